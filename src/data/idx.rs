@@ -1,0 +1,111 @@
+//! The IDX file format of the MNIST family, raw or compressed with gzip.
+//!
+//! An IDX file is a magic number (two zero bytes, the element type, the number of dimensions), the
+//! sizes of the dimensions as big-endian 32-bit numbers, and the elements, the last dimension
+//! varying fastest. Elements are unsigned bytes in all the files of that family, and here.
+
+use flate2::read::MultiGzDecoder;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use crate::error::{At, Error, Result};
+
+/// An array read from an IDX file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idx {
+    /// The sizes of the dimensions.
+    pub shape: Vec<usize>,
+    /// The elements.
+    pub data: Vec<u8>,
+}
+
+const UNSIGNED_BYTE: u8 = 0x08;
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// No file of this format is larger, uncompressed; a header that says so is corrupt.
+const MAX_LEN: usize = 1 << 34;
+
+/// Reads an IDX file of unsigned bytes; whether it is compressed is told by its content.
+///
+/// # Errors
+/// If the file cannot be read, is not an IDX file of unsigned bytes, or holds fewer or more elements
+/// than its header says. The message names the file. Memory grows with what the file really holds,
+/// whatever its header claims, and never beyond what the header claims.
+pub fn read(path: impl AsRef<Path>) -> Result<Idx> {
+    let path = path.as_ref();
+    let mut file = BufReader::new(File::open(path).at(path)?);
+    let mut magic = Vec::new();
+    (&mut file).take(2).read_to_end(&mut magic).at(path)?;
+    let whole = magic.as_slice().chain(file);
+    if magic == GZIP_MAGIC { parse(MultiGzDecoder::new(whole), path) } else { parse(whole, path) }
+}
+
+fn parse(mut input: impl Read, path: &Path) -> Result<Idx> {
+    let magic = bytes::<4>(&mut input, path, "the magic number")?;
+    let [0, 0, element_type, rank] = magic else {
+        return Err(Error::data(
+            path,
+            format!("not an IDX file: it starts with {magic:02x?}, not with two zero bytes"),
+        ));
+    };
+    if element_type != UNSIGNED_BYTE {
+        return Err(Error::data(
+            path,
+            format!("elements have type {element_type:#04x}, but only bytes (0x08) are supported"),
+        ));
+    }
+    if rank == 0 {
+        return Err(Error::data(path, "the array has no dimensions"));
+    }
+    let mut shape = Vec::new();
+    for i in 1..=rank {
+        let size = bytes(&mut input, path, &format!("the size of dimension {i} of {rank}"))?;
+        shape.push(u32::from_be_bytes(size) as usize);
+    }
+    let len = shape.iter().try_fold(1usize, |len, &size| len.checked_mul(size));
+    let Some(len) = len.filter(|&len| len <= MAX_LEN) else {
+        return Err(Error::data(path, format!("the header claims an absurd shape, {shape:?}")));
+    };
+    let mut data = Vec::new();
+    (&mut input).take(len as u64).read_to_end(&mut data).map_err(|e| corrupt(path, e))?;
+    if data.len() < len {
+        return Err(Error::data(
+            path,
+            format!(
+                "truncated: the header promises {len} bytes for shape {shape:?}, but only {} follow",
+                data.len()
+            ),
+        ));
+    }
+    match input.read(&mut [0]).map_err(|e| corrupt(path, e))? {
+        0 => Ok(Idx { shape, data }),
+        _ => Err(Error::data(
+            path,
+            format!("more bytes follow the {len} that the header promises for shape {shape:?}"),
+        )),
+    }
+}
+
+fn bytes<const N: usize>(input: &mut impl Read, path: &Path, what: &str) -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    input.read_exact(&mut bytes).map_err(|error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => {
+            Error::data(path, format!("truncated: the file ends within {what}"))
+        }
+        _ => corrupt(path, error),
+    })?;
+    Ok(bytes)
+}
+
+/// What the decompressor complains of is the file's fault, not the disk's.
+fn corrupt(path: &Path, error: std::io::Error) -> Error {
+    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    match error.kind() {
+        UnexpectedEof => Error::data(path, "truncated: the gzip stream ends too early"),
+        InvalidData | InvalidInput => {
+            Error::data(path, format!("damaged gzip stream: {error}")).with_source(error)
+        }
+        _ => Error::io(path, error),
+    }
+}

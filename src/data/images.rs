@@ -1,0 +1,120 @@
+use std::sync::Arc;
+
+use super::Examples;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Grey or colour images in memory at one byte for each value.
+///
+/// A byte `b` becomes the number `b / 255` when a batch is made. Clones share the memory.
+#[derive(Clone)]
+pub struct ByteImages {
+    pixels: Arc<[u8]>,
+    labels: Option<Arc<[u8]>>,
+    shape: [usize; 3],
+}
+
+impl ByteImages {
+    /// Images of `shape` (height, width, channels), one after the other, row by row.
+    ///
+    /// # Errors
+    /// If a dimension is zero, or if `pixels` does not hold a whole number of images.
+    pub fn new(pixels: impl Into<Arc<[u8]>>, shape: [usize; 3]) -> Result<Self> {
+        let pixels = pixels.into();
+        let size = shape.iter().try_fold(1usize, |size, &dim| size.checked_mul(dim));
+        match size {
+            Some(size) if size > 0 && pixels.len().is_multiple_of(size) => {
+                Ok(Self { pixels, labels: None, shape })
+            }
+            _ => Err(Error::new(
+                ErrorKind::Data,
+                format!("{} bytes are no whole number of images of shape {shape:?}", pixels.len()),
+            )),
+        }
+    }
+
+    /// Adds the class of each image.
+    ///
+    /// # Errors
+    /// If there is not one label for each image.
+    pub fn with_labels(self, labels: impl Into<Arc<[u8]>>) -> Result<Self> {
+        let labels = labels.into();
+        if labels.len() != self.len() {
+            return Err(Error::new(
+                ErrorKind::Data,
+                format!("there are {} labels for {} images", labels.len(), self.len()),
+            ));
+        }
+        Ok(Self { labels: Some(labels), ..self })
+    }
+
+    /// Height, width and channels of an image.
+    pub fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    /// The class of each image, if known.
+    pub fn labels(&self) -> Option<&[u8]> {
+        self.labels.as_deref()
+    }
+
+    /// The first `n` images, or all where there are fewer.
+    pub fn take(&self, n: usize) -> Self {
+        let n = n.min(self.len());
+        Self {
+            pixels: self.pixels[..n * self.dim()].into(),
+            labels: self.labels.as_ref().map(|labels| labels[..n].into()),
+            shape: self.shape,
+        }
+    }
+}
+
+impl Examples for ByteImages {
+    fn len(&self) -> usize {
+        self.pixels.len() / self.dim()
+    }
+
+    fn dim(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    fn read(&self, indices: &[usize], out: &mut [f32]) -> Result<()> {
+        let dim = self.dim();
+        for (&index, row) in indices.iter().zip(out.chunks_exact_mut(dim)) {
+            let image = &self.pixels[index * dim..][..dim];
+            for (value, &byte) in row.iter_mut().zip(image) {
+                *value = f32::from(byte) / 255.0;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for ByteImages {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ByteImages").field("len", &self.len()).field("shape", &self.shape).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_become_numbers_between_zero_and_one() {
+        let images = ByteImages::new(vec![0, 51, 255, 102, 204, 153], [1, 2, 1]).unwrap();
+        let mut out = [0.0; 4];
+        images.read(&[2, 0], &mut out).unwrap();
+        assert_eq!(out, [0.8, 0.6, 0.0, 0.2]);
+    }
+
+    #[test]
+    fn what_is_no_set_of_images_is_refused() {
+        for (bytes, shape) in [(5, [1, 2, 1]), (4, [2, 0, 1]), (4, [usize::MAX, 2, 2])] {
+            let error = ByteImages::new(vec![0; bytes], shape).unwrap_err();
+            assert!(error.to_string().contains("no whole number of images"), "{error}");
+        }
+        let images = ByteImages::new(vec![0; 4], [1, 2, 1]).unwrap();
+        let error = images.with_labels(vec![1]).unwrap_err();
+        assert_eq!(error.to_string(), "there are 1 labels for 2 images");
+    }
+}

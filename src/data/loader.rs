@@ -1,0 +1,173 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
+use burn::data::dataset::DatasetError;
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::seq::SliceRandom;
+
+use super::Examples;
+use crate::Seed;
+use crate::error::{Error, Result};
+
+/// What a training or validation step takes.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The examples, `[batch, dim]`.
+    pub x: Tensor<2>,
+    /// The number of this batch since the start of training, which its noise is drawn from.
+    pub step: u64,
+}
+
+/// Burn's `DataLoader` over [`Examples`].
+///
+/// A batch costs one allocation. The last batch of an epoch is smaller where the batch size does
+/// not divide the number of examples: none is left out.
+///
+/// [`shuffled`](Self::shuffled) visits the examples of each epoch in an order that is a function of
+/// the seed and the number of the epoch. Each call of `iter` is the next epoch.
+/// [`ordered`](Self::ordered) visits them in their own order, and numbers the batches from 0 each
+/// time, so that two validations of the same weights are equal.
+#[derive(Clone)]
+pub struct BatchLoader {
+    examples: Arc<dyn Examples>,
+    batch_size: usize,
+    order: Order,
+    device: Device,
+}
+
+#[derive(Clone)]
+enum Order {
+    Own,
+    Shuffled { seed: Seed, epoch: Arc<AtomicU64> },
+}
+
+impl BatchLoader {
+    /// Examples in their own order.
+    ///
+    /// # Errors
+    /// If there are no examples or the batch size is zero.
+    pub fn ordered(
+        examples: Arc<dyn Examples>,
+        batch_size: usize,
+        device: &Device,
+    ) -> Result<Self> {
+        if batch_size == 0 {
+            return Err(Error::config("batch_size is 0, but it must be at least 1"));
+        }
+        if examples.is_empty() {
+            return Err(Error::config("the data set holds no example"));
+        }
+        Ok(Self { examples, batch_size, order: Order::Own, device: device.clone() })
+    }
+
+    /// Examples in a new order each epoch.
+    ///
+    /// # Errors
+    /// If there are no examples or the batch size is zero.
+    pub fn shuffled(
+        examples: Arc<dyn Examples>,
+        batch_size: usize,
+        seed: impl Into<Seed>,
+        device: &Device,
+    ) -> Result<Self> {
+        let order = Order::Shuffled { seed: seed.into(), epoch: Arc::default() };
+        Ok(Self { order, ..Self::ordered(examples, batch_size, device)? })
+    }
+
+    /// The number of batches in an epoch.
+    pub fn batches(&self) -> usize {
+        self.examples.len().div_ceil(self.batch_size)
+    }
+
+    /// The batches of the next epoch.
+    pub fn epoch(&self) -> Batches<'_> {
+        let mut indices = (0..self.examples.len()).collect::<Vec<_>>();
+        let first_step = match &self.order {
+            Order::Own => 0,
+            Order::Shuffled { seed, epoch } => {
+                let epoch = epoch.fetch_add(1, Ordering::Relaxed);
+                indices.shuffle(&mut seed.at(epoch).rng());
+                epoch * self.batches() as u64
+            }
+        };
+        Batches { loader: self, indices, next: 0, step: first_step }
+    }
+}
+
+/// The batches of one epoch; see [`BatchLoader::epoch`].
+pub struct Batches<'a> {
+    loader: &'a BatchLoader,
+    indices: Vec<usize>,
+    next: usize,
+    step: u64,
+}
+
+impl Iterator for Batches<'_> {
+    type Item = Result<Batch, DatasetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = &self.indices[self.next..];
+        if rest.is_empty() {
+            return None;
+        }
+        let rows = &rest[..rest.len().min(self.loader.batch_size)];
+        let shape = [rows.len(), self.loader.examples.dim()];
+        let mut values = vec![0.0; shape[0] * shape[1]];
+        if let Err(error) = self.loader.examples.read(rows, &mut values) {
+            return Some(Err(DatasetError::new(error)));
+        }
+        let x = Tensor::from_data(TensorData::new::<f32, _>(values, shape), &self.loader.device);
+        let batch = Batch { x, step: self.step };
+        self.next += shape[0];
+        self.step += 1;
+        Some(Ok(batch))
+    }
+}
+
+impl DataLoaderIterator<Batch> for Batches<'_> {
+    fn progress(&self) -> Progress {
+        Progress::new(self.next, self.indices.len(), Some("examples".into()))
+    }
+}
+
+impl DataLoader<Batch> for BatchLoader {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Batch> + 'a> {
+        Box::new(self.epoch())
+    }
+
+    fn num_items(&self) -> usize {
+        self.examples.len()
+    }
+
+    fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<Batch>> {
+        Arc::new(Self { device: device.clone(), ..self.clone() })
+    }
+
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Batch>> {
+        let examples = Arc::new(Slice { examples: self.examples.clone(), start, end });
+        Arc::new(Self { examples, ..self.clone() })
+    }
+}
+
+/// A part of a data set, for Burn's strategies that split one over several devices.
+struct Slice {
+    examples: Arc<dyn Examples>,
+    start: usize,
+    end: usize,
+}
+
+impl Examples for Slice {
+    fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    fn dim(&self) -> usize {
+        self.examples.dim()
+    }
+
+    fn read(&self, indices: &[usize], out: &mut [f32]) -> Result<()> {
+        let indices = indices.iter().map(|index| index + self.start).collect::<Vec<_>>();
+        self.examples.read(&indices, out)
+    }
+}

@@ -1,0 +1,37 @@
+//! Data sets and how batches are made of them.
+
+pub mod idx;
+mod images;
+mod loader;
+pub mod mnist;
+
+pub use images::ByteImages;
+pub use loader::{Batch, BatchLoader};
+
+use crate::Result;
+
+/// A set of examples, each a vector of `dim` numbers.
+///
+/// Implement it to train on your own data: in memory, mapped, or read from files as needed. It is
+/// asked for a batch at a time, into memory that the caller owns.
+pub trait Examples: Send + Sync {
+    /// The number of examples.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The length of an example.
+    fn dim(&self) -> usize;
+
+    /// Writes the examples at `indices` into `out`, one after the other.
+    ///
+    /// `indices` are below [`len`](Self::len), and `out` has the length
+    /// `indices.len() * self.dim()`.
+    ///
+    /// # Errors
+    /// If an example cannot be read. Training then stops and hands the error on.
+    fn read(&self, indices: &[usize], out: &mut [f32]) -> Result<()>;
+}

@@ -1,0 +1,108 @@
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::Decoder;
+use crate::config::ModuleConfig;
+use crate::nn::{Activation, Init, Mlp, MlpConfig, check_dim};
+use crate::summary::Layer;
+use crate::{Result, Seed};
+
+/// Description of an [`MlpDecoder`].
+///
+/// | field | default | meaning |
+/// |---|---|---|
+/// | `latent_dim` | | length of a code |
+/// | `hidden` | | units of each hidden layer; with none, logistic factor analysis |
+/// | `output_dim` | | length of the output |
+/// | `activation` | ReLU | function after each hidden layer |
+/// | `init` | Glorot uniform | where the weights start |
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MlpDecoderConfig {
+    /// Length of a code.
+    pub latent_dim: usize,
+    /// Units of each hidden layer, from code to data.
+    pub hidden: Vec<usize>,
+    /// Length of the output.
+    pub output_dim: usize,
+    /// The function after each hidden layer.
+    #[serde(default)]
+    pub activation: Activation,
+    /// Where the weights start.
+    #[serde(default)]
+    pub init: Init,
+}
+
+impl MlpDecoderConfig {
+    /// ReLU layers, Glorot uniform weights, zero biases.
+    pub fn new(latent_dim: usize, hidden: impl Into<Vec<usize>>, output_dim: usize) -> Self {
+        Self {
+            latent_dim,
+            hidden: hidden.into(),
+            output_dim,
+            activation: Activation::default(),
+            init: Init::default(),
+        }
+    }
+
+    /// Another function after each hidden layer.
+    pub fn with_activation(self, activation: Activation) -> Self {
+        Self { activation, ..self }
+    }
+
+    /// Another distribution of fresh weights.
+    pub fn with_init(self, init: Init) -> Self {
+        Self { init, ..self }
+    }
+}
+
+/// A multi-layer perceptron with a linear output.
+///
+/// Without hidden layers and with the Bernoulli likelihood the model is logistic factor analysis.
+#[derive(Module, Debug)]
+pub struct MlpDecoder {
+    hidden: Mlp,
+    output: Linear,
+}
+
+impl Decoder for MlpDecoder {
+    fn latent_dim(&self) -> usize {
+        self.hidden.input_dim().unwrap_or_else(|| self.output.weight.dims()[0])
+    }
+
+    fn output_dim(&self) -> usize {
+        self.output.weight.dims()[1]
+    }
+
+    fn decode(&self, z: Tensor<2>) -> Tensor<2> {
+        self.output.forward(self.hidden.forward(z))
+    }
+
+    fn layers(&self) -> Vec<Layer> {
+        let mut layers = self.hidden.layers();
+        layers.push(Layer::of("output", "Linear", &self.output));
+        layers
+    }
+}
+
+impl ModuleConfig for MlpDecoderConfig {
+    type Module = MlpDecoder;
+
+    fn init(&self, seed: Seed, device: &Device) -> Result<MlpDecoder> {
+        check_dim("latent_dim", self.latent_dim)?;
+        check_dim("output_dim", self.output_dim)?;
+        let hidden = MlpConfig {
+            input_dim: self.latent_dim,
+            hidden: self.hidden.clone(),
+            activation: self.activation,
+            init: self.init,
+        };
+        let fan_in = hidden.output_dim();
+        Ok(MlpDecoder {
+            hidden: hidden.init(seed, device)?,
+            output: self.init.linear(fan_in, self.output_dim, seed.child("output"), device)?,
+        })
+    }
+}

@@ -1,0 +1,34 @@
+//! Decoders: generative networks that map codes to the parameters of a likelihood.
+
+mod mlp;
+
+pub use mlp::{MlpDecoder, MlpDecoderConfig};
+
+use burn::module::{Module, ModuleDisplay};
+use burn::tensor::Tensor;
+
+use crate::summary::Layer;
+
+/// A generative network: from a code `z` to the parameters of the likelihood `p(x|z)`.
+///
+/// The output is what the [`Likelihood`](crate::Likelihood) takes, `params_per_value` numbers for
+/// each value of an example, and is never squashed: logits, not probabilities.
+pub trait Decoder: Module + ModuleDisplay {
+    /// The length of a code.
+    fn latent_dim(&self) -> usize;
+
+    /// The length of the output, `params_per_value * data_dim`.
+    fn output_dim(&self) -> usize;
+
+    /// Maps each code to the parameters of `p(x|z)`.
+    ///
+    /// # Shapes
+    /// - `z`: `[n, latent_dim]`
+    /// - output: `[n, output_dim]`
+    fn decode(&self, z: Tensor<2>) -> Tensor<2>;
+
+    /// The rows of a [`Summary`](crate::summary::Summary), one for each layer.
+    fn layers(&self) -> Vec<Layer> {
+        vec![Layer::opaque(self, [self.output_dim()])]
+    }
+}

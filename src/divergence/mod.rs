@@ -1,0 +1,48 @@
+//! Divergences from the posterior to the prior.
+
+mod kl;
+
+pub use kl::KlDivergence;
+
+use burn::tensor::Tensor;
+use std::fmt::Debug;
+
+/// A divergence from a posterior of type `Q` to a prior of type `P`, as an identity layer.
+///
+/// After the `KLDivergenceLayer` of Tiao's Keras post: the layer hands its input on unchanged and
+/// puts the divergence beside it. What the post adds to a collection of losses by side effect is a
+/// return value here. Whatever stands behind the layer does not know which divergence it was, so
+/// any other can take its place.
+///
+/// # Implementing one
+/// ```
+/// use burn::tensor::Tensor;
+/// use burn_vae::{DiagonalGaussian, Divergence, StandardNormal};
+///
+/// /// Squared 2-Wasserstein distance to N(0, I).
+/// #[derive(Clone, Debug)]
+/// struct Wasserstein;
+///
+/// impl Divergence<DiagonalGaussian, StandardNormal> for Wasserstein {
+///     fn forward(
+///         &self,
+///         q: DiagonalGaussian,
+///         _prior: &StandardNormal,
+///         _z: &Tensor<3>,
+///     ) -> (DiagonalGaussian, Tensor<1>) {
+///         let std = q.log_var.clone().mul_scalar(0.5).exp();
+///         let d = q.mean.clone().square() + std.sub_scalar(1.0).square();
+///         (q, d.sum_dim(1).squeeze_dim(1))
+///     }
+/// }
+/// ```
+pub trait Divergence<Q, P>: Clone + Debug + Send + Sync + 'static {
+    /// Returns the posterior unchanged, and the divergence of each example in nats.
+    ///
+    /// `z` holds samples of the posterior, `[num_samples, batch, latent_dim]`, for the divergences
+    /// that are estimated from samples; those with a closed form leave it alone.
+    ///
+    /// # Shapes
+    /// The divergence is `[batch]`, summed over the latent dimensions.
+    fn forward(&self, posterior: Q, prior: &P, z: &Tensor<3>) -> (Q, Tensor<1>);
+}

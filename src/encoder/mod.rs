@@ -1,0 +1,37 @@
+//! Encoders: inference networks that map data to posteriors.
+
+mod mlp;
+
+pub use mlp::{MlpEncoder, MlpEncoderConfig};
+
+use burn::module::{Module, ModuleDisplay};
+use burn::tensor::Tensor;
+
+use crate::Posterior;
+use crate::summary::Layer;
+
+/// An inference network: from data `x` to the approximate posterior `q(z|x)`.
+///
+/// An example is a vector of `data_dim` numbers wherever it passes between components. An encoder
+/// that sees structure in it (an image, a sequence) reshapes it inside.
+pub trait Encoder: Module + ModuleDisplay {
+    /// The family of `q(z|x)`.
+    type Posterior: Posterior;
+
+    /// The length of an example.
+    fn data_dim(&self) -> usize;
+
+    /// The length of a code.
+    fn latent_dim(&self) -> usize;
+
+    /// Maps each example to its posterior.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, data_dim]`
+    fn encode(&self, x: Tensor<2>) -> Self::Posterior;
+
+    /// The rows of a [`Summary`](crate::summary::Summary), one for each layer.
+    fn layers(&self) -> Vec<Layer> {
+        vec![Layer::opaque(self, [self.latent_dim()])]
+    }
+}

@@ -1,0 +1,120 @@
+//! One error type for the whole crate.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A `Result` whose error is this crate's [`enum@Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, where, and what was expected.
+///
+/// The message is written for the person who made the mistake. [`kind`](Error::kind) is for the
+/// program that has to react to it.
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// The sort of an [`struct@Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A configuration no model can be built from, such as a layer of zero units.
+    Config,
+    /// A tensor of the wrong shape.
+    Shape,
+    /// A number outside the range its meaning allows, such as a negative standard deviation.
+    Value,
+    /// A data file or data set that does not hold what it should.
+    Data,
+    /// The operating system refused to read or write a file.
+    Io,
+    /// Saved weights or a saved configuration that do not fit.
+    Saved,
+    /// A backend that is not compiled in or has no device.
+    Backend,
+    /// Training stopped before its last epoch.
+    Training,
+    /// A picture could not be drawn.
+    Picture,
+}
+
+impl Error {
+    /// An error of a given kind with a message; for implementors of this crate's traits.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None }
+    }
+
+    /// Keeps the error that caused this one.
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The sort of this error.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    pub(crate) fn config(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Config, message)
+    }
+
+    pub(crate) fn value(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Value, message)
+    }
+
+    pub(crate) fn data(path: &Path, message: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::Data, format!("{}: {message}", path.display()))
+    }
+
+    pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
+        Self::new(ErrorKind::Io, format!("{}: {source}", path.display())).with_source(source)
+    }
+
+    /// Checks that `found` has as many columns as `expected`.
+    pub(crate) fn check_columns(what: &str, found: [usize; 2], expected: usize) -> Result<()> {
+        if found[1] == expected {
+            return Ok(());
+        }
+        Err(Self::new(
+            ErrorKind::Shape,
+            format!(
+                "{what} has shape [{}, {}], but [batch, {expected}] is needed",
+                found[0], found[1]
+            ),
+        ))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// The same text as `Display`: `fn main() -> Result<()>` prints it as it is meant to be read.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({:?} error)", self.message, self.kind)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|e| e as &(dyn StdError + 'static))
+    }
+}
+
+/// Adds the path to an I/O result.
+pub(crate) trait At<T> {
+    fn at(self, path: impl Into<PathBuf>) -> Result<T>;
+}
+
+impl<T> At<T> for std::io::Result<T> {
+    fn at(self, path: impl Into<PathBuf>) -> Result<T> {
+        self.map_err(|source| Error::io(&path.into(), source))
+    }
+}

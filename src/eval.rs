@@ -1,0 +1,55 @@
+//! How good a model is.
+
+use std::sync::Arc;
+
+use crate::data::{BatchLoader, Examples};
+use crate::error::{Error, ErrorKind, Result};
+use crate::{LatentVariableModel, NoiseSource, Objective};
+
+/// The means of an objective's terms over a data set, in nats per example.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evaluation {
+    /// Negative evidence lower bound, or what the objective reports in its place.
+    pub nelbo: f64,
+    /// Negative log-likelihood.
+    pub nll: f64,
+    /// Divergence from the posterior to the prior.
+    pub kl: f64,
+}
+
+/// Evaluates an objective on a data set; every example weighs the same.
+///
+/// The noise of a batch depends on `noise` and the number of the batch alone, so the same call
+/// gives the same numbers.
+///
+/// # Errors
+/// If `batch_size` or `num_samples` is zero, the examples do not fit the model, or one cannot be
+/// read.
+pub fn evaluate<M: LatentVariableModel>(
+    model: &M,
+    objective: &impl Objective<M>,
+    examples: Arc<dyn Examples>,
+    batch_size: usize,
+    num_samples: usize,
+    noise: NoiseSource,
+) -> Result<Evaluation> {
+    let model = model.valid();
+    Error::check_columns("the data", [examples.len(), examples.dim()], model.data_dim())?;
+    if num_samples == 0 {
+        return Err(Error::value("num_samples is 0, but it must be at least 1"));
+    }
+    let device = model.devices().first().cloned().unwrap_or_default();
+    let count = examples.len() as f64;
+    let mut sums = [0.0; 3];
+    for batch in BatchLoader::ordered(examples, batch_size, &device)?.epoch() {
+        let batch = batch.map_err(|e| Error::new(ErrorKind::Data, e.to_string()).with_source(e))?;
+        let shape = [num_samples, batch.x.dims()[0], model.noise_dim()];
+        let noise = noise.draw(batch.step, shape, &device);
+        let terms = objective.terms(&model, batch.x, noise);
+        for (sum, term) in sums.iter_mut().zip([terms.nelbo, terms.nll, terms.divergence]) {
+            *sum += term.into_data().iter::<f64>().sum::<f64>();
+        }
+    }
+    let [nelbo, nll, kl] = sums.map(|sum| sum / count);
+    Ok(Evaluation { nelbo, nll, kl })
+}

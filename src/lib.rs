@@ -1,0 +1,37 @@
+//! burn-vae
+pub mod backend;
+mod config;
+pub mod data;
+mod decoder;
+mod divergence;
+mod encoder;
+mod error;
+pub mod eval;
+mod files;
+mod likelihood;
+mod math;
+pub mod nn;
+mod noise;
+mod objective;
+mod posterior;
+mod prior;
+mod reparameterize;
+pub mod saved;
+mod seed;
+pub mod summary;
+pub mod train;
+mod vae;
+
+pub use config::ModuleConfig;
+pub use decoder::{Decoder, MlpDecoder, MlpDecoderConfig};
+pub use divergence::{Divergence, KlDivergence};
+pub use encoder::{Encoder, MlpEncoder, MlpEncoderConfig};
+pub use error::{Error, ErrorKind, Result};
+pub use likelihood::{BernoulliNll, Likelihood};
+pub use noise::NoiseSource;
+pub use objective::{Elbo, Objective, Terms};
+pub use posterior::{DiagonalGaussian, Posterior};
+pub use prior::{Prior, StandardNormal};
+pub use reparameterize::Reparameterize;
+pub use seed::Seed;
+pub use vae::{LatentVariableModel, MlpVae, MlpVaeConfig, Vae, VaeConfig};

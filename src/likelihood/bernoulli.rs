@@ -1,0 +1,65 @@
+use burn::module::Module;
+use burn::tensor::activation::{log_sigmoid, sigmoid};
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+use super::Likelihood;
+use crate::config::ModuleConfig;
+use crate::{Result, Seed};
+
+/// Negative log-likelihood of a Bernoulli distribution given by logits.
+///
+/// For the logit `l` of a value `x` in `[0, 1]`
+///
+/// `-log p(x|l) = softplus(l) - x l`, with the gradient `sigmoid(l) - x`,
+///
+/// in nats, summed over the values. Working on logits loses no digit where a probability would
+/// round to 0 or 1: every finite logit gives a finite value and gradient.
+///
+/// Grey values between 0 and 1 are accepted, as in the Keras examples. What comes out is then a
+/// training loss (a cross-entropy), comparable among grey runs only, and not the likelihood of any
+/// data: the Bernoulli distribution has no density at 0.4.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_vae::{BernoulliNll, Likelihood};
+///
+/// let device = Device::flex();
+/// let logits = Tensor::<3>::zeros([1, 2, 3], &device); // every probability is 1/2
+/// let x = Tensor::<2>::from_data([[0.0, 1.0, 1.0], [0.2, 0.0, 0.7]], &device);
+/// let nll = BernoulliNll.nll(logits, x).into_data().to_vec::<f32>().unwrap();
+/// assert!(nll.iter().all(|n| (n - 3.0 * 2f32.ln()).abs() < 1e-6));
+/// ```
+#[derive(Module, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BernoulliNll;
+
+impl Likelihood for BernoulliNll {
+    fn nll(&self, params: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
+        // softplus(l) = -log sigmoid(-l): Burn has a stable gradient for the latter at every l,
+        // where max(l, 0) + log1p(exp(-|l|)) would lose half of it at l = 0.
+        let softplus = log_sigmoid(params.clone().neg()).neg();
+        (softplus - params * x.unsqueeze_dim(0)).sum_dim(2).squeeze_dim(2)
+    }
+
+    fn mean(&self, params: Tensor<2>) -> Tensor<2> {
+        sigmoid(params)
+    }
+
+    fn sample(&self, params: Tensor<2>, seed: Seed) -> Tensor<2> {
+        let mut rng = seed.rng();
+        let shape = params.dims();
+        let uniform = (0..shape[0] * shape[1]).map(|_| rng.random::<f32>()).collect();
+        let uniform =
+            Tensor::from_data(TensorData::new::<f32, _>(uniform, shape), &params.device());
+        uniform.lower(self.mean(params)).float()
+    }
+}
+
+impl ModuleConfig for BernoulliNll {
+    type Module = Self;
+
+    fn init(&self, _seed: Seed, _device: &Device) -> Result<Self> {
+        Ok(self.clone())
+    }
+}

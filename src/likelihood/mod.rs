@@ -1,0 +1,43 @@
+//! Likelihoods `p(x|z)`.
+
+mod bernoulli;
+
+pub use bernoulli::BernoulliNll;
+
+use burn::module::{Module, ModuleDisplay};
+use burn::tensor::Tensor;
+
+use crate::Seed;
+
+/// The distribution `p(x|z)` whose parameters a [`Decoder`](crate::Decoder) puts out.
+///
+/// The decoder's output is never squashed: it is logits, means, logarithms of scales. A likelihood
+/// that needs several numbers for each value of `x` says so in
+/// [`params_per_value`](Self::params_per_value) and finds them one after the other: with two, the
+/// first half of the decoder's output holds the first parameter of every value.
+///
+/// A likelihood is a Burn module, so it may have parameters of its own, such as a learned variance.
+pub trait Likelihood: Module + ModuleDisplay {
+    /// How many numbers the decoder must give for each value of `x`.
+    fn params_per_value(&self) -> usize {
+        1
+    }
+
+    /// `-log p(x|z)` in nats, summed over the values of an example.
+    ///
+    /// # Shapes
+    /// - `params`: `[num_samples, batch, params_per_value * data_dim]`
+    /// - `x`: `[batch, data_dim]`
+    /// - output: `[num_samples, batch]`
+    fn nll(&self, params: Tensor<3>, x: Tensor<2>) -> Tensor<2>;
+
+    /// `E[x|z]`, what to show as a reconstruction.
+    ///
+    /// # Shapes
+    /// - `params`: `[n, params_per_value * data_dim]`
+    /// - output: `[n, data_dim]`
+    fn mean(&self, params: Tensor<2>) -> Tensor<2>;
+
+    /// A draw from `p(x|z)` for each row of `params`; shapes as in [`mean`](Self::mean).
+    fn sample(&self, params: Tensor<2>, seed: Seed) -> Tensor<2>;
+}

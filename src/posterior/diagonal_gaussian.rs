@@ -1,0 +1,45 @@
+use burn::tensor::Tensor;
+
+use super::Posterior;
+use crate::Reparameterize;
+use crate::math::normal_log_prob;
+
+/// `q(z|x) = N(z; mean, diag(exp(log_var)))`, the posterior of Kingma and Welling (2014, eq. 9).
+#[derive(Clone, Debug)]
+pub struct DiagonalGaussian {
+    /// Means, `[batch, latent_dim]`.
+    pub mean: Tensor<2>,
+    /// Logarithms of the variances, `[batch, latent_dim]`; unbounded.
+    pub log_var: Tensor<2>,
+}
+
+impl DiagonalGaussian {
+    /// A batch of Gaussians.
+    ///
+    /// # Panics
+    /// If the two tensors differ in shape.
+    pub fn new(mean: Tensor<2>, log_var: Tensor<2>) -> Self {
+        assert_eq!(mean.dims(), log_var.dims(), "mean and log_var differ in shape");
+        Self { mean, log_var }
+    }
+}
+
+impl Posterior for DiagonalGaussian {
+    fn dims(&self) -> [usize; 2] {
+        self.mean.dims()
+    }
+
+    fn mean(&self) -> Tensor<2> {
+        self.mean.clone()
+    }
+
+    fn rsample(&self, noise: Tensor<3>) -> Tensor<3> {
+        Reparameterize.forward(self.mean.clone(), self.log_var.clone(), noise)
+    }
+
+    fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
+        let mean = self.mean.clone().unsqueeze_dim(0);
+        let log_var = self.log_var.clone().unsqueeze_dim(0);
+        normal_log_prob(z, mean, log_var)
+    }
+}

@@ -1,0 +1,31 @@
+//! Priors `p(z)`.
+
+mod standard_normal;
+
+pub use standard_normal::StandardNormal;
+
+use burn::module::{Module, ModuleDisplay};
+use burn::tensor::{Device, Tensor};
+
+use crate::Seed;
+
+/// A distribution `p(z)` over the latent space.
+///
+/// A prior is a Burn module, so it may have parameters and learn them with the rest of the model.
+pub trait Prior: Module + ModuleDisplay {
+    /// `log p(z)` in nats, summed over the latent dimensions.
+    ///
+    /// # Shapes
+    /// - `z`: `[num_samples, batch, latent_dim]`
+    /// - output: `[num_samples, batch]`
+    fn log_prob(&self, z: Tensor<3>) -> Tensor<2>;
+
+    /// Draws `num_samples` latent vectors, `[num_samples, latent_dim]`.
+    fn sample(
+        &self,
+        num_samples: usize,
+        latent_dim: usize,
+        seed: Seed,
+        device: &Device,
+    ) -> Tensor<2>;
+}

@@ -1,0 +1,37 @@
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::Prior;
+use crate::config::ModuleConfig;
+use crate::math::normal_log_prob;
+use crate::{NoiseSource, Result, Seed};
+
+/// `p(z) = N(0, I)`, the prior of Kingma and Welling (2014); it has no parameters.
+#[derive(Module, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StandardNormal;
+
+impl Prior for StandardNormal {
+    fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
+        let zeros = Tensor::zeros([1, 1, 1], &z.device());
+        normal_log_prob(z, zeros.clone(), zeros)
+    }
+
+    fn sample(
+        &self,
+        num_samples: usize,
+        latent_dim: usize,
+        seed: Seed,
+        device: &Device,
+    ) -> Tensor<2> {
+        NoiseSource::new(seed).draw(0, [1, num_samples, latent_dim], device).squeeze_dim(0)
+    }
+}
+
+impl ModuleConfig for StandardNormal {
+    type Module = Self;
+
+    fn init(&self, _seed: Seed, _device: &Device) -> Result<Self> {
+        Ok(self.clone())
+    }
+}

@@ -1,0 +1,244 @@
+//! What a model looks like: a table of its layers and a diagram.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::nn::Linear;
+use burn::tensor::Tensor;
+use std::fmt;
+
+use crate::{Decoder, Encoder, Likelihood, Prior, Vae};
+
+/// One layer of a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// Its name within the network.
+    pub name: String,
+    /// What it is.
+    pub kind: String,
+    /// The shape of its output for one example.
+    pub output: Vec<usize>,
+    /// The layer it takes its input from: `None` for the one above it in the table.
+    pub input: Option<String>,
+    /// Its numbers of parameters.
+    pub params: ParamCount,
+}
+
+impl Layer {
+    /// A layer of any module.
+    pub fn new<M: Module>(
+        name: impl Into<String>,
+        kind: impl Into<String>,
+        output: impl Into<Vec<usize>>,
+        module: &M,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            kind: kind.into(),
+            output: output.into(),
+            input: None,
+            params: ParamCount::of(module),
+        }
+    }
+
+    /// A fully connected layer.
+    pub fn of(name: impl Into<String>, kind: impl Into<String>, linear: &Linear) -> Self {
+        Self::new(name, kind, [linear.weight.dims()[1]], linear)
+    }
+
+    /// A whole network as one row, named after its type.
+    pub fn opaque<M: Module>(module: &M, output: impl Into<Vec<usize>>) -> Self {
+        let path = std::any::type_name::<M>();
+        let kind = path.split('<').next().and_then(|path| path.rsplit("::").next());
+        Self::new("network", kind.unwrap_or(path), output, module)
+    }
+
+    /// Names the layer this one takes its input from; `None` is the network's input.
+    pub fn after(mut self, input: Option<String>) -> Self {
+        self.input = Some(input.unwrap_or_else(|| INPUT.into()));
+        self
+    }
+}
+
+const INPUT: &str = "input";
+
+/// Numbers of parameters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ParamCount {
+    /// Those that an optimiser changes.
+    pub trainable: usize,
+    /// Those it does not: frozen weights and running statistics.
+    pub fixed: usize,
+}
+
+impl ParamCount {
+    /// Counts the parameters of a module.
+    pub fn of<M: Module>(module: &M) -> Self {
+        struct Visitor(ParamCount);
+        impl ModuleVisitor for Visitor {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                let count = param.lazy_shape().num_elements();
+                match param.val().is_require_grad() {
+                    true => self.0.trainable += count,
+                    false => self.0.fixed += count,
+                }
+            }
+        }
+        let mut visitor = Visitor(Self::default());
+        // Only in training mode does a tensor say whether it wants a gradient.
+        module.clone().train().visit(&mut visitor);
+        visitor.0
+    }
+
+    /// All parameters.
+    pub fn total(&self) -> usize {
+        self.trainable + self.fixed
+    }
+}
+
+impl std::iter::Sum for ParamCount {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        counts.fold(Self::default(), |sum, count| Self {
+            trainable: sum.trainable + count.trainable,
+            fixed: sum.fixed + count.fixed,
+        })
+    }
+}
+
+/// A model's layers as a table (`Display`) and as a diagram ([`to_dot`](Summary::to_dot)).
+///
+/// ```
+/// use burn::tensor::Device;
+/// use burn_vae::{MlpVaeConfig, ModuleConfig, Seed, summary::Summary};
+///
+/// let vae = MlpVaeConfig::mlp(784, [256], 2).init(Seed::new(0), &Device::flex())?;
+/// let summary = Summary::of(&vae);
+/// assert_eq!(summary.params().total(), 404_244);
+/// println!("{summary}");
+/// # Ok::<(), burn_vae::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    data_dim: usize,
+    latent_dim: usize,
+    encoder: Vec<Layer>,
+    decoder: Vec<Layer>,
+    likelihood: Layer,
+    prior: Layer,
+}
+
+impl Summary {
+    /// Looks at a model.
+    pub fn of<E: Encoder, D: Decoder, L: Likelihood, P: Prior>(vae: &Vae<E, D, L, P>) -> Self {
+        let (data_dim, latent_dim) = (vae.encoder.data_dim(), vae.latent_dim());
+        Self {
+            data_dim,
+            latent_dim,
+            encoder: vae.encoder.layers(),
+            decoder: vae.decoder.layers(),
+            likelihood: Layer::opaque(&vae.likelihood, [data_dim]),
+            prior: Layer::opaque(&vae.prior, [latent_dim]),
+        }
+    }
+
+    /// The parameters of the encoder.
+    pub fn encoder_params(&self) -> ParamCount {
+        self.encoder.iter().map(|layer| layer.params).sum()
+    }
+
+    /// The parameters of the decoder.
+    pub fn decoder_params(&self) -> ParamCount {
+        self.decoder.iter().map(|layer| layer.params).sum()
+    }
+
+    /// The parameters of the whole model.
+    pub fn params(&self) -> ParamCount {
+        let rest = [self.likelihood.params, self.prior.params];
+        [self.encoder_params(), self.decoder_params()].into_iter().chain(rest).sum()
+    }
+
+    /// The architecture in the DOT language, for `dot -Tsvg` and any other Graphviz tool.
+    pub fn to_dot(&self) -> String {
+        let mut edges = Vec::new();
+        let mut nodes = vec![node("x", "x", &[self.data_dim]), node("eps", "noise", &[])];
+        for (part, input, layers) in
+            [("encoder", "x", &self.encoder), ("decoder", "z", &self.decoder)]
+        {
+            let mut above = input.to_string();
+            for layer in layers {
+                let id = format!("{part}.{}", layer.name);
+                let from = match layer.input.as_deref() {
+                    None => above,
+                    Some(INPUT) => input.to_string(),
+                    Some(name) => format!("{part}.{name}"),
+                };
+                nodes.push(node(&id, &format!("{id}: {}", layer.kind), &layer.output));
+                edges.push((from, id.clone()));
+                above = id;
+            }
+        }
+        nodes.push(node("kl", "Divergence (identity)", &[self.latent_dim]));
+        nodes.push(node("z", "Reparameterize", &[self.latent_dim]));
+        nodes.push(node("prior", &self.prior.kind, &[self.latent_dim]));
+        nodes.push(node("nll", &self.likelihood.kind, &[]));
+        // The heads of the encoder are the layers nothing else takes its input from.
+        let heads = self.encoder.iter().map(|layer| format!("encoder.{}", layer.name));
+        let heads = heads.filter(|id| edges.iter().all(|(from, _)| from != id)).collect::<Vec<_>>();
+        edges.extend(heads.into_iter().map(|head| (head, "kl".into())));
+        let output = edges.iter().rfind(|(_, to)| to.starts_with("decoder.")).map(|e| e.1.clone());
+        edges.extend(output.map(|output| (output, "nll".into())));
+        for (from, to) in [("prior", "kl"), ("kl", "z"), ("eps", "z"), ("x", "nll")] {
+            edges.push((from.into(), to.into()));
+        }
+        let edges = edges.iter().map(|(from, to)| format!("  \"{from}\" -> \"{to}\";\n"));
+        format!(
+            "digraph vae {{\n  node [shape=box, fontname=\"sans-serif\"];\n{}{}}}\n",
+            nodes.concat(),
+            edges.collect::<String>()
+        )
+    }
+}
+
+fn node(id: &str, label: &str, shape: &[usize]) -> String {
+    let shape = if shape.is_empty() { String::new() } else { format!("\\n{}", show(shape)) };
+    format!("  \"{id}\" [label=\"{label}{shape}\"];\n")
+}
+
+/// The shape of a batch of outputs.
+fn show(shape: &[usize]) -> String {
+    let dims = shape.iter().map(|dim| format!(", {dim}")).collect::<String>();
+    format!("[batch{dims}]")
+}
+
+/// 404244 as 404,244.
+fn grouped(n: usize) -> String {
+    let digits = n.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev();
+    groups.map(|group| String::from_utf8_lossy(group)).collect::<Vec<_>>().join(",")
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rule = "-".repeat(74);
+        for (title, layers, params) in [
+            ("Encoder", &self.encoder, self.encoder_params()),
+            ("Decoder", &self.decoder, self.decoder_params()),
+        ] {
+            writeln!(f, "{:<18}{:<22}{:<20}{:>14}", title, "layer", "output shape", "parameters")?;
+            writeln!(f, "{rule}")?;
+            for layer in layers {
+                let count = grouped(layer.params.total());
+                let shape = show(&layer.output);
+                writeln!(f, "{:<18}{:<22}{shape:<20}{count:>14}", layer.name, layer.kind)?;
+            }
+            writeln!(f, "{rule}\n{:<60}{:>14}\n", "", grouped(params.total()))?;
+        }
+        for (title, part) in [("Likelihood", &self.likelihood), ("Prior", &self.prior)] {
+            let (shape, count) = (show(&part.output), grouped(part.params.total()));
+            writeln!(f, "{title:<18}{:<22}{shape:<20}{count:>14}", part.kind)?;
+        }
+        let params = self.params();
+        writeln!(f, "{rule}")?;
+        writeln!(f, "{:<60}{:>14}", "Total parameters", grouped(params.total()))?;
+        writeln!(f, "{:<60}{:>14}", "Trainable", grouped(params.trainable))?;
+        write!(f, "{:<60}{:>14}", "Not trainable", grouped(params.fixed))
+    }
+}

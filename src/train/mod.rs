@@ -1,0 +1,228 @@
+//! Training on Burn's Learner.
+
+mod history;
+mod metric;
+mod monitor;
+mod step;
+
+pub use history::{Epoch, History};
+pub use monitor::Progress;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::optim::{ModuleOptimizer, RmsPropConfig};
+use burn::train::logger::MetricLogger;
+use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
+use burn::train::metric::{MetricDefinition, NumericEntry};
+use burn::train::{Interrupter, Learner, SupervisedTraining};
+use serde::{Deserialize, Serialize};
+
+use crate::data::{BatchLoader, Examples};
+use crate::error::{Error, ErrorKind, Result};
+use crate::files::create_dir;
+use crate::{Elbo, LatentVariableModel, NoiseSource, Objective, Seed};
+use metric::TermMetric;
+use monitor::{Monitor, Report};
+use step::{Setup, Trainable};
+
+/// The numbers that a training run is made of.
+///
+/// | field | default | meaning | range |
+/// |---|---|---|---|
+/// | `epochs` | 50 | passes over the training set | at least 1 |
+/// | `batch_size` | 100 | examples in a step | at least 1 |
+/// | `num_samples` | 1 | Monte Carlo samples of each example's posterior | at least 1 |
+/// | `epsilon_std` | 1 | standard deviation of the noise, see [`NoiseSource`] | at least 0 |
+/// | `seed` | 0 | where all shuffles and all noise come from | any |
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Passes over the training set.
+    pub epochs: usize,
+    /// Examples in a step; the last step of an epoch takes what is left.
+    pub batch_size: usize,
+    /// Monte Carlo samples of the posterior of each example.
+    pub num_samples: usize,
+    /// Standard deviation of the noise.
+    pub epsilon_std: f32,
+    /// Where all shuffles and all noise come from.
+    pub seed: Seed,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self { epochs: 50, batch_size: 100, num_samples: 1, epsilon_std: 1.0, seed: Seed::new(0) }
+    }
+}
+
+/// Trains a model on Burn's Learner.
+///
+/// Every random number is a function of the seed and of the number of the step, so the same
+/// configuration gives the same run.
+///
+/// By default the objective is the [`Elbo`] and the optimiser [`rmsprop`].
+pub struct Trainer<O = Elbo> {
+    config: TrainConfig,
+    objective: O,
+    optimizer: ModuleOptimizer,
+    lr: ModuleLrScheduler,
+    progress: Progress,
+    csv: Option<PathBuf>,
+}
+
+/// What a training run leaves.
+pub struct Trained<M> {
+    /// The model with the weights of the last epoch.
+    pub model: M,
+    /// The course of the run.
+    pub history: History,
+}
+
+/// RMSprop with the constants of Keras (rho 0.9, epsilon 1e-7, no momentum), which the texts this
+/// crate reproduces were trained with; Burn's own defaults are others.
+pub fn rmsprop() -> ModuleOptimizer {
+    RmsPropConfig::new().with_alpha(0.9).with_momentum(0.0).with_epsilon(1e-7).init()
+}
+
+impl Trainer {
+    /// A trainer that minimises the negative ELBO with [`rmsprop`] at a learning rate of 1e-3.
+    pub fn new(config: TrainConfig) -> Self {
+        Self {
+            config,
+            objective: Elbo::default(),
+            optimizer: rmsprop(),
+            lr: ModuleLrScheduler::from(1e-3),
+            progress: Progress::default(),
+            csv: None,
+        }
+    }
+}
+
+impl<O> Trainer<O> {
+    /// Another objective.
+    pub fn with_objective<O2>(self, objective: O2) -> Trainer<O2> {
+        let Self { config, optimizer, lr, progress, csv, .. } = self;
+        Trainer { config, objective, optimizer, lr, progress, csv }
+    }
+
+    /// Any optimiser of Burn's.
+    pub fn with_optimizer(self, optimizer: ModuleOptimizer) -> Self {
+        Self { optimizer, ..self }
+    }
+
+    /// A learning rate, or any schedule of Burn's, which advances once a step.
+    pub fn with_learning_rate(self, lr: impl Into<ModuleLrScheduler>) -> Self {
+        Self { lr: lr.into(), ..self }
+    }
+
+    /// Another way to show progress.
+    pub fn with_progress(self, progress: Progress) -> Self {
+        Self { progress, ..self }
+    }
+
+    /// Keeps the history in a CSV file, brought up to date after each epoch.
+    pub fn with_history_csv(self, path: impl Into<PathBuf>) -> Self {
+        Self { csv: Some(path.into()), ..self }
+    }
+
+    /// Trains on the device that holds the model's weights.
+    ///
+    /// Validation sees the examples in their own order and, in every epoch, the same noise.
+    ///
+    /// # Errors
+    /// - If the configuration or a data set cannot be trained with, before anything is computed.
+    /// - If an example cannot be read, the CSV file cannot be written, or a term of the objective
+    ///   is no longer finite. The run stops; the message says in which step of which epoch.
+    pub fn fit<M>(
+        self,
+        model: M,
+        train: Arc<dyn Examples>,
+        valid: Arc<dyn Examples>,
+    ) -> Result<Trained<M>>
+    where
+        M: LatentVariableModel + 'static,
+        O: Objective<M>,
+    {
+        let TrainConfig { epochs, batch_size, num_samples, epsilon_std, seed } = self.config;
+        for (name, value) in [("epochs", epochs), ("num_samples", num_samples)] {
+            if value == 0 {
+                return Err(Error::config(format!("{name} is 0, but it must be at least 1")));
+            }
+        }
+        check_dim("training", &*train, &model)?;
+        check_dim("validation", &*valid, &model)?;
+        let noise = |name| NoiseSource::new(seed.child(name)).with_std(epsilon_std);
+        let setup = Setup {
+            objective: self.objective,
+            num_samples,
+            train_noise: noise("train noise")?,
+            valid_noise: noise("valid noise")?,
+        };
+        let device = model.devices().first().cloned().unwrap_or_default();
+        let train = BatchLoader::shuffled(train, batch_size, seed.child("shuffle"), &device)?;
+        let valid = BatchLoader::ordered(valid, batch_size, &device)?;
+        if let Some(dir) = self.csv.as_ref().and_then(|path| path.parent()) {
+            create_dir(dir)?;
+        }
+
+        let report = Arc::<Mutex<Report>>::default();
+        let interrupter = Interrupter::new();
+        let monitor = Monitor::new(report.clone(), interrupter.clone(), self.csv, self.progress);
+        let learner =
+            Learner::new(Trainable { model: model.train(), setup }, self.optimizer, self.lr);
+        // The directory is that of Burn's own log files, of which none is written.
+        let result = SupervisedTraining::new("", Arc::new(train), Arc::new(valid))
+            .metrics((TermMetric::new(0), TermMetric::new(1), TermMetric::new(2)))
+            .with_metric_logger(NoLog)
+            .with_application_logger(None)
+            .with_interrupter(interrupter)
+            .renderer(Box::new(monitor))
+            .num_epochs(epochs)
+            .launch(learner);
+
+        let Report { history, error } =
+            std::mem::take(&mut *report.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(error) = error {
+            return Err(error);
+        }
+        if let Some(error) = result.error {
+            return Err(
+                Error::new(ErrorKind::Training, error.to_string()).with_source(error.to_string())
+            );
+        }
+        Ok(Trained { model: result.model.model, history })
+    }
+}
+
+fn check_dim(set: &str, examples: &dyn Examples, model: &impl LatentVariableModel) -> Result<()> {
+    if examples.dim() != model.data_dim() {
+        return Err(Error::new(
+            ErrorKind::Shape,
+            format!(
+                "the examples of the {set} set have {} values, but the model takes {}",
+                examples.dim(),
+                model.data_dim()
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Keeps the Learner from writing a file for each metric of each epoch: [`Monitor`] has them all.
+struct NoLog;
+
+impl MetricLogger for NoLog {
+    fn log(&mut self, _update: MetricsUpdate, _epoch: usize, _split: &Split) {}
+    fn log_metric_definition(&mut self, _definition: MetricDefinition) {}
+    fn log_epoch_summary(&mut self, _summary: EpochSummary) {}
+    fn read_numeric(
+        &mut self,
+        _name: &str,
+        _epoch: usize,
+        _split: &Split,
+    ) -> Result<Vec<NumericEntry>, String> {
+        Err("no metric is kept".into())
+    }
+}

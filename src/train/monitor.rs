@@ -1,0 +1,256 @@
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use burn::train::Interrupter;
+use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
+use burn::train::metric::{MetricDefinition, MetricId, NumericEntry};
+use burn::train::renderer::{
+    EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation,
+    MetricsRendererTraining,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::history::{Epoch, History};
+use super::step::TERMS;
+use crate::error::{Error, ErrorKind};
+
+/// How a run shows where it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Progress {
+    /// A line for each epoch on standard output and, where standard error is a terminal, a bar that
+    /// moves within the epoch.
+    #[default]
+    Auto,
+    /// Nothing.
+    Silent,
+}
+
+/// What the run has to say once it is over.
+#[derive(Default)]
+pub(super) struct Report {
+    pub(super) history: History,
+    pub(super) error: Option<Error>,
+}
+
+/// Burn's renderer: hears of every step, keeps the history, shows the progress.
+pub(super) struct Monitor {
+    report: Arc<Mutex<Report>>,
+    interrupter: Interrupter,
+    csv: Option<PathBuf>,
+    progress: Progress,
+    bar: ProgressBar,
+    terms: HashMap<MetricId, usize>,
+    epochs: usize,
+    epoch: usize,
+    train: Split,
+    valid: Split,
+    in_train: bool,
+}
+
+/// One pass over one set.
+#[derive(Clone, Copy)]
+struct Split {
+    started: Instant,
+    took: Duration,
+    steps: usize,
+    /// Sum over the examples so far, and their number.
+    running: [(f64, f64); 3],
+    means: [f64; 3],
+}
+
+impl Split {
+    fn start() -> Self {
+        Self {
+            started: Instant::now(),
+            took: Duration::ZERO,
+            steps: 0,
+            running: Default::default(),
+            means: [f64::NAN; 3],
+        }
+    }
+}
+
+impl Monitor {
+    pub(super) fn new(
+        report: Arc<Mutex<Report>>,
+        interrupter: Interrupter,
+        csv: Option<PathBuf>,
+        progress: Progress,
+    ) -> Self {
+        let bar = match progress == Progress::Auto && std::io::stderr().is_terminal() {
+            true => ProgressBar::no_length(),
+            false => ProgressBar::hidden(),
+        };
+        let style = "{prefix} {bar:32} {pos}/{len} {msg} {elapsed}<{eta}";
+        bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
+        Self {
+            report,
+            interrupter,
+            csv,
+            progress,
+            bar,
+            terms: HashMap::new(),
+            epochs: 0,
+            epoch: 1,
+            train: Split::start(),
+            valid: Split::start(),
+            in_train: true,
+        }
+    }
+
+    fn split(&mut self) -> &mut Split {
+        if self.in_train { &mut self.train } else { &mut self.valid }
+    }
+
+    fn update(&mut self, state: MetricState) {
+        let MetricState::Numeric(entry, Some(value)) = state else { return };
+        let Some(&term) = self.terms.get(&entry.metric_id) else { return };
+        match value {
+            NumericEntry::Final(mean) => self.split().means[term] = mean,
+            NumericEntry::Aggregated { aggregated_value, count } => {
+                let running = &mut self.split().running[term];
+                *running = (running.0 + aggregated_value * count as f64, running.1 + count as f64);
+                if !aggregated_value.is_finite() {
+                    self.not_finite(term, aggregated_value);
+                }
+            }
+            NumericEntry::Value(_) => {}
+        }
+    }
+
+    fn not_finite(&mut self, term: usize, value: f64) {
+        let split = if self.in_train { "training" } else { "validation" };
+        let (step, epoch) = (self.split().steps + 1, self.epoch);
+        self.fail(Error::new(
+            ErrorKind::Training,
+            format!(
+                "the {} of {split} batch {step} in epoch {epoch} is {value}; a lower learning rate \
+                 or clipped gradients may help",
+                TERMS[term]
+            ),
+        ));
+    }
+
+    /// Stops the run; the first reason is kept.
+    fn fail(&mut self, error: Error) {
+        self.interrupter.stop(Some(&error.to_string()));
+        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        report.error.get_or_insert(error);
+    }
+
+    fn line(&self, epoch: &Epoch) -> String {
+        let width = self.epochs.to_string().len();
+        format!(
+            "epoch {:>width$}/{}  train nelbo {:.2} (nll {:.2}, kl {:.2})  \
+             valid nelbo {:.2} (nll {:.2}, kl {:.2})  {:.1} s",
+            epoch.epoch,
+            self.epochs,
+            epoch.train_nelbo,
+            epoch.train_nll,
+            epoch.train_kl,
+            epoch.valid_nelbo,
+            epoch.valid_nll,
+            epoch.valid_kl,
+            epoch.train_seconds + epoch.valid_seconds,
+        )
+    }
+}
+
+impl TrainingProgressLogger for Monitor {
+    fn start(&mut self, epochs: usize, first: usize, _items: Option<usize>, _label: Option<&str>) {
+        (self.epochs, self.epoch) = (epochs, first);
+    }
+
+    fn start_split(&mut self, split: &str, examples: usize) {
+        self.in_train = split == "train";
+        *self.split() = Split::start();
+        self.bar.reset();
+        self.bar.set_length(examples as u64);
+        self.bar.set_prefix(format!("epoch {}/{} {split}", self.epoch, self.epochs));
+    }
+
+    fn update_split(&mut self, examples: usize) {
+        let split = self.split();
+        split.steps += 1;
+        let (sum, count) = split.running[0];
+        self.bar.set_position(examples as u64);
+        self.bar.set_message(format!("{} {:.2}", TERMS[0], sum / count));
+    }
+
+    fn end_split(&mut self) {
+        let split = self.split();
+        split.took = split.started.elapsed();
+    }
+
+    fn update_epoch(&mut self, epoch: usize) {
+        let [train_nelbo, train_nll, train_kl] = self.train.means;
+        let [valid_nelbo, valid_nll, valid_kl] = self.valid.means;
+        let record = Epoch {
+            epoch,
+            train_nelbo,
+            train_nll,
+            train_kl,
+            valid_nelbo,
+            valid_nll,
+            valid_kl,
+            train_seconds: self.train.took.as_secs_f64(),
+            valid_seconds: self.valid.took.as_secs_f64(),
+        };
+        if self.progress == Progress::Auto {
+            let line = self.line(&record);
+            self.bar.suspend(|| println!("{line}"));
+        }
+        self.epoch = epoch + 1;
+        let written = {
+            let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+            report.history.epochs.push(record);
+            self.csv.as_ref().map_or(Ok(()), |path| report.history.write_csv(path))
+        };
+        if let Err(error) = written {
+            self.fail(error);
+        }
+    }
+
+    fn end(&mut self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn log_event_training(&mut self, _event: String) {}
+}
+
+impl MetricsRendererTraining for Monitor {
+    fn update_train(&mut self, state: MetricState) {
+        self.update(state);
+    }
+
+    fn update_valid(&mut self, state: MetricState) {
+        self.update(state);
+    }
+}
+
+impl MetricsRenderer for Monitor {
+    fn manual_close(&mut self) {}
+
+    fn register_metric(&mut self, definition: MetricDefinition) {
+        if let Some(term) = TERMS.iter().position(|term| *term == definition.name.as_str()) {
+            self.terms.insert(definition.metric_id, term);
+        }
+    }
+}
+
+/// Burn wants one renderer for training and testing; nothing is tested through it here.
+impl MetricsRendererEvaluation for Monitor {
+    fn update_test(&mut self, _name: EvaluationName, _state: MetricState) {}
+}
+
+impl EvaluationProgressLogger for Monitor {
+    fn start_global_progress(&mut self, _total_tests: usize) {}
+    fn start_test(&mut self, _name: &str, _total_items: usize) {}
+    fn update_test_progress(&mut self, _items_processed: usize) {}
+    fn end_test(&mut self) {}
+    fn end_global_progress(&mut self) {}
+    fn log_event_evaluation(&mut self, _event: String) {}
+}

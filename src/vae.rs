@@ -1,0 +1,227 @@
+//! The model that the components compose into.
+
+use burn::module::{Module, ModuleDisplay};
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::config::ModuleConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    BernoulliNll, Decoder, Encoder, Likelihood, MlpDecoder, MlpDecoderConfig, MlpEncoder,
+    MlpEncoderConfig, Posterior, Prior, Seed, StandardNormal,
+};
+
+/// A model of data `x` with latent variables `z` whose forward pass takes explicit noise.
+pub trait LatentVariableModel: Module + ModuleDisplay {
+    /// The length of an example.
+    fn data_dim(&self) -> usize;
+
+    /// How many noise values one Monte Carlo sample of one example takes.
+    fn noise_dim(&self) -> usize;
+}
+
+/// A variational autoencoder: an encoder `q(z|x)`, a decoder with the likelihood `p(x|z)`, and a
+/// prior `p(z)`.
+///
+/// The parts are generic, so any encoder works with any decoder, likelihood and prior, this crate's
+/// or your own. How it is trained is not part of the model: that is an
+/// [`Objective`](crate::Objective).
+///
+/// The methods that take a user's tensors check their shapes and return a `Result`.
+#[derive(Module, Debug)]
+pub struct Vae<E, D, L, P> {
+    /// The inference network.
+    pub encoder: E,
+    /// The generative network.
+    pub decoder: D,
+    /// What the decoder's output means.
+    pub likelihood: L,
+    /// The distribution of codes.
+    pub prior: P,
+}
+
+/// The variational autoencoder of Tiao's post: perceptrons, Bernoulli pixels, Gaussian codes.
+pub type MlpVae = Vae<MlpEncoder, MlpDecoder, BernoulliNll, StandardNormal>;
+
+impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Vae<E, D, L, P> {
+    /// Puts four parts together.
+    ///
+    /// # Errors
+    /// If the parts do not fit: codes of different lengths, or a decoder whose output is not what
+    /// the likelihood needs for an example of the encoder's.
+    pub fn new(encoder: E, decoder: D, likelihood: L, prior: P) -> Result<Self> {
+        if encoder.latent_dim() != decoder.latent_dim() {
+            return Err(Error::config(format!(
+                "the encoder's codes have length {}, the decoder's {}",
+                encoder.latent_dim(),
+                decoder.latent_dim()
+            )));
+        }
+        let params = likelihood.params_per_value();
+        if params.checked_mul(encoder.data_dim()) != Some(decoder.output_dim()) {
+            return Err(Error::config(format!(
+                "the decoder puts out {} numbers, but the likelihood needs {params} for each of \
+                 the {} values of an example",
+                decoder.output_dim(),
+                encoder.data_dim()
+            )));
+        }
+        Ok(Self { encoder, decoder, likelihood, prior })
+    }
+
+    /// The length of a code.
+    pub fn latent_dim(&self) -> usize {
+        self.encoder.latent_dim()
+    }
+
+    /// The device that holds the weights.
+    pub fn device(&self) -> Device {
+        self.devices().first().cloned().unwrap_or_default()
+    }
+
+    /// The posteriors of a batch of examples, `[batch, data_dim]`.
+    ///
+    /// # Errors
+    /// If `x` has another number of columns.
+    pub fn encode(&self, x: Tensor<2>) -> Result<E::Posterior> {
+        Error::check_columns("x", x.dims(), self.encoder.data_dim())?;
+        Ok(self.encoder.encode(x))
+    }
+
+    /// The expected data `E[x|z]` of a batch of codes, from `[n, latent_dim]` to `[n, data_dim]`.
+    ///
+    /// # Errors
+    /// If `z` has another number of columns.
+    pub fn decode(&self, z: Tensor<2>) -> Result<Tensor<2>> {
+        Error::check_columns("z", z.dims(), self.latent_dim())?;
+        Ok(self.likelihood.mean(self.decoder.decode(z)))
+    }
+
+    /// The expected data at the posterior mean of each example, `[batch, data_dim]`.
+    ///
+    /// # Errors
+    /// If `x` has another number of columns.
+    pub fn reconstruct(&self, x: Tensor<2>) -> Result<Tensor<2>> {
+        self.decode(self.encode(x)?.mean())
+    }
+
+    /// The expected data `E[x|z]` at `n` codes drawn from the prior, `[n, data_dim]`.
+    ///
+    /// # Errors
+    /// If `n` is zero.
+    pub fn sample(&self, n: usize, seed: impl Into<Seed>) -> Result<Tensor<2>> {
+        if n == 0 {
+            return Err(Error::value("0 samples were asked for, but at least 1 is needed"));
+        }
+        self.decode(self.prior.sample(n, self.latent_dim(), seed.into(), &self.device()))
+    }
+
+    /// Expected data on a straight line between the posterior means of two examples.
+    ///
+    /// # Shapes
+    /// - `from`, `to`: `[data_dim]`
+    /// - output: `[steps, data_dim]`, the first row the reconstruction of `from`, the last of `to`
+    ///
+    /// # Errors
+    /// If an example has another length, or if there are fewer than two steps.
+    pub fn interpolate(&self, from: Tensor<1>, to: Tensor<1>, steps: usize) -> Result<Tensor<2>> {
+        if steps < 2 {
+            return Err(Error::value(format!(
+                "an interpolation has at least 2 steps, its ends, but {steps} were asked for"
+            )));
+        }
+        let from = self.encode(from.unsqueeze_dim(0))?.mean();
+        let to = self.encode(to.unsqueeze_dim(0))?.mean();
+        let weight = (0..steps).map(|i| i as f32 / (steps - 1) as f32).collect::<Vec<_>>();
+        let weight =
+            Tensor::<1>::from_data(weight.as_slice(), &from.device()).unsqueeze_dim::<2>(1);
+        self.decode(from.clone() * weight.clone().neg().add_scalar(1.0) + to * weight)
+    }
+
+    /// `-log p(x|z)` in nats for each sample of each example; the flow of an objective.
+    ///
+    /// # Shapes
+    /// - `z`: `[num_samples, batch, latent_dim]`
+    /// - `x`: `[batch, data_dim]`
+    /// - output: `[num_samples, batch]`
+    ///
+    /// # Panics
+    /// If the shapes do not agree.
+    pub fn nll(&self, z: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
+        let [samples, batch, latent_dim] = z.dims();
+        let params = self.decoder.decode(z.reshape([samples * batch, latent_dim]));
+        self.likelihood.nll(params.reshape([samples, batch, self.decoder.output_dim()]), x)
+    }
+}
+
+impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> LatentVariableModel for Vae<E, D, L, P> {
+    fn data_dim(&self) -> usize {
+        self.encoder.data_dim()
+    }
+
+    fn noise_dim(&self) -> usize {
+        self.encoder.latent_dim()
+    }
+}
+
+/// Description of a [`Vae`] through those of its parts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VaeConfig<E, D, L, P> {
+    /// The inference network.
+    pub encoder: E,
+    /// The generative network.
+    pub decoder: D,
+    /// What the decoder's output means.
+    pub likelihood: L,
+    /// The distribution of codes.
+    pub prior: P,
+}
+
+/// Description of an [`MlpVae`].
+pub type MlpVaeConfig = VaeConfig<MlpEncoderConfig, MlpDecoderConfig, BernoulliNll, StandardNormal>;
+
+impl MlpVaeConfig {
+    /// Perceptrons with the same hidden layers in both directions, in the decoder reversed.
+    ///
+    /// `MlpVaeConfig::mlp(784, [256], 2)` is the model of Tiao's post.
+    pub fn mlp(data_dim: usize, hidden: impl Into<Vec<usize>>, latent_dim: usize) -> Self {
+        let hidden = hidden.into();
+        let reversed = hidden.iter().rev().copied().collect::<Vec<_>>();
+        Self {
+            encoder: MlpEncoderConfig::new(data_dim, hidden, latent_dim),
+            decoder: MlpDecoderConfig::new(latent_dim, reversed, data_dim),
+            likelihood: BernoulliNll,
+            prior: StandardNormal,
+        }
+    }
+}
+
+impl<E, D, L, P> ModuleConfig for VaeConfig<E, D, L, P>
+where
+    E: ModuleConfig<Module: Encoder>,
+    D: ModuleConfig<Module: Decoder>,
+    L: ModuleConfig<Module: Likelihood>,
+    P: ModuleConfig<Module: Prior>,
+{
+    type Module = Vae<E::Module, D::Module, L::Module, P::Module>;
+
+    fn init(&self, seed: Seed, device: &Device) -> Result<Self::Module> {
+        fn part<C: ModuleConfig>(
+            name: &str,
+            config: &C,
+            seed: Seed,
+            device: &Device,
+        ) -> Result<C::Module> {
+            config.init(seed.child(name), device).map_err(|error| {
+                Error::new(ErrorKind::Config, format!("{name}: {error}")).with_source(error)
+            })
+        }
+        Vae::new(
+            part("encoder", &self.encoder, seed, device)?,
+            part("decoder", &self.decoder, seed, device)?,
+            part("likelihood", &self.likelihood, seed, device)?,
+            part("prior", &self.prior, seed, device)?,
+        )
+    }
+}
