@@ -8,6 +8,7 @@ mod encoder;
 mod error;
 pub mod eval;
 mod files;
+pub mod latent;
 mod likelihood;
 mod math;
 pub mod nn;
@@ -21,6 +22,7 @@ mod seed;
 pub mod summary;
 pub mod train;
 mod vae;
+pub mod viz;
 
 pub use config::ModuleConfig;
 pub use decoder::{Decoder, MlpDecoder, MlpDecoderConfig};

@@ -4,8 +4,10 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 use std::fmt;
+use std::path::Path;
 
-use crate::{Decoder, Encoder, Likelihood, Prior, Vae};
+use crate::files::write_atomically;
+use crate::{Decoder, Encoder, Likelihood, Prior, Result, Vae};
 
 /// One layer of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +155,14 @@ impl Summary {
     pub fn params(&self) -> ParamCount {
         let rest = [self.likelihood.params, self.prior.params];
         [self.encoder_params(), self.decoder_params()].into_iter().chain(rest).sum()
+    }
+
+    /// Writes [`to_dot`](Self::to_dot) to a file.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save_dot(&self, path: impl AsRef<Path>) -> Result<()> {
+        write_atomically(path.as_ref(), self.to_dot().as_bytes())
     }
 
     /// The architecture in the DOT language, for `dot -Tsvg` and any other Graphviz tool.

@@ -4,15 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use burn_vae::data::Examples;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::eval::evaluate;
+use burn_vae::latent::{linear_axis, plane, quantile_axis};
 use burn_vae::summary::Summary;
-use burn_vae::train::{TrainConfig, Trainer, rmsprop};
+use burn_vae::train::{History, TrainConfig, Trainer, rmsprop};
+use burn_vae::viz::{ImageGrid, curves, scatter};
 use burn_vae::{
-    Decoder, Elbo, Encoder, Likelihood, ModuleConfig, NoiseSource, Result, Seed, StandardNormal,
-    Vae, backend, saved,
+    Decoder, DiagonalGaussian, Elbo, Encoder, Likelihood, ModuleConfig, NoiseSource, Posterior,
+    Result, Seed, StandardNormal, Vae, backend, saved,
 };
 use clap::{Args, ValueEnum};
 
@@ -135,12 +137,13 @@ impl<'a> Run<'a> {
     ) -> Result<()>
     where
         C: ModuleConfig<Module = Vae<E, D, L, StandardNormal>>,
-        E: Encoder<Posterior = burn_vae::DiagonalGaussian> + 'static,
+        E: Encoder<Posterior = DiagonalGaussian> + 'static,
         D: Decoder + 'static,
         L: Likelihood + 'static,
     {
         let Options { epochs, batch_size, samples, seed, quick, .. } = *self.options;
-        println!("{}\n", Summary::of(&vae));
+        let summary = Summary::of(&vae);
+        println!("{summary}\n");
         let training = TrainConfig {
             epochs: if quick { 2 } else { epochs },
             batch_size,
@@ -154,7 +157,10 @@ impl<'a> Run<'a> {
             .with_learning_rate(self.options.lr)
             .with_history_csv(self.options.out.join("history.csv"))
             .fit(vae, Arc::new(self.data.train.clone()), test.clone())?;
+        summary.save_dot(self.options.out.join("architecture.dot"))?;
         saved::save(self.options.out.join("model"), config, &trained.model)?;
+
+        self.draw(&trained.model, &trained.history)?;
 
         let noise = NoiseSource::new(Seed::new(seed).child("test"));
         let result = evaluate(&trained.model, &Elbo::default(), test, batch_size, samples, noise)?;
@@ -166,5 +172,53 @@ impl<'a> Run<'a> {
             trained.history.seconds_per_epoch().unwrap_or(f64::NAN)
         );
         Ok(())
+    }
+
+    /// The pictures of Tiao's post and a few more.
+    fn draw<E, D, L>(&self, vae: &Vae<E, D, L, StandardNormal>, history: &History) -> Result<()>
+    where
+        E: Encoder<Posterior = DiagonalGaussian>,
+        D: Decoder,
+        L: Likelihood,
+    {
+        let out = &self.options.out;
+        let shape = self.data.test.shape();
+        curves(history, out.join("nelbo.png"))?;
+
+        let test = self.data.test.tensor(0..self.data.test.len(), &self.device)?;
+        if let (2, Some(labels)) = (vae.latent_dim(), self.data.test.labels()) {
+            let codes = vae.encode(test.clone())?.mean().into_data();
+            let codes = codes.iter::<f32>().collect::<Vec<_>>();
+            scatter(codes.as_chunks::<2>().0, labels, out.join("latent.png"))?;
+        }
+
+        if vae.latent_dim() >= 2 {
+            for (name, axis) in [
+                ("manifold.png", quantile_axis(15, 0.05, 0.95)?),
+                ("manifold_linear.png", linear_axis(15, -4.0, 4.0)?),
+            ] {
+                let images = vae.decode(plane(&axis, &axis, vae.latent_dim(), &self.device)?)?;
+                // Adding zero turns a rounded -0 into 0.
+                let label = |z: &f64| format!("{:.1}", (z * 10.0).round() / 10.0 + 0.0);
+                ImageGrid::new(images, shape, axis.len())?
+                    .with_columns("z₁", axis.iter().map(label))
+                    .with_rows("z₂", axis.iter().rev().map(label))
+                    .save(out.join(name))?;
+            }
+        }
+
+        let first = test.clone().narrow(0, 0, 12);
+        let images = Tensor::cat(vec![first.clone(), vae.reconstruct(first)?], 0);
+        ImageGrid::new(images, shape, 12)?
+            .with_rows("", ["original", "reconstruction"])
+            .save(out.join("reconstructions.png"))?;
+
+        let image = |i: usize| test.clone().narrow(0, i, 1).squeeze_dim(0);
+        let rows = (0..6).map(|i| vae.interpolate(image(2 * i), image(2 * i + 1), 12));
+        ImageGrid::new(Tensor::cat(rows.collect::<Result<_>>()?, 0), shape, 12)?
+            .save(out.join("interpolations.png"))?;
+
+        ImageGrid::new(vae.sample(100, self.options.seed)?, shape, 10)?
+            .save(out.join("samples.png"))
     }
 }

@@ -1,4 +1,7 @@
+use std::ops::Range;
 use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor, TensorData};
 
 use super::Examples;
 use crate::error::{Error, ErrorKind, Result};
@@ -55,6 +58,23 @@ impl ByteImages {
     /// The class of each image, if known.
     pub fn labels(&self) -> Option<&[u8]> {
         self.labels.as_deref()
+    }
+
+    /// Some of the images as a tensor, `[rows.len(), height * width * channels]`.
+    ///
+    /// # Errors
+    /// If the rows reach beyond the last image.
+    pub fn tensor(&self, rows: Range<usize>, device: &Device) -> Result<Tensor<2>> {
+        if rows.end > self.len() {
+            return Err(Error::value(format!(
+                "images {rows:?} were asked for, but there are only {}",
+                self.len()
+            )));
+        }
+        let shape = [rows.len(), self.dim()];
+        let mut values = vec![0.0; shape[0] * shape[1]];
+        self.read(&rows.collect::<Vec<_>>(), &mut values)?;
+        Ok(Tensor::from_data(TensorData::new::<f32, _>(values, shape), device))
     }
 
     /// The first `n` images, or all where there are fewer.

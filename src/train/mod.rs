@@ -3,16 +3,18 @@
 mod history;
 mod metric;
 mod monitor;
+mod rmsprop;
 mod step;
 
 pub use history::{Epoch, History};
 pub use monitor::Progress;
+pub use rmsprop::rmsprop;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use burn::optim::ModuleOptimizer;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
-use burn::optim::{ModuleOptimizer, RmsPropConfig};
 use burn::train::logger::MetricLogger;
 use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
 use burn::train::metric::{MetricDefinition, NumericEntry};
@@ -78,12 +80,6 @@ pub struct Trained<M> {
     pub model: M,
     /// The course of the run.
     pub history: History,
-}
-
-/// RMSprop with the constants of Keras (rho 0.9, epsilon 1e-7, no momentum), which the texts this
-/// crate reproduces were trained with; Burn's own defaults are others.
-pub fn rmsprop() -> ModuleOptimizer {
-    RmsPropConfig::new().with_alpha(0.9).with_momentum(0.0).with_epsilon(1e-7).init()
 }
 
 impl Trainer {

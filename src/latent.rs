@@ -1,0 +1,99 @@
+//! Codes to decode: planes through the latent space.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use statrs::distribution::{ContinuousCDF, Normal};
+
+use crate::error::{Error, Result};
+
+/// `n` values from `first` to `last` at equal distances.
+///
+/// # Errors
+/// If `n` is less than 2 or a bound is not finite.
+pub fn linear_axis(n: usize, first: f64, last: f64) -> Result<Vec<f64>> {
+    if n < 2 || !first.is_finite() || !last.is_finite() {
+        return Err(Error::value(format!(
+            "an axis needs at least 2 values between finite bounds, not {n} from {first} to {last}"
+        )));
+    }
+    Ok((0..n).map(|i| first + (last - first) * i as f64 / (n - 1) as f64).collect())
+}
+
+/// `n` quantiles of the standard normal, at equal distances in probability from `first` to `last`.
+///
+/// A grid of such values covers the latent space as the prior does: each cell has the same
+/// probability.
+///
+/// # Errors
+/// If `n` is less than 2 or a bound does not lie between 0 and 1, both excluded.
+pub fn quantile_axis(n: usize, first: f64, last: f64) -> Result<Vec<f64>> {
+    for bound in [first, last] {
+        if !(bound > 0.0 && bound < 1.0) {
+            return Err(Error::value(format!(
+                "{bound} is no probability with a finite quantile; it must lie between 0 and 1"
+            )));
+        }
+    }
+    let normal = Normal::standard();
+    Ok(linear_axis(n, first, last)?.into_iter().map(|p| normal.inverse_cdf(p)).collect())
+}
+
+/// The codes of a plane, row by row as a picture of it is read: from the largest `z2` down and,
+/// within a row, from the smallest `z1` up. Dimensions beyond the second are zero, the prior's mean.
+///
+/// # Shapes
+/// `[z2.len() * z1.len(), latent_dim]`
+///
+/// # Errors
+/// If the latent space has no two dimensions or an axis is empty.
+pub fn plane(z1: &[f64], z2: &[f64], latent_dim: usize, device: &Device) -> Result<Tensor<2>> {
+    if latent_dim < 2 || z1.is_empty() || z2.is_empty() {
+        return Err(Error::value(format!(
+            "no plane of {} by {} codes lies in a latent space of dimension {latent_dim}",
+            z1.len(),
+            z2.len()
+        )));
+    }
+    let mut z2 = z2.to_vec();
+    z2.sort_by(|a, b| b.total_cmp(a));
+    let mut z1 = z1.to_vec();
+    z1.sort_by(f64::total_cmp);
+    let mut codes = Vec::with_capacity(z1.len() * z2.len() * latent_dim);
+    for &down in &z2 {
+        for &along in &z1 {
+            codes.extend([along as f32, down as f32]);
+            codes.resize(codes.len() + latent_dim - 2, 0.0);
+        }
+    }
+    let shape = [z1.len() * z2.len(), latent_dim];
+    Ok(Tensor::from_data(TensorData::new::<f32, _>(codes, shape), device))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_those_of_the_normal_distribution() {
+        // scipy.stats.norm.ppf(numpy.linspace(0.05, 0.95, 5))
+        let expected = [-1.6448536269514729, -0.59776013, 0.0, 0.59776013, 1.6448536269514722];
+        let axis = quantile_axis(5, 0.05, 0.95).unwrap();
+        for (found, expected) in axis.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-8, "{found} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn a_plane_is_read_like_a_picture() {
+        let codes = plane(&[-1.0, 1.0], &[0.0, 2.0], 3, &Device::flex()).unwrap();
+        let expected = [-1.0, 2.0, 0.0, 1.0, 2.0, 0.0, -1.0, 0.0, 0.0, 1.0, 0.0, 0.0];
+        assert_eq!(codes.into_data().to_vec::<f32>().unwrap(), expected);
+    }
+
+    #[test]
+    fn what_has_no_quantile_or_plane_is_refused() {
+        assert!(quantile_axis(5, 0.0, 0.5).is_err());
+        assert!(quantile_axis(5, 0.5, f64::NAN).is_err());
+        assert!(linear_axis(1, 0.0, 1.0).is_err());
+        assert!(plane(&[0.0], &[0.0], 1, &Device::flex()).is_err());
+    }
+}

@@ -1,0 +1,73 @@
+use std::io::Cursor;
+use std::path::Path;
+use std::sync::Once;
+
+use image::{ImageFormat, RgbImage};
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::register_font;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::files::{create_dir, write_atomically};
+
+/// A white sheet to draw on.
+pub(super) struct Canvas {
+    pixels: RgbImage,
+}
+
+pub(super) type Sheet<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+
+const FONT: &str = "DejaVu Sans";
+
+impl Canvas {
+    pub(super) fn new(width: u32, height: u32) -> Self {
+        Self { pixels: RgbImage::from_pixel(width, height, image::Rgb([255; 3])) }
+    }
+
+    /// The pixels themselves.
+    pub(super) fn pixels(&mut self) -> &mut RgbImage {
+        &mut self.pixels
+    }
+
+    /// Lets a function draw charts and text.
+    pub(super) fn draw(
+        &mut self,
+        draw: impl FnOnce(&Sheet) -> Result<(), Box<dyn std::error::Error>>,
+    ) -> Result<()> {
+        static REGISTER: Once = Once::new();
+        REGISTER.call_once(|| {
+            let font = include_bytes!("DejaVuSans-subset.ttf");
+            // Only a damaged font can fail, and then every text that is drawn says so.
+            let _ = register_font(FONT, FontStyle::Normal, font);
+        });
+        let size = self.pixels.dimensions();
+        let sheet = BitMapBackend::with_buffer(&mut self.pixels, size).into_drawing_area();
+        draw(&sheet).and_then(|()| Ok(sheet.present()?)).map_err(|error| {
+            Error::new(ErrorKind::Picture, format!("the picture could not be drawn: {error}"))
+        })
+    }
+
+    /// Writes a PNG file; its folder is made if need be.
+    pub(super) fn save(&self, path: &Path) -> Result<()> {
+        let mut png = Cursor::new(Vec::new());
+        self.pixels.write_to(&mut png, ImageFormat::Png).map_err(|error| {
+            Error::new(ErrorKind::Picture, format!("{}: {error}", path.display()))
+                .with_source(error)
+        })?;
+        if let Some(dir) = path.parent() {
+            create_dir(dir)?;
+        }
+        write_atomically(path, png.get_ref())
+    }
+}
+
+/// Black text of a size in pixels.
+pub(super) fn font(size: u32) -> TextStyle<'static> {
+    (FONT, size).into_font().color(&BLACK)
+}
+
+/// Text placed by a point of its box.
+pub(super) fn anchored(size: u32, horizontal: HPos, vertical: VPos) -> TextStyle<'static> {
+    font(size).pos(Pos::new(horizontal, vertical))
+}

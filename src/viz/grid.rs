@@ -1,0 +1,178 @@
+use std::path::Path;
+
+use burn::tensor::Tensor;
+use image::Rgb;
+use plotters::style::text_anchor::{HPos, VPos};
+use plotters::style::{FontTransform, TextStyle};
+
+use super::canvas::{Canvas, anchored};
+use crate::error::{Error, ErrorKind, Result};
+
+/// A grid of images, with what its rows and columns are written at its sides.
+///
+/// ```no_run
+/// # use burn::tensor::Device;
+/// # use burn_vae::{MlpVaeConfig, ModuleConfig, Seed};
+/// use burn_vae::viz::ImageGrid;
+///
+/// # let vae = MlpVaeConfig::mlp(784, [256], 2).init(Seed::new(0), &Device::flex())?;
+/// ImageGrid::new(vae.sample(100, 0)?, [28, 28, 1], 10)?.save("samples.png")?;
+/// # Ok::<(), burn_vae::Error>(())
+/// ```
+pub struct ImageGrid {
+    values: Vec<f32>,
+    shape: [usize; 3],
+    columns: usize,
+    column_labels: Labels,
+    row_labels: Labels,
+}
+
+#[derive(Default)]
+struct Labels {
+    title: String,
+    texts: Vec<String>,
+}
+
+/// White space between the images.
+const GAP: usize = 1;
+const TEXT: u32 = 16;
+
+impl ImageGrid {
+    /// Images row by row, `columns` in a row.
+    ///
+    /// # Shapes
+    /// `images` is `[n, height * width * channels]`, with values from 0 (black) to 1; what lies
+    /// outside is drawn as the nearer of the two. `shape` is height, width and channels, of which
+    /// there are one or three.
+    ///
+    /// # Errors
+    /// If the shapes do not fit, or if the images do not fill whole rows.
+    pub fn new(images: Tensor<2>, shape: [usize; 3], columns: usize) -> Result<Self> {
+        let [n, dim] = images.dims();
+        if dim != shape.iter().product::<usize>() || ![1, 3].contains(&shape[2]) {
+            return Err(Error::new(
+                ErrorKind::Picture,
+                format!("rows of {dim} values are no grey or RGB images of shape {shape:?}"),
+            ));
+        }
+        if columns == 0 || n == 0 || n % columns != 0 {
+            return Err(Error::new(
+                ErrorKind::Picture,
+                format!("{n} images do not fill rows of {columns}"),
+            ));
+        }
+        let values = images.into_data().iter::<f32>().collect();
+        let (column_labels, row_labels) = Default::default();
+        Ok(Self { values, shape, columns, column_labels, row_labels })
+    }
+
+    /// Writes what the columns are below them, with a title such as `z₁`.
+    pub fn with_columns<T: ToString>(
+        mut self,
+        title: &str,
+        labels: impl IntoIterator<Item = T>,
+    ) -> Self {
+        self.column_labels = Labels::new(title, labels);
+        self
+    }
+
+    /// Writes what the rows are to their left, from the top, with a title such as `z₂`.
+    pub fn with_rows<T: ToString>(
+        mut self,
+        title: &str,
+        labels: impl IntoIterator<Item = T>,
+    ) -> Self {
+        self.row_labels = Labels::new(title, labels);
+        self
+    }
+
+    /// Writes a PNG file; its folder is made if need be.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let [height, width, channels] = self.shape;
+        let rows = self.values.len() / (height * width * channels) / self.columns;
+        // Small images are enlarged by a whole number to a readable size.
+        let scale = (64 / height.max(width)).clamp(1, 8);
+        let (cell_w, cell_h) = (width * scale + GAP, height * scale + GAP);
+        let left = self.row_labels.margin();
+        let bottom = self.column_labels.margin();
+        let (grid_w, grid_h) = (self.columns * cell_w - GAP, rows * cell_h - GAP);
+        let pad = 12;
+        let mut canvas =
+            Canvas::new((left + grid_w + 2 * pad) as u32, (grid_h + bottom + 2 * pad) as u32);
+
+        let pixels = canvas.pixels();
+        for (i, image) in self.values.chunks_exact(height * width * channels).enumerate() {
+            let x0 = left + pad + i % self.columns * cell_w;
+            let y0 = pad + i / self.columns * cell_h;
+            for y in 0..height * scale {
+                for x in 0..width * scale {
+                    let at = (y / scale * width + x / scale) * channels;
+                    let value = |c: usize| (image[at + c].clamp(0.0, 1.0) * 255.0).round() as u8;
+                    let rgb = if channels == 1 { [value(0); 3] } else { [0, 1, 2].map(value) };
+                    pixels.put_pixel((x0 + x) as u32, (y0 + y) as u32, Rgb(rgb));
+                }
+            }
+        }
+
+        let centre = |i: usize, cell: usize| (pad + i * cell + (cell - GAP) / 2) as i32;
+        canvas.draw(|sheet| {
+            let right = anchored(TEXT, HPos::Right, VPos::Center);
+            for (i, text) in self.row_labels.texts.iter().enumerate() {
+                sheet.draw_text(text, &right, ((left + pad - 8) as i32, centre(i, cell_h)))?;
+            }
+            let top = (pad + grid_h + 8) as i32;
+            let slanted: TextStyle =
+                anchored(TEXT, HPos::Right, VPos::Center).transform(FontTransform::Rotate270);
+            for (i, text) in self.column_labels.texts.iter().enumerate() {
+                let x = left as i32 + centre(i, cell_w);
+                match self.column_labels.fit(cell_w) {
+                    true => {
+                        sheet.draw_text(text, &anchored(TEXT, HPos::Center, VPos::Top), (x, top))?
+                    }
+                    false => sheet.draw_text(text, &slanted, (x, top))?,
+                }
+            }
+            let title = TEXT + 6;
+            let (middle_x, middle_y) = (left + pad + grid_w / 2, pad + grid_h / 2);
+            sheet.draw_text(
+                &self.column_labels.title,
+                &anchored(title, HPos::Center, VPos::Bottom),
+                (middle_x as i32, (grid_h + bottom + 2 * pad - 4) as i32),
+            )?;
+            sheet.draw_text(
+                &self.row_labels.title,
+                &anchored(title, HPos::Left, VPos::Center),
+                (6, middle_y as i32),
+            )?;
+            Ok(())
+        })?;
+        canvas.save(path.as_ref())
+    }
+}
+
+impl Labels {
+    fn new<T: ToString>(title: &str, labels: impl IntoIterator<Item = T>) -> Self {
+        let texts = labels.into_iter().map(|label| label.to_string()).collect();
+        Self { title: title.into(), texts }
+    }
+
+    /// Width of the longest label in pixels, a little more than needed.
+    fn width(&self) -> usize {
+        let longest = self.texts.iter().map(|text| text.chars().count()).max().unwrap_or(0);
+        longest * TEXT as usize * 2 / 3
+    }
+
+    /// Whether the labels fit below cells of a width.
+    fn fit(&self, cell: usize) -> bool {
+        self.width() <= cell
+    }
+
+    /// The space they take beside the grid.
+    fn margin(&self) -> usize {
+        let title = if self.title.is_empty() { 0 } else { 30 };
+        if self.texts.is_empty() { title } else { self.width() + 12 + title }
+    }
+}

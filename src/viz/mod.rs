@@ -1,0 +1,13 @@
+//! Pictures of a model and its training, as PNG files.
+//!
+//! Text is set in a copy of DejaVu Sans that is compiled in, so that pictures are the same on a
+//! machine without fonts.
+
+mod canvas;
+mod curves;
+mod grid;
+mod scatter;
+
+pub use curves::curves;
+pub use grid::ImageGrid;
+pub use scatter::scatter;
