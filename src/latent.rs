@@ -86,7 +86,7 @@ mod tests {
     fn a_plane_is_read_like_a_picture() {
         let codes = plane(&[-1.0, 1.0], &[0.0, 2.0], 3, &Device::flex()).unwrap();
         let expected = [-1.0, 2.0, 0.0, 1.0, 2.0, 0.0, -1.0, 0.0, 0.0, 1.0, 0.0, 0.0];
-        assert_eq!(codes.into_data().to_vec::<f32>().unwrap(), expected);
+        assert_eq!(codes.into_data().try_to_vec::<f32>().unwrap(), expected);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use burn::tensor::Tensor;
 /// let eps = Tensor::<3>::from_data([[[0.5, 2.0]], [[0.0, 0.0]]], &device);
 ///
 /// let z = Reparameterize.forward(mean, log_var, eps);
-/// assert_eq!(z.into_data().to_vec::<f32>().unwrap(), [1.5, 1.0, 1.0, -1.0]);
+/// assert_eq!(z.into_data().try_to_vec::<f32>().unwrap(), [1.5, 1.0, 1.0, -1.0]);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reparameterize;

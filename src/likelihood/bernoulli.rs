@@ -28,7 +28,7 @@ use crate::{Result, Seed};
 /// let device = Device::flex();
 /// let logits = Tensor::<3>::zeros([1, 2, 3], &device); // every probability is 1/2
 /// let x = Tensor::<2>::from_data([[0.0, 1.0, 1.0], [0.2, 0.0, 0.7]], &device);
-/// let nll = BernoulliNll.nll(logits, x).into_data().to_vec::<f32>().unwrap();
+/// let nll = BernoulliNll.nll(logits, x).into_data().try_to_vec::<f32>().unwrap();
 /// assert!(nll.iter().all(|n| (n - 3.0 * 2f32.ln()).abs() < 1e-6));
 /// ```
 #[derive(Module, Debug, Default, PartialEq, Serialize, Deserialize)]

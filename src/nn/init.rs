@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn biases_start_at_zero() {
         let layer = Init::GlorotUniform.linear(3, 4, Seed::new(0), &Device::flex()).unwrap();
-        let bias = layer.bias.unwrap().val().into_data().to_vec::<f32>().unwrap();
+        let bias = layer.bias.unwrap().val().into_data().try_to_vec::<f32>().unwrap();
         assert_eq!(bias, [0.0; 4]);
     }
 }
