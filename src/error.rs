@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// A `Result` whose error is this crate's [`enum@Error`].
+/// A `Result` whose error is this crate's [`struct@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, where, and what was expected.

@@ -1,4 +1,91 @@
-//! burn-vae
+//! Variational autoencoders on [Burn](burn), from components that compose.
+//!
+//! A variational autoencoder is a handful of textbook objects: an inference network, a posterior, a
+//! divergence, a reparameterisation, a generative network, a likelihood, a prior, and a bound made
+//! of them. Here each is a component of its own behind a small trait, so that any of them can be
+//! swapped, for another of this crate's or for one of yours, without touching the rest.
+//!
+//! # The flow
+//!
+//! ```text
+//! x   [B, N]    --Encoder-->         posterior q(z|x)
+//! eps [K, B, L] --Reparameterize-->  z [K, B, L]          eps from a NoiseSource: the only randomness
+//! q             --Divergence-->      q, unchanged, and its divergence [B] beside it
+//! z             --Decoder-->         parameters of p(x|z)  logits, never squashed
+//! parameters, x --Likelihood-->      nll [K, B]
+//! nll, divergence --Objective-->     loss [B] --mean--> backward
+//! ```
+//!
+//! with `B` examples of `N` values, `L` latent dimensions and `K` Monte Carlo samples. Values and
+//! latent dimensions are summed, never averaged; the one mean over the batch is taken at the very
+//! end. Everything is in nats per example.
+//!
+//! # A model by hand
+//!
+//! ```
+//! use burn::module::Module;
+//! use burn::optim::{AdamConfig, GradientsParams};
+//! use burn::tensor::{Device, Tensor};
+//! use burn_vae::{
+//!     BernoulliNll, Elbo, MlpDecoderConfig, MlpEncoderConfig, ModuleConfig, NoiseSource, Objective,
+//!     Seed, StandardNormal, Vae,
+//! };
+//!
+//! let device = Device::flex();
+//! let seed = Seed::new(0);
+//! let mut vae = Vae::new(
+//!     MlpEncoderConfig::new(784, [256], 2).init(seed.child("encoder"), &device)?,
+//!     MlpDecoderConfig::new(2, [256], 784).init(seed.child("decoder"), &device)?,
+//!     BernoulliNll,
+//!     StandardNormal,
+//! )?
+//! .train();
+//!
+//! let x = Tensor::zeros([100, 784], &vae.device());
+//! let noise = NoiseSource::new(seed.child("noise"));
+//! let mut optimizer = AdamConfig::new().init();
+//! for step in 0..3 {
+//!     let eps = noise.draw(step, [1, 100, 2], &vae.device());
+//!     let loss = Elbo::default().terms(&vae, x.clone(), eps).mean();
+//!     let gradients = GradientsParams::from_grads(loss.backward(), &vae);
+//!     vae = optimizer.step(1e-3, vae, gradients);
+//! }
+//! let digits = vae.valid().sample(16, seed.child("sample"))?; // [16, 784]
+//! # assert_eq!(digits.dims(), [16, 784]);
+//! # Ok::<(), burn_vae::Error>(())
+//! ```
+//!
+//! [`train::Trainer`] does the same on Burn's Learner, with shuffled batches, validation, progress
+//! and a history; [`saved`] keeps the result.
+//!
+//! # Where to look
+//!
+//! | for | see |
+//! |---|---|
+//! | the model and what to do with a trained one | [`Vae`] |
+//! | networks | [`Encoder`], [`Decoder`], [`nn`] |
+//! | distributions | [`Posterior`], [`Prior`], [`Likelihood`] |
+//! | what is minimised | [`Objective`], [`Divergence`] |
+//! | randomness | [`Seed`], [`NoiseSource`] |
+//! | data | [`data`] |
+//! | training and evaluation | [`train`], [`eval`] |
+//! | pictures, tables and diagrams | [`viz`], [`latent`], [`summary`] |
+//!
+//! # Features
+//!
+//! | feature | brings | Burn's package |
+//! |---|---|---|
+//! | `flex` (default) | the CPU, in pure Rust | burn-flex |
+//! | `ndarray` | the CPU, Burn's older backend, deprecated there | burn-ndarray |
+//! | `wgpu` | any GPU | burn-wgpu, through burn-cubecl |
+//! | `vulkan`, `metal` | wgpu with the compiler of that API | the same |
+//! | `cuda` | NVIDIA's GPUs | burn-cuda, through burn-cubecl |
+//! | `download` | MNIST fetched where no copy lies on disk | burn-dataset |
+//!
+//! Which of the compiled backends computes is decided at run time, by the `Device`.
+#![deny(missing_docs, rustdoc::broken_intra_doc_links)]
+#![forbid(unsafe_code)]
+
 pub mod backend;
 mod config;
 pub mod data;
@@ -37,3 +124,8 @@ pub use prior::{Prior, StandardNormal};
 pub use reparameterize::Reparameterize;
 pub use seed::Seed;
 pub use vae::{LatentVariableModel, MlpVae, MlpVaeConfig, Vae, VaeConfig};
+
+/// The code of the README, compiled and run with the other documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -32,10 +32,13 @@ fn a_model_comes_back_with_the_same_outputs() {
     assert_eq!(files, ["config.json", "weights.bpk"]);
 }
 
+/// What happens to a good folder before it is read again.
+type Spoil<'a> = &'a dyn Fn(&std::path::Path);
+
 #[test]
 fn what_does_not_fit_is_refused_with_the_file() {
     let device = Device::flex();
-    let spoilt = |spoil: &dyn Fn(&std::path::Path)| {
+    let spoilt = |spoil: Spoil| {
         let dir = tempfile::tempdir().unwrap();
         saved::save(dir.path(), &config(), &config().init(Seed::new(3), &device).unwrap()).unwrap();
         spoil(dir.path());
@@ -58,7 +61,7 @@ fn what_does_not_fit_is_refused_with_the_file() {
     let remove = |name: &'static str| {
         move |dir: &std::path::Path| std::fs::remove_file(dir.join(name)).unwrap()
     };
-    let cases: [(&dyn Fn(&std::path::Path), ErrorKind, &str); 9] = [
+    let cases: [(Spoil, ErrorKind, &str); 9] = [
         (&remove("config.json"), ErrorKind::Io, "config.json: "),
         (&remove("weights.bpk"), ErrorKind::Io, "weights.bpk: "),
         (&edit("\"activation\"", "\"activaton\""), ErrorKind::Saved, "activaton"),

@@ -56,41 +56,35 @@ impl<M: LatentVariableModel, O: Objective<M>> InferenceStep for Trainable<M, O> 
 /// The names of the terms, in the order of [`BatchMeans`].
 pub(super) const TERMS: [&str; 3] = ["nelbo", "nll", "kl"];
 
-/// The means of the terms over a batch, with the number of examples they are means of.
+/// The terms of a batch and, once they have been read, their means.
 ///
 /// The training step only sets up the computation. The values are read from the device once, all
-/// together, by `sync`, which the Learner calls on another thread.
-pub(super) enum BatchMeans {
-    Device { terms: Tensor<2>, count: usize },
-    Host { means: [f64; 3], count: usize },
+/// together, by `sync`, which the Learner calls on another thread before any metric.
+pub(super) struct BatchMeans {
+    /// `[3, batch]`
+    terms: Tensor<2>,
+    means: [f64; 3],
 }
 
 impl BatchMeans {
     fn new(terms: Terms) -> Self {
-        let count = terms.nelbo.dims()[0];
         let terms = [terms.nelbo, terms.nll, terms.divergence].map(Tensor::without_autodiff);
-        Self::Device { terms: Tensor::stack(terms.into(), 0), count }
+        Self { terms: Tensor::stack(terms.into(), 0), means: [f64::NAN; 3] }
     }
 }
 
 impl ItemLazy for BatchMeans {
     fn sync(self) -> Result<Self, ExecutionError> {
-        let Self::Device { terms, count } = self else { return Ok(self) };
-        let values = terms.try_into_data()?.iter::<f64>().collect::<Vec<_>>();
-        let mut means = [0.0; 3];
-        for (mean, values) in means.iter_mut().zip(values.chunks_exact(count)) {
-            *mean = values.iter().sum::<f64>() / count as f64;
-        }
-        Ok(Self::Host { means, count })
+        let values = self.terms.try_to_data()?.iter::<f64>().collect::<Vec<_>>();
+        let count = values.len() / 3;
+        let mean = |term: usize| values[term * count..][..count].iter().sum::<f64>() / count as f64;
+        Ok(Self { means: [0, 1, 2].map(mean), ..self })
     }
 }
 
-/// The means of a batch once they are on the host.
+/// The means of a batch and the number of its examples.
 impl Adaptor<([f64; 3], usize)> for BatchMeans {
     fn adapt(&self) -> ([f64; 3], usize) {
-        match self {
-            Self::Host { means, count } => (*means, *count),
-            Self::Device { .. } => unreachable!("the Learner syncs an item before its metrics"),
-        }
+        (self.means, self.terms.dims()[1])
     }
 }
