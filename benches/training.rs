@@ -13,7 +13,7 @@ use burn::tensor::Device;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{BatchLoader, ByteImages};
 use burn_vae::train::{Progress, TrainConfig, Trainer, rmsprop};
-use burn_vae::{Elbo, MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource, Objective, Seed};
+use burn_vae::{Elbo, Inputs, MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource, Objective, Seed};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 #[global_allocator]
@@ -33,7 +33,7 @@ fn bare_loop(vae: MlpVae, examples: Arc<ByteImages>) -> MlpVae {
     for batch in loader.epoch() {
         let batch = batch.unwrap();
         let noise = noise.draw(batch.step, [1, batch.x.dims()[0], 2], &vae.device());
-        let loss = Elbo::default().terms(&vae, batch.x, noise).mean();
+        let loss = Elbo::default().terms(&vae, Inputs::new(batch.x, noise)).mean();
         let gradients = GradientsParams::from_grads(loss.backward(), &vae);
         vae = optimizer.step(1e-3, vae, gradients);
     }

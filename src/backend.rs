@@ -1,6 +1,6 @@
 //! Backends by name, for programs that let their user choose.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, DeviceType};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -22,10 +22,10 @@ pub fn names() -> &'static [&'static str] {
     ]
 }
 
-/// The first device of a backend.
+/// The default device of a backend.
 ///
 /// # Errors
-/// If the backend is not compiled in; the message says which are, and how to get this one.
+/// If the backend is not compiled in, or if it finds no device on this machine.
 ///
 /// ```
 /// let device = burn_vae::backend::device("flex")?;
@@ -33,30 +33,36 @@ pub fn names() -> &'static [&'static str] {
 /// # Ok::<(), burn_vae::Error>(())
 /// ```
 pub fn device(name: &str) -> Result<Device> {
-    match name {
+    let (device_type, open): (DeviceType, fn() -> Device) = match name {
         #[cfg(feature = "flex")]
-        "flex" => Ok(Device::flex()),
+        "flex" => (DeviceType::Flex, Device::flex),
         #[cfg(feature = "ndarray")]
-        "ndarray" => {
-            #[allow(deprecated, reason = "kept for those who ask for it by name")]
-            let device = Device::ndarray();
-            Ok(device)
-        }
+        #[allow(deprecated, reason = "kept for those who ask for it by name")]
+        "ndarray" => (DeviceType::NdArray, Device::ndarray),
         #[cfg(feature = "wgpu")]
-        "wgpu" => Ok(Device::wgpu(Default::default())),
+        "wgpu" => (DeviceType::Wgpu, || Device::wgpu(Default::default())),
         #[cfg(feature = "vulkan")]
-        "vulkan" => Ok(Device::vulkan(Default::default())),
+        "vulkan" => (DeviceType::Vulkan, || Device::vulkan(Default::default())),
         #[cfg(feature = "metal")]
-        "metal" => Ok(Device::metal(Default::default())),
+        "metal" => (DeviceType::Metal, || Device::metal(Default::default())),
         #[cfg(feature = "cuda")]
-        "cuda" => Ok(Device::cuda(burn::tensor::DeviceIndex::Default)),
-        _ => Err(Error::new(
+        "cuda" => (DeviceType::Cuda, || Device::cuda(burn::tensor::DeviceIndex::Default)),
+        _ => {
+            return Err(Error::new(
+                ErrorKind::Backend,
+                format!(
+                    "there is no backend `{name}` in this build, only {}; flex, ndarray, wgpu, \
+                     vulkan, metal and cuda are features of burn-vae to build with",
+                    names().join(", ")
+                ),
+            ));
+        }
+    };
+    if Device::enumerate(device_type).into_vec().is_empty() {
+        return Err(Error::new(
             ErrorKind::Backend,
-            format!(
-                "there is no backend `{name}` in this build, only {}; flex, ndarray, wgpu, vulkan, \
-                 metal and cuda are features of burn-vae to build with",
-                names().join(", ")
-            ),
-        )),
+            format!("the backend `{name}` finds no device on this machine"),
+        ));
     }
+    Ok(open())
 }

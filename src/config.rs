@@ -22,3 +22,40 @@ pub trait ModuleConfig: Serialize + DeserializeOwned {
     /// message names the field.
     fn init(&self, seed: Seed, device: &Device) -> Result<Self::Module>;
 }
+
+/// Implements [`ModuleConfig`] for a part without anything to configure, which describes itself. It
+/// is written to files as its name, so that no other part is read in its place.
+macro_rules! unit_config {
+    ($part:ident) => {
+        impl serde::Serialize for $part {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(stringify!($part))
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $part {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let name = <String as serde::Deserialize>::deserialize(deserializer)?;
+                if name == stringify!($part) {
+                    return Ok($part);
+                }
+                let expected = concat!("`", stringify!($part), "`");
+                Err(serde::de::Error::invalid_value(serde::de::Unexpected::Str(&name), &expected))
+            }
+        }
+
+        impl crate::ModuleConfig for $part {
+            type Module = Self;
+
+            fn init(
+                &self,
+                _seed: crate::Seed,
+                _device: &burn::tensor::Device,
+            ) -> crate::Result<Self> {
+                Ok(self.clone())
+            }
+        }
+    };
+}
+
+pub(crate) use unit_config;

@@ -95,7 +95,8 @@ impl fmt::Display for Error {
     }
 }
 
-/// The same text as `Display`: `fn main() -> Result<()>` prints it as it is meant to be read.
+/// The text of `Display` and the kind, so that `fn main() -> Result<()>` prints it as it is meant to
+/// be read.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({:?} error)", self.message, self.kind)

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::data::{BatchLoader, Examples};
+use crate::data::{BatchLoader, Examples, own_error};
 use crate::error::{Error, ErrorKind, Result};
-use crate::{LatentVariableModel, NoiseSource, Objective};
+use crate::noise::check_noise;
+use crate::{Inputs, LatentVariableModel, NoiseSource, Objective};
 
 /// The means of an objective's terms over a data set, in nats per example.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Evaluation {
     /// Negative evidence lower bound, or what the objective reports in its place.
     pub nelbo: f64,
@@ -23,7 +25,7 @@ pub struct Evaluation {
 /// gives the same numbers.
 ///
 /// # Errors
-/// If `batch_size` or `num_samples` is zero, the examples do not fit the model, or one cannot be
+/// If `batch_size` or `num_samples` is zero or absurd, the examples do not fit the model, or one cannot be
 /// read.
 pub fn evaluate<M: LatentVariableModel>(
     model: &M,
@@ -35,17 +37,19 @@ pub fn evaluate<M: LatentVariableModel>(
 ) -> Result<Evaluation> {
     let model = model.valid();
     Error::check_columns("the data", [examples.len(), examples.dim()], model.data_dim())?;
-    if num_samples == 0 {
-        return Err(Error::value("num_samples is 0, but it must be at least 1"));
-    }
+    check_noise(num_samples, batch_size.min(examples.len()), model.noise_dim())?;
     let device = model.devices().first().cloned().unwrap_or_default();
     let count = examples.len() as f64;
     let mut sums = [0.0; 3];
     for batch in BatchLoader::ordered(examples, batch_size, &device)?.epoch() {
-        let batch = batch.map_err(|e| Error::new(ErrorKind::Data, e.to_string()).with_source(e))?;
+        let batch = batch.map_err(|error| {
+            let kind = own_error(&error).map_or(ErrorKind::Data, Error::kind);
+            Error::new(kind, error.to_string()).with_source(error)
+        })?;
         let shape = [num_samples, batch.x.dims()[0], model.noise_dim()];
-        let noise = noise.draw(batch.step, shape, &device);
-        let terms = objective.terms(&model, batch.x, noise);
+        let eps = noise.draw(batch.step, shape, &device);
+        let inputs = Inputs::new(batch.x, eps).at(0, noise.seed_at(batch.step));
+        let terms = objective.terms(&model, inputs);
         for (sum, term) in sums.iter_mut().zip([terms.nelbo, terms.nll, terms.divergence]) {
             *sum += term.into_data().iter::<f64>().sum::<f64>();
         }

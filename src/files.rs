@@ -6,8 +6,10 @@ use std::path::Path;
 use crate::error::{At, Result};
 
 /// Writes a file so that a reader, or a crash, sees the old content or the new, nothing between.
+/// Its folder is made if need be.
 pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    create_dir(dir)?;
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));

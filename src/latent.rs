@@ -37,8 +37,9 @@ pub fn quantile_axis(n: usize, first: f64, last: f64) -> Result<Vec<f64>> {
     Ok(linear_axis(n, first, last)?.into_iter().map(|p| normal.inverse_cdf(p)).collect())
 }
 
-/// The codes of a plane, row by row as a picture of it is read: from the largest `z2` down and,
-/// within a row, from the smallest `z1` up. Dimensions beyond the second are zero, the prior's mean.
+/// The codes of a plane, row by row as a picture of it is read, `z2` growing upwards: from the last
+/// value of `z2` to the first and, within a row, from the first value of `z1` to the last. Dimensions
+/// beyond the second are zero, the mean of the standard normal prior.
 ///
 /// # Shapes
 /// `[z2.len() * z1.len(), latent_dim]`
@@ -53,13 +54,9 @@ pub fn plane(z1: &[f64], z2: &[f64], latent_dim: usize, device: &Device) -> Resu
             z2.len()
         )));
     }
-    let mut z2 = z2.to_vec();
-    z2.sort_by(|a, b| b.total_cmp(a));
-    let mut z1 = z1.to_vec();
-    z1.sort_by(f64::total_cmp);
     let mut codes = Vec::with_capacity(z1.len() * z2.len() * latent_dim);
-    for &down in &z2 {
-        for &along in &z1 {
+    for &down in z2.iter().rev() {
+        for &along in z1 {
             codes.extend([along as f32, down as f32]);
             codes.resize(codes.len() + latent_dim - 2, 0.0);
         }

@@ -27,8 +27,8 @@
 //! use burn::optim::{AdamConfig, GradientsParams};
 //! use burn::tensor::{Device, Tensor};
 //! use burn_vae::{
-//!     BernoulliNll, Elbo, MlpDecoderConfig, MlpEncoderConfig, ModuleConfig, NoiseSource, Objective,
-//!     Seed, StandardNormal, Vae,
+//!     BernoulliNll, Elbo, Inputs, MlpDecoderConfig, MlpEncoderConfig, ModuleConfig, NoiseSource,
+//!     Objective, Seed, StandardNormal, Vae,
 //! };
 //!
 //! let device = Device::flex();
@@ -46,7 +46,7 @@
 //! let mut optimizer = AdamConfig::new().init();
 //! for step in 0..3 {
 //!     let eps = noise.draw(step, [1, 100, 2], &vae.device());
-//!     let loss = Elbo::default().terms(&vae, x.clone(), eps).mean();
+//!     let loss = Elbo::default().terms(&vae, Inputs::new(x.clone(), eps)).mean();
 //!     let gradients = GradientsParams::from_grads(loss.backward(), &vae);
 //!     vae = optimizer.step(1e-3, vae, gradients);
 //! }
@@ -118,8 +118,8 @@ pub use encoder::{Encoder, MlpEncoder, MlpEncoderConfig};
 pub use error::{Error, ErrorKind, Result};
 pub use likelihood::{BernoulliNll, Likelihood};
 pub use noise::NoiseSource;
-pub use objective::{Elbo, Objective, Terms};
-pub use posterior::{DiagonalGaussian, Posterior};
+pub use objective::{Elbo, Inputs, Objective, Terms};
+pub use posterior::{DiagonalGaussian, Posterior, Samples};
 pub use prior::{Prior, StandardNormal};
 pub use reparameterize::Reparameterize;
 pub use seed::Seed;

@@ -2,7 +2,6 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand_distr::{Distribution, StandardNormal};
-use serde::{Deserialize, Serialize};
 
 use crate::Seed;
 use crate::error::{Error, Result};
@@ -25,7 +24,7 @@ use crate::error::{Error, Result};
 /// let eps = noise.draw(0, [5, 100, 2], &Device::flex());
 /// assert_eq!(eps.dims(), [5, 100, 2]);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NoiseSource {
     seed: Seed,
     std: f32,
@@ -55,6 +54,11 @@ impl NoiseSource {
         self.std
     }
 
+    /// The seed of one step, for what else is random in it.
+    pub(crate) fn seed_at(&self, step: u64) -> Seed {
+        self.seed.at(step).child("rest")
+    }
+
     /// The noise of one step.
     ///
     /// # Shapes
@@ -65,5 +69,21 @@ impl NoiseSource {
             .map(|_| self.std * Distribution::<f32>::sample(&StandardNormal, &mut rng))
             .collect();
         Tensor::from_data(TensorData::new::<f32, _>(noise, shape), device)
+    }
+}
+
+/// Checks that the noise of a batch can be held.
+pub(crate) fn check_noise(num_samples: usize, batch: usize, noise_dim: usize) -> Result<()> {
+    const MAX_LEN: usize = 1 << 30;
+    if num_samples == 0 {
+        return Err(Error::config("num_samples is 0, but it must be at least 1"));
+    }
+    let len = num_samples.checked_mul(batch).and_then(|len| len.checked_mul(noise_dim));
+    match len {
+        Some(len) if len <= MAX_LEN => Ok(()),
+        _ => Err(Error::config(format!(
+            "{num_samples} samples of {batch} examples at {noise_dim} noise values each are more \
+             than {MAX_LEN} numbers"
+        ))),
     }
 }

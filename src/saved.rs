@@ -5,43 +5,63 @@ use std::path::Path;
 use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, Device};
+use flate2::Crc;
 use serde::{Deserialize, Serialize};
 
 use crate::Seed;
 use crate::config::ModuleConfig;
 use crate::error::{At, Error, ErrorKind, Result};
-use crate::files::{create_dir, write_atomically};
+use crate::files::write_atomically;
 
 const CONFIG: &str = "config.json";
-const WEIGHTS: &str = "weights.bpk";
 
 /// The content of the JSON file.
 #[derive(Serialize, Deserialize)]
 struct Saved<C> {
     /// The release that wrote it.
     burn_vae: String,
+    /// The checksum of the weights, which is also in the name of their file.
+    weights_crc32: u32,
     config: C,
+}
+
+fn weights_name(crc32: u32) -> String {
+    format!("weights-{crc32:08x}.bpk")
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = Crc::new();
+    crc.update(bytes);
+    crc.sum()
 }
 
 /// Writes a model and its description into a folder, which is made if need be.
 ///
-/// Each of the two files is replaced in one step: a crash leaves the old one or the new one.
+/// The weights get a file with a new name, then the description, which names them, is replaced in
+/// one step, then older weights are removed. A crash leaves the old model or the new one, never
+/// something between.
 ///
 /// # Errors
 /// If a file cannot be written.
 pub fn save<C: ModuleConfig>(dir: impl AsRef<Path>, config: &C, model: &C::Module) -> Result<()> {
     let dir = dir.as_ref();
-    create_dir(dir)?;
-    let weights = model.clone().into_record().into_bytes().map_err(|error| {
-        Error::new(ErrorKind::Saved, format!("{}: {error}", dir.join(WEIGHTS).display()))
-    })?;
-    let saved = Saved { burn_vae: env!("CARGO_PKG_VERSION").into(), config };
-    let json = serde_json::to_vec_pretty(&saved).map_err(|error| {
-        Error::new(ErrorKind::Saved, format!("{}: {error}", dir.join(CONFIG).display()))
-            .with_source(error)
-    })?;
-    write_atomically(&dir.join(WEIGHTS), &weights)?;
-    write_atomically(&dir.join(CONFIG), &json)
+    let weights = model.clone().into_record().into_bytes().map_err(|error| bad(dir, error))?;
+    let weights_crc32 = crc32(&weights);
+    let name = weights_name(weights_crc32);
+    let saved = Saved { burn_vae: env!("CARGO_PKG_VERSION").into(), weights_crc32, config };
+    let path = dir.join(CONFIG);
+    let json = serde_json::to_vec_pretty(&saved).map_err(|error| bad(&path, error))?;
+    write_atomically(&dir.join(&name), &weights)?;
+    write_atomically(&path, &json)?;
+    for file in std::fs::read_dir(dir).at(dir)? {
+        let file = file.at(dir)?;
+        let other = file.file_name();
+        let other = other.to_string_lossy();
+        if other.starts_with("weights-") && other.ends_with(".bpk") && other != name {
+            std::fs::remove_file(file.path()).at(file.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads a model that [`save`] wrote, with its description.
@@ -50,18 +70,23 @@ pub fn save<C: ModuleConfig>(dir: impl AsRef<Path>, config: &C, model: &C::Modul
 /// If a file is missing or damaged, describes another sort of model, or holds weights of other
 /// shapes than the description asks for. The message names the file.
 pub fn load<C: ModuleConfig>(dir: impl AsRef<Path>, device: &Device) -> Result<(C, C::Module)> {
-    let dir = dir.as_ref();
-    let path = dir.join(CONFIG);
+    let path = dir.as_ref().join(CONFIG);
     let json = std::fs::read(&path).at(&path)?;
-    let saved: Saved<C> = serde_json::from_slice(&json).map_err(|error| {
-        Error::new(ErrorKind::Saved, format!("{}: {error}", path.display())).with_source(error)
-    })?;
-    let model = saved.config.init(Seed::new(0), device)?;
+    let Saved { weights_crc32, config, .. } =
+        serde_json::from_slice::<Saved<C>>(&json).map_err(|error| bad(&path, error))?;
 
-    let path = dir.join(WEIGHTS);
+    let path = dir.as_ref().join(weights_name(weights_crc32));
     let weights = std::fs::read(&path).at(&path)?;
+    if crc32(&weights) != weights_crc32 {
+        return Err(bad(&path, "the checksum is wrong, so the file is damaged"));
+    }
+    let model = config.init(Seed::default(), device)?;
     let model = ModuleRecord::from_bytes(Bytes::from_bytes_vec(weights))
         .and_then(|record| model.try_load_record(record))
-        .map_err(|error| Error::new(ErrorKind::Saved, format!("{}: {error}", path.display())))?;
-    Ok((saved.config, model))
+        .map_err(|error| bad(&path, error))?;
+    Ok((config, model))
+}
+
+fn bad(path: &Path, error: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Saved, format!("{}: {error}", path.display()))
 }

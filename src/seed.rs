@@ -38,8 +38,13 @@ impl Seed {
         Self(mix(self.0 ^ mix(index)))
     }
 
+    /// The number itself, to seed a generator of one's own with.
+    pub fn value(self) -> u64 {
+        self.0
+    }
+
     /// A generator that starts here. Its stream is the same on every platform and in every release.
-    pub fn rng(self) -> ChaCha8Rng {
+    pub(crate) fn rng(self) -> ChaCha8Rng {
         ChaCha8Rng::seed_from_u64(self.0)
     }
 }

@@ -11,6 +11,7 @@ use crate::{Decoder, Encoder, Likelihood, Prior, Result, Vae};
 
 /// One layer of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Layer {
     /// Its name within the network.
     pub name: String,
@@ -42,7 +43,7 @@ impl Layer {
     }
 
     /// A fully connected layer.
-    pub fn of(name: impl Into<String>, kind: impl Into<String>, linear: &Linear) -> Self {
+    pub fn linear(name: impl Into<String>, kind: impl Into<String>, linear: &Linear) -> Self {
         Self::new(name, kind, [linear.weight.dims()[1]], linear)
     }
 
@@ -53,14 +54,15 @@ impl Layer {
         Self::new("network", kind.unwrap_or(path), output, module)
     }
 
-    /// Names the layer this one takes its input from; `None` is the network's input.
-    pub fn after(mut self, input: Option<String>) -> Self {
-        self.input = Some(input.unwrap_or_else(|| INPUT.into()));
+    /// Names the layer this one takes its input from; [`INPUT`] is what the network is given.
+    pub fn after(mut self, input: &str) -> Self {
+        self.input = Some(input.into());
         self
     }
 }
 
-const INPUT: &str = "input";
+/// The name of a network's input, for [`Layer::after`].
+pub const INPUT: &str = "input";
 
 /// Numbers of parameters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -57,6 +57,12 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Vae<E, D, L, P> {
                 decoder.latent_dim()
             )));
         }
+        if let Some(dim) = prior.latent_dim().filter(|&dim| dim != encoder.latent_dim()) {
+            return Err(Error::config(format!(
+                "the prior is over codes of length {dim}, but the encoder's have length {}",
+                encoder.latent_dim()
+            )));
+        }
         let params = likelihood.params_per_value();
         if params.checked_mul(encoder.data_dim()) != Some(decoder.output_dim()) {
             return Err(Error::config(format!(

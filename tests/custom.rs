@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::nn::{Linear, LinearConfig};
+use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use burn_vae::data::Examples;
+use burn_vae::nn::Init;
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
-    Decoder, DiagonalGaussian, Divergence, Elbo, Encoder, Likelihood, MlpDecoderConfig,
-    ModuleConfig, NoiseSource, Objective, Posterior, Prior, Result, Seed, Terms, Vae,
+    Decoder, DiagonalGaussian, Divergence, Elbo, Encoder, Inputs, Likelihood, MlpDecoderConfig,
+    ModuleConfig, NoiseSource, Objective, Posterior, Prior, Result, Samples, Seed, Terms, Vae,
 };
 
 #[derive(Module, Debug)]
@@ -73,8 +74,8 @@ impl Prior for Wide {
 struct MonteCarlo;
 
 impl<Q: Posterior, P: Prior> Divergence<Q, P> for MonteCarlo {
-    fn forward(&self, q: Q, prior: &P, z: &Tensor<3>) -> (Q, Tensor<1>) {
-        let ratio = q.log_prob(z.clone()) - prior.log_prob(z.clone());
+    fn forward(&self, q: Q, prior: &P, samples: &Samples) -> (Q, Tensor<1>) {
+        let ratio = samples.log_prob(&q) - prior.log_prob(samples.z.clone());
         let divergence = ratio.mean_dim(0).squeeze_dim(0);
         (q, divergence)
     }
@@ -88,9 +89,10 @@ impl<M> Objective<M> for Floored
 where
     Elbo<MonteCarlo>: Objective<M>,
 {
-    fn terms(&self, model: &M, x: Tensor<2>, noise: Tensor<3>) -> Terms {
-        let terms = self.0.terms(model, x, noise);
-        Terms { loss: terms.loss.clone().clamp_min(-100.0), ..terms }
+    fn terms(&self, model: &M, inputs: Inputs) -> Terms {
+        let terms = self.0.terms(model, inputs);
+        let loss = terms.loss.clone().clamp_min(-100.0);
+        terms.with_loss(loss)
     }
 }
 
@@ -119,9 +121,9 @@ impl Examples for Line {
 #[test]
 fn own_parts_compose_and_train() {
     let device = Device::flex();
-    let linear = |out| LinearConfig::new(5, out).init(&device);
+    let linear = |seed| Init::default().linear(5, 1, Seed::new(seed), &device).unwrap();
     let vae = Vae::new(
-        LinearEncoder { mean: linear(1), log_var: linear(1) },
+        LinearEncoder { mean: linear(1), log_var: linear(2) },
         MlpDecoderConfig::new(1, [16], 10).init(Seed::new(1), &device).unwrap(),
         LaplaceNll,
         Wide,

@@ -2,13 +2,17 @@
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
-use burn_vae::nn::Activation;
+use std::sync::Arc;
+
+use burn_vae::data::{BatchLoader, ByteImages};
+use burn_vae::nn::{Activation, Init};
 use burn_vae::{
-    BernoulliNll, DiagonalGaussian, Divergence, Elbo, Encoder, KlDivergence, Likelihood, MlpVae,
-    MlpVaeConfig, ModuleConfig, NoiseSource, Objective, Posterior, Prior, Reparameterize, Seed,
-    StandardNormal,
+    BernoulliNll, DiagonalGaussian, Divergence, Elbo, Encoder, Inputs, KlDivergence, Likelihood,
+    MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource, Objective, Posterior, Prior, Reparameterize,
+    Seed, StandardNormal,
 };
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 fn tensor<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::from_data(TensorData::new::<f32, _>(values.to_vec(), shape), device)
@@ -43,7 +47,13 @@ fn small(device: &Device) -> (MlpVae, Tensor<2>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    // The same cases in every run, and no file of failures.
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        rng_seed: RngSeed::Fixed(0),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn the_divergence_layer_is_the_identity((mean, log_var) in posterior()) {
@@ -53,9 +63,9 @@ proptest! {
         let run = |through_layer: bool| {
             let (m, lv) = (leaf(&mean), leaf(&log_var));
             let q = DiagonalGaussian::new(m.clone(), lv.clone());
-            let z = q.rsample(noise.clone());
+            let samples = q.draw(noise.clone(), Seed::new(0));
             let q = match through_layer {
-                true => KlDivergence.forward(q, &StandardNormal, &z).0,
+                true => KlDivergence.forward(q, &StandardNormal, &samples).0,
                 false => q,
             };
             let out = (q.mean.clone(), q.log_var.clone());
@@ -174,7 +184,8 @@ fn the_elbo_over_many_samples_is_the_mean_of_single_ones() {
     let device = Device::flex();
     let (vae, x) = small(&device);
     let noise = NoiseSource::new(2).draw(0, [7, 4, 3], &device);
-    let nelbo = |noise| sum(values(Elbo::default().terms(&vae, x.clone(), noise).nelbo));
+    let nelbo =
+        |noise| sum(values(Elbo::default().terms(&vae, Inputs::new(x.clone(), noise)).nelbo));
     let together = nelbo(noise.clone());
     let apart = (0..7).map(|i| nelbo(noise.clone().narrow(0, i, 1))).sum::<f64>() / 7.0;
     assert!((together - apart).abs() < 1e-4, "{together} is not {apart}");
@@ -185,8 +196,8 @@ fn beta_weighs_the_loss_and_not_the_bound() {
     let device = Device::flex();
     let (vae, x) = small(&device);
     let noise = NoiseSource::new(2).draw(0, [1, 4, 3], &device);
-    let plain = Elbo::default().terms(&vae, x.clone(), noise.clone());
-    let beta = Elbo::default().with_beta(4.0).unwrap().terms(&vae, x, noise);
+    let plain = Elbo::default().terms(&vae, Inputs::new(x.clone(), noise.clone()));
+    let beta = Elbo::default().with_beta(4.0).unwrap().terms(&vae, Inputs::new(x, noise));
     assert_eq!(values(plain.nelbo.clone()), values(beta.nelbo.clone()));
     assert_eq!(values(plain.loss), values(plain.nelbo));
     let weighted = values(beta.nll + beta.divergence.mul_scalar(4.0));
@@ -200,10 +211,10 @@ fn each_example_has_its_own_terms() {
     let device = Device::flex();
     let (vae, x) = small(&device);
     let noise = NoiseSource::new(2).draw(0, [2, 4, 3], &device);
-    let whole = values(Elbo::default().terms(&vae, x.clone(), noise.clone()).nelbo);
+    let whole = values(Elbo::default().terms(&vae, Inputs::new(x.clone(), noise.clone())).nelbo);
     for (i, whole) in whole.into_iter().enumerate() {
         let (x, noise) = (x.clone().narrow(0, i, 1), noise.clone().narrow(1, i, 1));
-        let alone = values(Elbo::default().terms(&vae, x, noise).nelbo)[0];
+        let alone = values(Elbo::default().terms(&vae, Inputs::new(x, noise)).nelbo)[0];
         assert!((whole - alone).abs() < 1e-5, "example {i}: {whole} in the batch, {alone} alone");
     }
 }
@@ -254,13 +265,14 @@ fn the_gradient_of_the_elbo_is_its_finite_difference() {
     let (vae, x) = small(&device);
     let noise = NoiseSource::new(2).draw(0, [3, 4, 3], &device);
     let loss = |vae: &MlpVae| {
-        let terms = Elbo::default().terms(vae, x.clone(), noise.clone());
+        let terms = Elbo::default().terms(vae, Inputs::new(x.clone(), noise.clone()));
         sum(values(terms.loss)) / 4.0
     };
     let on_autodiff = |x: Tensor<2>| tensor(&values(x), [4, 12], &device.clone().autodiff());
     let noise_on_autodiff = tensor(&values(noise.clone()), [3, 4, 3], &device.clone().autodiff());
     let trained = vae.clone().train();
-    let terms = Elbo::default().terms(&trained, on_autodiff(x.clone()), noise_on_autodiff);
+    let inputs = Inputs::new(on_autodiff(x.clone()), noise_on_autodiff);
+    let terms = Elbo::default().terms(&trained, inputs);
     let grads = terms.mean().backward();
 
     let step = 3e-3;
@@ -298,5 +310,62 @@ fn a_decoder_without_hidden_layers_is_linear() {
     // The biases start at zero.
     for (one, two) in values(one).into_iter().zip(values(two)) {
         assert!((2.0 * one - two).abs() < 1e-5, "{one} {two}");
+    }
+}
+
+/// What a seed gives is a promise: a change here is value-breaking and belongs in the changelog.
+#[test]
+fn what_a_seed_gives_stays_the_same() {
+    let device = Device::flex();
+    let noise = values(NoiseSource::new(0).draw(3, [1, 1, 4], &device));
+    assert_eq!(noise, [-0.43404344, 0.84532714, 1.4287331, -0.12242816]);
+    for (init, expected) in [
+        (Init::GlorotUniform, [0.3789289, 0.5121279, 0.56306386]),
+        (Init::GlorotNormal, [0.494947, -0.10186696, 0.21417294]),
+        (Init::HeUniform, [0.43754935, 0.59135425, 0.65016997]),
+        (Init::HeNormal, [0.5715156, -0.11762584, 0.24730562]),
+        (Init::Zeros, [0.0; 3]),
+    ] {
+        let layer = init.linear(3, 1, Seed::new(0), &device).unwrap();
+        assert_eq!(values(layer.weight.val()), expected, "{init:?}");
+    }
+    let images = Arc::new(ByteImages::new(vec![0, 1, 2, 3, 4, 5, 6, 7], [1, 1, 1]).unwrap());
+    let loader = BatchLoader::shuffled(images, 8, 0, &device).unwrap();
+    let order = |loader: &BatchLoader| {
+        let x = loader.epoch().next().unwrap().unwrap().x.mul_scalar(255.0).round();
+        values(x).into_iter().map(|v| v as u8).collect::<Vec<_>>()
+    };
+    assert_eq!(order(&loader), [5, 2, 4, 0, 1, 3, 6, 7]);
+    assert_eq!(order(&loader), [6, 0, 3, 4, 1, 7, 2, 5]);
+}
+
+/// `detach` stops gradients to the parameters, not to the samples.
+#[test]
+fn a_detached_posterior_passes_no_gradient_to_its_parameters() {
+    let device = Device::flex().autodiff();
+    let leaf = |v: f32| Tensor::<2>::full([1, 2], v, &device).require_grad();
+    let (mean, log_var) = (leaf(0.5), leaf(-1.0));
+    let q = DiagonalGaussian::new(mean.clone(), log_var.clone());
+    let z = Tensor::<3>::full([1, 1, 2], 2.0, &device).require_grad();
+    let grads = q.detach().log_prob(z.clone()).sum().backward();
+    assert!(mean.grad(&grads).is_none() && log_var.grad(&grads).is_none());
+    assert!(z.grad(&grads).is_some());
+    let samples = q.draw(z.clone().detach(), Seed::new(1));
+    assert_eq!(values(samples.log_prob(&q)), values(q.log_prob(samples.z.clone())));
+}
+
+/// A Bernoulli draw is 0 or 1 with the probability of its logit.
+#[test]
+fn bernoulli_draws_have_their_probabilities() {
+    let device = Device::flex();
+    let logits = Tensor::<1>::from_data([-2.0, 0.0, 1.0], &device).unsqueeze_dim::<2>(0);
+    let draws = values(BernoulliNll.sample(logits.clone().repeat_dim(0, 20_000), Seed::new(4)));
+    let probabilities = values(BernoulliNll.mean(logits));
+    for (j, p) in probabilities.into_iter().map(f64::from).enumerate() {
+        let column = draws.iter().skip(j).step_by(3);
+        assert!(column.clone().all(|&x| x == 0.0 || x == 1.0));
+        let mean = column.map(|&x| f64::from(x)).sum::<f64>() / 20_000.0;
+        let error = (p * (1.0 - p) / 20_000.0).sqrt();
+        assert!((mean - p).abs() < 4.0 * error, "{mean} is not {p}");
     }
 }

@@ -17,7 +17,8 @@ fn a_model_comes_back_with_the_same_outputs() {
     let device = Device::flex();
     let vae = config().init(Seed::new(3), &device).unwrap();
     let path = dir.path().join("some/model");
-    saved::save(&path, &config(), &vae).unwrap();
+    let other = config().init(Seed::new(4), &device).unwrap();
+    saved::save(&path, &config(), &other).unwrap();
     saved::save(&path, &config(), &vae).unwrap(); // over the first
     let (read, loaded) = saved::load::<MlpVaeConfig>(&path, &device).unwrap();
     assert_eq!(read, config());
@@ -29,7 +30,9 @@ fn a_model_comes_back_with_the_same_outputs() {
     let mut files =
         std::fs::read_dir(&path).unwrap().map(|f| f.unwrap().file_name()).collect::<Vec<_>>();
     files.sort();
-    assert_eq!(files, ["config.json", "weights.bpk"]);
+    assert_eq!(files.len(), 2, "{files:?}");
+    assert_eq!(files[0], "config.json");
+    assert!(files[1].to_string_lossy().starts_with("weights-"), "{files:?}");
 }
 
 /// What happens to a good folder before it is read again.
@@ -52,25 +55,35 @@ fn what_does_not_fit_is_refused_with_the_file() {
             std::fs::write(path, json.replace(from, to)).unwrap();
         }
     };
+    let weights = |dir: &std::path::Path| {
+        let files = std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().path());
+        files.into_iter().find(|path| path.extension().unwrap() == "bpk").unwrap()
+    };
     let truncate = |dir: &std::path::Path| {
-        let path = dir.join("weights.bpk");
-        let bytes = std::fs::read(&path).unwrap();
-        std::fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+        let bytes = std::fs::read(weights(dir)).unwrap();
+        std::fs::write(weights(dir), &bytes[..bytes.len() / 2]).unwrap();
     };
-    let garbage = |dir: &std::path::Path| std::fs::write(dir.join("weights.bpk"), "PK").unwrap();
-    let remove = |name: &'static str| {
-        move |dir: &std::path::Path| std::fs::remove_file(dir.join(name)).unwrap()
+    let flip = |dir: &std::path::Path| {
+        let mut bytes = std::fs::read(weights(dir)).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(weights(dir), bytes).unwrap();
     };
-    let cases: [(Spoil, ErrorKind, &str); 9] = [
-        (&remove("config.json"), ErrorKind::Io, "config.json: "),
-        (&remove("weights.bpk"), ErrorKind::Io, "weights.bpk: "),
+    let remove_config =
+        |dir: &std::path::Path| std::fs::remove_file(dir.join("config.json")).unwrap();
+    let remove_weights = |dir: &std::path::Path| std::fs::remove_file(weights(dir)).unwrap();
+    let cases: [(Spoil, ErrorKind, &str); 11] = [
+        (&remove_config, ErrorKind::Io, "config.json: "),
+        (&remove_weights, ErrorKind::Io, ".bpk: "),
         (&edit("\"activation\"", "\"activaton\""), ErrorKind::Saved, "activaton"),
         (&edit("relu", "rleu"), ErrorKind::Saved, "rleu"),
         (&edit("{", "["), ErrorKind::Saved, "config.json: "),
+        (&edit("BernoulliNll", "LaplaceNll"), ErrorKind::Saved, "expected `BernoulliNll`"),
+        (&edit("StandardNormal", "VampPrior"), ErrorKind::Saved, "expected `StandardNormal`"),
         (&edit("\"latent_dim\": 3", "\"latent_dim\": 0"), ErrorKind::Config, "latent_dim is 0"),
-        (&edit("\"latent_dim\": 3", "\"latent_dim\": 4"), ErrorKind::Saved, "weights.bpk: "),
-        (&truncate, ErrorKind::Saved, "weights.bpk: "),
-        (&garbage, ErrorKind::Saved, "weights.bpk: "),
+        (&edit("\"latent_dim\": 3", "\"latent_dim\": 4"), ErrorKind::Saved, ".bpk: "),
+        (&truncate, ErrorKind::Saved, ".bpk: the checksum is wrong"),
+        (&flip, ErrorKind::Saved, ".bpk: the checksum is wrong"),
     ];
     for (spoil, kind, reason) in cases {
         let error = spoilt(spoil);

@@ -48,8 +48,9 @@ fn losses(history: &History) -> Vec<[f64; 6]> {
 fn the_same_seed_gives_the_same_run_bit_for_bit() {
     let (train, test) = digits(500, 100);
     let run = |seed| {
-        let Trained { model, history } =
-            quiet(config(2, 64, seed)).fit(model(seed), train.clone(), test.clone()).unwrap();
+        let trainer = quiet(config(2, 64, seed));
+        let Trained { model, history, .. } =
+            trainer.fit(model(seed), train.clone(), test.clone()).unwrap();
         let code = model.encode(test.tensor(0..100, &Device::flex()).unwrap()).unwrap().mean;
         (losses(&history), code.into_data().try_to_vec::<f32>().unwrap())
     };
@@ -78,12 +79,12 @@ fn a_run_does_not_depend_on_burns_global_generator() {
 fn epoch_means_are_exact() {
     let (train, test) = digits(130, 130);
     let flat = TrainConfig { epsilon_std: 0.0, ..config(1, 64, 0) };
-    let Trained { model, history } = quiet(flat).fit(model(0), train, test.clone()).unwrap();
+    let Trained { model, history, .. } = quiet(flat).fit(model(0), train, test.clone()).unwrap();
     let epoch = history.last().unwrap();
     // Without noise the terms of an example are the same in any batch.
     let silence = NoiseSource::new(0).with_std(0.0).unwrap();
     for batch_size in [130, 64, 1] {
-        let Evaluation { nelbo, nll, kl } =
+        let Evaluation { nelbo, nll, kl, .. } =
             evaluate(&model, &Elbo::default(), test.clone(), batch_size, 1, silence).unwrap();
         for (found, expected) in
             [(nelbo, epoch.valid_nelbo), (nll, epoch.valid_nll), (kl, epoch.valid_kl)]
@@ -152,9 +153,13 @@ fn an_example_that_cannot_be_read_stops_the_run_with_its_error() {
     }
     let (train, test) = digits(200, 50);
     let broken = Arc::new(Broken((*train).clone(), AtomicUsize::new(0)));
-    let error = quiet(config(1, 50, 0)).fit(model(0), broken, test).err().unwrap();
-    assert_eq!(error.kind(), ErrorKind::Training);
-    assert!(error.to_string().contains("scan0042.png: no pixels"), "{error}");
+    let stopped = quiet(config(1, 50, 0)).fit(model(0), broken, test).err().unwrap();
+    assert_eq!(stopped.error.kind(), ErrorKind::Data);
+    assert!(stopped.error.to_string().contains("scan0042.png: no pixels"), "{stopped:?}");
+    // Three steps were made before, and nothing of them is lost.
+    let trained = stopped.trained.unwrap();
+    assert_ne!(weights(&trained.model), weights(&model(0)));
+    assert!(trained.history.epochs.is_empty());
 }
 
 #[test]
@@ -178,14 +183,18 @@ fn a_loss_that_is_not_a_number_stops_the_run_and_names_the_batch() {
     let (train, test) = digits(200, 200);
     let poisoned = Arc::new(Poisoned((*test).clone()));
     let dir = tempfile::tempdir().unwrap();
-    let error = quiet(config(5, 50, 0))
-        .with_history_csv(dir.path().join("history.csv"))
+    let csv = dir.path().join("history.csv");
+    let stopped = quiet(config(5, 50, 0))
+        .with_history_csv(&csv)
         .fit(model(0), train, poisoned)
         .err()
         .unwrap();
-    assert_eq!(error.kind(), ErrorKind::Training);
+    assert_eq!(stopped.error.kind(), ErrorKind::Training);
     let expected = "the nelbo of validation batch 3 in epoch 1 is NaN";
-    assert!(error.to_string().starts_with(expected), "{error}");
+    assert!(stopped.error.to_string().starts_with(expected), "{stopped:?}");
+    // The epoch was not finished, so it is in no record.
+    assert!(stopped.trained.unwrap().history.epochs.is_empty());
+    assert!(!csv.exists());
 }
 
 #[test]
@@ -195,12 +204,13 @@ fn what_cannot_be_trained_is_refused_before_anything_is_computed() {
     let none = Arc::new(ByteImages::new(vec![], [28, 28, 1]).unwrap());
     let base = config(1, 10, 0);
     let fit = |config, train: &Arc<ByteImages>, test: &Arc<ByteImages>| {
-        quiet(config).fit(model(0), train.clone(), test.clone()).err().unwrap().to_string()
+        quiet(config).fit(model(0), train.clone(), test.clone()).err().unwrap().error.to_string()
     };
     for (error, expected) in [
         (fit(TrainConfig { epochs: 0, ..base }, &train, &test), "epochs is 0"),
         (fit(TrainConfig { batch_size: 0, ..base }, &train, &test), "batch_size is 0"),
         (fit(TrainConfig { num_samples: 0, ..base }, &train, &test), "num_samples is 0"),
+        (fit(TrainConfig { num_samples: usize::MAX, ..base }, &train, &test), "are more than"),
         (fit(TrainConfig { epsilon_std: -1.0, ..base }, &train, &test), "the noise is -1"),
         (fit(base, &narrow, &test), "the training set have 4 values, but the model takes 784"),
         (fit(base, &train, &narrow), "the validation set have 4 values, but the model takes 784"),
@@ -257,4 +267,31 @@ fn five_epochs_on_five_thousand_digits_reach_their_nelbo() {
     let trained = quiet(config(5, 50, 0)).fit(vae, train, test).unwrap();
     let last = trained.history.last().unwrap();
     assert!(last.valid_nelbo < 175.0, "{last:?}");
+}
+
+/// Many samples train as one does, and their mean is less noisy.
+#[test]
+fn any_number_of_samples_trains() {
+    let (train, test) = digits(500, 100);
+    let run = |num_samples| {
+        let config = TrainConfig { num_samples, ..config(2, 50, 0) };
+        quiet(config).fit(model(0), train.clone(), test.clone()).unwrap().history
+    };
+    let (one, many) = (run(1), run(8));
+    assert_ne!(losses(&one), losses(&many));
+    let difference = one.last().unwrap().valid_nelbo - many.last().unwrap().valid_nelbo;
+    assert!(difference.abs() < 10.0, "{difference}");
+}
+
+#[test]
+fn a_history_that_cannot_be_written_stops_the_run_and_loses_nothing() {
+    let (train, test) = digits(100, 50);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("history.csv");
+    std::fs::create_dir_all(path.join("in the way")).unwrap();
+    let stopped =
+        quiet(config(3, 50, 0)).with_history_csv(&path).fit(model(0), train, test).err().unwrap();
+    assert_eq!(stopped.error.kind(), ErrorKind::Io);
+    assert!(stopped.error.to_string().contains("history.csv"), "{stopped:?}");
+    assert_eq!(stopped.trained.unwrap().history.epochs.len(), 1);
 }

@@ -1,6 +1,7 @@
 //! What the MNIST examples share: their options, and the way from a fresh model to pictures.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
@@ -10,28 +11,28 @@ use burn_vae::data::mnist::Mnist;
 use burn_vae::eval::evaluate;
 use burn_vae::latent::{linear_axis, plane, quantile_axis};
 use burn_vae::summary::Summary;
-use burn_vae::train::{History, TrainConfig, Trainer, rmsprop};
+use burn_vae::train::{History, TrainConfig, Trained, Trainer, rmsprop};
 use burn_vae::viz::{ImageGrid, curves, scatter};
 use burn_vae::{
-    Decoder, DiagonalGaussian, Elbo, Encoder, Likelihood, ModuleConfig, NoiseSource, Posterior,
-    Result, Seed, StandardNormal, Vae, backend, saved,
+    Decoder, DiagonalGaussian, Elbo, Encoder, Error, ErrorKind, Likelihood, ModuleConfig,
+    NoiseSource, Posterior, Result, Seed, StandardNormal, Vae, backend, saved,
 };
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 
 // Burn allocates and frees every tensor; with this allocator a step takes about a third less time
 // than with glibc's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[derive(Args)]
+#[derive(Args, Serialize)]
 pub struct Options {
-    /// Where to compute; the backends in this build are the first of those named in the README, and
-    /// others are features to build with
+    /// Where to compute; GPUs need a build with a feature, as in `cargo run --features wgpu`
     #[arg(long, default_value = backend::names()[0], value_parser = backend::names().to_vec())]
     pub backend: String,
 
     /// Passes over the training set
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, default_value_if("quick", "true", "2"))]
     pub epochs: usize,
 
     /// Examples in a training step
@@ -47,7 +48,7 @@ pub struct Options {
     pub optimizer: Optimizer,
 
     /// Learning rate
-    #[arg(long, default_value_t = 1e-3)]
+    #[arg(long, default_value_t = 1e-3, value_parser = parse_lr)]
     pub lr: f64,
 
     /// Where weights, shuffles and noise come from
@@ -67,12 +68,23 @@ pub struct Options {
     #[arg(long, default_value = "out/mlp_mnist")]
     pub out: PathBuf,
 
-    /// Trains for 2 epochs on 2,000 images, to see that everything works
+    /// Takes 2,000 images and, unless told otherwise, 2 epochs, to see that everything works
     #[arg(long)]
     pub quick: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+impl Options {
+    /// Keeps the options beside what they led to.
+    fn save(&self, path: &Path) -> Result<()> {
+        let error = |error: std::io::Error| {
+            Error::new(ErrorKind::Io, format!("{}: {error}", path.display()))
+        };
+        let file = File::create(path).map_err(error)?;
+        serde_json::to_writer_pretty(file, self).map_err(|e| error(e.into()))
+    }
+}
+
+#[derive(Clone, Copy, Serialize, ValueEnum)]
 pub enum Optimizer {
     /// As in Keras: rho 0.9, epsilon 1e-7, no momentum
     Rmsprop,
@@ -108,6 +120,14 @@ pub fn parse_hidden(text: &str) -> Result<Hidden, String> {
     Ok(Hidden(units.collect::<Result<_, _>>()?))
 }
 
+fn parse_lr(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(lr) if lr > 0.0 && lr.is_finite() => Ok(lr),
+        Ok(lr) => Err(format!("{lr} is not above 0 and finite")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// One run of an example.
 pub struct Run<'a> {
     pub device: Device,
@@ -122,7 +142,8 @@ impl<'a> Run<'a> {
         if options.quick {
             data = Mnist { train: data.train.take(2000), test: data.test.take(1000) };
         }
-        println!("{} images to train on, {} to test on", data.train.len(), data.test.len());
+        let (train, test) = (data.train.len(), data.test.len());
+        println!("{train} images to train on, {test} to test on, as grey values from 0 to 1\n");
         Ok(Self { device, options, data })
     }
 
@@ -141,31 +162,45 @@ impl<'a> Run<'a> {
         D: Decoder + 'static,
         L: Likelihood + 'static,
     {
-        let Options { epochs, batch_size, samples, seed, quick, .. } = *self.options;
+        let Options { epochs, batch_size, samples, seed, .. } = *self.options;
+        let out = &self.options.out;
         let summary = Summary::of(&vae);
         println!("{summary}\n");
         let training = TrainConfig {
-            epochs: if quick { 2 } else { epochs },
+            epochs,
             batch_size,
             num_samples: samples,
             seed: Seed::new(seed),
             ..TrainConfig::default()
         };
+        let train = Arc::new(self.data.train.clone());
         let test = Arc::new(self.data.test.clone());
         let trained = Trainer::new(training)
             .with_optimizer(self.options.optimizer.init())
             .with_learning_rate(self.options.lr)
-            .with_history_csv(self.options.out.join("history.csv"))
-            .fit(vae, Arc::new(self.data.train.clone()), test.clone())?;
-        summary.save_dot(self.options.out.join("architecture.dot"))?;
-        saved::save(self.options.out.join("model"), config, &trained.model)?;
-
-        self.draw(&trained.model, &trained.history)?;
+            .with_history_csv(out.join("history.csv"))
+            .fit(vae, train, test.clone());
+        let keep = |trained: &Trained<_>| {
+            saved::save(out.join("model"), config, &trained.model)?;
+            summary.save_dot(out.join("architecture.dot"))?;
+            self.options.save(&out.join("options.json"))
+        };
+        let trained = match trained {
+            Ok(trained) => trained,
+            Err(stopped) => {
+                // A run that was stopped leaves what it had learnt.
+                stopped.trained.as_ref().map_or(Ok(()), keep)?;
+                return Err(stopped.error);
+            }
+        };
+        keep(&trained)?;
 
         let noise = NoiseSource::new(Seed::new(seed).child("test"));
         let result = evaluate(&trained.model, &Elbo::default(), test, batch_size, samples, noise)?;
+        self.draw(&trained.model, &trained.history)?;
+        println!("\nmodel, history and pictures are in {}", out.display());
         println!(
-            "test: nelbo={:.2} nll={:.2} kl={:.2} epoch_s={:.2}",
+            "test: nelbo={:.2} nll={:.2} kl={:.2} epoch_s={:.1}",
             result.nelbo,
             result.nll,
             result.kl,
@@ -207,14 +242,15 @@ impl<'a> Run<'a> {
             }
         }
 
-        let first = test.clone().narrow(0, 0, 12);
+        let count = self.data.test.len().min(12);
+        let first = test.clone().narrow(0, 0, count);
         let images = Tensor::cat(vec![first.clone(), vae.reconstruct(first)?], 0);
-        ImageGrid::new(images, shape, 12)?
+        ImageGrid::new(images, shape, count)?
             .with_rows("", ["original", "reconstruction"])
             .save(out.join("reconstructions.png"))?;
 
         let image = |i: usize| test.clone().narrow(0, i, 1).squeeze_dim(0);
-        let rows = (0..6).map(|i| vae.interpolate(image(2 * i), image(2 * i + 1), 12));
+        let rows = (0..count.min(6)).map(|i| vae.interpolate(image(i), image((i + 1) % count), 12));
         ImageGrid::new(Tensor::cat(rows.collect::<Result<_>>()?, 0), shape, 12)?
             .save(out.join("interpolations.png"))?;
 

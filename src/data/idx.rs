@@ -24,7 +24,7 @@ const UNSIGNED_BYTE: u8 = 0x08;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// No file of this format is larger, uncompressed; a header that says so is corrupt.
-const MAX_LEN: usize = 1 << 34;
+const MAX_LEN: u64 = 1 << 34;
 
 /// Reads an IDX file of unsigned bytes; whether it is compressed is told by its content.
 ///
@@ -64,7 +64,7 @@ fn parse(mut input: impl Read, path: &Path) -> Result<Idx> {
         shape.push(u32::from_be_bytes(size) as usize);
     }
     let len = shape.iter().try_fold(1usize, |len, &size| len.checked_mul(size));
-    let Some(len) = len.filter(|&len| len <= MAX_LEN) else {
+    let Some(len) = len.filter(|&len| len as u64 <= MAX_LEN) else {
         return Err(Error::data(path, format!("the header claims an absurd shape, {shape:?}")));
     };
     let mut data = Vec::new();

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 
 /// What a training or validation step takes.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Batch {
     /// The examples, `[batch, dim]`.
     pub x: Tensor<2>,
@@ -36,10 +37,22 @@ pub struct BatchLoader {
     device: Device,
 }
 
-#[derive(Clone)]
 enum Order {
     Own,
-    Shuffled { seed: Seed, epoch: Arc<AtomicU64> },
+    Shuffled { seed: Seed, epoch: AtomicU64 },
+}
+
+/// A clone goes on by itself from the same epoch.
+impl Clone for Order {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Own => Self::Own,
+            Self::Shuffled { seed, epoch } => {
+                let epoch = epoch.load(Ordering::Relaxed).into();
+                Self::Shuffled { seed: *seed, epoch }
+            }
+        }
+    }
 }
 
 impl BatchLoader {
@@ -71,7 +84,7 @@ impl BatchLoader {
         seed: impl Into<Seed>,
         device: &Device,
     ) -> Result<Self> {
-        let order = Order::Shuffled { seed: seed.into(), epoch: Arc::default() };
+        let order = Order::Shuffled { seed: seed.into(), epoch: AtomicU64::new(0) };
         Ok(Self { order, ..Self::ordered(examples, batch_size, device)? })
     }
 
@@ -95,6 +108,12 @@ impl BatchLoader {
     }
 }
 
+/// This crate's error where it hides in one of Burn's, for its kind and message.
+pub(crate) fn own_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
+    let sources = std::iter::successors(Some(error), |error| error.source());
+    sources.into_iter().find_map(|error| error.downcast_ref())
+}
+
 /// The batches of one epoch; see [`BatchLoader::epoch`].
 pub struct Batches<'a> {
     loader: &'a BatchLoader,
@@ -115,6 +134,7 @@ impl Iterator for Batches<'_> {
         let shape = [rows.len(), self.loader.examples.dim()];
         let mut values = vec![0.0; shape[0] * shape[1]];
         if let Err(error) = self.loader.examples.read(rows, &mut values) {
+            self.next = self.indices.len();
             return Some(Err(DatasetError::new(error)));
         }
         let x = Tensor::from_data(TensorData::new::<f32, _>(values, shape), &self.loader.device);

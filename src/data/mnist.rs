@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{ByteImages, Examples, idx};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{At, Error, ErrorKind, Result};
 
 /// Images with labels, a set to train on and one to test on.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ impl Mnist {
     /// Looks for MNIST where it is to be expected and reads it.
     ///
     /// 1. In `data_dir`, if one is given, and then nowhere else.
-    /// 2. In `data/mnist`, below the working directory or in a clone of this crate.
+    /// 2. In `data/mnist`, in the working directory or one above it, such as a clone of this crate.
     /// 3. With the feature `download`: wherever Burn keeps it, fetched if need be.
     ///
     /// # Errors
@@ -27,12 +27,11 @@ impl Mnist {
         if let Some(dir) = data_dir {
             return Self::read(dir);
         }
-        let here = PathBuf::from("data/mnist");
-        let clone = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/mnist");
-        let places = [here, clone];
-        match places.iter().find(|dir| dir.is_dir()) {
+        let here = std::env::current_dir().at(".")?;
+        let folders = here.ancestors().map(|dir| dir.join("data/mnist"));
+        match folders.into_iter().find(|dir| locate(dir, "train-images-idx3-ubyte").is_ok()) {
             Some(dir) => Self::read(dir),
-            None => Self::download(&places),
+            None => Self::download(&here),
         }
     }
 
@@ -46,6 +45,9 @@ impl Mnist {
     /// file.
     pub fn read(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
+        if !dir.is_dir() {
+            return Err(Error::data(dir, "there is no such folder"));
+        }
         let (train, test) = (read_split(dir, "train")?, read_split(dir, "t10k")?);
         if train.shape() != test.shape() {
             return Err(Error::data(
@@ -61,12 +63,12 @@ impl Mnist {
     }
 
     #[cfg(not(feature = "download"))]
-    fn download(places: &[PathBuf]) -> Result<Self> {
-        Err(not_found(places, "build with the feature `download` to let Burn fetch it"))
+    fn download(here: &Path) -> Result<Self> {
+        Err(not_found(here, "build with the feature `download` to let Burn fetch it"))
     }
 
     #[cfg(feature = "download")]
-    fn download(places: &[PathBuf]) -> Result<Self> {
+    fn download(here: &Path) -> Result<Self> {
         use burn_dataset::Dataset;
         use burn_dataset::vision::MnistDataset;
 
@@ -83,16 +85,22 @@ impl Mnist {
         }
         // Burn's downloader panics where it fails.
         let sets = std::panic::catch_unwind(|| (MnistDataset::train(), MnistDataset::test()));
-        let (train, test) = sets.map_err(|_| not_found(places, "and Burn could not fetch it"))?;
+        let (train, test) = sets.map_err(|panic| {
+            let reason = panic.downcast_ref::<String>().map(String::as_str);
+            let reason = reason.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no reason");
+            not_found(here, &format!("see why Burn could not fetch it: {reason}"))
+        })?;
         Ok(Self { train: bytes(train)?, test: bytes(test)? })
     }
 }
 
-fn not_found(places: &[PathBuf], advice: &str) -> Error {
-    let places = places.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>();
+fn not_found(here: &Path, advice: &str) -> Error {
     Error::new(
         ErrorKind::Data,
-        format!("MNIST is neither in {}; name its folder, or {advice}", places.join(" nor in ")),
+        format!(
+            "there is no data/mnist in {} or above it; name the folder of MNIST, or {advice}",
+            here.display()
+        ),
     )
 }
 

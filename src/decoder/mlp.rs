@@ -82,7 +82,7 @@ impl Decoder for MlpDecoder {
 
     fn layers(&self) -> Vec<Layer> {
         let mut layers = self.hidden.layers();
-        layers.push(Layer::of("output", "Linear", &self.output));
+        layers.push(Layer::linear("output", "Linear", &self.output));
         layers
     }
 }

@@ -2,7 +2,7 @@ use burn::tensor::Tensor;
 
 use super::Divergence;
 use crate::math::expm1;
-use crate::{DiagonalGaussian, StandardNormal};
+use crate::{DiagonalGaussian, Samples, StandardNormal};
 
 /// The Kullback-Leibler divergence in closed form.
 ///
@@ -46,7 +46,7 @@ impl Divergence<DiagonalGaussian, StandardNormal> for KlDivergence {
         &self,
         posterior: DiagonalGaussian,
         _prior: &StandardNormal,
-        _z: &Tensor<3>,
+        _samples: &Samples,
     ) -> (DiagonalGaussian, Tensor<1>) {
         let divergence = self.to_standard_normal(&posterior);
         (posterior, divergence)

@@ -7,6 +7,8 @@ pub use kl::KlDivergence;
 use burn::tensor::Tensor;
 use std::fmt::Debug;
 
+use crate::Samples;
+
 /// A divergence from a posterior of type `Q` to a prior of type `P`, as an identity layer.
 ///
 /// After the `KLDivergenceLayer` of Tiao's Keras post: the layer hands its input on unchanged and
@@ -17,7 +19,7 @@ use std::fmt::Debug;
 /// # Implementing one
 /// ```
 /// use burn::tensor::Tensor;
-/// use burn_vae::{DiagonalGaussian, Divergence, StandardNormal};
+/// use burn_vae::{DiagonalGaussian, Divergence, Samples, StandardNormal};
 ///
 /// /// Squared 2-Wasserstein distance to N(0, I).
 /// #[derive(Clone, Debug)]
@@ -28,7 +30,7 @@ use std::fmt::Debug;
 ///         &self,
 ///         q: DiagonalGaussian,
 ///         _prior: &StandardNormal,
-///         _z: &Tensor<3>,
+///         _samples: &Samples,
 ///     ) -> (DiagonalGaussian, Tensor<1>) {
 ///         let std = q.log_var.clone().mul_scalar(0.5).exp();
 ///         let d = q.mean.clone().square() + std.sub_scalar(1.0).square();
@@ -39,10 +41,10 @@ use std::fmt::Debug;
 pub trait Divergence<Q, P>: Clone + Debug + Send + Sync + 'static {
     /// Returns the posterior unchanged, and the divergence of each example in nats.
     ///
-    /// `z` holds samples of the posterior, `[num_samples, batch, latent_dim]`, for the divergences
-    /// that are estimated from samples; those with a closed form leave it alone.
+    /// `samples` are those of the posterior that the objective goes on with, for the divergences
+    /// that are estimated from samples; those with a closed form leave them alone.
     ///
     /// # Shapes
     /// The divergence is `[batch]`, summed over the latent dimensions.
-    fn forward(&self, posterior: Q, prior: &P, z: &Tensor<3>) -> (Q, Tensor<1>);
+    fn forward(&self, posterior: Q, prior: &P, samples: &Samples) -> (Q, Tensor<1>);
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Encoder;
 use crate::config::ModuleConfig;
 use crate::nn::{Activation, Init, Mlp, MlpConfig, check_dim};
-use crate::summary::Layer;
+use crate::summary::{INPUT, Layer};
 use crate::{DiagonalGaussian, Result, Seed};
 
 /// Description of an [`MlpEncoder`].
@@ -85,9 +85,9 @@ impl Encoder for MlpEncoder {
 
     fn layers(&self) -> Vec<Layer> {
         let mut layers = self.hidden.layers();
-        let trunk = layers.last().map(|layer| layer.name.clone());
+        let trunk = layers.last().map_or(INPUT.to_string(), |layer| layer.name.clone());
         for (name, head) in [("mean", &self.mean), ("log_var", &self.log_var)] {
-            layers.push(Layer::of(name, "Linear", head).after(trunk.clone()));
+            layers.push(Layer::linear(name, "Linear", head).after(&trunk));
         }
         layers
     }

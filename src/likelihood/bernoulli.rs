@@ -1,12 +1,11 @@
 use burn::module::Module;
 use burn::tensor::activation::{log_sigmoid, sigmoid};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use rand::RngExt;
-use serde::{Deserialize, Serialize};
 
 use super::Likelihood;
-use crate::config::ModuleConfig;
-use crate::{Result, Seed};
+use crate::Seed;
+use crate::config::unit_config;
 
 /// Negative log-likelihood of a Bernoulli distribution given by logits.
 ///
@@ -31,7 +30,7 @@ use crate::{Result, Seed};
 /// let nll = BernoulliNll.nll(logits, x).into_data().try_to_vec::<f32>().unwrap();
 /// assert!(nll.iter().all(|n| (n - 3.0 * 2f32.ln()).abs() < 1e-6));
 /// ```
-#[derive(Module, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Module, Debug, Default, PartialEq)]
 pub struct BernoulliNll;
 
 impl Likelihood for BernoulliNll {
@@ -56,10 +55,4 @@ impl Likelihood for BernoulliNll {
     }
 }
 
-impl ModuleConfig for BernoulliNll {
-    type Module = Self;
-
-    fn init(&self, _seed: Seed, _device: &Device) -> Result<Self> {
-        Ok(self.clone())
-    }
-}
+unit_config!(BernoulliNll);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, Seed};
 
-const MAX_WEIGHTS: usize = 1 << 32;
+const MAX_WEIGHTS: usize = 1 << 30;
 
 /// The distribution that fresh weights are drawn from; fresh biases are zero.
 ///
@@ -36,7 +36,7 @@ impl Init {
     /// The weight is `[fan_in, fan_out]`, the bias `[fan_out]`.
     ///
     /// # Errors
-    /// If the layer would hold more than 2^32 weights (16 GiB), which is taken for a mistake.
+    /// If the layer would hold more than 2^30 weights (4 GiB), which is taken for a mistake.
     pub fn linear(
         &self,
         fan_in: usize,

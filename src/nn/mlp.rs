@@ -58,7 +58,7 @@ impl Mlp {
     pub fn layers(&self) -> Vec<Layer> {
         let row = |(i, layer): (usize, &Linear)| {
             let kind = format!("Linear + {:?}", self.activation);
-            Layer::of(format!("hidden_{}", i + 1), kind, layer)
+            Layer::linear(format!("hidden_{}", i + 1), kind, layer)
         };
         self.layers.iter().enumerate().map(row).collect()
     }

@@ -1,7 +1,4 @@
-use burn::tensor::Tensor;
-use serde::{Deserialize, Serialize};
-
-use super::{Objective, Terms};
+use super::{Inputs, Objective, Terms};
 use crate::error::{Error, Result};
 use crate::{Decoder, Divergence, Encoder, KlDivergence, Likelihood, Posterior, Prior, Vae};
 
@@ -14,7 +11,7 @@ use crate::{Decoder, Divergence, Encoder, KlDivergence, Likelihood, Posterior, P
 ///
 /// A weight `beta` on the divergence (Higgins et al. 2017, eq. 4) changes the loss that is
 /// minimised, never the NELBO that is reported.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Elbo<V = KlDivergence> {
     divergence: V,
     beta: f64,
@@ -54,16 +51,13 @@ where
     P: Prior,
     V: Divergence<E::Posterior, P>,
 {
-    fn terms(&self, vae: &Vae<E, D, L, P>, x: Tensor<2>, noise: Tensor<3>) -> Terms {
+    fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
+        let Inputs { x, noise, seed, .. } = inputs;
         let q = vae.encoder.encode(x.clone()); // q(z|x)
-        let z = q.rsample(noise); // z = g(x, eps) ~ q(z|x)
-        let (_q, divergence) = self.divergence.forward(q, &vae.prior, &z); // D(q(z|x), p(z))
-        let nll = vae.nll(z, x).mean_dim(0).squeeze_dim::<1>(0); // -1/K sum_k log p(x|z_k)
-        Terms {
-            loss: nll.clone() + divergence.clone().mul_scalar(self.beta),
-            nelbo: nll.clone() + divergence.clone(),
-            nll,
-            divergence,
-        }
+        let samples = q.draw(noise, seed); // z = g(x, eps) ~ q(z|x)
+        let (_q, divergence) = self.divergence.forward(q, &vae.prior, &samples); // D(q(z|x), p(z))
+        let nll = vae.nll(samples.z, x).mean_dim(0).squeeze_dim::<1>(0); // -1/K sum_k log p(x|z_k)
+        let loss = nll.clone() + divergence.clone().mul_scalar(self.beta);
+        Terms::new(nll, divergence).with_loss(loss)
     }
 }

@@ -7,16 +7,49 @@ pub use elbo::Elbo;
 use burn::tensor::Tensor;
 use std::fmt::Debug;
 
+use crate::Seed;
+
+/// What an objective takes: a batch of data and the randomness it is to be looked at with.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Inputs {
+    /// The examples, `[batch, data_dim]`.
+    pub x: Tensor<2>,
+    /// The noise of the posterior's samples, `[num_samples, batch, noise_dim]`.
+    pub noise: Tensor<3>,
+    /// The number of the training step, for what changes in the course of a training; 0 in
+    /// validation.
+    pub step: u64,
+    /// Where anything else that is random comes from.
+    pub seed: Seed,
+}
+
+impl Inputs {
+    /// Data and noise, for step 0.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, data_dim]`
+    /// - `noise`: `[num_samples, batch, noise_dim]`
+    pub fn new(x: Tensor<2>, noise: Tensor<3>) -> Self {
+        Self { x, noise, step: 0, seed: Seed::default() }
+    }
+
+    /// The same in a step of a training.
+    pub fn at(self, step: u64, seed: Seed) -> Self {
+        Self { step, seed, ..self }
+    }
+}
+
 /// The terms of a model's objective for each example of a batch, all `[batch]`, in nats.
 ///
 /// Sums over pixels and latent dimensions have been taken; the mean over the batch has not. It is
 /// taken once, at the very end of a training step, by [`mean`](Terms::mean).
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Terms {
     /// What is differentiated. It may be a surrogate with the right gradient and any value.
     pub loss: Tensor<1>,
-    /// The negative bound to report, at full weight whatever `loss` weighs. For the ELBO it is
-    /// `nll + divergence`.
+    /// The negative bound to report, at full weight whatever `loss` weighs.
     pub nelbo: Tensor<1>,
     /// Negative log-likelihood, averaged over the Monte Carlo samples.
     pub nll: Tensor<1>,
@@ -25,6 +58,22 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// The terms of the negative ELBO, `nll + divergence`, which is also the loss.
+    pub fn new(nll: Tensor<1>, divergence: Tensor<1>) -> Self {
+        let nelbo = nll.clone() + divergence.clone();
+        Self { loss: nelbo.clone(), nelbo, nll, divergence }
+    }
+
+    /// Another loss, `[batch]`; what is reported stays.
+    pub fn with_loss(self, loss: Tensor<1>) -> Self {
+        Self { loss, ..self }
+    }
+
+    /// Another bound to report, `[batch]`.
+    pub fn with_nelbo(self, nelbo: Tensor<1>) -> Self {
+        Self { nelbo, ..self }
+    }
+
     /// The scalar to call `backward` on: the mean loss of the batch, `[1]`.
     pub fn mean(&self) -> Tensor<1> {
         self.loss.clone().mean()
@@ -36,11 +85,9 @@ impl Terms {
 /// The objective drives the forward pass, from data and noise to the terms of the loss, and so
 /// decides the flow: which divergence, how many samples, how they are combined. See [`Elbo`] for
 /// the flow of the variational autoencoder written out.
+///
+/// An objective is plain data. What is to be trained belongs to the model.
 pub trait Objective<M>: Clone + Debug + Send + Sync + 'static {
     /// Runs the model on a batch.
-    ///
-    /// # Shapes
-    /// - `x`: `[batch, data_dim]`
-    /// - `noise`: `[num_samples, batch, noise_dim]`
-    fn terms(&self, model: &M, x: Tensor<2>, noise: Tensor<3>) -> Terms;
+    fn terms(&self, model: &M, inputs: Inputs) -> Terms;
 }

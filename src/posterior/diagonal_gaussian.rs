@@ -33,6 +33,10 @@ impl Posterior for DiagonalGaussian {
         self.mean.clone()
     }
 
+    fn detach(&self) -> Self {
+        Self { mean: self.mean.clone().detach(), log_var: self.log_var.clone().detach() }
+    }
+
     fn rsample(&self, noise: Tensor<3>) -> Tensor<3> {
         Reparameterize.forward(self.mean.clone(), self.log_var.clone(), noise)
     }

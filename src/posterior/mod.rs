@@ -7,6 +7,8 @@ pub use diagonal_gaussian::DiagonalGaussian;
 use burn::tensor::Tensor;
 use std::fmt::Debug;
 
+use crate::Seed;
+
 /// A batch of approximate posterior distributions `q(z|x)`, what an [`Encoder`](crate::Encoder)
 /// returns.
 ///
@@ -22,6 +24,10 @@ pub trait Posterior: Clone + Debug + Send {
     /// `[batch, latent_dim]`
     fn mean(&self) -> Tensor<2>;
 
+    /// The same distributions cut off from the graph: no gradient reaches the encoder through the
+    /// parameters of what is returned.
+    fn detach(&self) -> Self;
+
     /// Reparameterised samples.
     ///
     /// # Shapes
@@ -35,4 +41,31 @@ pub trait Posterior: Clone + Debug + Send {
     /// - `z`: `[num_samples, batch, latent_dim]`
     /// - output: `[num_samples, batch]`
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2>;
+
+    /// Samples as an objective and its divergence see them.
+    ///
+    /// A posterior that gets the density of its own samples on the way, as flows do, implements
+    /// this and keeps it in [`Samples::log_prob`].
+    fn draw(&self, noise: Tensor<3>, seed: Seed) -> Samples {
+        Samples { z: self.rsample(noise), log_prob: None, seed }
+    }
+}
+
+/// Samples of a posterior.
+#[derive(Clone, Debug)]
+pub struct Samples {
+    /// The samples, `[num_samples, batch, latent_dim]`.
+    pub z: Tensor<3>,
+    /// Their density under the posterior that drew them, `[num_samples, batch]`, where it came with
+    /// them; [`log_prob`](Self::log_prob) gives it in any case.
+    pub log_prob: Option<Tensor<2>>,
+    /// Where an estimator that needs more randomness, such as samples of the prior, takes it from.
+    pub seed: Seed,
+}
+
+impl Samples {
+    /// `log q(z|x)` in nats under the posterior that drew the samples, `[num_samples, batch]`.
+    pub fn log_prob(&self, posterior: &impl Posterior) -> Tensor<2> {
+        self.log_prob.clone().unwrap_or_else(|| posterior.log_prob(self.z.clone()))
+    }
 }

@@ -13,6 +13,11 @@ use crate::Seed;
 ///
 /// A prior is a Burn module, so it may have parameters and learn them with the rest of the model.
 pub trait Prior: Module + ModuleDisplay {
+    /// The length of a code, where the prior is of a certain one; `None` if any will do.
+    fn latent_dim(&self) -> Option<usize> {
+        None
+    }
+
     /// `log p(z)` in nats, summed over the latent dimensions.
     ///
     /// # Shapes

@@ -1,14 +1,13 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use serde::{Deserialize, Serialize};
 
 use super::Prior;
-use crate::config::ModuleConfig;
+use crate::config::unit_config;
 use crate::math::normal_log_prob;
-use crate::{NoiseSource, Result, Seed};
+use crate::{NoiseSource, Seed};
 
 /// `p(z) = N(0, I)`, the prior of Kingma and Welling (2014); it has no parameters.
-#[derive(Module, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Module, Debug, Default, PartialEq)]
 pub struct StandardNormal;
 
 impl Prior for StandardNormal {
@@ -28,10 +27,4 @@ impl Prior for StandardNormal {
     }
 }
 
-impl ModuleConfig for StandardNormal {
-    type Module = Self;
-
-    fn init(&self, _seed: Seed, _device: &Device) -> Result<Self> {
-        Ok(self.clone())
-    }
-}
+unit_config!(StandardNormal);

@@ -17,6 +17,7 @@ pub struct History {
 /// Training terms are means over the epoch of a model that changes all the while; validation terms
 /// are those of the model at its end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Epoch {
     /// The number of the epoch, from 1.
     pub epoch: usize,

@@ -21,9 +21,10 @@ use burn::train::metric::{MetricDefinition, NumericEntry};
 use burn::train::{Interrupter, Learner, SupervisedTraining};
 use serde::{Deserialize, Serialize};
 
-use crate::data::{BatchLoader, Examples};
+use crate::data::{BatchLoader, Examples, own_error};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::create_dir;
+use crate::noise::check_noise;
 use crate::{Elbo, LatentVariableModel, NoiseSource, Objective, Seed};
 use metric::TermMetric;
 use monitor::{Monitor, Report};
@@ -75,11 +76,40 @@ pub struct Trainer<O = Elbo> {
 }
 
 /// What a training run leaves.
+#[derive(Debug)]
+#[non_exhaustive]
 pub struct Trained<M> {
-    /// The model with the weights of the last epoch.
+    /// The model with the weights of the last step.
     pub model: M,
     /// The course of the run.
     pub history: History,
+}
+
+/// A run that ended before its last epoch, and why.
+#[non_exhaustive]
+pub struct Stopped<M> {
+    /// What stopped it.
+    pub error: Error,
+    /// What it had learnt by then; `None` if it had not begun.
+    pub trained: Option<Trained<M>>,
+}
+
+impl<M> From<Error> for Box<Stopped<M>> {
+    fn from(error: Error) -> Self {
+        Box::new(Stopped { error, trained: None })
+    }
+}
+
+impl<M> From<Box<Stopped<M>>> for Error {
+    fn from(stopped: Box<Stopped<M>>) -> Self {
+        stopped.error
+    }
+}
+
+impl<M> std::fmt::Debug for Stopped<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(f)
+    }
 }
 
 impl Trainer {
@@ -130,44 +160,25 @@ impl<O> Trainer<O> {
     /// # Errors
     /// - If the configuration or a data set cannot be trained with, before anything is computed.
     /// - If an example cannot be read, the CSV file cannot be written, or a term of the objective
-    ///   is no longer finite. The run stops; the message says in which step of which epoch.
+    ///   is no longer finite. The run stops; the message says in which batch of which epoch. What it
+    ///   has learnt so far is in [`Stopped::trained`].
+    ///
+    /// In a function that returns this crate's [`Error`], `?` keeps the error and drops the rest.
     pub fn fit<M>(
         self,
         model: M,
         train: Arc<dyn Examples>,
         valid: Arc<dyn Examples>,
-    ) -> Result<Trained<M>>
+    ) -> Result<Trained<M>, Box<Stopped<M>>>
     where
         M: LatentVariableModel + 'static,
         O: Objective<M>,
     {
-        let TrainConfig { epochs, batch_size, num_samples, epsilon_std, seed } = self.config;
-        for (name, value) in [("epochs", epochs), ("num_samples", num_samples)] {
-            if value == 0 {
-                return Err(Error::config(format!("{name} is 0, but it must be at least 1")));
-            }
-        }
-        check_dim("training", &*train, &model)?;
-        check_dim("validation", &*valid, &model)?;
-        let noise = |name| NoiseSource::new(seed.child(name)).with_std(epsilon_std);
-        let setup = Setup {
-            objective: self.objective,
-            num_samples,
-            train_noise: noise("train noise")?,
-            valid_noise: noise("valid noise")?,
-        };
-        let device = model.devices().first().cloned().unwrap_or_default();
-        let train = BatchLoader::shuffled(train, batch_size, seed.child("shuffle"), &device)?;
-        let valid = BatchLoader::ordered(valid, batch_size, &device)?;
-        if let Some(dir) = self.csv.as_ref().and_then(|path| path.parent()) {
-            create_dir(dir)?;
-        }
-
+        let (csv, progress) = (self.csv.clone(), self.progress);
+        let (learner, train, valid, epochs) = self.prepare(model, train, valid)?;
         let report = Arc::<Mutex<Report>>::default();
         let interrupter = Interrupter::new();
-        let monitor = Monitor::new(report.clone(), interrupter.clone(), self.csv, self.progress);
-        let learner =
-            Learner::new(Trainable { model: model.train(), setup }, self.optimizer, self.lr);
+        let monitor = Monitor::new(report.clone(), interrupter.clone(), csv, progress);
         // The directory is that of Burn's own log files, of which none is written.
         let result = SupervisedTraining::new("", Arc::new(train), Arc::new(valid))
             .metrics((TermMetric::new(0), TermMetric::new(1), TermMetric::new(2)))
@@ -180,15 +191,54 @@ impl<O> Trainer<O> {
 
         let Report { history, error } =
             std::mem::take(&mut *report.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Some(error) = error {
-            return Err(error);
+        let error = error.or_else(|| {
+            let error = result.error?;
+            let kind = own_error(&error).map_or(ErrorKind::Training, Error::kind);
+            Some(Error::new(kind, error.to_string()).with_source(error))
+        });
+        let trained = Trained { model: result.model.model, history };
+        match error {
+            None => Ok(trained),
+            Some(error) => Err(Box::new(Stopped { error, trained: Some(trained) })),
         }
-        if let Some(error) = result.error {
-            return Err(
-                Error::new(ErrorKind::Training, error.to_string()).with_source(error.to_string())
-            );
+    }
+
+    /// Checks everything and puts together what the Learner takes.
+    #[allow(clippy::type_complexity, reason = "the parts of one call")]
+    fn prepare<M>(
+        self,
+        model: M,
+        train: Arc<dyn Examples>,
+        valid: Arc<dyn Examples>,
+    ) -> Result<(Learner<Trainable<M, O>>, BatchLoader, BatchLoader, usize)>
+    where
+        M: LatentVariableModel + 'static,
+        O: Objective<M>,
+    {
+        let TrainConfig { epochs, batch_size, num_samples, epsilon_std, seed } = self.config;
+        if epochs == 0 {
+            return Err(Error::config("epochs is 0, but it must be at least 1"));
         }
-        Ok(Trained { model: result.model.model, history })
+        check_dim("training", &*train, &model)?;
+        check_dim("validation", &*valid, &model)?;
+        check_noise(num_samples, batch_size.min(train.len()), model.noise_dim())?;
+        let device = model.devices().first().cloned().ok_or_else(|| {
+            Error::config("the model has no parameters, so there is nothing to train")
+        })?;
+        let noise = |name| NoiseSource::new(seed.child(name)).with_std(epsilon_std);
+        let setup = Setup {
+            objective: self.objective,
+            num_samples,
+            train_noise: noise("train noise")?,
+            valid_noise: noise("valid noise")?,
+        };
+        let train = BatchLoader::shuffled(train, batch_size, seed.child("shuffle"), &device)?;
+        let valid = BatchLoader::ordered(valid, batch_size, &device)?;
+        if let Some(dir) = self.csv.as_ref().and_then(|path| path.parent()) {
+            create_dir(dir)?;
+        }
+        let trainable = Trainable { model: model.train(), setup };
+        Ok((Learner::new(trainable, self.optimizer, self.lr), train, valid, epochs))
     }
 }
 

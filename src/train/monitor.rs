@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -186,6 +186,10 @@ impl TrainingProgressLogger for Monitor {
     }
 
     fn update_epoch(&mut self, epoch: usize) {
+        // A validation that was broken off has no mean to keep.
+        if self.interrupter.should_stop() {
+            return;
+        }
         let [train_nelbo, train_nll, train_kl] = self.train.means;
         let [valid_nelbo, valid_nll, valid_kl] = self.valid.means;
         let record = Epoch {
@@ -201,7 +205,8 @@ impl TrainingProgressLogger for Monitor {
         };
         if self.progress == Progress::Auto {
             let line = self.line(&record);
-            self.bar.suspend(|| println!("{line}"));
+            // A reader who has gone away, as `head` does, is no reason to stop training.
+            self.bar.suspend(|| writeln!(std::io::stdout(), "{line}").ok());
         }
         self.epoch = epoch + 1;
         let written = {

@@ -5,10 +5,9 @@ use burn::tensor::{Device, Tensor};
 ///
 /// `v <- rho v + (1 - rho) g^2`, `w <- w - lr g / sqrt(v + epsilon)`, with rho 0.9 and epsilon 1e-7.
 ///
-/// Burn's `RmsProp`, like PyTorch's, adds epsilon to the square root instead. The difference shows
-/// on MNIST: the gradients of pixels that are rarely lit are far smaller than sqrt(1e-7), and where
-/// epsilon stands outside they are scaled up to full steps. Burn's own is at hand as
-/// `burn::optim::RmsPropConfig`.
+/// Burn's `RmsProp`, like PyTorch's, adds epsilon to the square root instead, which scales gradients
+/// far below sqrt(1e-7), as of pixels that are rarely lit, up to full steps. It is at hand as
+/// `burn::optim::RmsPropConfig`; the texts this crate is held against used the form here.
 pub fn rmsprop() -> ModuleOptimizer {
     RmsProp { rho: 0.9, epsilon: 1e-7 }.into()
 }

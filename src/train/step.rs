@@ -6,7 +6,7 @@ use burn::train::metric::Adaptor;
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 
 use crate::data::Batch;
-use crate::{LatentVariableModel, NoiseSource, Objective, Terms};
+use crate::{Inputs, LatentVariableModel, NoiseSource, Objective, Terms};
 
 /// A model together with what trains it, in the form that Burn's Learner takes.
 #[derive(Module, Debug)]
@@ -26,10 +26,11 @@ pub(super) struct Setup<O> {
 }
 
 impl<M: LatentVariableModel, O: Objective<M>> Trainable<M, O> {
-    fn terms(&self, batch: Batch, noise: &NoiseSource) -> Terms {
+    fn terms(&self, batch: Batch, noise: &NoiseSource, step: u64) -> Terms {
         let shape = [self.setup.num_samples, batch.x.dims()[0], self.model.noise_dim()];
-        let noise = noise.draw(batch.step, shape, &batch.x.device());
-        self.setup.objective.terms(&self.model, batch.x, noise)
+        let eps = noise.draw(batch.step, shape, &batch.x.device());
+        let inputs = Inputs::new(batch.x, eps).at(step, noise.seed_at(batch.step));
+        self.setup.objective.terms(&self.model, inputs)
     }
 }
 
@@ -38,7 +39,8 @@ impl<M: LatentVariableModel, O: Objective<M>> TrainStep for Trainable<M, O> {
     type Output = BatchMeans;
 
     fn step(&self, batch: Batch) -> TrainOutput<BatchMeans> {
-        let terms = self.terms(batch, &self.setup.train_noise);
+        let step = batch.step;
+        let terms = self.terms(batch, &self.setup.train_noise, step);
         let gradients = terms.mean().backward();
         TrainOutput::new(self, gradients, BatchMeans::new(terms))
     }
@@ -49,7 +51,7 @@ impl<M: LatentVariableModel, O: Objective<M>> InferenceStep for Trainable<M, O> 
     type Output = BatchMeans;
 
     fn step(&self, batch: Batch) -> BatchMeans {
-        BatchMeans::new(self.terms(batch, &self.setup.valid_noise))
+        BatchMeans::new(self.terms(batch, &self.setup.valid_noise, 0))
     }
 }
 

@@ -9,7 +9,7 @@ use plotters::style::register_font;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::files::{create_dir, write_atomically};
+use crate::files::write_atomically;
 
 /// A white sheet to draw on.
 pub(super) struct Canvas {
@@ -55,9 +55,6 @@ impl Canvas {
             Error::new(ErrorKind::Picture, format!("{}: {error}", path.display()))
                 .with_source(error)
         })?;
-        if let Some(dir) = path.parent() {
-            create_dir(dir)?;
-        }
         write_atomically(path, png.get_ref())
     }
 }

@@ -43,6 +43,7 @@ pub fn curves(history: &History, path: impl AsRef<Path>) -> Result<()> {
             .x_desc("epoch")
             .y_desc("NELBO (nats per example)")
             .x_label_formatter(&|x| format!("{x:.0}"))
+            .y_label_formatter(&|y| ((y * 100.0).round() / 100.0).to_string())
             .x_labels(if last < 12.0 { last as usize + 1 } else { 11 })
             .axis_desc_style(font(20))
             .label_style(font(17))

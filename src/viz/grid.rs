@@ -36,6 +36,8 @@ struct Labels {
 /// White space between the images.
 const GAP: usize = 1;
 const TEXT: u32 = 16;
+/// A picture of more would have over a hundred million pixels.
+const MAX_VALUES: usize = 100_000_000;
 
 impl ImageGrid {
     /// Images row by row, `columns` in a row.
@@ -49,7 +51,9 @@ impl ImageGrid {
     /// If the shapes do not fit, or if the images do not fill whole rows.
     pub fn new(images: Tensor<2>, shape: [usize; 3], columns: usize) -> Result<Self> {
         let [n, dim] = images.dims();
-        if dim != shape.iter().product::<usize>() || ![1, 3].contains(&shape[2]) {
+        let [height, width, channels] = shape;
+        let size = height.checked_mul(width).and_then(|size| size.checked_mul(channels));
+        if size != Some(dim) || dim == 0 || ![1, 3].contains(&channels) {
             return Err(Error::new(
                 ErrorKind::Picture,
                 format!("rows of {dim} values are no grey or RGB images of shape {shape:?}"),
@@ -59,6 +63,12 @@ impl ImageGrid {
             return Err(Error::new(
                 ErrorKind::Picture,
                 format!("{n} images do not fill rows of {columns}"),
+            ));
+        }
+        if n.saturating_mul(dim) > MAX_VALUES {
+            return Err(Error::new(
+                ErrorKind::Picture,
+                format!("{n} images of shape {shape:?} are too many for one picture"),
             ));
         }
         let values = images.into_data().iter::<f32>().collect();
@@ -96,8 +106,12 @@ impl ImageGrid {
         // Small images are enlarged by a whole number to a readable size.
         let scale = (64 / height.max(width)).clamp(1, 8);
         let (cell_w, cell_h) = (width * scale + GAP, height * scale + GAP);
-        let left = self.row_labels.margin();
-        let bottom = self.column_labels.margin();
+        let left = self.row_labels.margin(self.row_labels.width());
+        let upright = self.column_labels.width() <= cell_w;
+        let bottom = match upright {
+            true => self.column_labels.margin(TEXT as usize),
+            false => self.column_labels.margin(self.column_labels.width()),
+        };
         let (grid_w, grid_h) = (self.columns * cell_w - GAP, rows * cell_h - GAP);
         let pad = 12;
         let mut canvas =
@@ -128,7 +142,7 @@ impl ImageGrid {
                 anchored(TEXT, HPos::Right, VPos::Center).transform(FontTransform::Rotate270);
             for (i, text) in self.column_labels.texts.iter().enumerate() {
                 let x = left as i32 + centre(i, cell_w);
-                match self.column_labels.fit(cell_w) {
+                match upright {
                     true => {
                         sheet.draw_text(text, &anchored(TEXT, HPos::Center, VPos::Top), (x, top))?
                     }
@@ -165,14 +179,9 @@ impl Labels {
         longest * TEXT as usize * 2 / 3
     }
 
-    /// Whether the labels fit below cells of a width.
-    fn fit(&self, cell: usize) -> bool {
-        self.width() <= cell
-    }
-
-    /// The space they take beside the grid.
-    fn margin(&self) -> usize {
+    /// The space they and their title take beside the grid, where they themselves take `size`.
+    fn margin(&self, size: usize) -> usize {
         let title = if self.title.is_empty() { 0 } else { 30 };
-        if self.texts.is_empty() { title } else { self.width() + 12 + title }
+        if self.texts.is_empty() { title } else { size + 12 + title }
     }
 }

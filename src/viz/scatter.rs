@@ -41,9 +41,9 @@ pub fn scatter(points: &[[f32; 2]], labels: &[u8], path: impl AsRef<Path>) -> Re
         ));
     }
     let range = |axis: usize| {
-        let values = points.iter().map(|point| point[axis]);
-        let low = values.clone().fold(f32::INFINITY, f32::min);
-        let high = values.fold(f32::NEG_INFINITY, f32::max);
+        let values = points.iter().map(|point| f64::from(point[axis]));
+        let low = values.clone().fold(f64::INFINITY, f64::min);
+        let high = values.fold(f64::NEG_INFINITY, f64::max);
         let margin = 0.04 * (high - low).max(0.1);
         low - margin..high + margin
     };
@@ -69,13 +69,17 @@ pub fn scatter(points: &[[f32; 2]], labels: &[u8], path: impl AsRef<Path>) -> Re
             .draw()?;
         // In the order of the data, so that no class is painted over all others.
         chart.draw_series(points.iter().zip(labels).map(|(point, &label)| {
-            Circle::new((point[0], point[1]), 2, colour(label).mix(0.55).filled())
+            Circle::new(
+                (f64::from(point[0]), f64::from(point[1])),
+                2,
+                colour(label).mix(0.55).filled(),
+            )
         }))?;
         for &class in &classes {
             let of_class = || points.iter().zip(labels).filter(|(_, label)| **label == class);
             let centre =
                 [0, 1].map(|axis| median(of_class().map(|(point, _)| point[axis]).collect()));
-            let (x, y) = chart.backend_coord(&(centre[0], centre[1]));
+            let (x, y) = chart.backend_coord(&(f64::from(centre[0]), f64::from(centre[1])));
             let style = anchored(26, HPos::Center, VPos::Center);
             for (dx, dy) in [(-2, 0), (2, 0), (0, -2), (0, 2), (-1, -1), (-1, 1), (1, -1), (1, 1)] {
                 sheet.draw_text(&class.to_string(), &style.color(&WHITE), (x + dx, y + dy))?;

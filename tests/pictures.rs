@@ -1,0 +1,169 @@
+//! Pictures and summaries: what is drawn where.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use burn_vae::summary::Summary;
+use burn_vae::train::{Epoch, History};
+use burn_vae::viz::{ImageGrid, curves, scatter};
+use burn_vae::{ErrorKind, MlpVaeConfig, ModuleConfig, Seed};
+use image::{Rgb, RgbImage};
+
+fn read(path: &std::path::Path) -> RgbImage {
+    image::open(path).unwrap().into_rgb8()
+}
+
+fn share(picture: &RgbImage, colour: impl Fn(&Rgb<u8>) -> bool) -> f64 {
+    picture.pixels().filter(|pixel| colour(pixel)).count() as f64 / picture.pixels().len() as f64
+}
+
+#[test]
+fn images_stand_in_their_cells() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("grid.png");
+    let device = Device::flex();
+    // A row of black and white, a row of white and grey; values outside are cut off.
+    let images = Tensor::<2>::from_data([[-1.0; 4], [1.0; 4], [7.0; 4], [0.5; 4]], &device);
+    ImageGrid::new(images, [2, 2, 1], 2).unwrap().save(&path).unwrap();
+    let picture = read(&path);
+    let (w, h) = picture.dimensions();
+    let at = |x: u32, y: u32| picture.get_pixel(x, y).0[0];
+    assert_eq!([at(w / 4 + 4, h / 4 + 4), at(3 * w / 4 - 4, h / 4 + 4)], [0, 255]);
+    assert_eq!([at(w / 4 + 4, 3 * h / 4 - 4), at(3 * w / 4 - 4, 3 * h / 4 - 4)], [255, 128]);
+}
+
+#[test]
+fn colour_images_keep_their_colours() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("colour.png");
+    let image = Tensor::<2>::from_data([[1.0, 0.0, 0.0, 0.0, 0.0, 1.0]], &Device::flex());
+    ImageGrid::new(image, [1, 2, 3], 1).unwrap().save(&path).unwrap();
+    let picture = read(&path);
+    let red = share(&picture, |pixel| pixel.0 == [255, 0, 0]);
+    let blue = share(&picture, |pixel| pixel.0 == [0, 0, 255]);
+    assert!(red > 0.0 && red == blue, "{red} {blue}");
+}
+
+#[test]
+fn labels_take_their_place_beside_the_grid() {
+    let dir = tempfile::tempdir().unwrap();
+    let images = || Tensor::<2>::zeros([4, 4], &Device::flex());
+    let size = |grid: ImageGrid| {
+        let path = dir.path().join("labels.png");
+        grid.save(&path).unwrap();
+        let picture = read(&path);
+        let text = share(&picture, |pixel| pixel.0 != [0; 3] && pixel.0 != [255; 3]);
+        (picture.dimensions(), text)
+    };
+    let (plain, no_text) = size(ImageGrid::new(images(), [2, 2, 1], 2).unwrap());
+    let labelled = ImageGrid::new(images(), [2, 2, 1], 2).unwrap();
+    let (labelled, text) =
+        size(labelled.with_rows("z₂", ["1.0", "-1.0"]).with_columns("z₁", ["-1.0", "1.0"]));
+    assert!(labelled.0 > plain.0 && labelled.1 > plain.1, "{plain:?} {labelled:?}");
+    assert!(no_text == 0.0 && text > 0.0, "the text is missing: {text}");
+}
+
+#[test]
+fn what_is_no_picture_is_refused() {
+    let device = Device::flex();
+    let zeros = |shape: [usize; 2]| Tensor::<2>::zeros(shape, &device);
+    for (images, shape, columns, reason) in [
+        (zeros([2, 5]), [2, 2, 1], 2, "rows of 5 values are no grey or RGB images"),
+        (zeros([2, 8]), [2, 2, 2], 2, "rows of 8 values are no grey or RGB images"),
+        (zeros([2, 4]), [2, 0, 1], 2, "are no grey or RGB images"),
+        (zeros([2, 4]), [usize::MAX, 2, 1], 2, "are no grey or RGB images"),
+        (zeros([3, 4]), [2, 2, 1], 2, "3 images do not fill rows of 2"),
+        (zeros([3, 4]), [2, 2, 1], 0, "3 images do not fill rows of 0"),
+    ] {
+        let error = ImageGrid::new(images, shape, columns).err().expect(reason);
+        assert!(error.to_string().contains(reason), "{error}, not {reason}");
+    }
+    for (points, labels, reason) in [
+        (vec![], vec![], "0 points with 0 labels"),
+        (vec![[0.0, 1.0]], vec![1, 2], "1 points with 2 labels"),
+        (vec![[0.0, f32::NAN]], vec![1], "point 0 is"),
+    ] {
+        let error = scatter(&points, &labels, "/nowhere.png").expect_err(reason);
+        assert!(error.to_string().contains(reason), "{error}, not {reason}");
+    }
+    let error = curves(&History::default(), "/nowhere.png").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Picture);
+}
+
+#[test]
+fn points_have_the_colours_of_their_classes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("new/scatter.png");
+    // Also far out and all in one place.
+    scatter(&[[3e38, -3e38], [0.0, 0.0]], &[3, 200], &path).unwrap();
+    scatter(&[[1.0, 1.0]; 4], &[0; 4], &path).unwrap();
+    let points = (0..500).map(|i| [(i % 25) as f32, (i / 25) as f32]).collect::<Vec<_>>();
+    scatter(&points, &[4; 500], &path).unwrap();
+    let bluish = share(&read(&path), |&Rgb([r, g, b])| b > 200 && r < 215 && g > r);
+    assert!(bluish > 0.005, "{bluish}");
+}
+
+#[test]
+fn curves_have_two_colours() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("curves.png");
+    let csv = dir.path().join("history.csv");
+    let header = "epoch,train_nelbo,train_nll,train_kl,valid_nelbo,valid_nll,valid_kl,\
+                  train_seconds,valid_seconds";
+    std::fs::write(
+        &csv,
+        format!("{header}\n1,200,190,10,180,170,10,1,1\n2,170,160,10,160,150,10,1,1\n"),
+    )
+    .unwrap();
+    let history = History::read_csv(&csv).unwrap();
+    assert_eq!(history.epochs.iter().map(|e: &Epoch| e.epoch).collect::<Vec<_>>(), [1, 2]);
+    curves(&history, &path).unwrap();
+    let picture = read(&path);
+    assert!(share(&picture, |pixel| pixel.0 == [0x00, 0x72, 0xb2]) > 0.0005);
+    assert!(share(&picture, |pixel| pixel.0 == [0xd5, 0x5e, 0x00]) > 0.0005);
+}
+
+#[test]
+fn a_summary_counts_as_keras_does() {
+    let vae = MlpVaeConfig::mlp(784, [256], 2).init(Seed::new(0), &Device::flex()).unwrap();
+    let summary = Summary::of(&vae);
+    assert_eq!(summary.encoder_params().total(), 201_988);
+    assert_eq!(summary.decoder_params().total(), 202_256);
+    assert_eq!((summary.params().trainable, summary.params().fixed), (404_244, 0));
+    for text in ["201,988", "202,256", "404,244", "[batch, 256]", "log_var"] {
+        assert!(summary.to_string().contains(text), "{summary}");
+    }
+
+    let mut frozen = vae;
+    frozen.decoder = frozen.decoder.freeze();
+    let summary = Summary::of(&frozen);
+    assert_eq!((summary.params().trainable, summary.params().fixed), (201_988, 202_256));
+}
+
+#[test]
+fn the_diagram_shows_the_flow() {
+    let vae = MlpVaeConfig::mlp(8, [4, 3], 2).init(Seed::new(0), &Device::flex()).unwrap();
+    let dot = Summary::of(&vae).to_dot();
+    for edge in [
+        r#""x" -> "encoder.hidden_1""#,
+        r#""encoder.hidden_1" -> "encoder.hidden_2""#,
+        r#""encoder.hidden_2" -> "encoder.mean""#,
+        r#""encoder.hidden_2" -> "encoder.log_var""#,
+        r#""encoder.mean" -> "kl""#,
+        r#""encoder.log_var" -> "kl""#,
+        r#""prior" -> "kl""#,
+        r#""kl" -> "z""#,
+        r#""eps" -> "z""#,
+        r#""z" -> "decoder.hidden_1""#,
+        r#""decoder.hidden_2" -> "decoder.output""#,
+        r#""decoder.output" -> "nll""#,
+        r#""x" -> "nll""#,
+    ] {
+        assert!(dot.contains(edge), "{edge} is missing: {dot}");
+    }
+    assert_eq!(dot.matches("->").count(), 14, "{dot}");
+
+    let linear = MlpVaeConfig::mlp(8, [], 2).init(Seed::new(0), &Device::flex()).unwrap();
+    let dot = Summary::of(&linear).to_dot();
+    assert!(dot.contains(r#""x" -> "encoder.log_var""#), "{dot}");
+    assert!(!dot.contains(r#""encoder.mean" -> "encoder.log_var""#), "{dot}");
+}
