@@ -77,9 +77,9 @@
 //! |---|---|---|
 //! | `flex` (default) | the CPU, in pure Rust | burn-flex |
 //! | `ndarray` | the CPU, Burn's older backend, deprecated there | burn-ndarray |
-//! | `wgpu` | any GPU | burn-wgpu, through burn-cubecl |
-//! | `vulkan`, `metal` | wgpu with the compiler of that API | the same |
-//! | `cuda` | NVIDIA's GPUs | burn-cuda, through burn-cubecl |
+//! | `wgpu` | any GPU | burn-wgpu |
+//! | `vulkan`, `metal` | wgpu with the compiler of that API | burn-wgpu |
+//! | `cuda` | NVIDIA's GPUs | burn-cuda |
 //! | `download` | MNIST fetched where no copy lies on disk | burn-dataset |
 //!
 //! Which of the compiled backends computes is decided at run time, by the `Device`.

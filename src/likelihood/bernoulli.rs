@@ -13,8 +13,8 @@ use crate::config::unit_config;
 ///
 /// `-log p(x|l) = softplus(l) - x l`, with the gradient `sigmoid(l) - x`,
 ///
-/// in nats, summed over the values. Working on logits loses no digit where a probability would
-/// round to 0 or 1: every finite logit gives a finite value and gradient.
+/// in nats, summed over the values. Where a probability would round to 0 or 1, a logit does not: every
+/// finite logit gives a finite value and gradient.
 ///
 /// Grey values between 0 and 1 are accepted, as in the Keras examples. What comes out is then a
 /// training loss (a cross-entropy), comparable among grey runs only, and not the likelihood of any

@@ -1,8 +1,8 @@
-use std::io::Cursor;
 use std::path::Path;
 use std::sync::Once;
 
-use image::{ImageFormat, RgbImage};
+use image::RgbImage;
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::register_font;
@@ -50,12 +50,14 @@ impl Canvas {
 
     /// Writes a PNG file; its folder is made if need be.
     pub(super) fn save(&self, path: &Path) -> Result<()> {
-        let mut png = Cursor::new(Vec::new());
-        self.pixels.write_to(&mut png, ImageFormat::Png).map_err(|error| {
+        let mut png = Vec::new();
+        let encoder =
+            PngEncoder::new_with_quality(&mut png, CompressionType::Best, FilterType::Adaptive);
+        self.pixels.write_with_encoder(encoder).map_err(|error| {
             Error::new(ErrorKind::Picture, format!("{}: {error}", path.display()))
                 .with_source(error)
         })?;
-        write_atomically(path, png.get_ref())
+        write_atomically(path, &png)
     }
 }
 
