@@ -127,8 +127,8 @@ impl Monitor {
         self.fail(Error::new(
             ErrorKind::Training,
             format!(
-                "the {} of {split} batch {step} in epoch {epoch} is {value}; a lower learning rate \
-                 or clipped gradients may help",
+                "the {} of {split} batch {step} in epoch {epoch} is {value}; look for such values in \
+                 the data, or try a lower learning rate or clipped gradients",
                 TERMS[term]
             ),
         ));
