@@ -74,6 +74,20 @@ impl Error {
         Self::new(ErrorKind::Io, format!("{}: {source}", path.display())).with_source(source)
     }
 
+    /// An error of Burn's, of the kind of this crate's error where one hides in it.
+    pub(crate) fn around(
+        error: impl StdError + Send + Sync + 'static,
+        otherwise: ErrorKind,
+    ) -> Self {
+        let mut kind = otherwise;
+        let mut next: Option<&(dyn StdError + 'static)> = Some(&error);
+        while let Some(error) = next {
+            kind = error.downcast_ref().map_or(kind, Self::kind);
+            next = error.source();
+        }
+        Self::new(kind, error.to_string()).with_source(error)
+    }
+
     /// Checks that `found` has as many columns as `expected`.
     pub(crate) fn check_columns(what: &str, found: [usize; 2], expected: usize) -> Result<()> {
         if found[1] == expected {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::data::{BatchLoader, Examples, own_error};
+use crate::data::{BatchLoader, Examples};
 use crate::error::{Error, ErrorKind, Result};
 use crate::noise::check_noise;
 use crate::{Inputs, LatentVariableModel, NoiseSource, Objective};
@@ -42,10 +42,7 @@ pub fn evaluate<M: LatentVariableModel>(
     let count = examples.len() as f64;
     let mut sums = [0.0; 3];
     for batch in BatchLoader::ordered(examples, batch_size, &device)?.epoch() {
-        let batch = batch.map_err(|error| {
-            let kind = own_error(&error).map_or(ErrorKind::Data, Error::kind);
-            Error::new(kind, error.to_string()).with_source(error)
-        })?;
+        let batch = batch.map_err(|error| Error::around(error, ErrorKind::Data))?;
         let shape = [num_samples, batch.x.dims()[0], model.noise_dim()];
         let eps = noise.draw(batch.step, shape, &device);
         let inputs = Inputs::new(batch.x, eps).at(0, noise.seed_at(batch.step));

@@ -108,12 +108,6 @@ impl BatchLoader {
     }
 }
 
-/// This crate's error where it hides in one of Burn's, for its kind and message.
-pub(crate) fn own_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
-    let sources = std::iter::successors(Some(error), |error| error.source());
-    sources.into_iter().find_map(|error| error.downcast_ref())
-}
-
 /// The batches of one epoch; see [`BatchLoader::epoch`].
 pub struct Batches<'a> {
     loader: &'a BatchLoader,

@@ -6,7 +6,6 @@ mod loader;
 pub mod mnist;
 
 pub use images::ByteImages;
-pub(crate) use loader::own_error;
 pub use loader::{Batch, BatchLoader};
 
 use crate::Result;

@@ -21,7 +21,7 @@ use burn::train::metric::{MetricDefinition, NumericEntry};
 use burn::train::{Interrupter, Learner, SupervisedTraining};
 use serde::{Deserialize, Serialize};
 
-use crate::data::{BatchLoader, Examples, own_error};
+use crate::data::{BatchLoader, Examples};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::create_dir;
 use crate::noise::check_noise;
@@ -191,11 +191,8 @@ impl<O> Trainer<O> {
 
         let Report { history, error } =
             std::mem::take(&mut *report.lock().unwrap_or_else(PoisonError::into_inner));
-        let error = error.or_else(|| {
-            let error = result.error?;
-            let kind = own_error(&error).map_or(ErrorKind::Training, Error::kind);
-            Some(Error::new(kind, error.to_string()).with_source(error))
-        });
+        let error =
+            error.or_else(|| result.error.map(|error| Error::around(error, ErrorKind::Training)));
         let trained = Trained { model: result.model.model, history };
         match error {
             None => Ok(trained),
@@ -221,7 +218,8 @@ impl<O> Trainer<O> {
         }
         check_dim("training", &*train, &model)?;
         check_dim("validation", &*valid, &model)?;
-        check_noise(num_samples, batch_size.min(train.len()), model.noise_dim())?;
+        let largest_batch = batch_size.min(train.len().max(valid.len()));
+        check_noise(num_samples, largest_batch, model.noise_dim())?;
         let device = model.devices().first().cloned().ok_or_else(|| {
             Error::config("the model has no parameters, so there is nothing to train")
         })?;
