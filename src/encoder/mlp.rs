@@ -105,12 +105,9 @@ impl ModuleConfig for MlpEncoderConfig {
             activation: self.activation,
             init: self.init,
         };
+        let trunk = hidden.init(seed, device)?;
         let head =
             |name| self.init.linear(hidden.output_dim(), self.latent_dim, seed.child(name), device);
-        Ok(MlpEncoder {
-            mean: head("mean")?,
-            log_var: head("log_var")?,
-            hidden: hidden.init(seed, device)?,
-        })
+        Ok(MlpEncoder { hidden: trunk, mean: head("mean")?, log_var: head("log_var")? })
     }
 }

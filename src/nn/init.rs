@@ -4,6 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand_distr::{Distribution, Normal, Uniform};
 use serde::{Deserialize, Serialize};
 
+use super::check_dim;
 use crate::{Error, Result, Seed};
 
 const MAX_WEIGHTS: usize = 1 << 30;
@@ -36,7 +37,8 @@ impl Init {
     /// The weight is `[fan_in, fan_out]`, the bias `[fan_out]`.
     ///
     /// # Errors
-    /// If the layer would hold more than 2^30 weights (4 GiB), which is taken for a mistake.
+    /// If the layer has no input or no output, or would hold more than 2^30 weights (4 GiB), which is
+    /// taken for a mistake.
     pub fn linear(
         &self,
         fan_in: usize,
@@ -44,6 +46,8 @@ impl Init {
         seed: Seed,
         device: &Device,
     ) -> Result<Linear> {
+        check_dim("fan_in", fan_in)?;
+        check_dim("fan_out", fan_out)?;
         let len = fan_in.checked_mul(fan_out).filter(|&len| len <= MAX_WEIGHTS).ok_or_else(|| {
             Error::config(format!(
                 "a layer from {fan_in} to {fan_out} units would hold more than {MAX_WEIGHTS} weights"
@@ -117,5 +121,13 @@ mod tests {
         let layer = Init::GlorotUniform.linear(3, 4, Seed::new(0), &Device::flex()).unwrap();
         let bias = layer.bias.unwrap().val().into_data().try_to_vec::<f32>().unwrap();
         assert_eq!(bias, [0.0; 4]);
+    }
+
+    #[test]
+    fn layers_of_absurd_size_are_refused() {
+        for (fan_in, fan_out) in [(0, 4), (4, 0), (0, 0), (usize::MAX, 2), (1 << 20, 1 << 20)] {
+            let layer = Init::HeUniform.linear(fan_in, fan_out, Seed::new(0), &Device::flex());
+            assert!(layer.is_err(), "{fan_in} {fan_out}");
+        }
     }
 }
