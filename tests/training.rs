@@ -259,7 +259,7 @@ fn training_returns_another_model() {
     assert!(!trained.model.device().is_autodiff());
 }
 
-/// Real digits, in short: ten seeds end between 171.0 and 174.1; grey everywhere costs 784 ln 2 = 543.
+/// Real digits, in short: ten seeds end between 171.7 and 174.3; grey everywhere costs 784 ln 2 = 543.
 #[test]
 fn five_epochs_on_five_thousand_digits_reach_their_nelbo() {
     let (train, test) = digits(5000, 1000);

@@ -179,20 +179,22 @@ impl<'a> Run<'a> {
             .with_learning_rate(self.options.lr)
             .with_history_csv(out.join("history.csv"))
             .fit(vae, train, test.clone());
-        let keep = |trained: &Trained<_>| {
-            saved::save(out.join("model"), config, &trained.model)?;
-            summary.save_dot(out.join("architecture.dot"))?;
-            self.options.save(&out.join("options.json"))
+        let keep = |name: &str, trained: &Trained<_>| {
+            saved::save(out.join(name), config, &trained.model)?;
+            self.options.save(&out.join(name).join("options.json"))
         };
         let trained = match trained {
             Ok(trained) => trained,
             Err(stopped) => {
-                // A run that was stopped leaves what it had learnt.
-                stopped.trained.as_ref().map_or(Ok(()), keep)?;
+                // What it had learnt is kept, but not in the place of a finished model.
+                if let Some(trained) = &stopped.trained {
+                    keep("stopped", trained)?;
+                }
                 return Err(stopped.error);
             }
         };
-        keep(&trained)?;
+        keep("model", &trained)?;
+        summary.save_dot(out.join("architecture.dot"))?;
 
         let noise = NoiseSource::new(Seed::new(seed).child("test"));
         let result = evaluate(&trained.model, &Elbo::default(), test, batch_size, samples, noise)?;

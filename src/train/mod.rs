@@ -232,6 +232,7 @@ impl<O> Trainer<O> {
         };
         let train = BatchLoader::shuffled(train, batch_size, seed.child("shuffle"), &device)?;
         let valid = BatchLoader::ordered(valid, batch_size, &device)?;
+        // Better now than after the first epoch.
         if let Some(dir) = self.csv.as_ref().and_then(|path| path.parent()) {
             create_dir(dir)?;
         }

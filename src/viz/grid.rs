@@ -1,7 +1,8 @@
 use std::path::Path;
 
 use burn::tensor::Tensor;
-use image::Rgb;
+use image::imageops::{self, FilterType};
+use image::{Rgb, RgbImage};
 use plotters::style::text_anchor::{HPos, VPos};
 use plotters::style::{FontTransform, TextStyle};
 
@@ -121,14 +122,14 @@ impl ImageGrid {
         for (i, image) in self.values.chunks_exact(height * width * channels).enumerate() {
             let x0 = left + pad + i % self.columns * cell_w;
             let y0 = pad + i / self.columns * cell_h;
-            for y in 0..height * scale {
-                for x in 0..width * scale {
-                    let at = (y / scale * width + x / scale) * channels;
-                    let value = |c: usize| (image[at + c].clamp(0.0, 1.0) * 255.0).round() as u8;
-                    let rgb = if channels == 1 { [value(0); 3] } else { [0, 1, 2].map(value) };
-                    pixels.put_pixel((x0 + x) as u32, (y0 + y) as u32, Rgb(rgb));
-                }
-            }
+            let cell = RgbImage::from_fn(width as u32, height as u32, |x, y| {
+                let at = (y as usize * width + x as usize) * channels;
+                let value = |c: usize| (image[at + c].clamp(0.0, 1.0) * 255.0).round() as u8;
+                Rgb(if channels == 1 { [value(0); 3] } else { [0, 1, 2].map(value) })
+            });
+            let (w, h) = ((width * scale) as u32, (height * scale) as u32);
+            let cell = imageops::resize(&cell, w, h, FilterType::Nearest);
+            imageops::replace(pixels, &cell, x0 as i64, y0 as i64);
         }
 
         let centre = |i: usize, cell: usize| (pad + i * cell + (cell - GAP) / 2) as i32;
