@@ -84,7 +84,7 @@
 //!
 //! Which of the compiled backends computes is decided at run time, by the `Device`.
 #![deny(missing_docs, rustdoc::broken_intra_doc_links)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod backend;
 mod config;
@@ -95,6 +95,8 @@ mod encoder;
 mod error;
 pub mod eval;
 mod files;
+#[cfg(feature = "flex")]
+mod fused;
 pub mod latent;
 mod likelihood;
 mod math;
@@ -112,9 +114,9 @@ mod vae;
 pub mod viz;
 
 pub use config::ModuleConfig;
-pub use decoder::{Decoder, MlpDecoder, MlpDecoderConfig};
+pub use decoder::{ConvDecoder, ConvDecoderConfig, Decoder, MlpDecoder, MlpDecoderConfig};
 pub use divergence::{Divergence, KlDivergence};
-pub use encoder::{Encoder, MlpEncoder, MlpEncoderConfig};
+pub use encoder::{ConvEncoder, ConvEncoderConfig, Encoder, MlpEncoder, MlpEncoderConfig};
 pub use error::{Error, ErrorKind, Result};
 pub use likelihood::{BernoulliNll, Likelihood};
 pub use noise::NoiseSource;
@@ -123,7 +125,7 @@ pub use posterior::{DiagonalGaussian, Posterior, Samples};
 pub use prior::{Prior, StandardNormal};
 pub use reparameterize::Reparameterize;
 pub use seed::Seed;
-pub use vae::{LatentVariableModel, MlpVae, MlpVaeConfig, Vae, VaeConfig};
+pub use vae::{ConvVae, ConvVaeConfig, LatentVariableModel, MlpVae, MlpVaeConfig, Vae, VaeConfig};
 
 /// The code of the README, compiled and run with the other documentation tests.
 #[cfg(doctest)]

@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::ModuleConfig;
 use crate::error::{Error, ErrorKind, Result};
+use crate::nn::ConvConfig;
 use crate::{
-    BernoulliNll, Decoder, Encoder, Likelihood, MlpDecoder, MlpDecoderConfig, MlpEncoder,
-    MlpEncoderConfig, Posterior, Prior, Seed, StandardNormal,
+    BernoulliNll, ConvDecoder, ConvDecoderConfig, ConvEncoder, ConvEncoderConfig, Decoder, Encoder,
+    Likelihood, MlpDecoder, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, Posterior, Prior, Seed,
+    StandardNormal,
 };
 
 /// A model of data `x` with latent variables `z` whose forward pass takes explicit noise.
@@ -42,6 +44,9 @@ pub struct Vae<E, D, L, P> {
 
 /// The variational autoencoder of Tiao's post: perceptrons, Bernoulli pixels, Gaussian codes.
 pub type MlpVae = Vae<MlpEncoder, MlpDecoder, BernoulliNll, StandardNormal>;
+
+/// The variational autoencoder of images: convolutions, Bernoulli pixels, Gaussian codes.
+pub type ConvVae = Vae<ConvEncoder, ConvDecoder, BernoulliNll, StandardNormal>;
 
 impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Vae<E, D, L, P> {
     /// Puts four parts together.
@@ -171,7 +176,7 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> LatentVariableModel for Va
 }
 
 /// Description of a [`Vae`] through those of its parts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VaeConfig<E, D, L, P> {
     /// The inference network.
@@ -186,6 +191,25 @@ pub struct VaeConfig<E, D, L, P> {
 
 /// Description of an [`MlpVae`].
 pub type MlpVaeConfig = VaeConfig<MlpEncoderConfig, MlpDecoderConfig, BernoulliNll, StandardNormal>;
+
+/// Description of a [`ConvVae`].
+pub type ConvVaeConfig =
+    VaeConfig<ConvEncoderConfig, ConvDecoderConfig, BernoulliNll, StandardNormal>;
+
+impl ConvVaeConfig {
+    /// A convolutional network in both directions.
+    ///
+    /// `ConvVaeConfig::conv(ConvConfig::step_up([28, 28, 1], 2))` is the model of the post "A Step Up
+    /// with Variational Autoencoders".
+    pub fn conv(network: ConvConfig) -> Self {
+        Self {
+            encoder: network.encoder(),
+            decoder: network.decoder(),
+            likelihood: BernoulliNll,
+            prior: StandardNormal,
+        }
+    }
+}
 
 impl MlpVaeConfig {
     /// Perceptrons with the same hidden layers in both directions, in the decoder reversed.

@@ -1,7 +1,9 @@
 //! Decoders: generative networks that map codes to the parameters of a likelihood.
 
+mod conv;
 mod mlp;
 
+pub use conv::{ConvDecoder, ConvDecoderConfig};
 pub use mlp::{MlpDecoder, MlpDecoderConfig};
 
 use burn::module::{Module, ModuleDisplay};

@@ -1,7 +1,9 @@
 //! Encoders: inference networks that map data to posteriors.
 
+mod conv;
 mod mlp;
 
+pub use conv::{ConvEncoder, ConvEncoderConfig};
 pub use mlp::{MlpEncoder, MlpEncoderConfig};
 
 use burn::module::{Module, ModuleDisplay};

@@ -48,17 +48,29 @@ impl Init {
     ) -> Result<Linear> {
         check_dim("fan_in", fan_in)?;
         check_dim("fan_out", fan_out)?;
-        let len = fan_in.checked_mul(fan_out).filter(|&len| len <= MAX_WEIGHTS).ok_or_else(|| {
+        Ok(Linear {
+            weight: self.tensor([fan_in, fan_out], [fan_in, fan_out], seed, device)?,
+            bias: Some(Param::from_tensor(Tensor::zeros([fan_out], device))),
+        })
+    }
+
+    /// Fresh weights of any shape for a layer with so many inputs and outputs of each unit.
+    pub(super) fn tensor<const D: usize>(
+        &self,
+        shape: [usize; D],
+        [fan_in, fan_out]: [usize; 2],
+        seed: Seed,
+        device: &Device,
+    ) -> Result<Param<Tensor<D>>> {
+        let len = shape.iter().try_fold(1usize, |len, &dim| len.checked_mul(dim));
+        let len = len.filter(|&len| len <= MAX_WEIGHTS).ok_or_else(|| {
             Error::config(format!(
-                "a layer from {fan_in} to {fan_out} units would hold more than {MAX_WEIGHTS} weights"
+                "a layer with weights of shape {shape:?} would hold more than {MAX_WEIGHTS} of them"
             ))
         })?;
         let weight = self.draw(fan_in, fan_out, len, seed);
-        let weight = TensorData::new::<f32, _>(weight, [fan_in, fan_out]);
-        Ok(Linear {
-            weight: Param::from_tensor(Tensor::from_data(weight, device)),
-            bias: Some(Param::from_tensor(Tensor::zeros([fan_out], device))),
-        })
+        let weight = TensorData::new::<f32, _>(weight, shape);
+        Ok(Param::from_tensor(Tensor::from_data(weight, device)))
     }
 
     fn draw(&self, fan_in: usize, fan_out: usize, len: usize, seed: Seed) -> Vec<f32> {

@@ -1,10 +1,18 @@
 //! What the encoders and decoders are made of.
 
 mod activation;
+mod conv;
+mod conv_config;
 mod init;
 mod mlp;
+mod normalization;
 
 pub use activation::Activation;
+pub use conv::{Conv, Direction, Geometry};
+pub(crate) use conv_config::ConvBlock;
+pub use conv_config::ConvConfig;
 pub use init::Init;
 pub(crate) use mlp::check_dim;
 pub use mlp::{Mlp, MlpConfig};
+pub use normalization::Normalization;
+pub(crate) use normalization::normalize;

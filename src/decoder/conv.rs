@@ -1,0 +1,108 @@
+use burn::module::Module;
+use burn::nn::{BatchNorm, Linear};
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::Decoder;
+use crate::config::ModuleConfig;
+use crate::nn::{Activation, Conv, ConvBlock, ConvConfig, check_dim, normalize};
+use crate::summary::Layer;
+use crate::{Error, Result, Seed};
+
+/// Description of a [`ConvDecoder`]; see [`ConvConfig::decoder`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConvDecoderConfig {
+    /// The network whose decoder it is.
+    pub network: ConvConfig,
+    /// How many numbers the likelihood needs for each value of an example.
+    pub params_per_value: usize,
+}
+
+impl ConvDecoderConfig {
+    /// Another number of parameters for each value.
+    pub fn with_params_per_value(self, params_per_value: usize) -> Self {
+        Self { params_per_value, ..self }
+    }
+}
+
+/// A dense layer and transposed convolutions, the mirror image of a
+/// [`ConvEncoder`](crate::ConvEncoder).
+#[derive(Module, Debug)]
+pub struct ConvDecoder {
+    dense: Linear,
+    norm: Option<BatchNorm>,
+    blocks: Vec<ConvBlock>,
+    output: Conv,
+    #[module(skip)]
+    activation: Activation,
+    #[module(skip)]
+    smallest: [usize; 3],
+    #[module(skip)]
+    params_per_value: usize,
+}
+
+impl Decoder for ConvDecoder {
+    fn latent_dim(&self) -> usize {
+        self.dense.weight.dims()[0]
+    }
+
+    fn output_dim(&self) -> usize {
+        self.output.output_shape().iter().product()
+    }
+
+    fn decode(&self, z: Tensor<2>) -> Tensor<2> {
+        let n = z.dims()[0];
+        let [height, width, channels] = self.smallest;
+        let h = normalize(&self.norm, self.activation.forward(self.dense.forward(z)));
+        let h = h.reshape([n, height, width, channels]);
+        let h = self.blocks.iter().fold(h, |h, block| block.forward(h));
+        let y = self.output.forward(h, false);
+        match self.params_per_value {
+            1 => y.flatten(1, 3),
+            params => {
+                // Each parameter of all values, one after the other.
+                let [height, width, channels] = self.output.output_shape();
+                let y = y.reshape([n, height * width, params, channels / params]);
+                y.swap_dims(1, 2).flatten(1, 3)
+            }
+        }
+    }
+
+    fn layers(&self) -> Vec<Layer> {
+        let kind = format!("Linear + {:?}", self.activation);
+        let mut layers = vec![Layer::linear("dense", kind, &self.dense)];
+        if let Some(norm) = &self.norm {
+            layers.push(Layer::new("dense_norm", "BatchNorm", norm.gamma.dims(), norm));
+        }
+        for (i, block) in self.blocks.iter().enumerate() {
+            layers.extend(block.layers(&format!("conv_{}", i + 1)));
+        }
+        layers.push(self.output.layer("output", ""));
+        layers
+    }
+}
+
+impl ModuleConfig for ConvDecoderConfig {
+    type Module = ConvDecoder;
+
+    fn init(&self, seed: Seed, device: &Device) -> Result<ConvDecoder> {
+        let network = &self.network;
+        network.check()?;
+        check_dim("params_per_value", self.params_per_value)?;
+        let smallest = network.smallest();
+        let size = smallest.iter().product();
+        let channels = network.image[2].checked_mul(self.params_per_value).ok_or_else(|| {
+            Error::config(format!("params_per_value is {}, which is absurd", self.params_per_value))
+        })?;
+        Ok(ConvDecoder {
+            dense: network.init.linear(network.latent_dim, size, seed.child("dense"), device)?,
+            norm: network.normalization.init(size, device)?,
+            blocks: network.up(seed, device)?,
+            output: network.output(channels, seed.child("output"), device)?,
+            activation: network.activation,
+            smallest,
+            params_per_value: self.params_per_value,
+        })
+    }
+}

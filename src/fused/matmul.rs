@@ -1,0 +1,121 @@
+//! The one call into unsafe code of this crate: a product of matrices that are slices.
+
+#![allow(unsafe_code, reason = "the interface of the `gemm` crate is raw pointers")]
+
+use gemm::Parallelism;
+
+/// A matrix over a slice that it fills, row by row or, transposed, column by column.
+#[derive(Clone, Copy)]
+pub(super) struct Matrix<'a> {
+    data: &'a [f32],
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+    col_stride: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// A matrix with `cols` columns, row by row.
+    ///
+    /// # Panics
+    /// If `data` is no whole number of rows.
+    pub(super) fn new(data: &'a [f32], cols: usize) -> Self {
+        assert!(cols > 0 && data.len().is_multiple_of(cols), "{} in rows of {cols}", data.len());
+        Self { data, rows: data.len() / cols, cols, row_stride: cols, col_stride: 1 }
+    }
+
+    /// The same matrix with rows and columns exchanged.
+    pub(super) fn t(self) -> Self {
+        Self {
+            rows: self.cols,
+            cols: self.rows,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+            ..self
+        }
+    }
+}
+
+/// `out = a b`, or `out += a b`, on this thread; `out` is filled row by row.
+///
+/// # Panics
+/// If the shapes do not agree.
+pub(super) fn matmul(out: &mut [f32], a: Matrix, b: Matrix, accumulate: bool) {
+    let (m, n, k) = (a.rows, b.cols, a.cols);
+    assert_eq!(k, b.rows, "inner dimensions of a product");
+    assert_eq!(out.len(), m * n, "size of a product");
+    // SAFETY: `gemm` reads `a` at `i * row_stride + l * col_stride` for i < m, l < k, and `b` alike.
+    // Both strides of a `Matrix` come from `new` and `t`: one is 1, the other the number of elements
+    // along it, so the largest offset is `rows * cols - 1`, the last element of `data`, which `new`
+    // checked to hold exactly `rows * cols`. `out` is written at `i * n + j` for i < m, j < n, within
+    // the `m * n` elements asserted above; it is borrowed mutably, so it overlaps neither operand.
+    // f32 has no invalid values, and no thread is started.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            n as isize,
+            accumulate,
+            a.data.as_ptr(),
+            a.col_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.col_stride as isize,
+            b.row_stride as isize,
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            Parallelism::None,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_are_those_of_the_definition() {
+        let value = |i: usize| ((i * 37 + 11) % 23) as f32 - 11.0;
+        for (m, n, k) in [(1, 1, 1), (3, 5, 7), (16, 9, 32), (33, 17, 1), (2, 64, 40)] {
+            let a = (0..m * k).map(value).collect::<Vec<_>>();
+            let b = (0..k * n).map(|i| value(i + 5)).collect::<Vec<_>>();
+            let transposed = |x: &[f32], cols: usize| {
+                (0..x.len())
+                    .map(|i| x[i % (x.len() / cols) * cols + i / (x.len() / cols)])
+                    .collect()
+            };
+            let (at, bt): (Vec<_>, Vec<_>) = (transposed(&a, k), transposed(&b, n));
+            let expected = |i: usize, j: usize| (0..k).map(|l| a[i * k + l] * b[l * n + j]).sum();
+            for (a, b) in [
+                (Matrix::new(&a, k), Matrix::new(&b, n)),
+                (Matrix::new(&at, m).t(), Matrix::new(&b, n)),
+                (Matrix::new(&a, k), Matrix::new(&bt, k).t()),
+            ] {
+                let mut out = vec![f32::NAN; m * n];
+                matmul(&mut out, a, b, false);
+                let mut twice = out.clone();
+                matmul(&mut twice, a, b, true);
+                for i in 0..m {
+                    for j in 0..n {
+                        // Whole numbers, so the sums are exact in any order.
+                        let expected: f32 = expected(i, j);
+                        assert_eq!(out[i * n + j], expected, "{m} {n} {k}");
+                        assert_eq!(twice[i * n + j], 2.0 * expected, "{m} {n} {k}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "size of a product")]
+    fn a_result_that_is_too_small_is_refused() {
+        matmul(&mut [0.0; 3], Matrix::new(&[1.0; 4], 2), Matrix::new(&[1.0; 4], 2), false);
+    }
+}

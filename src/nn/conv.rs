@@ -1,0 +1,317 @@
+use burn::module::{Module, Param};
+use burn::tensor::module::{conv_transpose2d, conv2d};
+use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
+use burn::tensor::{Device, Tensor, activation};
+
+use super::Init;
+use crate::summary::Layer;
+use crate::{Result, Seed};
+
+/// How a strided convolution connects a larger image and a smaller one.
+///
+/// Padding is the "same" padding of Keras and TensorFlow: the smaller image has
+/// `ceil(large / stride)` pixels along each dimension, and what padding that needs lies on both
+/// sides, the odd pixel at the end. The transposed convolution of the same geometry is the adjoint
+/// map, so it leads back to the larger size, whatever that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Height and width of the larger image.
+    pub large: [usize; 2],
+    /// Height and width of the smaller image.
+    pub small: [usize; 2],
+    /// Height and width of the kernel.
+    pub kernel: usize,
+    /// Pixels of the larger image from one of the smaller to the next.
+    pub stride: usize,
+    /// Padding above and to the left of the larger image.
+    pub pad: [usize; 2],
+}
+
+impl Geometry {
+    /// The geometry of an image of a size, given in `height, width`.
+    ///
+    /// # Panics
+    /// If the stride is zero.
+    pub fn same(large: [usize; 2], kernel: usize, stride: usize) -> Self {
+        let small = large.map(|size| size.div_ceil(stride));
+        let pad = |i: usize| ((small[i] - 1) * stride + kernel).saturating_sub(large[i]) / 2;
+        Self { large, small, kernel, stride, pad: [pad(0), pad(1)] }
+    }
+
+    /// Height and width of what comes out.
+    pub fn output(&self, direction: Direction) -> [usize; 2] {
+        match direction {
+            Direction::Down => self.small,
+            Direction::Up => self.large,
+        }
+    }
+}
+
+/// The way of a convolution between the images of a [`Geometry`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// A convolution, from the larger image to the smaller one.
+    Down,
+    /// A transposed convolution, from the smaller image to the larger one.
+    Up,
+}
+
+/// A convolution or transposed convolution with bias and, if asked for, ReLU.
+#[derive(Module, Debug)]
+pub struct Conv {
+    /// `[small channels, large channels, kernel, kernel]`, as in Burn's `Conv2d` for
+    /// [`Direction::Down`] and its `ConvTranspose2d` for [`Direction::Up`].
+    weight: Param<Tensor<4>>,
+    /// `[output channels]`
+    bias: Param<Tensor<1>>,
+    #[module(skip)]
+    geometry: Geometry,
+    #[module(skip)]
+    direction: Direction,
+}
+
+impl Conv {
+    /// A layer with fresh weights and zero biases, from `channels[0]` to `channels[1]`.
+    ///
+    /// # Errors
+    /// If it has no input, no output or no kernel, or would hold an absurd number of weights.
+    pub fn new(
+        geometry: Geometry,
+        direction: Direction,
+        channels: [usize; 2],
+        init: Init,
+        seed: Seed,
+        device: &Device,
+    ) -> Result<Self> {
+        let [input, output] = channels;
+        let (small, large) = match direction {
+            Direction::Down => (output, input),
+            Direction::Up => (input, output),
+        };
+        let fan = geometry.kernel.saturating_mul(geometry.kernel);
+        let fans = [fan.saturating_mul(input), fan.saturating_mul(output)];
+        let shape = [small, large, geometry.kernel, geometry.kernel];
+        Ok(Self {
+            weight: init.tensor(shape, fans, seed, device)?,
+            bias: Param::from_tensor(Tensor::zeros([output], device)),
+            geometry,
+            direction,
+        })
+    }
+
+    /// Height, width and channels of the output.
+    pub fn output_shape(&self) -> [usize; 3] {
+        let [height, width] = self.geometry.output(self.direction);
+        [height, width, self.bias.dims()[0]]
+    }
+
+    /// Applies the layer.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, height, width, input channels]`
+    /// - output: `[batch, height, width, output channels]`
+    pub fn forward(&self, x: Tensor<4>, relu: bool) -> Tensor<4> {
+        #[cfg(feature = "flex")]
+        if crate::fused::runs_on(&x.device()) {
+            let (weight, bias) = (self.weight.val(), self.bias.val());
+            return crate::fused::conv::conv(x, weight, bias, self.geometry, self.direction, relu);
+        }
+        let y = self.plain(x);
+        if relu { activation::relu(y) } else { y }
+    }
+
+    /// The same by Burn's own convolutions, which put channels before height and width.
+    fn plain(&self, x: Tensor<4>) -> Tensor<4> {
+        let Geometry { large, small, kernel, stride, pad } = self.geometry;
+        let (x, weight, bias) = (x.permute([0, 3, 1, 2]), self.weight.val(), self.bias.val());
+        let [stride, dilation] = [[stride; 2], [1; 2]];
+        // What a patch of the last pixel reaches to, counted from the first padded pixel.
+        let reach = [0, 1].map(|i| (small[i] - 1) * stride[i] + kernel);
+        let y = match self.direction {
+            Direction::Down => {
+                let [top, left] = pad;
+                let [bottom, right] = [0, 1].map(|i| reach[i].saturating_sub(large[i] + pad[i]));
+                let padding = [(top, bottom), (left, right)];
+                let options = ConvOptions::new_with_padding(stride, padding, dilation, 1);
+                conv2d(x, weight, Some(bias), options)
+            }
+            Direction::Up => {
+                let out = [0, 1].map(|i| (large[i] + pad[i]).saturating_sub(reach[i]));
+                let options = ConvTransposeOptions::new(stride, [0; 2], out, dilation, 1);
+                let [rows, columns] = [0, 1].map(|i| pad[i]..pad[i] + large[i]);
+                conv_transpose2d(x, weight, Some(bias), options)
+                    .slice_dim(2, rows)
+                    .slice_dim(3, columns)
+            }
+        };
+        y.permute([0, 2, 3, 1])
+    }
+
+    /// A row of a [`Summary`](crate::summary::Summary).
+    pub fn layer(&self, name: impl Into<String>, kind: &str) -> Layer {
+        let Geometry { kernel, stride, .. } = self.geometry;
+        let direction = match self.direction {
+            Direction::Down => "Conv",
+            Direction::Up => "ConvTranspose",
+        };
+        let kind = format!("{direction} {kernel}x{kernel}/{stride}{kind}");
+        Layer::new(name, kind, self.output_shape(), self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rand_distr::{Distribution, StandardNormal};
+
+    fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
+        let values: Vec<f32> = StandardNormal
+            .sample_iter(Seed::new(seed).rng())
+            .take(shape.iter().product())
+            .collect();
+        let data = burn::tensor::TensorData::new::<f32, _>(values, shape);
+        Tensor::from_data(data, &Device::flex())
+    }
+
+    fn values<const D: usize>(x: &Tensor<D>) -> Vec<f32> {
+        x.clone().into_data().try_to_vec().unwrap()
+    }
+
+    fn layer(geometry: Geometry, direction: Direction, channels: [usize; 2]) -> Conv {
+        let seed = Seed::new(7);
+        let init = Init::GlorotNormal;
+        let mut conv =
+            Conv::new(geometry, direction, channels, init, seed, &Device::flex()).unwrap();
+        conv.bias = Param::from_tensor(random([channels[1]], 3));
+        conv
+    }
+
+    /// The definition of a "same" convolution, one pixel at a time.
+    fn definition(conv: &Conv, x: &Tensor<4>) -> Vec<f64> {
+        let Geometry { large, small, kernel, stride, .. } = conv.geometry;
+        let [batch, _, _, inputs] = x.dims();
+        let (weight, bias, outputs) =
+            (values(&conv.weight.val()), values(&conv.bias.val()), conv.bias.dims()[0]);
+        let x = values(x);
+        // TensorFlow's rule, https://www.tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2
+        let before = [0, 1].map(|i| {
+            let total = match large[i] % stride {
+                0 => kernel.saturating_sub(stride),
+                rest => kernel.saturating_sub(rest),
+            };
+            (total / 2) as isize
+        });
+        let mut y = Vec::new();
+        for n in 0..batch {
+            for i in 0..small[0] {
+                for j in 0..small[1] {
+                    for o in 0..outputs {
+                        let mut sum = f64::from(bias[o]);
+                        for c in 0..inputs {
+                            for (k, l) in (0..kernel).flat_map(|k| (0..kernel).map(move |l| (k, l)))
+                            {
+                                let row = (i * stride + k) as isize - before[0];
+                                let column = (j * stride + l) as isize - before[1];
+                                let (Ok(row), Ok(column)) =
+                                    (usize::try_from(row), usize::try_from(column))
+                                else {
+                                    continue;
+                                };
+                                if row < large[0] && column < large[1] {
+                                    let at =
+                                        ((n * large[0] + row) * large[1] + column) * inputs + c;
+                                    let w = ((o * inputs + c) * kernel + k) * kernel + l;
+                                    sum += f64::from(x[at]) * f64::from(weight[w]);
+                                }
+                            }
+                        }
+                        y.push(sum);
+                    }
+                }
+            }
+        }
+        y
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        #[test]
+        fn convolutions_are_those_of_the_definition_and_their_transposes_adjoint(
+            large in [1usize..12, 1usize..12],
+            kernel in 1usize..6,
+            stride in 1usize..4,
+            channels in [1usize..4, 1usize..4],
+            batch in 1usize..11,
+        ) {
+            let geometry = Geometry::same(large, kernel, stride);
+            let down = layer(geometry, Direction::Down, channels);
+            let x = random([batch, large[0], large[1], channels[0]], 1);
+            let y = down.forward(x.clone(), false);
+            let [height, width] = geometry.small;
+            prop_assert_eq!(y.dims(), [batch, height, width, channels[1]]);
+            for (found, expected) in values(&y).into_iter().zip(definition(&down, &x)) {
+                prop_assert!((f64::from(found) - expected).abs() < 1e-5 * (1.0 + expected.abs()));
+            }
+
+            // <down(x), z> = <x, up(z)> without the biases.
+            let mut up = layer(geometry, Direction::Up, [channels[1], channels[0]]);
+            up.weight = down.weight.clone();
+            let z = random([batch, height, width, channels[1]], 2);
+            let without_bias = |conv: &Conv, x: &Tensor<4>| {
+                let bias = Tensor::zeros(conv.bias.dims(), &x.device());
+                Conv { bias: Param::from_tensor(bias), ..conv.clone() }.forward(x.clone(), false)
+            };
+            let back = without_bias(&up, &z);
+            prop_assert_eq!(back.dims(), x.dims());
+            let product = |a: &Tensor<4>, b: &Tensor<4>| {
+                let pairs = values(a).into_iter().zip(values(b));
+                pairs.map(|(a, b)| f64::from(a) * f64::from(b)).sum::<f64>()
+            };
+            let (left, right) = (product(&without_bias(&down, &x), &z), product(&x, &back));
+            let size = product(&z, &z).sqrt() * product(&x, &x).sqrt();
+            prop_assert!((left - right).abs() < 1e-5 * size, "{} is not {}", left, right);
+        }
+
+        /// The fused operations against Burn's own, forward and all gradients.
+        #[test]
+        fn fused_and_plain_agree(
+            large in [1usize..14, 1usize..14],
+            kernel in 1usize..6,
+            stride in 1usize..4,
+            channels in [1usize..5, 1usize..5],
+            batch in 1usize..20,
+            up in any::<bool>(),
+            relu in any::<bool>(),
+        ) {
+            let geometry = Geometry::same(large, kernel, stride);
+            let (direction, [height, width]) = match up {
+                true => (Direction::Up, geometry.small),
+                false => (Direction::Down, geometry.large),
+            };
+            let conv = layer(geometry, direction, channels).train();
+            let x = Tensor::from_inner(random([batch, height, width, channels[0]], 1)).require_grad();
+            let [height, width] = geometry.output(direction);
+            let weigh = Tensor::from_inner(random([batch, height, width, channels[1]], 2));
+            let run = |y: Tensor<4>| {
+                let gradients = (y.clone() * weigh.clone()).sum().backward();
+                let y = y.without_autodiff();
+                let dx = x.grad(&gradients).unwrap();
+                let dw = conv.weight.val().grad(&gradients).unwrap();
+                let db = conv.bias.val().grad(&gradients).unwrap();
+                [values(&y), values(&dx), values(&dw), values(&db)]
+            };
+            let plain = conv.plain(x.clone());
+            let plain = run(if relu { activation::relu(plain) } else { plain });
+            let fused = run(conv.forward(x.clone(), relu));
+            for (what, (plain, fused)) in ["y", "dx", "dw", "db"].iter().zip(plain.iter().zip(&fused)) {
+                prop_assert_eq!(plain.len(), fused.len());
+                let size = plain.iter().fold(1.0f32, |size, value| size.max(value.abs()));
+                for (plain, fused) in plain.iter().zip(fused) {
+                    prop_assert!((plain - fused).abs() < 1e-5 * size, "{}: {} {}", what, plain, fused);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,252 @@
+use burn::module::Module;
+use burn::nn::BatchNorm;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::{Activation, Conv, Direction, Geometry, Init, Normalization, check_dim, normalize};
+use crate::error::{Error, Result};
+use crate::summary::Layer;
+use crate::{ConvDecoderConfig, ConvEncoderConfig, Seed};
+
+/// Description of a convolutional network, from images to codes and, mirrored, back.
+///
+/// | field | default | meaning |
+/// |---|---|---|
+/// | `image` | | height, width and channels of an example |
+/// | `channels` | | output channels of each convolution, from image to code; at least one |
+/// | `strides` | 2 each | of each convolution |
+/// | `latent_dim` | 2 | length of a code |
+/// | `kernel` | 3 | height and width of the kernels |
+/// | `dense` | 16 | units of a layer between the convolutions and the heads, if any |
+/// | `normalization` | none | after the activation of each layer |
+/// | `activation` | ReLU | function after each layer |
+/// | `init` | Glorot uniform | where the weights start |
+///
+/// An image is a row of `height * width * channels` values, the channels of a pixel one after the
+/// other. Padding is "same" ([`Geometry`]), so the sizes need not divide by the strides.
+///
+/// The encoder is the convolutions, the dense layer and two linear heads. The decoder is a dense
+/// layer to the size of the last convolution's output, a transposed convolution for each
+/// convolution, with the same number of channels, stride and kernel, in reverse order, and a last
+/// one of stride 1 with a 3x3 kernel and as many channels as the likelihood needs, unsquashed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConvConfig {
+    /// Height, width and channels of an example.
+    pub image: [usize; 3],
+    /// Output channels of each convolution, from image to code.
+    pub channels: Vec<usize>,
+    /// Stride of each convolution.
+    pub strides: Vec<usize>,
+    /// Length of a code.
+    pub latent_dim: usize,
+    /// Height and width of the kernels.
+    #[serde(default = "three")]
+    pub kernel: usize,
+    /// Units of the layer between the convolutions and the heads.
+    #[serde(default)]
+    pub dense: Option<usize>,
+    /// What follows the activation of each layer.
+    #[serde(default)]
+    pub normalization: Normalization,
+    /// The function after each layer.
+    #[serde(default)]
+    pub activation: Activation,
+    /// Where the weights start.
+    #[serde(default)]
+    pub init: Init,
+}
+
+fn three() -> usize {
+    3
+}
+
+/// Kernel of the last transposed convolution, as in the texts that the presets come from.
+const OUTPUT_KERNEL: usize = 3;
+
+impl ConvConfig {
+    /// 3x3 kernels of stride 2, a dense layer of 16 units, ReLU, no normalisation.
+    pub fn new(image: [usize; 3], channels: impl Into<Vec<usize>>, latent_dim: usize) -> Self {
+        let channels = channels.into();
+        Self {
+            image,
+            strides: vec![2; channels.len()],
+            channels,
+            latent_dim,
+            kernel: 3,
+            dense: Some(16),
+            normalization: Normalization::None,
+            activation: Activation::default(),
+            init: Init::default(),
+        }
+    }
+
+    /// The network of the post "A Step Up with Variational Autoencoders": 32 and 64 channels,
+    /// 134,165 parameters for MNIST and two latent dimensions.
+    pub fn step_up(image: [usize; 3], latent_dim: usize) -> Self {
+        Self::new(image, [32, 64], latent_dim)
+    }
+
+    /// MachineCurve's network with batch normalisation: 8 and 16 channels, a dense layer of 20
+    /// units, 26,345 parameters for MNIST and two latent dimensions, 24,641 of them trainable.
+    pub fn batch_norm(image: [usize; 3], latent_dim: usize) -> Self {
+        let dense = Some(20);
+        let normalization = Normalization::BATCH;
+        Self { dense, normalization, ..Self::new(image, [8, 16], latent_dim) }
+    }
+
+    /// MachineCurve's network after DCGAN (Radford et al. 2016): 128 to 1,024 channels, 5x5 kernels,
+    /// batch normalisation.
+    pub fn dcgan(image: [usize; 3], latent_dim: usize) -> Self {
+        let channels = [128, 256, 512, 1024];
+        let normalization = Normalization::BATCH;
+        let (kernel, dense) = (5, Some(20));
+        Self { kernel, dense, normalization, ..Self::new(image, channels, latent_dim) }
+    }
+
+    /// The encoder of this network.
+    pub fn encoder(&self) -> ConvEncoderConfig {
+        ConvEncoderConfig { network: self.clone() }
+    }
+
+    /// The decoder of this network, for a likelihood with one parameter for each value.
+    pub fn decoder(&self) -> ConvDecoderConfig {
+        ConvDecoderConfig { network: self.clone(), params_per_value: 1 }
+    }
+
+    /// The length of an example.
+    pub fn data_dim(&self) -> usize {
+        self.image.iter().product()
+    }
+
+    /// Checks the fields; those of a layer's size are checked when it is made.
+    pub(crate) fn check(&self) -> Result<()> {
+        for (field, size) in ["height", "width", "channels"].into_iter().zip(self.image) {
+            check_dim(&format!("image {field}"), size)?;
+        }
+        if self.image.iter().try_fold(1usize, |len, &dim| len.checked_mul(dim)).is_none() {
+            return Err(Error::config(format!("an image of shape {:?} is too large", self.image)));
+        }
+        check_dim("latent_dim", self.latent_dim)?;
+        check_dim("kernel", self.kernel)?;
+        if self.kernel > MAX_KERNEL {
+            let kernel = self.kernel;
+            return Err(Error::config(format!(
+                "kernel is {kernel}, but at most {MAX_KERNEL} wide"
+            )));
+        }
+        if self.channels.is_empty() {
+            return Err(Error::config("channels is empty, but there must be a convolution"));
+        }
+        if self.strides.len() != self.channels.len() {
+            return Err(Error::config(format!(
+                "there are {} strides for {} convolutions",
+                self.strides.len(),
+                self.channels.len()
+            )));
+        }
+        for (i, (&channels, &stride)) in self.channels.iter().zip(&self.strides).enumerate() {
+            check_dim(&format!("channels[{i}]"), channels)?;
+            check_dim(&format!("strides[{i}]"), stride)?;
+        }
+        Ok(())
+    }
+
+    /// The geometry of each convolution, from image to code.
+    fn geometries(&self) -> Vec<Geometry> {
+        let [height, width, _] = self.image;
+        let mut size = [height, width];
+        let geometry = |&stride: &usize| {
+            let geometry = Geometry::same(size, self.kernel, stride);
+            size = geometry.small;
+            geometry
+        };
+        self.strides.iter().map(geometry).collect()
+    }
+
+    /// Height, width and channels of the last convolution's output.
+    pub(crate) fn smallest(&self) -> [usize; 3] {
+        let geometries = self.geometries();
+        let [height, width] = geometries.last().map_or([0; 2], |last| last.small);
+        [height, width, self.channels.last().copied().unwrap_or(0)]
+    }
+
+    /// The convolutions of the encoder.
+    pub(crate) fn down(&self, seed: Seed, device: &Device) -> Result<Vec<ConvBlock>> {
+        let inputs = std::iter::once(&self.image[2]).chain(&self.channels);
+        let blocks = self.geometries().into_iter().zip(inputs.zip(&self.channels)).enumerate();
+        let block = |(i, (geometry, (&input, &output)))| {
+            let seed = seed.child("conv").at(i as u64);
+            self.block(geometry, Direction::Down, [input, output], seed, device)
+        };
+        blocks.map(block).collect()
+    }
+
+    /// The transposed convolutions of the decoder but for the last.
+    pub(crate) fn up(&self, seed: Seed, device: &Device) -> Result<Vec<ConvBlock>> {
+        let outputs = self.channels.iter().rev();
+        let inputs = self.channels.last().into_iter().chain(outputs.clone());
+        let blocks = self.geometries().into_iter().rev().zip(inputs.zip(outputs)).enumerate();
+        let block = |(i, (geometry, (&input, &output)))| {
+            let seed = seed.child("conv").at(i as u64);
+            self.block(geometry, Direction::Up, [input, output], seed, device)
+        };
+        blocks.map(block).collect()
+    }
+
+    /// The last transposed convolution of the decoder.
+    pub(crate) fn output(&self, channels: usize, seed: Seed, device: &Device) -> Result<Conv> {
+        let [height, width, _] = self.image;
+        let geometry = Geometry::same([height, width], OUTPUT_KERNEL, 1);
+        let input = self.channels.first().copied().unwrap_or(0);
+        Conv::new(geometry, Direction::Up, [input, channels], self.init, seed, device)
+    }
+
+    fn block(
+        &self,
+        geometry: Geometry,
+        direction: Direction,
+        channels: [usize; 2],
+        seed: Seed,
+        device: &Device,
+    ) -> Result<ConvBlock> {
+        Ok(ConvBlock {
+            conv: Conv::new(geometry, direction, channels, self.init, seed, device)?,
+            norm: self.normalization.init(channels[1], device)?,
+            activation: self.activation,
+        })
+    }
+}
+
+/// Beyond this a kernel is taken for a mistake.
+const MAX_KERNEL: usize = 1 << 10;
+
+/// A convolution, its activation and its normalisation.
+#[derive(Module, Debug)]
+pub(crate) struct ConvBlock {
+    conv: Conv,
+    norm: Option<BatchNorm>,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl ConvBlock {
+    /// `[batch, height, width, channels]`, of the input and of the output.
+    pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let y = match self.activation {
+            Activation::Relu => self.conv.forward(x, true),
+            activation => activation.forward(self.conv.forward(x, false)),
+        };
+        normalize(&self.norm, y)
+    }
+
+    /// The rows of a summary.
+    pub(crate) fn layers(&self, name: &str) -> Vec<Layer> {
+        let mut layers = vec![self.conv.layer(name, &format!(" + {:?}", self.activation))];
+        if let Some(norm) = &self.norm {
+            let name = format!("{name}_norm");
+            layers.push(Layer::new(name, "BatchNorm", self.conv.output_shape(), norm));
+        }
+        layers
+    }
+}
