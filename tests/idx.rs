@@ -123,7 +123,7 @@ fn bad_families_are_refused_with_the_file() {
         (
             "train-images-idx3-ubyte",
             Some(idx_file(&[12], &[1; 12])),
-            "train-images-idx3-ubyte: images have 3 dimensions (count, height, width), not [12]",
+            "train-images-idx3-ubyte: images have 3 dimensions (count, height, width), or a fourth for channels, not [12]",
         ),
         (
             "train-images-idx3-ubyte",
