@@ -231,7 +231,7 @@ impl Examples for ImageFolder {
 
 fn check_size(height: u32, width: u32, channels: Channels) -> Result<()> {
     let sides = 1..=MAX_SIDE;
-    let bytes = u64::from(height) * u64::from(width) * channels.count() as u64;
+    let bytes = (u64::from(height) * u64::from(width)).saturating_mul(channels.count() as u64);
     if sides.contains(&height) && sides.contains(&width) && bytes <= MAX_BYTES {
         return Ok(());
     }
@@ -348,12 +348,13 @@ fn reader(path: &Path) -> Result<ImageReader<BufReader<File>>> {
 fn header(path: &Path) -> Result<[u32; 2]> {
     let decoder = reader(path)?.into_decoder().map_err(|error| not_an_image(path, error))?;
     let (width, height) = decoder.dimensions();
-    if width == 0 || height == 0 || decoder.total_bytes() > MAX_BYTES {
+    let bytes = decoder.total_bytes();
+    if bytes == 0 || bytes > MAX_BYTES {
         return Err(Error::data(
             path,
             format!(
-                "an image of height {height} and width {width} is not possible here; it may have \
-                 {MAX_BYTES} bytes and must have one"
+                "the image has height {height} and width {width}, which makes {bytes} bytes, but 1 \
+                 to {MAX_BYTES} are expected"
             ),
         ));
     }

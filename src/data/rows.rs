@@ -192,6 +192,10 @@ pub(super) fn scan(
 pub(super) fn text<'a>(line: &'a [u8], path: &Path, number: u64) -> Result<&'a str> {
     let text = std::str::from_utf8(line)
         .map_err(|_| Error::data(path, format!("line {number} is not text in UTF-8")))?;
+    if text.matches('"').count() % 2 == 1 {
+        let message = format!("line {number} has a quote that is not closed before its end");
+        return Err(Error::data(path, message));
+    }
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     Ok(if number == 1 { text.strip_prefix('\u{feff}').unwrap_or(text) } else { text })
