@@ -123,7 +123,7 @@ fn bad_families_are_refused_with_the_file() {
         (
             "train-images-idx3-ubyte",
             Some(idx_file(&[12], &[1; 12])),
-            "train-images-idx3-ubyte: images have 3 dimensions (count, height, width), not [12]",
+            "train-images-idx3-ubyte: images have 3 dimensions (count, height, width), or a fourth for channels, not [12]",
         ),
         (
             "train-images-idx3-ubyte",
@@ -173,4 +173,67 @@ fn the_copy_of_mnist_in_the_repository_is_whole() {
     let mut counts = [0; 10];
     mnist.test.labels().unwrap().iter().for_each(|&label| counts[usize::from(label)] += 1);
     assert_eq!(counts, [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]);
+}
+
+#[test]
+fn images_with_channels_and_of_any_size_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("images");
+    std::fs::write(&path, idx_file(&[2, 2, 1, 3], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]))
+        .unwrap();
+    let images = idx::read_images(&path).unwrap();
+    assert_eq!((images.len(), images.shape()), (2, [2, 1, 3]));
+    let mut row = [0.0; 6];
+    images.read(&[1], &mut row).unwrap();
+    assert_eq!(row.map(|x| (x * 255.0).round() as u8), [6, 7, 8, 9, 10, 11]);
+
+    std::fs::write(&path, idx_file(&[1, 1, 1, 1, 1], &[0])).unwrap();
+    let error = idx::read_images(&path).unwrap_err().to_string();
+    assert!(error.contains("or a fourth for channels, not [1, 1, 1, 1, 1]"), "{error}");
+
+    // A folder of colour images that are not square.
+    for (split, n) in [("train", 3u32), ("t10k", 1)] {
+        let images = gzip(&idx_file(&[n, 2, 4, 3], &vec![7; 24 * n as usize]));
+        std::fs::write(dir.path().join(format!("{split}-images-idx4-ubyte.gz")), images).unwrap();
+        let labels = idx_file(&[n], &vec![1; n as usize]);
+        std::fs::write(dir.path().join(format!("{split}-labels-idx1-ubyte")), labels).unwrap();
+    }
+    let set = Mnist::read(dir.path()).unwrap();
+    assert_eq!((set.train.len(), set.test.len(), set.test.shape()), (3, 1, [2, 4, 3]));
+}
+
+/// A part of EMNIST with images of 2 rows and 3 columns, stored column by column.
+fn emnist(dir: &Path, part: &str) {
+    for (split, n) in [("train", 2u32), ("test", 1)] {
+        let images = idx_file(&[n, 3, 2], &[0, 3, 1, 4, 2, 5].repeat(n as usize));
+        let labels = idx_file(&[n], &vec![26; n as usize]);
+        let name = |kind: &str| dir.join(format!("emnist-{part}-{split}-{kind}-ubyte"));
+        std::fs::write(name("images-idx3").with_extension("gz"), gzip(&images)).unwrap();
+        std::fs::write(name("labels-idx1"), labels).unwrap();
+    }
+}
+
+#[test]
+fn emnist_is_found_and_turned() {
+    let dir = tempfile::tempdir().unwrap();
+    emnist(dir.path(), "letters");
+    let set = Mnist::read(dir.path()).unwrap();
+    assert_eq!((set.train.len(), set.test.len(), set.train.shape()), (2, 1, [2, 3, 1]));
+    let mut image = [0.0; 6];
+    set.train.read(&[1], &mut image).unwrap();
+    assert_eq!(image.map(|x| (x * 255.0).round() as u8), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(set.test.labels(), Some([26].as_slice()));
+
+    emnist(dir.path(), "digits");
+    let error = Mnist::read(dir.path()).unwrap_err().to_string();
+    let reason = "several parts of EMNIST, digits, letters; choose one with Mnist::read_emnist";
+    assert!(error.contains(reason), "{error}");
+    assert_eq!(Mnist::read_emnist(dir.path(), "digits").unwrap().train.len(), 2);
+    let error = Mnist::read_emnist(dir.path(), "byclass").unwrap_err().to_string();
+    let reason = "neither emnist-byclass-train-images-idx3-ubyte.gz nor emnist-byclass-train";
+    assert!(error.contains(reason), "{error}");
+
+    // MNIST itself goes before.
+    family(dir.path());
+    assert_eq!(Mnist::read(dir.path()).unwrap().train.shape(), [2, 2, 1]);
 }

@@ -4,12 +4,12 @@
 //! sizes of the dimensions as big-endian 32-bit numbers, and the elements, the last dimension
 //! varying fastest. Elements are unsigned bytes in all the files of that family, and here.
 
-use flate2::read::MultiGzDecoder;
-use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::Path;
 
-use crate::error::{At, Error, Result};
+use super::gzip::{self, corrupt};
+use super::{ByteImages, Examples};
+use crate::error::{Error, Result};
 
 /// An array read from an IDX file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,6 @@ pub struct Idx {
 }
 
 const UNSIGNED_BYTE: u8 = 0x08;
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// No file of this format is larger, uncompressed; a header that says so is corrupt.
 const MAX_LEN: u64 = 1 << 34;
@@ -34,11 +33,48 @@ const MAX_LEN: u64 = 1 << 34;
 /// whatever its header claims, and never beyond what the header claims.
 pub fn read(path: impl AsRef<Path>) -> Result<Idx> {
     let path = path.as_ref();
-    let mut file = BufReader::new(File::open(path).at(path)?);
-    let mut magic = Vec::new();
-    (&mut file).take(2).read_to_end(&mut magic).at(path)?;
-    let whole = magic.as_slice().chain(file);
-    if magic == GZIP_MAGIC { parse(MultiGzDecoder::new(whole), path) } else { parse(whole, path) }
+    parse(gzip::open(path)?, path)
+}
+
+/// Reads images from an IDX file of three dimensions (count, height, width) or, with channels, of
+/// four (count, height, width, channels).
+///
+/// # Errors
+/// As [`read`]; also if the file has other dimensions or holds no image.
+pub fn read_images(path: impl AsRef<Path>) -> Result<ByteImages> {
+    let path = path.as_ref();
+    let Idx { shape, data } = read(path)?;
+    let shape = match shape[..] {
+        [_, height, width] => [height, width, 1],
+        [_, height, width, channels] => [height, width, channels],
+        _ => {
+            return Err(Error::data(
+                path,
+                format!(
+                    "images have 3 dimensions (count, height, width), or a fourth for channels, \
+                     not {shape:?}"
+                ),
+            ));
+        }
+    };
+    let images = ByteImages::new(data, shape).map_err(|error| Error::data(path, error))?;
+    if images.is_empty() {
+        return Err(Error::data(path, "the file holds no image"));
+    }
+    Ok(images)
+}
+
+/// Reads labels, one byte each, from an IDX file of one dimension.
+///
+/// # Errors
+/// As [`read`]; also if the file has more dimensions.
+pub fn read_labels(path: impl AsRef<Path>) -> Result<Vec<u8>> {
+    let path = path.as_ref();
+    let Idx { shape, data } = read(path)?;
+    if shape.len() != 1 {
+        return Err(Error::data(path, format!("labels have 1 dimension (count), not {shape:?}")));
+    }
+    Ok(data)
 }
 
 fn parse(mut input: impl Read, path: &Path) -> Result<Idx> {
@@ -96,16 +132,4 @@ fn bytes<const N: usize>(input: &mut impl Read, path: &Path, what: &str) -> Resu
         _ => corrupt(path, error),
     })?;
     Ok(bytes)
-}
-
-/// What the decompressor complains of is the file's fault, not the disk's.
-fn corrupt(path: &Path, error: std::io::Error) -> Error {
-    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
-    match error.kind() {
-        UnexpectedEof => Error::data(path, "truncated: the gzip stream ends too early"),
-        InvalidData | InvalidInput => {
-            Error::data(path, format!("damaged gzip stream: {error}")).with_source(error)
-        }
-        _ => Error::io(path, error),
-    }
 }

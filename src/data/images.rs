@@ -3,7 +3,9 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::Examples;
+use super::subset::{check_indices, check_range};
+use super::{Examples, HeldOut};
+use crate::Seed;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Grey or colour images in memory at one byte for each value.
@@ -75,6 +77,72 @@ impl ByteImages {
         let mut values = vec![0.0; shape[0] * shape[1]];
         self.read(&rows.collect::<Vec<_>>(), &mut values)?;
         Ok(Tensor::from_data(TensorData::new::<f32, _>(values, shape), device))
+    }
+
+    /// The images at `indices` with their labels, in that order.
+    ///
+    /// # Errors
+    /// If there are no indices, or if one of them is beyond the last image.
+    pub fn select(&self, indices: &[usize]) -> Result<Self> {
+        check_indices(indices, self.len())?;
+        let dim = self.dim();
+        let pixels = indices.iter().flat_map(|&i| &self.pixels[i * dim..][..dim]).copied();
+        let labels =
+            self.labels.as_ref().map(|labels| indices.iter().map(|&i| labels[i]).collect());
+        Ok(Self { pixels: pixels.collect(), labels, shape: self.shape })
+    }
+
+    /// The first `n` images, and the others, with their labels.
+    ///
+    /// # Errors
+    /// If there are no images in one of the parts.
+    pub fn split_at(&self, n: usize) -> Result<(Self, Self)> {
+        check_range(&(0..n), self.len())?;
+        check_range(&(n..self.len()), self.len())?;
+        let dim = self.dim();
+        let part = |range: Range<usize>| Self {
+            pixels: self.pixels[range.start * dim..range.end * dim].into(),
+            labels: self.labels.as_ref().map(|labels| labels[range].into()),
+            shape: self.shape,
+        };
+        Ok((part(0..n), part(n..self.len())))
+    }
+
+    /// Splits off the last images; see [`split_last`](super::split_last).
+    ///
+    /// # Errors
+    /// If a part would be empty, or if a fraction is not above 0 and below 1.
+    pub fn split_last(&self, held_out: impl Into<HeldOut>) -> Result<(Self, Self)> {
+        self.split_at(held_out.into().left_of(self.len())?)
+    }
+
+    /// Splits off images drawn at random; see [`split_random`](super::split_random).
+    ///
+    /// # Errors
+    /// If a part would be empty, or if a fraction is not above 0 and below 1.
+    pub fn split_random(
+        &self,
+        held_out: impl Into<HeldOut>,
+        seed: impl Into<Seed>,
+    ) -> Result<(Self, Self)> {
+        let [left, out] = held_out.into().draw(self.len(), seed.into())?;
+        Ok((self.select(&left)?, self.select(&out)?))
+    }
+
+    /// Every image with its rows and columns exchanged, as for files that hold one column after the
+    /// other.
+    pub fn transposed(&self) -> Self {
+        let [height, width, channels] = self.shape;
+        let mut pixels = Vec::with_capacity(self.pixels.len());
+        for image in self.pixels.chunks_exact(self.dim()) {
+            for x in 0..width {
+                for y in 0..height {
+                    pixels.extend_from_slice(&image[(y * width + x) * channels..][..channels]);
+                }
+            }
+        }
+        let shape = [width, height, channels];
+        Self { pixels: pixels.into(), labels: self.labels.clone(), shape }
     }
 
     /// The first `n` images, or all where there are fewer.

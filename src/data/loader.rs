@@ -6,7 +6,7 @@ use burn::data::dataset::DatasetError;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::seq::SliceRandom;
 
-use super::Examples;
+use super::{Examples, Subset};
 use crate::Seed;
 use crate::error::{Error, Result};
 
@@ -159,29 +159,8 @@ impl DataLoader<Batch> for BatchLoader {
     }
 
     fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Batch>> {
-        let examples = Arc::new(Slice { examples: self.examples.clone(), start, end });
+        // Burn splits a data set over several devices; with few examples some get none.
+        let examples = Arc::new(Subset::unchecked(self.examples.clone(), start..end));
         Arc::new(Self { examples, ..self.clone() })
-    }
-}
-
-/// A part of a data set, for Burn's strategies that split one over several devices.
-struct Slice {
-    examples: Arc<dyn Examples>,
-    start: usize,
-    end: usize,
-}
-
-impl Examples for Slice {
-    fn len(&self) -> usize {
-        self.end - self.start
-    }
-
-    fn dim(&self) -> usize {
-        self.examples.dim()
-    }
-
-    fn read(&self, indices: &[usize], out: &mut [f32]) -> Result<()> {
-        let indices = indices.iter().map(|index| index + self.start).collect::<Vec<_>>();
-        self.examples.read(&indices, out)
     }
 }

@@ -1,8 +1,9 @@
 //! MNIST, and every data set that comes as the same four files.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{ByteImages, Examples, idx};
+use super::{ByteImages, idx};
 use crate::error::{At, Error, ErrorKind, Result};
 
 /// Images with labels, a set to train on and one to test on.
@@ -38,17 +39,55 @@ impl Mnist {
     /// Reads the four files of the MNIST family from a folder.
     ///
     /// They are `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
-    /// `t10k-labels-idx1-ubyte`, each with or without `.gz`. Images may have any size.
+    /// `t10k-labels-idx1-ubyte`, each with or without `.gz`. Images may have any size; with channels
+    /// they are in files named `idx4` in place of `idx3`.
+    ///
+    /// Where there are none, but the files of one part of EMNIST, [`read_emnist`](Self::read_emnist)
+    /// reads them.
     ///
     /// # Errors
-    /// If a file is missing or bad, or if images and labels do not match. The message names the
-    /// file.
+    /// If a file is missing or bad, if images and labels do not match, or if there are several parts
+    /// of EMNIST to choose from. The message names the file.
     pub fn read(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
         if !dir.is_dir() {
             return Err(Error::data(dir, "there is no such folder"));
         }
-        let (train, test) = (read_split(dir, "train")?, read_split(dir, "t10k")?);
+        if locate_images(dir, "train").is_err() {
+            match &emnist_parts(dir)?[..] {
+                [] => {}
+                [part] => return Self::read_emnist(dir, part),
+                parts => {
+                    return Err(Error::data(
+                        dir,
+                        format!(
+                            "there are several parts of EMNIST, {}; choose one with \
+                             Mnist::read_emnist, or move its files to a folder of their own",
+                            parts.join(", ")
+                        ),
+                    ));
+                }
+            }
+        }
+        Self::pair(dir, read_split(dir, "train")?, read_split(dir, "t10k")?)
+    }
+
+    /// Reads the four files of a part of EMNIST, such as `letters`, from a folder.
+    ///
+    /// They are `emnist-letters-train-images-idx3-ubyte` and so on, each with or without `.gz`. They
+    /// hold their images column by column, and these are turned here. Labels are those of the files:
+    /// for `letters` they count from 1.
+    ///
+    /// # Errors
+    /// If a file is missing or bad, or if images and labels do not match. The message names the
+    /// file.
+    pub fn read_emnist(dir: impl AsRef<Path>, part: &str) -> Result<Self> {
+        let dir = dir.as_ref();
+        let read = |split| read_split(dir, &format!("emnist-{part}-{split}"));
+        Self::pair(dir, read("train")?.transposed(), read("test")?.transposed())
+    }
+
+    fn pair(dir: &Path, train: ByteImages, test: ByteImages) -> Result<Self> {
         if train.shape() != test.shape() {
             return Err(Error::data(
                 dir,
@@ -105,28 +144,29 @@ fn not_found(here: &Path, advice: &str) -> Error {
 }
 
 fn read_split(dir: &Path, split: &str) -> Result<ByteImages> {
-    let path = locate(dir, &format!("{split}-images-idx3-ubyte"))?;
-    let images = idx::read(&path)?;
-    let [_, height, width] = images.shape[..] else {
-        return Err(Error::data(
-            &path,
-            format!("images have 3 dimensions (count, height, width), not {:?}", images.shape),
-        ));
-    };
-    let set = ByteImages::new(images.data, [height, width, 1])
-        .map_err(|error| Error::data(&path, error))?;
-    if set.is_empty() {
-        return Err(Error::data(&path, "the file holds no image"));
-    }
+    let images = idx::read_images(locate_images(dir, split)?)?;
     let path = locate(dir, &format!("{split}-labels-idx1-ubyte"))?;
-    let labels = idx::read(&path)?;
-    if labels.shape.len() != 1 {
-        return Err(Error::data(
-            &path,
-            format!("labels have 1 dimension (count), not {:?}", labels.shape),
-        ));
+    let labels = idx::read_labels(&path)?;
+    images.with_labels(labels).map_err(|error| Error::data(&path, error))
+}
+
+/// The names of the parts of EMNIST whose training images are in a folder, sorted.
+fn emnist_parts(dir: &Path) -> Result<Vec<String>> {
+    let mut parts = BTreeSet::new();
+    for entry in std::fs::read_dir(dir).at(dir)? {
+        let name = entry.at(dir)?.file_name();
+        let name = name.to_string_lossy();
+        let name = name.strip_suffix(".gz").unwrap_or(&name).strip_prefix("emnist-");
+        let part = name.and_then(|name| name.strip_suffix("-train-images-idx3-ubyte"));
+        parts.extend(part.map(str::to_owned));
     }
-    set.with_labels(labels.data).map_err(|error| Error::data(&path, error))
+    Ok(parts.into_iter().collect())
+}
+
+/// Images with channels have a name of their own, others that of MNIST.
+fn locate_images(dir: &Path, split: &str) -> Result<PathBuf> {
+    locate(dir, &format!("{split}-images-idx4-ubyte"))
+        .or_else(|_| locate(dir, &format!("{split}-images-idx3-ubyte")))
 }
 
 fn locate(dir: &Path, name: &str) -> Result<PathBuf> {

@@ -1,12 +1,34 @@
 //! Data sets and how batches are made of them.
+//!
+//! | what lies on disk | in memory | read as needed |
+//! |---|---|---|
+//! | MNIST, Fashion-MNIST, KMNIST, EMNIST | [`mnist::Mnist::read`] | |
+//! | any IDX file of bytes | [`idx::read_images`] | |
+//! | a folder of images | [`ImageFolder::load`] | [`ImageFolder`] |
+//! | a table of numbers, such as CSV | [`Table`] | [`TableFile`] |
+//! | anything else | [`ByteImages`], [`Table::new`] | your own [`Examples`] |
+//!
+//! [`split_last`] and [`split_random`] hold out a part of any of them, [`Scaling`] brings the columns
+//! of a table to a common range.
 
+mod folder;
+mod gzip;
 pub mod idx;
 mod images;
 mod loader;
 pub mod mnist;
+mod rows;
+mod scaling;
+mod subset;
+mod table;
 
+pub use folder::{Channels, Fit, ImageFolder};
 pub use images::ByteImages;
 pub use loader::{Batch, BatchLoader};
+pub use rows::{Column, TableOptions};
+pub use scaling::{Scaled, Scaling};
+pub use subset::{HeldOut, Subset, split_last, split_random};
+pub use table::{Table, TableFile};
 
 use crate::Result;
 

@@ -1,0 +1,37 @@
+//! Files that may be compressed with gzip, which is told by their content.
+
+use flate2::read::MultiGzDecoder;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use crate::error::{At, Error, Result};
+
+const MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// Opens a file; what is read from it is decompressed.
+pub(super) fn open(path: &Path) -> Result<Box<dyn Read>> {
+    let mut file = BufReader::new(File::open(path).at(path)?);
+    let mut magic = Vec::new();
+    (&mut file).take(2).read_to_end(&mut magic).at(path)?;
+    let compressed = magic == MAGIC;
+    let whole = std::io::Cursor::new(magic).chain(file);
+    Ok(if compressed { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) })
+}
+
+/// Whether bytes at the start of a file are those of gzip.
+pub(super) fn is_magic(start: &[u8]) -> bool {
+    start.starts_with(&MAGIC)
+}
+
+/// What the decompressor complains of is the file's fault, not the disk's.
+pub(super) fn corrupt(path: &Path, error: std::io::Error) -> Error {
+    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    match error.kind() {
+        UnexpectedEof => Error::data(path, "truncated: the gzip stream ends too early"),
+        InvalidData | InvalidInput => {
+            Error::data(path, format!("damaged gzip stream: {error}")).with_source(error)
+        }
+        _ => Error::io(path, error),
+    }
+}

@@ -1,0 +1,374 @@
+//! From lines of text to rows of numbers.
+
+use std::borrow::Cow;
+use std::io::{BufRead, Read};
+use std::ops::Range;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::gzip;
+use crate::error::{Error, Result};
+
+/// A column of a table: by its place, counted from 0, or by its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Column {
+    /// The place, counted from 0.
+    Index(usize),
+    /// The name in the header.
+    Name(String),
+}
+
+impl From<usize> for Column {
+    fn from(index: usize) -> Self {
+        Self::Index(index)
+    }
+}
+
+impl From<&str> for Column {
+    fn from(name: &str) -> Self {
+        Self::Name(name.into())
+    }
+}
+
+/// What the columns of a table are.
+///
+/// | field | default | meaning |
+/// |---|---|---|
+/// | `delimiter` | `,` | what stands between two fields |
+/// | `header` | found out | whether the first line names the columns |
+/// | `features` | all but the label | the columns an example is made of, in this order |
+/// | `label` | none | the column with the class |
+/// | `max_rows` | all | the number of rows to stop after; the others are not looked at |
+///
+/// Without `header`, a first line without any number is a header, and one of numbers only is not. A
+/// line with some of both is an error, and so is `0,1,2` and so on, which is what a header of places
+/// looks like: say which it is.
+///
+/// ```
+/// use burn_vae::data::TableOptions;
+///
+/// let options = TableOptions::new().with_label("species").with_features(["length", "width"]);
+/// # assert_eq!(options.label, Some("species".into()));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TableOptions {
+    /// What stands between two fields.
+    pub delimiter: char,
+    /// Whether the first line names the columns; `None` to find out.
+    pub header: Option<bool>,
+    /// The columns an example is made of; `None` for all but the label.
+    pub features: Option<Vec<Column>>,
+    /// The column with the class.
+    pub label: Option<Column>,
+    /// The number of rows to stop after.
+    pub max_rows: Option<usize>,
+}
+
+impl Default for TableOptions {
+    fn default() -> Self {
+        Self { delimiter: ',', header: None, features: None, label: None, max_rows: None }
+    }
+}
+
+impl TableOptions {
+    /// The default of each option.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets what stands between two fields.
+    pub fn with_delimiter(self, delimiter: char) -> Self {
+        Self { delimiter, ..self }
+    }
+
+    /// Says whether the first line names the columns.
+    pub fn with_header(self, header: bool) -> Self {
+        Self { header: Some(header), ..self }
+    }
+
+    /// Chooses the columns an example is made of, and their order.
+    pub fn with_features(self, features: impl IntoIterator<Item = impl Into<Column>>) -> Self {
+        Self { features: Some(features.into_iter().map(Into::into).collect()), ..self }
+    }
+
+    /// Chooses the column with the class.
+    pub fn with_label(self, label: impl Into<Column>) -> Self {
+        Self { label: Some(label.into()), ..self }
+    }
+
+    /// Stops after so many rows.
+    pub fn with_max_rows(self, max_rows: usize) -> Self {
+        Self { max_rows: Some(max_rows), ..self }
+    }
+}
+
+/// Where the numbers of an example are in a line.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    delimiter: char,
+    /// The names of all columns of the file, from its header.
+    header: Option<Vec<String>>,
+    width: usize,
+    features: Vec<usize>,
+    label: Option<usize>,
+}
+
+/// What is read of a row: its label, and where its line is in the file.
+pub(super) struct Row {
+    pub(super) label: Option<u8>,
+    pub(super) bytes: Range<u64>,
+}
+
+/// A longer line is not one of a table.
+const MAX_LINE: u64 = 1 << 24;
+
+/// Reads a table line by line and hands the rows on.
+pub(super) fn scan(
+    input: impl Read,
+    path: &Path,
+    options: &TableOptions,
+    mut row: impl FnMut(Row, &[f32]),
+) -> Result<Layout> {
+    if options.max_rows == Some(0) {
+        return Err(Error::config("max_rows is 0, but it must be at least 1"));
+    }
+    let mut input = std::io::BufReader::new(input);
+    let (mut line, mut offset, mut rows) = (Vec::new(), 0u64, 0);
+    let mut layout = None;
+    let mut values = Vec::new();
+    let mut blank = None;
+    for number in 1.. {
+        line.clear();
+        let read = (&mut input).take(MAX_LINE + 1).read_until(b'\n', &mut line);
+        let read = read.map_err(|error| gzip::corrupt(path, error))? as u64;
+        if read == 0 {
+            break;
+        }
+        if read > MAX_LINE {
+            let message = format!("line {number} has more than {MAX_LINE} bytes; is this a table?");
+            return Err(Error::data(path, message));
+        }
+        let bytes = offset..offset + read;
+        offset += read;
+        let text = text(&line, path, number)?;
+        if text.trim().is_empty() {
+            blank = blank.or(Some(number));
+            continue;
+        }
+        if let Some(blank) = blank {
+            return Err(Error::data(path, format!("line {blank} is empty, but others follow")));
+        }
+        let layout = match &layout {
+            Some(layout) => layout,
+            None => {
+                let found = Layout::of(text, path, options)?;
+                let is_header = found.header.is_some();
+                let found = layout.insert(found);
+                if is_header {
+                    continue;
+                }
+                found
+            }
+        };
+        values.resize(layout.features.len(), 0.0);
+        let label = layout.parse(text, path, number, &mut values)?;
+        row(Row { label, bytes }, &values);
+        rows += 1;
+        if Some(rows) == options.max_rows {
+            break;
+        }
+    }
+    match layout {
+        Some(layout) if rows > 0 => Ok(layout),
+        Some(_) => Err(Error::data(path, "there is a header, but no row follows")),
+        None => Err(Error::data(path, "the file is empty")),
+    }
+}
+
+/// The text of a line, without its end or the mark that some programs begin a file with.
+pub(super) fn text<'a>(line: &'a [u8], path: &Path, number: u64) -> Result<&'a str> {
+    let text = std::str::from_utf8(line)
+        .map_err(|_| Error::data(path, format!("line {number} is not text in UTF-8")))?;
+    if text.matches('"').count() % 2 == 1 {
+        let message = format!("line {number} has a quote that is not closed before its end");
+        return Err(Error::data(path, message));
+    }
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    Ok(if number == 1 { text.strip_prefix('\u{feff}').unwrap_or(text) } else { text })
+}
+
+impl Layout {
+    /// What the first line and the options say.
+    fn of(first: &str, path: &Path, options: &TableOptions) -> Result<Self> {
+        let delimiter = options.delimiter;
+        if matches!(delimiter, '"' | '\n' | '\r') || !delimiter.is_ascii() {
+            return Err(Error::config(format!("{delimiter:?} cannot stand between two fields")));
+        }
+        let cells = fields(first, delimiter);
+        let header = match options.header {
+            Some(header) => header,
+            None => looks_like_header(&cells, path)?,
+        };
+        let header = header.then(|| cells.iter().map(|cell| cell.trim().to_owned()).collect());
+        let mut layout =
+            Self { delimiter, header, width: cells.len(), features: Vec::new(), label: None };
+        layout.label = options.label.as_ref().map(|label| layout.find(label, path)).transpose()?;
+        layout.features = match &options.features {
+            None => (0..layout.width).filter(|&column| Some(column) != layout.label).collect(),
+            Some(names) => {
+                names.iter().map(|name| layout.find(name, path)).collect::<Result<_>>()?
+            }
+        };
+        for (i, &column) in layout.features.iter().enumerate() {
+            if Some(column) == layout.label || layout.features[..i].contains(&column) {
+                let place = layout.place(column);
+                let message = format!("{place} is asked for more than once");
+                return Err(Error::data(path, message));
+            }
+        }
+        if layout.features.is_empty() {
+            return Err(Error::data(path, "no column is left to make examples of"));
+        }
+        Ok(layout)
+    }
+
+    fn find(&self, column: &Column, path: &Path) -> Result<usize> {
+        let of = self.width;
+        match (column, &self.header) {
+            (&Column::Index(index), _) if index < of => Ok(index),
+            (Column::Index(index), _) => Err(Error::data(
+                path,
+                format!("column {index}, counted from 0, is asked for, but there are only {of}"),
+            )),
+            (Column::Name(name), None) => Err(Error::data(
+                path,
+                format!("column `{name}` is asked for, but there is no header that names columns"),
+            )),
+            (Column::Name(name), Some(header)) => {
+                let mut found = (0..of).filter(|&i| header[i] == *name);
+                match (found.next(), found.next()) {
+                    (Some(index), None) => Ok(index),
+                    (None, _) => Err(Error::data(
+                        path,
+                        format!("there is no column `{name}`; there are {}", quoted(header)),
+                    )),
+                    (Some(_), Some(_)) => Err(Error::data(
+                        path,
+                        format!("several columns are called `{name}`; give its place instead"),
+                    )),
+                }
+            }
+        }
+    }
+
+    /// The names of the columns that an example is made of.
+    pub(super) fn names(&self) -> Vec<String> {
+        let name = |&column: &usize| match &self.header {
+            Some(header) => header[column].clone(),
+            None => format!("column {}", column + 1),
+        };
+        self.features.iter().map(name).collect()
+    }
+
+    /// The number of the first line that holds a row.
+    pub(super) fn first_line(&self) -> u64 {
+        if self.header.is_some() { 2 } else { 1 }
+    }
+
+    /// Reads the numbers of a line, and its label.
+    pub(super) fn parse(
+        &self,
+        text: &str,
+        path: &Path,
+        number: u64,
+        values: &mut [f32],
+    ) -> Result<Option<u8>> {
+        let cells = fields(text, self.delimiter);
+        if cells.len() != self.width {
+            let (found, expected) = (cells.len(), self.width);
+            let fields = if found == 1 { "field" } else { "fields" };
+            let message =
+                format!("line {number} has {found} {fields}, but the first has {expected}");
+            return Err(Error::data(path, message));
+        }
+        let bad = |column: usize, reason: &str| {
+            let (place, cell) = (self.place(column), cells[column].trim());
+            let mut cell = cell.escape_debug().to_string();
+            if cell.chars().count() > 40 {
+                cell = cell.chars().take(40).chain("...".chars()).collect();
+            }
+            let what = if cell.is_empty() { "an empty field".into() } else { format!("`{cell}`") };
+            Error::data(path, format!("line {number}, {place}: {what} {reason}"))
+        };
+        let parse = |column: usize| cells[column].trim().parse::<f64>();
+        for (value, &column) in values.iter_mut().zip(&self.features) {
+            let number = parse(column).map_err(|_| bad(column, "is not a number"))?;
+            *value = number as f32;
+            if !number.is_finite() {
+                return Err(bad(column, "is not a finite number"));
+            }
+            if !value.is_finite() {
+                return Err(bad(column, "is beyond the range of 32-bit numbers"));
+            }
+        }
+        let Some(column) = self.label else { return Ok(None) };
+        match parse(column) {
+            Ok(label) if (0.0..=255.0).contains(&label) && label.fract() == 0.0 => {
+                Ok(Some(label as u8))
+            }
+            _ => Err(bad(column, "is not a label, a whole number from 0 to 255")),
+        }
+    }
+
+    /// A column as a reader of the file counts, from 1, and its name.
+    fn place(&self, column: usize) -> String {
+        match &self.header {
+            Some(header) => format!("column {} (`{}`)", column + 1, header[column]),
+            None => format!("column {}", column + 1),
+        }
+    }
+}
+
+fn looks_like_header(cells: &[Cow<'_, str>], path: &Path) -> Result<bool> {
+    let numbers = cells.iter().filter(|cell| cell.trim().parse::<f64>().is_ok()).count();
+    let places = (0..).zip(cells).all(|(i, cell)| cell.trim() == i.to_string());
+    if numbers == 0 {
+        return Ok(true);
+    }
+    if numbers == cells.len() && !(places && numbers > 1) {
+        return Ok(false);
+    }
+    let of = cells.len();
+    Err(Error::data(
+        path,
+        format!(
+            "line 1 may be a header or a row ({numbers} of its {of} fields are numbers); say which \
+             it is with TableOptions::with_header"
+        ),
+    ))
+}
+
+/// The fields of a line. One in quotes may hold the delimiter, but no end of line.
+fn fields(line: &str, delimiter: char) -> Vec<Cow<'_, str>> {
+    if !line.contains('"') {
+        return line.split(delimiter).map(Cow::Borrowed).collect();
+    }
+    let mut reader = csv::ReaderBuilder::new();
+    reader.has_headers(false).delimiter(delimiter as u8);
+    match reader.from_reader(line.as_bytes()).records().next() {
+        Some(Ok(record)) => record.iter().map(|field| Cow::Owned(field.to_owned())).collect(),
+        _ => vec![Cow::Borrowed(line)],
+    }
+}
+
+fn quoted(names: &[String]) -> String {
+    let mut list = names.iter().take(30).map(|name| format!("`{name}`")).collect::<Vec<_>>();
+    if names.len() > list.len() {
+        list.push("...".into());
+    }
+    list.join(", ")
+}

@@ -1,0 +1,280 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Examples, Table};
+use crate::error::{At, Error, ErrorKind, Result};
+use crate::files::write_atomically;
+
+/// A shift and a scale for each column, fitted on one data set and applied to others:
+/// `y = (x - shift) / scale`.
+///
+/// Fit it on what is trained on, apply it to all, and keep it beside the model: it is a serde struct
+/// with [`save`](Self::save) and [`load`](Self::load), and [`invert`](Self::invert) brings what the
+/// model puts out back to the units of the data.
+///
+/// A column that is constant in the data it is fitted on becomes 0; it is shifted but not scaled, so
+/// that other data keep their distance from that constant.
+///
+/// ```
+/// use burn_vae::data::{Scaling, Table};
+///
+/// let train = Table::new(vec![10.0, 1.0, 20.0, 3.0], ["a", "b"])?;
+/// let scaling = Scaling::min_max(&train)?;
+/// assert_eq!(scaling.table(&train)?.values(), [0.0, 0.0, 1.0, 1.0]);
+/// let mut row = [0.5, 0.5];
+/// scaling.invert(&mut row)?;
+/// assert_eq!(row, [15.0, 2.0]);
+/// # Ok::<(), burn_vae::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Numbers", into = "Numbers")]
+pub struct Scaling(Numbers);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Numbers {
+    shift: Vec<f64>,
+    scale: Vec<f64>,
+    /// Whether what lies outside the range it was fitted on is moved to its nearer end.
+    clip: bool,
+}
+
+impl TryFrom<Numbers> for Scaling {
+    type Error = Error;
+
+    fn try_from(numbers: Numbers) -> Result<Self> {
+        let (shifts, scales) = (numbers.shift.len(), numbers.scale.len());
+        if shifts != scales || shifts == 0 {
+            return Err(Error::value(format!(
+                "a scaling has {shifts} shifts and {scales} scales, but needs one of each for every \
+                 column"
+            )));
+        }
+        for (i, (&shift, &scale)) in numbers.shift.iter().zip(&numbers.scale).enumerate() {
+            if !shift.is_finite() || !scale.is_finite() || scale <= 0.0 {
+                return Err(Error::value(format!(
+                    "column {i}, counted from 0, has shift {shift} and scale {scale}, but they must \
+                     be finite and the scale above 0"
+                )));
+            }
+        }
+        Ok(Self(numbers))
+    }
+}
+
+impl From<Scaling> for Numbers {
+    fn from(scaling: Scaling) -> Self {
+        scaling.0
+    }
+}
+
+/// Rows that are read at a time while fitting.
+const CHUNK: usize = 1024;
+
+impl Scaling {
+    /// Brings the least value of each column to 0 and the greatest to 1.
+    ///
+    /// Other data may lie outside; see [`clipped`](Self::clipped).
+    ///
+    /// # Errors
+    /// If there are no examples, if one cannot be read, or if it holds a number that is not finite.
+    pub fn min_max(examples: &dyn Examples) -> Result<Self> {
+        let mut least = vec![f64::INFINITY; examples.dim()];
+        let mut greatest = vec![f64::NEG_INFINITY; examples.dim()];
+        for_each_row(examples, |_, row| {
+            for ((least, greatest), &x) in least.iter_mut().zip(&mut greatest).zip(row) {
+                *least = least.min(f64::from(x));
+                *greatest = greatest.max(f64::from(x));
+            }
+        })?;
+        let ranges = least.iter().zip(greatest).map(|(least, greatest)| greatest - least);
+        Self::new(ranges.collect(), least)
+    }
+
+    /// Brings the mean of each column to 0 and its standard deviation to 1.
+    ///
+    /// The deviation is that of the examples themselves: the mean of the squares has their number
+    /// under it, not one less.
+    ///
+    /// # Errors
+    /// If there are no examples, if one cannot be read, or if it holds a number that is not finite.
+    pub fn standard(examples: &dyn Examples) -> Result<Self> {
+        // The recurrence of Welford (1962), which does not subtract large numbers from each other.
+        let mut mean = vec![0.0; examples.dim()];
+        let mut squares = vec![0.0; examples.dim()];
+        for_each_row(examples, |number, row| {
+            for ((mean, squares), &x) in mean.iter_mut().zip(&mut squares).zip(row) {
+                let before = f64::from(x) - *mean;
+                *mean += before / number as f64;
+                *squares += before * (f64::from(x) - *mean);
+            }
+        })?;
+        let count = examples.len() as f64;
+        Self::new(squares.into_iter().map(|squares| (squares / count).sqrt()).collect(), mean)
+    }
+
+    fn new(mut scale: Vec<f64>, shift: Vec<f64>) -> Result<Self> {
+        scale.iter_mut().filter(|scale| **scale == 0.0).for_each(|scale| *scale = 1.0);
+        Self::try_from(Numbers { shift, scale, clip: false })
+    }
+
+    /// Also moves what then lies below 0 to 0, and what lies above 1 to 1.
+    ///
+    /// For [`min_max`](Self::min_max) and a likelihood over the numbers from 0 to 1. What was moved
+    /// does not come back with [`invert`](Self::invert).
+    pub fn clipped(mut self) -> Self {
+        self.0.clip = true;
+        self
+    }
+
+    /// The number of columns.
+    pub fn dim(&self) -> usize {
+        self.0.shift.len()
+    }
+
+    /// Scales rows of numbers in place.
+    ///
+    /// # Errors
+    /// If `values` does not hold a whole number of rows.
+    pub fn apply(&self, values: &mut [f32]) -> Result<()> {
+        self.each(values, |x, shift, scale| {
+            let y = ((f64::from(x) - shift) / scale) as f32;
+            if self.0.clip { y.clamp(0.0, 1.0) } else { y }
+        })
+    }
+
+    /// Brings scaled rows of numbers back to the units of the data, in place.
+    ///
+    /// # Errors
+    /// If `values` does not hold a whole number of rows.
+    pub fn invert(&self, values: &mut [f32]) -> Result<()> {
+        self.each(values, |y, shift, scale| (f64::from(y) * scale + shift) as f32)
+    }
+
+    fn each(&self, values: &mut [f32], f: impl Fn(f32, f64, f64) -> f32) -> Result<()> {
+        let Numbers { shift, scale, .. } = &self.0;
+        if !values.len().is_multiple_of(shift.len()) {
+            return Err(Error::new(
+                ErrorKind::Shape,
+                format!("{} numbers are no whole number of rows of {}", values.len(), shift.len()),
+            ));
+        }
+        for row in values.chunks_exact_mut(shift.len()) {
+            for ((x, &shift), &scale) in row.iter_mut().zip(shift).zip(scale) {
+                *x = f(*x, shift, scale);
+            }
+        }
+        Ok(())
+    }
+
+    /// A scaled copy of a table, with its names and labels.
+    ///
+    /// # Errors
+    /// If the table has another number of columns.
+    pub fn table(&self, table: &Table) -> Result<Table> {
+        self.check(table.dim())?;
+        table.try_map(|values| self.apply(values))
+    }
+
+    /// Any examples, scaled as they are read.
+    ///
+    /// # Errors
+    /// If the examples have another length than those it was fitted on.
+    pub fn scaled(&self, examples: Arc<dyn Examples>) -> Result<Scaled> {
+        self.check(examples.dim())?;
+        Ok(Scaled { examples, scaling: self.clone() })
+    }
+
+    fn check(&self, dim: usize) -> Result<()> {
+        if dim == self.dim() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Shape,
+            format!("examples have {dim} columns, but the scaling has {}", self.dim()),
+        ))
+    }
+
+    /// Writes the scaling to a file, as JSON.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let json = serde_json::to_vec_pretty(self).map_err(|error| bad(path, error))?;
+        write_atomically(path, &json)
+    }
+
+    /// Reads what [`save`](Self::save) wrote.
+    ///
+    /// # Errors
+    /// If the file cannot be read or does not hold a scaling. The message names the file.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let json = std::fs::read(path).at(path)?;
+        serde_json::from_slice(&json).map_err(|error| bad(path, error))
+    }
+}
+
+fn bad(path: &Path, error: serde_json::Error) -> Error {
+    let message = format!("{}: {error}", path.display());
+    Error::new(ErrorKind::Saved, message).with_source(error)
+}
+
+/// Hands every example on with its number, counted from 1.
+fn for_each_row(examples: &dyn Examples, mut f: impl FnMut(usize, &[f32])) -> Result<()> {
+    let (len, dim) = (examples.len(), examples.dim());
+    if len == 0 || dim == 0 {
+        return Err(Error::new(ErrorKind::Data, "a scaling cannot be fitted on no numbers"));
+    }
+    let mut values = Vec::new();
+    for start in (0..len).step_by(CHUNK) {
+        let indices = (start..len.min(start + CHUNK)).collect::<Vec<_>>();
+        values.resize(indices.len() * dim, 0.0);
+        examples.read(&indices, &mut values)?;
+        for (row, &index) in values.chunks_exact(dim).zip(&indices) {
+            if let Some(column) = row.iter().position(|x| !x.is_finite()) {
+                return Err(Error::new(
+                    ErrorKind::Data,
+                    format!(
+                        "example {index}, column {column}, both counted from 0: {} is not a finite \
+                         number",
+                        row[column]
+                    ),
+                ));
+            }
+            f(index + 1, row);
+        }
+    }
+    Ok(())
+}
+
+/// Examples that a [`Scaling`] is applied to as they are read; see [`Scaling::scaled`].
+#[derive(Clone)]
+pub struct Scaled {
+    examples: Arc<dyn Examples>,
+    scaling: Scaling,
+}
+
+impl Examples for Scaled {
+    fn len(&self) -> usize {
+        self.examples.len()
+    }
+
+    fn dim(&self) -> usize {
+        self.examples.dim()
+    }
+
+    fn read(&self, indices: &[usize], out: &mut [f32]) -> Result<()> {
+        self.examples.read(indices, out)?;
+        self.scaling.apply(out)
+    }
+}
+
+impl std::fmt::Debug for Scaled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scaled").field("len", &self.len()).field("dim", &self.dim()).finish()
+    }
+}

@@ -1,0 +1,225 @@
+use std::ops::Range;
+use std::sync::Arc;
+
+use rand::seq::SliceRandom;
+
+use super::Examples;
+use crate::Seed;
+use crate::error::{Error, Result};
+
+/// A part of a data set, which is shared and not copied.
+///
+/// ```
+/// use std::sync::Arc;
+/// use burn_vae::data::{ByteImages, Examples, Subset};
+///
+/// let images = Arc::new(ByteImages::new(vec![0, 51, 102, 153], [1, 1, 1])?);
+/// let part = Subset::range(images.clone(), 1..3)?;
+/// assert_eq!(part.len(), 2);
+/// let part = Subset::select(images, [3, 0, 0])?; // any order, and again
+/// assert_eq!(part.indices().collect::<Vec<_>>(), [3, 0, 0]);
+/// # Ok::<(), burn_vae::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Subset {
+    examples: Arc<dyn Examples>,
+    part: Part,
+}
+
+#[derive(Clone)]
+enum Part {
+    Range(Range<usize>),
+    List(Arc<[usize]>),
+}
+
+impl Subset {
+    /// The examples of a range.
+    ///
+    /// # Errors
+    /// If the range is empty or reaches beyond the last example.
+    pub fn range(examples: Arc<dyn Examples>, range: Range<usize>) -> Result<Self> {
+        check_range(&range, examples.len())?;
+        Ok(Self::unchecked(examples, range))
+    }
+
+    /// The examples at `indices`, in that order.
+    ///
+    /// # Errors
+    /// If there are no indices, or if one of them is beyond the last example.
+    pub fn select(examples: Arc<dyn Examples>, indices: impl Into<Arc<[usize]>>) -> Result<Self> {
+        let indices = indices.into();
+        check_indices(&indices, examples.len())?;
+        Ok(Self { examples, part: Part::List(indices) })
+    }
+
+    /// A range that is known to lie within the examples; it may be empty.
+    pub(super) fn unchecked(examples: Arc<dyn Examples>, range: Range<usize>) -> Self {
+        Self { examples, part: Part::Range(range) }
+    }
+
+    /// Where the examples of the part are in the whole, such as to look up their labels.
+    pub fn indices(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
+        (0..self.len()).map(|i| self.index(i))
+    }
+
+    fn index(&self, i: usize) -> usize {
+        match &self.part {
+            Part::Range(range) => range.start + i,
+            Part::List(indices) => indices[i],
+        }
+    }
+}
+
+impl Examples for Subset {
+    fn len(&self) -> usize {
+        match &self.part {
+            Part::Range(range) => range.len(),
+            Part::List(indices) => indices.len(),
+        }
+    }
+
+    fn dim(&self) -> usize {
+        self.examples.dim()
+    }
+
+    fn read(&self, indices: &[usize], out: &mut [f32]) -> Result<()> {
+        let indices = indices.iter().map(|&i| self.index(i)).collect::<Vec<_>>();
+        self.examples.read(&indices, out)
+    }
+}
+
+impl std::fmt::Debug for Subset {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let of = self.examples.len();
+        f.debug_struct("Subset").field("len", &self.len()).field("of", &of).finish()
+    }
+}
+
+/// How much of a data set is held out: so many examples, or such a fraction of all.
+///
+/// Of `n` examples and the fraction `f`, `floor(n * (1 - f))` are left to train on, which is how
+/// Keras rounds its `validation_split`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum HeldOut {
+    /// So many examples.
+    Count(usize),
+    /// A fraction of all examples, above 0 and below 1.
+    Fraction(f64),
+}
+
+impl From<usize> for HeldOut {
+    fn from(count: usize) -> Self {
+        Self::Count(count)
+    }
+}
+
+impl From<f64> for HeldOut {
+    fn from(fraction: f64) -> Self {
+        Self::Fraction(fraction)
+    }
+}
+
+impl HeldOut {
+    /// How many of `len` examples are left to train on; neither they nor the others are none.
+    pub(super) fn left_of(self, len: usize) -> Result<usize> {
+        let (left, what) = match self {
+            Self::Count(count) => (len.saturating_sub(count), format!("{count}")),
+            Self::Fraction(f) if f > 0.0 && f < 1.0 => {
+                ((len as f64 * (1.0 - f)).floor() as usize, format!("the fraction {f}"))
+            }
+            Self::Fraction(f) => {
+                let range = "but a fraction is above 0 and below 1";
+                return Err(Error::config(format!(
+                    "{f} of the examples are to be held out, {range}"
+                )));
+            }
+        };
+        match left {
+            0 => Err(Error::config(format!(
+                "{what} of {len} examples cannot be held out: none would be left to train on"
+            ))),
+            left if left == len => Err(Error::config(format!(
+                "{what} of {len} examples cannot be held out: that is none of them"
+            ))),
+            left => Ok(left),
+        }
+    }
+
+    /// Where the examples left to train on are, and where those held out, when they are drawn at
+    /// random; each ascending.
+    pub(super) fn draw(self, len: usize, seed: Seed) -> Result<[Vec<usize>; 2]> {
+        let left = self.left_of(len)?;
+        let mut indices = (0..len).collect::<Vec<_>>();
+        indices.shuffle(&mut seed.rng());
+        let mut held_out = indices.split_off(left);
+        indices.sort_unstable();
+        held_out.sort_unstable();
+        Ok([indices, held_out])
+    }
+}
+
+/// Splits off the last examples, a count or a fraction of all, as Keras's `validation_split` does.
+///
+/// Returns those to train on and those held out. What is sorted, by class for instance, is better
+/// split with [`split_random`].
+///
+/// ```
+/// use std::sync::Arc;
+/// use burn_vae::data::{ByteImages, Examples, split_last};
+///
+/// let images = Arc::new(ByteImages::new(vec![0; 10], [1, 1, 1])?);
+/// let (train, valid) = split_last(images, 0.2)?;
+/// assert_eq!((train.len(), valid.len()), (8, 2));
+/// # Ok::<(), burn_vae::Error>(())
+/// ```
+///
+/// # Errors
+/// If a part would be empty, or if a fraction is not above 0 and below 1.
+pub fn split_last(
+    examples: Arc<dyn Examples>,
+    held_out: impl Into<HeldOut>,
+) -> Result<(Subset, Subset)> {
+    let len = examples.len();
+    let left = held_out.into().left_of(len)?;
+    Ok((Subset::unchecked(examples.clone(), 0..left), Subset::unchecked(examples, left..len)))
+}
+
+/// Splits off examples drawn at random, a count or a fraction of all.
+///
+/// Returns those to train on and those held out, each in the order they had. The same seed gives
+/// the same split everywhere.
+///
+/// # Errors
+/// If a part would be empty, or if a fraction is not above 0 and below 1.
+pub fn split_random(
+    examples: Arc<dyn Examples>,
+    held_out: impl Into<HeldOut>,
+    seed: impl Into<Seed>,
+) -> Result<(Subset, Subset)> {
+    let [left, out] = held_out.into().draw(examples.len(), seed.into())?;
+    Ok((Subset::select(examples.clone(), left)?, Subset::select(examples, out)?))
+}
+
+pub(super) fn check_range(range: &Range<usize>, len: usize) -> Result<()> {
+    if range.is_empty() {
+        return Err(Error::config(format!("a part of no example was asked for, {range:?}")));
+    }
+    if range.end > len {
+        return Err(Error::config(format!(
+            "examples {range:?} were asked for, but there are only {len}"
+        )));
+    }
+    Ok(())
+}
+
+pub(super) fn check_indices(indices: &[usize], len: usize) -> Result<()> {
+    if indices.is_empty() {
+        return Err(Error::config("a part of no example was asked for"));
+    }
+    match indices.iter().find(|&&index| index >= len) {
+        Some(index) => Err(Error::config(format!(
+            "example {index} was asked for, but there are only {len}, counted from 0"
+        ))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,296 @@
+use std::fs::{File, Metadata};
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::rows::{self, Layout, TableOptions};
+use super::subset::{check_indices, check_range};
+use super::{Examples, HeldOut, gzip};
+use crate::Seed;
+use crate::error::{At, Error, ErrorKind, Result};
+
+/// A table of numbers in memory; a row is an example.
+///
+/// A table is a text file, raw or compressed with gzip, in UTF-8, a row a line, such as CSV. Fields
+/// may be in quotes, but an end of line always ends the row; empty lines may only be at the end.
+/// Every number must be there and be finite; it is kept as a 32-bit float, to about seven digits.
+/// Labels are whole numbers from 0 to 255, also written as in `1.0`. Columns that are not asked for
+/// may hold anything. Messages count lines and columns from 1, as editors do.
+///
+/// Clones share the memory.
+///
+/// ```no_run
+/// use burn_vae::data::{Table, TableOptions};
+///
+/// let table = Table::read("SUSY.csv.gz", &TableOptions::new().with_label(0))?;
+/// let (train, test) = table.split_last(0.1)?;
+/// # Ok::<(), burn_vae::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Table {
+    values: Arc<[f32]>,
+    labels: Option<Arc<[u8]>>,
+    names: Arc<[String]>,
+}
+
+impl Table {
+    /// Reads a table; see [`TableOptions`] for what its columns are.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is empty or damaged, if a column that is asked for is not there,
+    /// if a row has more or fewer fields than the first, or if a field is not what it should be. The
+    /// message names the file, the line and the column.
+    pub fn read(path: impl AsRef<Path>, options: &TableOptions) -> Result<Self> {
+        let path = path.as_ref();
+        let (mut values, mut labels) = (Vec::new(), Vec::new());
+        let layout = rows::scan(gzip::open(path)?, path, options, |row, row_values| {
+            values.extend_from_slice(row_values);
+            labels.extend(row.label);
+        })?;
+        let labels = options.label.is_some().then(|| labels.into());
+        Ok(Self { values: values.into(), labels, names: layout.names().into() })
+    }
+
+    /// A table of numbers, row by row, with a name for each column.
+    ///
+    /// # Errors
+    /// If there is no column, if `values` does not hold a whole number of rows, or if one of them is
+    /// not finite.
+    pub fn new(
+        values: impl Into<Arc<[f32]>>,
+        names: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<Self> {
+        let values = values.into();
+        let names = names.into_iter().map(Into::into).collect::<Arc<[String]>>();
+        let (len, dim) = (values.len(), names.len());
+        if dim == 0 || !len.is_multiple_of(dim) {
+            return Err(Error::new(
+                ErrorKind::Data,
+                format!("{len} numbers are no whole number of rows of {dim} columns"),
+            ));
+        }
+        if let Some(i) = values.iter().position(|value| !value.is_finite()) {
+            let (row, name, value) = (i / dim, &names[i % dim], values[i]);
+            return Err(Error::new(
+                ErrorKind::Data,
+                format!("row {row}, column `{name}`: {value} is not a finite number"),
+            ));
+        }
+        Ok(Self { values, labels: None, names })
+    }
+
+    /// Adds the class of each row.
+    ///
+    /// # Errors
+    /// If there is not one label for each row.
+    pub fn with_labels(self, labels: impl Into<Arc<[u8]>>) -> Result<Self> {
+        let labels = labels.into();
+        if labels.len() != self.len() {
+            return Err(Error::new(
+                ErrorKind::Data,
+                format!("there are {} labels for {} rows", labels.len(), self.len()),
+            ));
+        }
+        Ok(Self { labels: Some(labels), ..self })
+    }
+
+    /// The name of each column, from the header; `column 1` and so on where there is none.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The class of each row, if known.
+    pub fn labels(&self) -> Option<&[u8]> {
+        self.labels.as_deref()
+    }
+
+    /// The numbers, row by row.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// Some of the rows as a tensor, `[rows.len(), dim]`.
+    ///
+    /// # Errors
+    /// If there are no rows in the range, or if it reaches beyond the last row.
+    pub fn tensor(&self, rows: Range<usize>, device: &Device) -> Result<Tensor<2>> {
+        check_range(&rows, self.len())?;
+        let (dim, shape) = (self.dim(), [rows.len(), self.dim()]);
+        let values = self.values[rows.start * dim..rows.end * dim].to_vec();
+        Ok(Tensor::from_data(TensorData::new::<f32, _>(values, shape), device))
+    }
+
+    /// The rows at `indices` with their labels, in that order.
+    ///
+    /// # Errors
+    /// If there are no indices, or if one of them is beyond the last row.
+    pub fn select(&self, indices: &[usize]) -> Result<Self> {
+        check_indices(indices, self.len())?;
+        let dim = self.dim();
+        let values = indices.iter().flat_map(|&i| &self.values[i * dim..][..dim]).copied();
+        let labels =
+            self.labels.as_ref().map(|labels| indices.iter().map(|&i| labels[i]).collect());
+        Ok(Self { values: values.collect(), labels, names: self.names.clone() })
+    }
+
+    /// Splits off the last rows; see [`split_last`](super::split_last).
+    ///
+    /// # Errors
+    /// If a part would be empty, or if a fraction is not above 0 and below 1.
+    pub fn split_last(&self, held_out: impl Into<HeldOut>) -> Result<(Self, Self)> {
+        let left = held_out.into().left_of(self.len())?;
+        let part = |rows: Range<usize>| self.select(&rows.collect::<Vec<_>>());
+        Ok((part(0..left)?, part(left..self.len())?))
+    }
+
+    /// Splits off rows drawn at random; see [`split_random`](super::split_random).
+    ///
+    /// # Errors
+    /// If a part would be empty, or if a fraction is not above 0 and below 1.
+    pub fn split_random(
+        &self,
+        held_out: impl Into<HeldOut>,
+        seed: impl Into<Seed>,
+    ) -> Result<(Self, Self)> {
+        let [left, out] = held_out.into().draw(self.len(), seed.into())?;
+        Ok((self.select(&left)?, self.select(&out)?))
+    }
+
+    /// The table with its numbers changed by `change`.
+    pub(super) fn try_map(&self, change: impl Fn(&mut [f32]) -> Result<()>) -> Result<Self> {
+        let mut values = self.values.to_vec();
+        change(&mut values)?;
+        Ok(Self { values: values.into(), ..self.clone() })
+    }
+}
+
+impl Examples for Table {
+    fn len(&self) -> usize {
+        self.values.len() / self.dim()
+    }
+
+    fn dim(&self) -> usize {
+        self.names.len()
+    }
+
+    fn read(&self, indices: &[usize], out: &mut [f32]) -> Result<()> {
+        let dim = self.dim();
+        for (&index, row) in indices.iter().zip(out.chunks_exact_mut(dim)) {
+            row.copy_from_slice(&self.values[index * dim..][..dim]);
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Table").field("len", &self.len()).field("names", &self.names).finish()
+    }
+}
+
+/// A table of numbers that stays on disk; a row is read when it is needed.
+///
+/// For the format see [`Table`], which holds the same numbers. Every row is read once when the file
+/// is opened, so that a bad one is named before training starts; what stays in memory is nine bytes
+/// a row.
+pub struct TableFile {
+    path: PathBuf,
+    file: Mutex<File>,
+    state: (u64, Option<SystemTime>),
+    layout: Layout,
+    names: Vec<String>,
+    /// Where each line starts, and where the last one ends.
+    bounds: Vec<u64>,
+    labels: Option<Vec<u8>>,
+}
+
+impl TableFile {
+    /// Opens a table and reads it once; see [`TableOptions`] for what its columns are.
+    ///
+    /// # Errors
+    /// As [`Table::read`]; also if the file is compressed, since no row can be found in it without
+    /// decompressing all before it.
+    pub fn open(path: impl AsRef<Path>, options: &TableOptions) -> Result<Self> {
+        let path = path.as_ref();
+        let mut file = File::open(path).at(path)?;
+        let state = state(&file.metadata().at(path)?);
+        let mut start = Vec::new();
+        (&mut file).take(2).read_to_end(&mut start).at(path)?;
+        if gzip::is_magic(&start) {
+            return Err(Error::data(
+                path,
+                "compressed with gzip, so that its rows cannot be read one by one; decompress it, \
+                 or read it into memory with Table::read",
+            ));
+        }
+        file.rewind().at(path)?;
+        let (mut bounds, mut labels) = (Vec::new(), Vec::new());
+        let mut end = 0;
+        let layout = rows::scan(&mut file, path, options, |row, _| {
+            bounds.push(row.bytes.start);
+            end = row.bytes.end;
+            labels.extend(row.label);
+        })?;
+        bounds.push(end);
+        let labels = options.label.is_some().then_some(labels);
+        let names = layout.names();
+        let (path, file) = (path.to_owned(), Mutex::new(file));
+        Ok(Self { path, file, state, layout, names, bounds, labels })
+    }
+
+    /// The name of each column, from the header; `column 1` and so on where there is none.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The class of each row, if known.
+    pub fn labels(&self) -> Option<&[u8]> {
+        self.labels.as_deref()
+    }
+}
+
+impl Examples for TableFile {
+    fn len(&self) -> usize {
+        self.bounds.len() - 1
+    }
+
+    fn dim(&self) -> usize {
+        self.names.len()
+    }
+
+    fn read(&self, indices: &[usize], out: &mut [f32]) -> Result<()> {
+        let path = &self.path;
+        // The place in the file is set before every use, so that a panic elsewhere does no harm.
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if state(&file.metadata().at(path)?) != self.state {
+            return Err(Error::data(path, "the file has changed since it was opened"));
+        }
+        let mut line = Vec::new();
+        for (&index, row) in indices.iter().zip(out.chunks_exact_mut(self.dim())) {
+            let (start, end) = (self.bounds[index], self.bounds[index + 1]);
+            line.resize((end - start) as usize, 0);
+            file.seek(SeekFrom::Start(start)).at(path)?;
+            file.read_exact(&mut line).at(path)?;
+            let number = self.layout.first_line() + index as u64;
+            self.layout.parse(rows::text(&line, path, number)?, path, number, row)?;
+        }
+        Ok(())
+    }
+}
+
+/// What tells that a file was written to.
+fn state(metadata: &Metadata) -> (u64, Option<SystemTime>) {
+    (metadata.len(), metadata.modified().ok())
+}
+
+impl std::fmt::Debug for TableFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut debug = f.debug_struct("TableFile");
+        debug.field("path", &self.path).field("len", &self.len()).field("names", &self.names);
+        debug.finish()
+    }
+}
