@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::path::Path;
 
+use flate2::Crc;
+
 use crate::error::{At, Result};
 
 /// Writes a file so that a reader, or a crash, sees the old content or the new, nothing between.
@@ -18,6 +20,13 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
     file.as_file().sync_all().at(path)?;
     file.persist(path).map_err(|error| error.error).at(path)?;
     Ok(())
+}
+
+/// The checksum that tells whether a file is as it was written.
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = Crc::new();
+    crc.update(bytes);
+    crc.sum()
 }
 
 /// Makes a folder and those above it.

@@ -120,7 +120,7 @@ pub use encoder::{ConvEncoder, ConvEncoderConfig, Encoder, MlpEncoder, MlpEncode
 pub use error::{Error, ErrorKind, Result};
 pub use likelihood::{BernoulliNll, Likelihood};
 pub use noise::NoiseSource;
-pub use objective::{Elbo, Inputs, Objective, Terms};
+pub use objective::{Beta, Elbo, Inputs, Latents, Objective, TargetKl, Terms};
 pub use posterior::{DiagonalGaussian, Posterior, Samples};
 pub use prior::{Prior, StandardNormal};
 pub use reparameterize::Reparameterize;

@@ -5,13 +5,12 @@ use std::path::Path;
 use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, Device};
-use flate2::Crc;
 use serde::{Deserialize, Serialize};
 
 use crate::Seed;
 use crate::config::ModuleConfig;
 use crate::error::{At, Error, ErrorKind, Result};
-use crate::files::write_atomically;
+use crate::files::{crc32, write_atomically};
 
 const CONFIG: &str = "config.json";
 
@@ -27,12 +26,6 @@ struct Saved<C> {
 
 fn weights_name(crc32: u32) -> String {
     format!("weights-{crc32:08x}.bpk")
-}
-
-fn crc32(bytes: &[u8]) -> u32 {
-    let mut crc = Crc::new();
-    crc.update(bytes);
-    crc.sum()
 }
 
 /// Writes a model and its description into a folder, which is made if need be.

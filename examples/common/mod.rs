@@ -58,6 +58,10 @@ pub struct Options {
     #[arg(long, default_value_t = 1)]
     pub samples: usize,
 
+    /// What the model is validated on after each epoch
+    #[arg(long, value_enum, default_value_t = Validation::Test)]
+    pub validation: Validation,
+
     /// Folder with the four files of MNIST, or of a data set in the same format; without it, the
     /// clone's own copy
     #[arg(long)]
@@ -81,6 +85,14 @@ impl Options {
         let file = File::create(path).map_err(error)?;
         serde_json::to_writer_pretty(file, self).map_err(|e| error(e.into()))
     }
+}
+
+#[derive(Clone, Copy, Serialize, ValueEnum)]
+pub enum Validation {
+    /// The test set, as in the posts
+    Test,
+    /// The last fifth of the training set, which is then not trained on
+    Split,
 }
 
 #[derive(Clone, Copy, Serialize, ValueEnum)]
@@ -172,13 +184,19 @@ impl<'a> Run<'a> {
             seed: Seed::new(seed),
             ..TrainConfig::default()
         };
-        let train = Arc::new(self.data.train.clone());
         let test = Arc::new(self.data.test.clone());
+        let (train, valid) = match self.options.validation {
+            Validation::Test => (Arc::new(self.data.train.clone()), test.clone()),
+            Validation::Split => {
+                let (train, valid) = self.data.train.split_last(0.2)?;
+                (Arc::new(train), Arc::new(valid))
+            }
+        };
         let trained = Trainer::new(training)
             .with_optimizer(self.options.optimizer.init())
             .with_learning_rate(self.options.lr)
             .with_history_csv(out.join("history.csv"))
-            .fit(vae, train, test.clone());
+            .fit(vae, train, valid);
         let keep = |name: &str, trained: &Trained<_>| {
             saved::save(out.join(name), config, &trained.model)?;
             self.options.save(&out.join(name).join("options.json"))

@@ -88,6 +88,18 @@ impl BatchLoader {
         Ok(Self { order, ..Self::ordered(examples, batch_size, device)? })
     }
 
+    /// The same, with `epochs` epochs taken as done: the next one has the order and the numbers of
+    /// batches that it has in a run from the start.
+    pub fn after(self, epochs: usize) -> Self {
+        let order = match self.order {
+            Order::Own => Order::Own,
+            Order::Shuffled { seed, .. } => {
+                Order::Shuffled { seed, epoch: AtomicU64::new(epochs as u64) }
+            }
+        };
+        Self { order, ..self }
+    }
+
     /// The number of batches in an epoch.
     pub fn batches(&self) -> usize {
         self.examples.len().div_ceil(self.batch_size)

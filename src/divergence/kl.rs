@@ -51,4 +51,8 @@ impl Divergence<DiagonalGaussian, StandardNormal> for KlDivergence {
         let divergence = self.to_standard_normal(&posterior);
         (posterior, divergence)
     }
+
+    fn per_dimension(&self, q: &DiagonalGaussian, _prior: &StandardNormal) -> Option<Tensor<2>> {
+        Some(KlDivergence::per_dimension(self, q))
+    }
 }

@@ -47,4 +47,11 @@ pub trait Divergence<Q, P>: Clone + Debug + Send + Sync + 'static {
     /// # Shapes
     /// The divergence is `[batch]`, summed over the latent dimensions.
     fn forward(&self, posterior: Q, prior: &P, samples: &Samples) -> (Q, Tensor<1>);
+
+    /// The share of each latent dimension, `[batch, latent_dim]`, in nats, where the divergence is a
+    /// sum over them; used for free bits and to tell which dimensions are in use.
+    fn per_dimension(&self, posterior: &Q, prior: &P) -> Option<Tensor<2>> {
+        let _ = (posterior, prior);
+        None
+    }
 }

@@ -1,4 +1,6 @@
-use super::{Inputs, Objective, Terms};
+use burn::tensor::Tensor;
+
+use super::{Beta, Inputs, Latents, Objective, Terms};
 use crate::error::{Error, Result};
 use crate::{Decoder, Divergence, Encoder, KlDivergence, Likelihood, Posterior, Prior, Vae};
 
@@ -9,12 +11,13 @@ use crate::{Decoder, Divergence, Encoder, KlDivergence, Likelihood, Posterior, P
 /// With the [`KlDivergence`] it bounds `-log p(x)` from above. With another divergence it is an
 /// objective in the same place, not a bound.
 ///
-/// A weight `beta` on the divergence (Higgins et al. 2017, eq. 4) changes the loss that is
-/// minimised, never the NELBO that is reported.
+/// A weight [`Beta`] on the divergence, and free bits, change the loss that is minimised, never the
+/// NELBO that is reported.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Elbo<V = KlDivergence> {
     divergence: V,
-    beta: f64,
+    beta: Beta,
+    free_bits: f64,
 }
 
 impl Default for Elbo {
@@ -26,20 +29,43 @@ impl Default for Elbo {
 impl<V> Elbo<V> {
     /// The bound with a divergence in the place of the KL term.
     pub fn new(divergence: V) -> Self {
-        Self { divergence, beta: 1.0 }
+        Self { divergence, beta: Beta::default(), free_bits: 0.0 }
     }
 
-    /// Weighs the divergence in the loss.
+    /// Weighs the divergence in the loss, the same in each step.
     ///
     /// # Errors
     /// If `beta` is negative or not finite.
     pub fn with_beta(self, beta: f64) -> Result<Self> {
-        if !beta.is_finite() || beta < 0.0 {
+        Ok(self.with_schedule(Beta::constant(beta)?))
+    }
+
+    /// Weighs the divergence in the loss, as a schedule or a controller says.
+    pub fn with_schedule(self, beta: Beta) -> Self {
+        Self { beta, ..self }
+    }
+
+    /// Lets each latent dimension have so many nats for free: in the loss the divergence is
+    /// `sum_j max(free_bits, mean over the batch of its share j)` (Kingma et al. 2016, eq. 15).
+    ///
+    /// A divergence that does not say how it splits over the dimensions counts as one share.
+    ///
+    /// # Errors
+    /// If the number is negative or not finite.
+    pub fn with_free_bits(self, nats: f64) -> Result<Self> {
+        if !nats.is_finite() || nats < 0.0 {
             return Err(Error::value(format!(
-                "beta is {beta}, but it must be finite and at least 0"
+                "free bits are {nats} nats, but they must be finite and at least 0"
             )));
         }
-        Ok(Self { beta, ..self })
+        Ok(Self { free_bits: nats, ..self })
+    }
+
+    /// The divergence as it counts in the loss, `[batch]`, of its shares, `[batch, shares]`.
+    fn beyond_free_bits(&self, shares: Tensor<2>) -> Tensor<1> {
+        let batch = shares.dims()[0];
+        let means = shares.mean_dim(0).clamp_min(self.free_bits);
+        means.sum_dim(1).squeeze_dim::<1>(1).expand([batch])
     }
 }
 
@@ -52,12 +78,35 @@ where
     V: Divergence<E::Posterior, P>,
 {
     fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
-        let Inputs { x, noise, seed, .. } = inputs;
+        let Inputs { x, noise, step, seed, state, wants_latents } = inputs;
         let q = vae.encoder.encode(x.clone()); // q(z|x)
         let samples = q.draw(noise, seed); // z = g(x, eps) ~ q(z|x)
-        let (_q, divergence) = self.divergence.forward(q, &vae.prior, &samples); // D(q(z|x), p(z))
+        let (q, divergence) = self.divergence.forward(q, &vae.prior, &samples); // D(q(z|x), p(z))
         let nll = vae.nll(samples.z, x).mean_dim(0).squeeze_dim::<1>(0); // -1/K sum_k log p(x|z_k)
-        let loss = nll.clone() + divergence.clone().mul_scalar(self.beta);
-        Terms::new(nll, divergence).with_loss(loss)
+
+        let has_free_bits = self.free_bits > 0.0;
+        let shares = (has_free_bits || wants_latents)
+            .then(|| self.divergence.per_dimension(&q, &vae.prior))
+            .flatten();
+        let latents = shares.clone().filter(|_| wants_latents);
+        let latents = latents.map(|divergence| Latents { mean: q.mean(), divergence });
+        let counted = match has_free_bits {
+            true => {
+                let whole = || divergence.clone().unsqueeze_dim(1);
+                self.beyond_free_bits(shares.unwrap_or_else(whole))
+            }
+            false => divergence.clone(),
+        };
+        let (weighed, state) = self.beta.weigh(counted, step, state, divergence.clone());
+        let loss = nll.clone() + weighed;
+        Terms::new(nll, divergence).with_loss(loss).with_latents(latents).with_state(state)
+    }
+
+    fn initial_state(&self) -> Option<Vec<f32>> {
+        self.beta.initial_state()
+    }
+
+    fn at_full_weight(&self, step: u64) -> bool {
+        self.beta.is_full(step)
     }
 }

@@ -1,7 +1,9 @@
 //! What training minimises.
 
+mod beta;
 mod elbo;
 
+pub use beta::{Beta, TargetKl};
 pub use elbo::Elbo;
 
 use burn::tensor::Tensor;
@@ -22,6 +24,11 @@ pub struct Inputs {
     pub step: u64,
     /// Where anything else that is random comes from.
     pub seed: Seed,
+    /// What the objective handed on in the step before, in [`Terms::state`]; `None` outside
+    /// training and for an objective without state.
+    pub state: Option<Tensor<1>>,
+    /// Whether [`Terms::latents`] is wanted.
+    pub wants_latents: bool,
 }
 
 impl Inputs {
@@ -31,12 +38,22 @@ impl Inputs {
     /// - `x`: `[batch, data_dim]`
     /// - `noise`: `[num_samples, batch, noise_dim]`
     pub fn new(x: Tensor<2>, noise: Tensor<3>) -> Self {
-        Self { x, noise, step: 0, seed: Seed::default() }
+        Self { x, noise, step: 0, seed: Seed::default(), state: None, wants_latents: false }
     }
 
     /// The same in a step of a training.
     pub fn at(self, step: u64, seed: Seed) -> Self {
         Self { step, seed, ..self }
+    }
+
+    /// The same with a state of the objective's.
+    pub fn with_state(self, state: Option<Tensor<1>>) -> Self {
+        Self { state, ..self }
+    }
+
+    /// The same, asking for [`Terms::latents`].
+    pub fn with_latents(self) -> Self {
+        Self { wants_latents: true, ..self }
     }
 }
 
@@ -55,13 +72,27 @@ pub struct Terms {
     pub nll: Tensor<1>,
     /// Divergence from the posterior to the prior.
     pub divergence: Tensor<1>,
+    /// What the posteriors look like, where that was asked for and the objective can tell.
+    pub latents: Option<Latents>,
+    /// What the objective hands on to the next step of a training; see
+    /// [`Objective::initial_state`].
+    pub state: Option<Tensor<1>>,
+}
+
+/// The posteriors of a batch, latent dimension by latent dimension, all `[batch, latent_dim]`.
+#[derive(Clone, Debug)]
+pub struct Latents {
+    /// The posterior means.
+    pub mean: Tensor<2>,
+    /// The share of each dimension in the divergence, in nats.
+    pub divergence: Tensor<2>,
 }
 
 impl Terms {
     /// The terms of the negative ELBO, `nll + divergence`, which is also the loss.
     pub fn new(nll: Tensor<1>, divergence: Tensor<1>) -> Self {
         let nelbo = nll.clone() + divergence.clone();
-        Self { loss: nelbo.clone(), nelbo, nll, divergence }
+        Self { loss: nelbo.clone(), nelbo, nll, divergence, latents: None, state: None }
     }
 
     /// Another loss, `[batch]`; what is reported stays.
@@ -72,6 +103,16 @@ impl Terms {
     /// Another bound to report, `[batch]`.
     pub fn with_nelbo(self, nelbo: Tensor<1>) -> Self {
         Self { nelbo, ..self }
+    }
+
+    /// Adds what the posteriors look like.
+    pub fn with_latents(self, latents: Option<Latents>) -> Self {
+        Self { latents, ..self }
+    }
+
+    /// Adds what is handed on to the next step.
+    pub fn with_state(self, state: Option<Tensor<1>>) -> Self {
+        Self { state, ..self }
     }
 
     /// The scalar to call `backward` on: the mean loss of the batch, `[1]`.
@@ -90,4 +131,20 @@ impl Terms {
 pub trait Objective<M>: Clone + Debug + Send + Sync + 'static {
     /// Runs the model on a batch.
     fn terms(&self, model: &M, inputs: Inputs) -> Terms;
+
+    /// The numbers that a training carries from step to step for this objective, as they are before
+    /// the first step; `None` for an objective that needs none.
+    ///
+    /// Each step finds them in [`Inputs::state`] and leaves the next ones, of the same length, in
+    /// [`Terms::state`]. They stay on the device and are part of a checkpoint.
+    fn initial_state(&self) -> Option<Vec<f32>> {
+        None
+    }
+
+    /// Whether the loss of a step is the one that the training is about, and not that of an
+    /// annealing that leads to it. Only at such steps is a model compared with others.
+    fn at_full_weight(&self, step: u64) -> bool {
+        let _ = step;
+        true
+    }
 }

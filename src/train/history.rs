@@ -1,4 +1,6 @@
+use std::fmt::Display;
 use std::path::Path;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,16 +35,40 @@ pub struct Epoch {
     pub valid_nll: f64,
     /// Divergence on the validation set.
     pub valid_kl: f64,
+    /// Whether the loss had its full weights at the end of the epoch; see
+    /// [`Objective::at_full_weight`](crate::Objective::at_full_weight). No other epoch is ever the
+    /// best.
+    pub at_full_weight: bool,
+    /// Latent dimensions whose posterior mean varies over the validation set by more than
+    /// [`ACTIVE_UNIT`](crate::eval::ACTIVE_UNIT), where the objective can tell.
+    pub active_units: Option<usize>,
     /// Seconds spent on training.
     pub train_seconds: f64,
     /// Seconds spent on validation.
     pub valid_seconds: f64,
+    /// The share of each latent dimension in `valid_kl`; empty where the objective cannot tell.
+    pub kl_per_dimension: Vec<f64>,
 }
 
 impl History {
     /// The last finished epoch.
     pub fn last(&self) -> Option<&Epoch> {
         self.epochs.last()
+    }
+
+    /// The epoch with the lowest validation NELBO, the first of equals, among those whose loss had
+    /// its full weights.
+    pub fn best(&self) -> Option<&Epoch> {
+        let full = self.epochs.iter().filter(|epoch| epoch.at_full_weight);
+        full.min_by(|a, b| a.valid_nelbo.total_cmp(&b.valid_nelbo))
+    }
+
+    /// Whether the best epoch lies at least `patience` epochs back.
+    pub(super) fn is_exhausted(&self, patience: usize) -> bool {
+        match (self.best(), self.last()) {
+            (Some(best), Some(last)) => last.epoch - best.epoch >= patience,
+            _ => false,
+        }
     }
 
     /// Mean seconds of training in an epoch; `None` before the first has finished.
@@ -52,15 +78,22 @@ impl History {
         (n > 0).then(|| sum / n as f64)
     }
 
-    /// Writes one line for each epoch, below a line with the names of the columns.
+    /// Writes one line for each epoch, below a line with the names of the columns: the fields of
+    /// [`Epoch`], the last of them as `kl_1`, `kl_2` and so on.
     ///
     /// # Errors
     /// If the file cannot be written.
     pub fn write_csv(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
+        let shares = self.epochs.iter().map(|epoch| epoch.kl_per_dimension.len()).max();
         let mut csv = csv::Writer::from_writer(Vec::new());
+        let names = COLUMNS.iter().map(|name| name.to_string());
+        let names = names.chain((1..=shares.unwrap_or(0)).map(|i| format!("{SHARE}{i}")));
+        csv.write_record(names).map_err(|error| Error::csv(path, error))?;
         for epoch in &self.epochs {
-            csv.serialize(epoch).map_err(|error| Error::csv(path, error))?;
+            let shares = epoch.kl_per_dimension.iter().map(f64::to_string);
+            let line = epoch.columns().into_iter().chain(shares);
+            csv.write_record(line).map_err(|error| Error::csv(path, error))?;
         }
         let bytes = csv.into_inner().map_err(|error| Error::csv(path, error.into_error()))?;
         write_atomically(path, &bytes)
@@ -73,8 +106,87 @@ impl History {
     pub fn read_csv(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let mut csv = csv::Reader::from_path(path).map_err(|error| Error::csv(path, error))?;
-        let epochs = csv.deserialize().collect::<Result<_, _>>();
-        Ok(Self { epochs: epochs.map_err(|error| Error::csv(path, error))? })
+        let names = csv.headers().map_err(|error| Error::csv(path, error))?.clone();
+        let shares = names.iter().skip(COLUMNS.len()).enumerate();
+        let expected = names.iter().take(COLUMNS.len()).eq(COLUMNS)
+            && shares.into_iter().all(|(i, name)| name == format!("{SHARE}{}", i + 1));
+        if !expected {
+            let found = names.iter().collect::<Vec<_>>().join(",");
+            return Err(Error::data(path, format!("no history has the columns {found}")));
+        }
+        let mut epochs = Vec::new();
+        for record in csv.records() {
+            let record = record.map_err(|error| Error::csv(path, error))?;
+            let line = record.position().map_or(0, csv::Position::line);
+            let epoch = Epoch::parse(&record);
+            epochs.push(epoch.map_err(|error| Error::data(path, format!("line {line}: {error}")))?);
+        }
+        Ok(Self { epochs })
+    }
+}
+
+/// The columns of the CSV file but for the shares of the divergence.
+const COLUMNS: [&str; 11] = [
+    "epoch",
+    "train_nelbo",
+    "train_nll",
+    "train_kl",
+    "valid_nelbo",
+    "valid_nll",
+    "valid_kl",
+    "at_full_weight",
+    "active_units",
+    "train_seconds",
+    "valid_seconds",
+];
+const SHARE: &str = "kl_";
+
+impl Epoch {
+    fn columns(&self) -> [String; COLUMNS.len()] {
+        [
+            self.epoch.to_string(),
+            self.train_nelbo.to_string(),
+            self.train_nll.to_string(),
+            self.train_kl.to_string(),
+            self.valid_nelbo.to_string(),
+            self.valid_nll.to_string(),
+            self.valid_kl.to_string(),
+            self.at_full_weight.to_string(),
+            self.active_units.map(|n| n.to_string()).unwrap_or_default(),
+            self.train_seconds.to_string(),
+            self.valid_seconds.to_string(),
+        ]
+    }
+
+    fn parse(record: &csv::StringRecord) -> Result<Self, String> {
+        fn field<T: FromStr<Err: Display>>(
+            record: &csv::StringRecord,
+            column: usize,
+        ) -> Result<T, String> {
+            let text = &record[column];
+            let name = COLUMNS.get(column).map_or("share of the divergence", |name| name);
+            text.parse().map_err(|error| format!("{name} is `{text}`: {error}"))
+        }
+        let shares = (COLUMNS.len()..record.len()).filter(|&column| !record[column].is_empty());
+        Ok(Self {
+            epoch: field(record, 0)?,
+            train_nelbo: field(record, 1)?,
+            train_nll: field(record, 2)?,
+            train_kl: field(record, 3)?,
+            valid_nelbo: field(record, 4)?,
+            valid_nll: field(record, 5)?,
+            valid_kl: field(record, 6)?,
+            at_full_weight: field(record, 7)?,
+            active_units: match &record[8] {
+                "" => None,
+                _ => Some(field(record, 8)?),
+            },
+            train_seconds: field(record, 9)?,
+            valid_seconds: field(record, 10)?,
+            kl_per_dimension: shares
+                .map(|column| field(record, column))
+                .collect::<Result<_, _>>()?,
+        })
     }
 }
 

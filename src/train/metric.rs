@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::TensorReadError;
 use burn::train::metric::state::{FormatOptions, NumericMetricState};
@@ -7,7 +7,9 @@ use burn::train::metric::{
     SerializedEntry,
 };
 
+use super::monitor::Report;
 use super::step::TERMS;
+use crate::eval::ReadSums;
 
 /// The mean of one term over an epoch, each example weighing the same.
 #[derive(Clone)]
@@ -69,4 +71,36 @@ impl Numeric for TermMetric {
     fn final_value(&self) -> NumericEntry {
         self.state.final_value()
     }
+}
+
+/// Adds up what the latent dimensions do over the validation set.
+#[derive(Clone)]
+pub(super) struct LatentMetric {
+    pub(super) report: Arc<Mutex<Report>>,
+}
+
+impl Metric for LatentMetric {
+    type Input = Option<ReadSums>;
+
+    fn name(&self) -> MetricName {
+        Arc::new("latents".into())
+    }
+
+    fn update(
+        &mut self,
+        sums: &Self::Input,
+        _metadata: &MetricMetadata,
+    ) -> Result<SerializedEntry, TensorReadError> {
+        if let Some(sums) = sums {
+            let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+            report.latents.add(sums);
+        }
+        self.compute()
+    }
+
+    fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
+        Ok(SerializedEntry::new(String::new(), String::new()))
+    }
+
+    fn clear(&mut self) {}
 }

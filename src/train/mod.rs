@@ -1,11 +1,16 @@
 //! Training on Burn's Learner.
 
+mod checkpoint;
+mod clip;
+mod config;
 mod history;
 mod metric;
 mod monitor;
 mod rmsprop;
 mod step;
 
+pub use checkpoint::Existing;
+pub use config::TrainConfig;
 pub use history::{Epoch, History};
 pub use monitor::Progress;
 pub use rmsprop::rmsprop;
@@ -13,52 +18,26 @@ pub use rmsprop::rmsprop;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::optim::ModuleOptimizer;
+use burn::module::{Module, RunningState};
+use burn::optim::lr_scheduler::LrSchedulerRecord;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::optim::{ModuleOptimizer, OptimizerRecord};
+use burn::store::ModuleRecord;
+use burn::tensor::{Bytes, Tensor};
 use burn::train::logger::MetricLogger;
 use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
 use burn::train::metric::{MetricDefinition, NumericEntry};
 use burn::train::{Interrupter, Learner, SupervisedTraining};
-use serde::{Deserialize, Serialize};
 
 use crate::data::{BatchLoader, Examples};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::create_dir;
 use crate::noise::check_noise;
-use crate::{Elbo, LatentVariableModel, NoiseSource, Objective, Seed};
-use metric::TermMetric;
-use monitor::{Monitor, Report};
+use crate::{Elbo, LatentVariableModel, NoiseSource, Objective};
+use checkpoint::{EveryEpoch, Identity, Keeper, Patience};
+use metric::{LatentMetric, TermMetric};
+use monitor::{Monitor, Report, Watch};
 use step::{Setup, Trainable};
-
-/// The numbers that a training run is made of.
-///
-/// | field | default | meaning | range |
-/// |---|---|---|---|
-/// | `epochs` | 50 | passes over the training set | at least 1 |
-/// | `batch_size` | 100 | examples in a step | at least 1 |
-/// | `num_samples` | 1 | Monte Carlo samples of each example's posterior | at least 1 |
-/// | `epsilon_std` | 1 | standard deviation of the noise, see [`NoiseSource`] | at least 0 |
-/// | `seed` | 0 | where all shuffles and all noise come from | any |
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TrainConfig {
-    /// Passes over the training set.
-    pub epochs: usize,
-    /// Examples in a step; the last step of an epoch takes what is left.
-    pub batch_size: usize,
-    /// Monte Carlo samples of the posterior of each example.
-    pub num_samples: usize,
-    /// Standard deviation of the noise.
-    pub epsilon_std: f32,
-    /// Where all shuffles and all noise come from.
-    pub seed: Seed,
-}
-
-impl Default for TrainConfig {
-    fn default() -> Self {
-        Self { epochs: 50, batch_size: 100, num_samples: 1, epsilon_std: 1.0, seed: Seed::new(0) }
-    }
-}
 
 /// Trains a model on Burn's Learner.
 ///
@@ -73,14 +52,19 @@ pub struct Trainer<O = Elbo> {
     lr: ModuleLrScheduler,
     progress: Progress,
     csv: Option<PathBuf>,
+    checkpoints: Option<(PathBuf, Existing)>,
+    max_norm: Option<f64>,
 }
 
 /// What a training run leaves.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Trained<M> {
-    /// The model with the weights of the last step.
+    /// The model with the weights of the last step or, with
+    /// [`patience`](TrainConfig::patience), of the end of the best epoch.
     pub model: M,
+    /// The epoch that the weights are of.
+    pub epoch: usize,
     /// The course of the run.
     pub history: History,
 }
@@ -122,6 +106,8 @@ impl Trainer {
             lr: ModuleLrScheduler::from(1e-3),
             progress: Progress::default(),
             csv: None,
+            checkpoints: None,
+            max_norm: None,
         }
     }
 }
@@ -129,8 +115,8 @@ impl Trainer {
 impl<O> Trainer<O> {
     /// Another objective.
     pub fn with_objective<O2>(self, objective: O2) -> Trainer<O2> {
-        let Self { config, optimizer, lr, progress, csv, .. } = self;
-        Trainer { config, objective, optimizer, lr, progress, csv }
+        let Self { config, optimizer, lr, progress, csv, checkpoints, max_norm, .. } = self;
+        Trainer { config, objective, optimizer, lr, progress, csv, checkpoints, max_norm }
     }
 
     /// Any optimiser of Burn's.
@@ -151,6 +137,33 @@ impl<O> Trainer<O> {
     /// Keeps the history in a CSV file, brought up to date after each epoch.
     pub fn with_history_csv(self, path: impl Into<PathBuf>) -> Self {
         Self { csv: Some(path.into()), ..self }
+    }
+
+    /// Keeps a checkpoint of the end of the last epoch, and the best weights, in a folder.
+    ///
+    /// With [`Existing::Resume`] a run that was killed, at any moment, goes on from there and ends
+    /// with the same weights, bit for bit, as one that was not, given the same machine, data and
+    /// configuration. [`epochs`](TrainConfig::epochs) and [`patience`](TrainConfig::patience) may
+    /// differ.
+    pub fn with_checkpoints(self, dir: impl Into<PathBuf>, existing: Existing) -> Self {
+        Self { checkpoints: Some((dir.into(), existing)), ..self }
+    }
+
+    /// Scales the gradients of a step so that the norm of all of them together is at most
+    /// `max_norm`.
+    ///
+    /// Burn's own clipping, of each parameter by itself, is a property of the optimiser.
+    ///
+    /// # Errors
+    /// If `max_norm` is not above 0 and finite.
+    pub fn with_gradient_clipping(self, max_norm: f64) -> Result<Self> {
+        if !(max_norm > 0.0 && max_norm.is_finite()) {
+            return Err(Error::value(format!(
+                "the norm of the gradients cannot be clipped to {max_norm}, only to a finite number \
+                 above 0"
+            )));
+        }
+        Ok(Self { max_norm: Some(max_norm), ..self })
     }
 
     /// Trains on the device that holds the model's weights.
@@ -174,48 +187,79 @@ impl<O> Trainer<O> {
         M: LatentVariableModel + 'static,
         O: Objective<M>,
     {
-        let (csv, progress) = (self.csv.clone(), self.progress);
-        let (learner, train, valid, epochs) = self.prepare(model, train, valid)?;
-        let report = Arc::<Mutex<Report>>::default();
+        let mut run = self.prepare(model, train, valid)?;
+        if run.is_finished() {
+            return Ok(run.into_trained()?);
+        }
+        let report =
+            Arc::new(Mutex::new(Report { history: run.history.clone(), ..Default::default() }));
         let interrupter = Interrupter::new();
-        let monitor = Monitor::new(report.clone(), interrupter.clone(), csv, progress);
+        let keeper = Arc::new(Keeper {
+            dir: run.dir.take(),
+            identity: run.identity.clone(),
+            report: report.clone(),
+            interrupter: interrupter.clone(),
+            pending: Mutex::default(),
+            best: Mutex::new(run.best.take()),
+        });
+        let monitor = Monitor::new(report.clone(), interrupter.clone(), run.watch);
+        let config = run.identity.config;
         // The directory is that of Burn's own log files, of which none is written.
-        let result = SupervisedTraining::new("", Arc::new(train), Arc::new(valid))
+        let mut training = SupervisedTraining::new("", Arc::new(run.train), Arc::new(run.valid))
             .metrics((TermMetric::new(0), TermMetric::new(1), TermMetric::new(2)))
+            .metric_valid(LatentMetric { report: report.clone() })
             .with_metric_logger(NoLog)
             .with_application_logger(None)
             .with_interrupter(interrupter)
             .renderer(Box::new(monitor))
-            .num_epochs(epochs)
-            .launch(learner);
+            .num_epochs(config.epochs);
+        if keeper.dir.is_some() || config.patience.is_some() {
+            let [model, optimizer, schedule] = keeper.slots(run.parts);
+            training = training
+                .with_custom_checkpointers(model, optimizer, schedule)
+                .with_checkpointing_strategy(EveryEpoch);
+        }
+        if let Some(patience) = config.patience {
+            training = training.early_stopping(Patience { report: report.clone(), patience });
+        }
+        if run.epoch > 0 {
+            training = training.checkpoint(run.epoch);
+        }
+        let result = training.launch(Learner::new(run.trainable, run.optimizer, run.lr));
 
-        let Report { history, error } =
+        let Report { history, error, .. } =
             std::mem::take(&mut *report.lock().unwrap_or_else(PoisonError::into_inner));
         let error =
             error.or_else(|| result.error.map(|error| Error::around(error, ErrorKind::Training)));
-        let trained = Trained { model: result.model.model, history };
-        match error {
+        let epoch = history.last().map_or(0, |last| last.epoch);
+        let trained = Trained { model: result.model.model.clone(), epoch, history };
+        if let Some(error) = error {
+            return Err(Box::new(Stopped { error, trained: Some(trained) }));
+        }
+        let best = keeper.best.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match best.filter(|_| config.patience.is_some()) {
+            Some((epoch, weights)) => {
+                let model = load(result.model, weights)?.model;
+                Ok(Trained { model, epoch, ..trained })
+            }
             None => Ok(trained),
-            Some(error) => Err(Box::new(Stopped { error, trained: Some(trained) })),
         }
     }
 
     /// Checks everything and puts together what the Learner takes.
-    #[allow(clippy::type_complexity, reason = "the parts of one call")]
     fn prepare<M>(
         self,
         model: M,
         train: Arc<dyn Examples>,
         valid: Arc<dyn Examples>,
-    ) -> Result<(Learner<Trainable<M, O>>, BatchLoader, BatchLoader, usize)>
+    ) -> Result<Run<M, O>>
     where
         M: LatentVariableModel + 'static,
         O: Objective<M>,
     {
-        let TrainConfig { epochs, batch_size, num_samples, epsilon_std, seed } = self.config;
-        if epochs == 0 {
-            return Err(Error::config("epochs is 0, but it must be at least 1"));
-        }
+        let config = self.config;
+        let TrainConfig { batch_size, num_samples, epsilon_std, seed, .. } = config;
+        config.check()?;
         check_dim("training", &*train, &model)?;
         check_dim("validation", &*valid, &model)?;
         let largest_batch = batch_size.min(train.len().max(valid.len()));
@@ -224,21 +268,133 @@ impl<O> Trainer<O> {
             Error::config("the model has no parameters, so there is nothing to train")
         })?;
         let noise = |name| NoiseSource::new(seed.child(name)).with_std(epsilon_std);
-        let setup = Setup {
-            objective: self.objective,
-            num_samples,
-            train_noise: noise("train noise")?,
-            valid_noise: noise("valid noise")?,
+        let identity = Identity {
+            config,
+            objective: format!("{:?}", self.objective),
+            max_norm: self.max_norm,
+            train_examples: train.len(),
+            valid_examples: valid.len(),
+            data_dim: train.dim(),
         };
         let train = BatchLoader::shuffled(train, batch_size, seed.child("shuffle"), &device)?;
         let valid = BatchLoader::ordered(valid, batch_size, &device)?;
+        let batches = train.batches() as u64;
+        check_annealing(&self.objective, batches, config.epochs)?;
         // Better now than after the first epoch.
         if let Some(dir) = self.csv.as_ref().and_then(|path| path.parent()) {
             create_dir(dir)?;
         }
-        let trainable = Trainable { model: model.train(), setup };
-        Ok((Learner::new(trainable, self.optimizer, self.lr), train, valid, epochs))
+        let objective = self.objective.clone();
+        let watch = Watch {
+            csv: self.csv,
+            progress: self.progress,
+            batches,
+            at_full_weight: Box::new(move |step| objective.at_full_weight(step)),
+        };
+        let state = self.objective.initial_state().map(|state| {
+            let device = device.clone().autodiff();
+            RunningState::new(Tensor::from_data(state.as_slice(), &device))
+        });
+        let setup = Setup {
+            objective: self.objective,
+            num_samples,
+            max_norm: self.max_norm,
+            train_noise: noise("train noise")?,
+            valid_noise: noise("valid noise")?,
+        };
+        let mut run = Run {
+            trainable: Trainable { model: model.train(), state, setup },
+            optimizer: self.optimizer,
+            lr: self.lr,
+            train,
+            valid,
+            watch,
+            identity,
+            dir: None,
+            epoch: 0,
+            history: History::default(),
+            parts: None,
+            best: None,
+        };
+        if let Some((dir, existing)) = self.checkpoints {
+            if let Some(saved) = checkpoint::open(&dir, existing, &run.identity)? {
+                run = run.resume(saved).map_err(|error| checkpoint::bad(&dir, error))?;
+            }
+            run.dir = Some(dir);
+        }
+        Ok(run)
     }
+}
+
+/// All that is needed to train, checked.
+struct Run<M, O: Clone + std::fmt::Debug + Send> {
+    trainable: Trainable<M, O>,
+    optimizer: ModuleOptimizer,
+    lr: ModuleLrScheduler,
+    train: BatchLoader,
+    valid: BatchLoader,
+    watch: Watch,
+    identity: Identity,
+    dir: Option<PathBuf>,
+    /// Where the run stands: the epochs done and what they have left.
+    epoch: usize,
+    history: History,
+    parts: Option<[Vec<u8>; 3]>,
+    best: Option<(usize, Vec<u8>)>,
+}
+
+impl<M: LatentVariableModel + 'static, O: Objective<M>> Run<M, O> {
+    /// The same run from a checkpoint on.
+    fn resume(mut self, saved: checkpoint::Saved) -> Result<Self> {
+        let checkpoint::Saved { epoch, history, parts, best } = saved;
+        self.trainable = load(self.trainable, parts[0].clone())?;
+        // Burn passes over what it cannot use, as the state of another optimiser.
+        let error = |error| Error::around(error, ErrorKind::Saved);
+        let record = || OptimizerRecord::from_bytes(Bytes::from_bytes_vec(parts[1].clone()));
+        let used = self.optimizer.clone().load_record(record().map_err(error)?).to_record();
+        if format!("{used:?}") != format!("{:?}", record().map_err(error)?) {
+            return Err(Error::new(
+                ErrorKind::Saved,
+                "the checkpoint is of another run: its optimiser was another",
+            ));
+        }
+        LrSchedulerRecord::from_bytes(Bytes::from_bytes_vec(parts[2].clone())).map_err(error)?;
+        let train = self.train.after(epoch);
+        Ok(Self { train, epoch, history, parts: Some(parts), best, ..self })
+    }
+
+    fn is_finished(&self) -> bool {
+        let TrainConfig { epochs, patience, .. } = self.identity.config;
+        let exhausted = patience.is_some_and(|patience| self.history.is_exhausted(patience));
+        self.epoch >= epochs || exhausted
+    }
+
+    fn into_trained(self) -> Result<Trained<M>> {
+        let best = self.best.filter(|_| self.identity.config.patience.is_some());
+        let (trainable, epoch) = match best {
+            Some((epoch, weights)) => (load(self.trainable, weights)?, epoch),
+            None => (self.trainable, self.epoch),
+        };
+        Ok(Trained { model: trainable.valid().model, epoch, history: self.history })
+    }
+}
+
+fn load<T: Module>(module: T, record: Vec<u8>) -> Result<T> {
+    ModuleRecord::from_bytes(Bytes::from_bytes_vec(record))
+        .and_then(|record| module.try_load_record(record))
+        .map_err(|error| Error::around(error, ErrorKind::Saved))
+}
+
+/// Checks that the annealing, if there is one, comes to an end.
+fn check_annealing<M, O: Objective<M>>(objective: &O, batches: u64, epochs: usize) -> Result<()> {
+    let last_steps = (1..=epochs as u64).map(|epoch| epoch.saturating_mul(batches) - 1);
+    if last_steps.clone().any(|step| objective.at_full_weight(step)) {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "no epoch of {epochs} with {batches} steps ends at the full weight of the divergence: anneal \
+         it faster or train longer"
+    )))
 }
 
 fn check_dim(set: &str, examples: &dyn Examples, model: &impl LatentVariableModel) -> Result<()> {

@@ -16,6 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::history::{Epoch, History};
 use super::step::TERMS;
 use crate::error::{Error, ErrorKind};
+use crate::eval::{LatentStatistics, LatentTotals};
 
 /// How a run shows where it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,14 +34,25 @@ pub enum Progress {
 pub(super) struct Report {
     pub(super) history: History,
     pub(super) error: Option<Error>,
+    /// What the latent dimensions did in the validation so far.
+    pub(super) latents: LatentTotals,
+}
+
+/// What the monitor must know of the run.
+pub(super) struct Watch {
+    pub(super) csv: Option<PathBuf>,
+    pub(super) progress: Progress,
+    /// Training batches in an epoch.
+    pub(super) batches: u64,
+    /// [`Objective::at_full_weight`](crate::Objective::at_full_weight).
+    pub(super) at_full_weight: Box<dyn Fn(u64) -> bool + Send + Sync>,
 }
 
 /// Burn's renderer: hears of every step, keeps the history, shows the progress.
 pub(super) struct Monitor {
     report: Arc<Mutex<Report>>,
     interrupter: Interrupter,
-    csv: Option<PathBuf>,
-    progress: Progress,
+    watch: Watch,
     bar: ProgressBar,
     terms: HashMap<MetricId, usize>,
     epochs: usize,
@@ -74,13 +86,8 @@ impl Split {
 }
 
 impl Monitor {
-    pub(super) fn new(
-        report: Arc<Mutex<Report>>,
-        interrupter: Interrupter,
-        csv: Option<PathBuf>,
-        progress: Progress,
-    ) -> Self {
-        let bar = match progress == Progress::Auto && std::io::stderr().is_terminal() {
+    pub(super) fn new(report: Arc<Mutex<Report>>, interrupter: Interrupter, watch: Watch) -> Self {
+        let bar = match watch.progress == Progress::Auto && std::io::stderr().is_terminal() {
             true => ProgressBar::no_length(),
             false => ProgressBar::hidden(),
         };
@@ -89,8 +96,7 @@ impl Monitor {
         Self {
             report,
             interrupter,
-            csv,
-            progress,
+            watch,
             bar,
             terms: HashMap::new(),
             epochs: 0,
@@ -167,6 +173,7 @@ impl TrainingProgressLogger for Monitor {
     fn start_split(&mut self, split: &str, examples: usize) {
         self.in_train = split == "train";
         *self.split() = Split::start();
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).latents = Default::default();
         self.bar.reset();
         self.bar.set_length(examples as u64);
         self.bar.set_prefix(format!("epoch {}/{} {split}", self.epoch, self.epochs));
@@ -192,8 +199,16 @@ impl TrainingProgressLogger for Monitor {
         }
         let [train_nelbo, train_nll, train_kl] = self.train.means;
         let [valid_nelbo, valid_nll, valid_kl] = self.valid.means;
+        let latents = {
+            let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+            report.latents.statistics()
+        };
+        let last_step = epoch as u64 * self.watch.batches - 1;
         let record = Epoch {
             epoch,
+            at_full_weight: (self.watch.at_full_weight)(last_step),
+            active_units: latents.as_ref().map(LatentStatistics::active_units),
+            kl_per_dimension: latents.map(|latents| latents.kl).unwrap_or_default(),
             train_nelbo,
             train_nll,
             train_kl,
@@ -203,7 +218,7 @@ impl TrainingProgressLogger for Monitor {
             train_seconds: self.train.took.as_secs_f64(),
             valid_seconds: self.valid.took.as_secs_f64(),
         };
-        if self.progress == Progress::Auto {
+        if self.watch.progress == Progress::Auto {
             let line = self.line(&record);
             // A reader who has gone away, as `head` does, is no reason to stop training.
             self.bar.suspend(|| writeln!(std::io::stdout(), "{line}").ok());
@@ -212,7 +227,7 @@ impl TrainingProgressLogger for Monitor {
         let written = {
             let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
             report.history.epochs.push(record);
-            self.csv.as_ref().map_or(Ok(()), |path| report.history.write_csv(path))
+            self.watch.csv.as_ref().map_or(Ok(()), |path| report.history.write_csv(path))
         };
         if let Err(error) = written {
             self.fail(error);

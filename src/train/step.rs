@@ -1,17 +1,21 @@
 use std::fmt::Debug;
 
-use burn::module::Module;
+use burn::module::{Module, RunningState};
 use burn::tensor::{ExecutionError, Tensor};
 use burn::train::metric::Adaptor;
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 
+use super::clip::clip;
 use crate::data::Batch;
+use crate::eval::{LatentSums, ReadSums};
 use crate::{Inputs, LatentVariableModel, NoiseSource, Objective, Terms};
 
 /// A model together with what trains it, in the form that Burn's Learner takes.
 #[derive(Module, Debug)]
 pub(super) struct Trainable<M, O: Clone + Debug + Send> {
     pub(super) model: M,
+    /// What the objective hands on from step to step.
+    pub(super) state: Option<RunningState<Tensor<1>>>,
     #[module(skip)]
     pub(super) setup: Setup<O>,
 }
@@ -21,16 +25,17 @@ pub(super) struct Trainable<M, O: Clone + Debug + Send> {
 pub(super) struct Setup<O> {
     pub(super) objective: O,
     pub(super) num_samples: usize,
+    pub(super) max_norm: Option<f64>,
     pub(super) train_noise: NoiseSource,
     pub(super) valid_noise: NoiseSource,
 }
 
 impl<M: LatentVariableModel, O: Objective<M>> Trainable<M, O> {
-    fn terms(&self, batch: Batch, noise: &NoiseSource, step: u64) -> Terms {
+    /// What a batch and its noise are to the objective.
+    fn inputs(&self, batch: Batch, noise: &NoiseSource, step: u64) -> Inputs {
         let shape = [self.setup.num_samples, batch.x.dims()[0], self.model.noise_dim()];
         let eps = noise.draw(batch.step, shape, &batch.x.device());
-        let inputs = Inputs::new(batch.x, eps).at(step, noise.seed_at(batch.step));
-        self.setup.objective.terms(&self.model, inputs)
+        Inputs::new(batch.x, eps).at(step, noise.seed_at(batch.step))
     }
 }
 
@@ -40,9 +45,18 @@ impl<M: LatentVariableModel, O: Objective<M>> TrainStep for Trainable<M, O> {
 
     fn step(&self, batch: Batch) -> TrainOutput<BatchMeans> {
         let step = batch.step;
-        let terms = self.terms(batch, &self.setup.train_noise, step);
+        let state = self.state.as_ref().map(|state| Tensor::from_inner(state.value_sync().inner()));
+        let inputs = self.inputs(batch, &self.setup.train_noise, step).with_state(state);
+        let terms = self.setup.objective.terms(&self.model, inputs);
+        if let (Some(state), Some(next)) = (&self.state, &terms.state) {
+            state.update(next.clone().detach());
+        }
         let gradients = terms.mean().backward();
-        TrainOutput::new(self, gradients, BatchMeans::new(terms))
+        let mut output = TrainOutput::new(self, gradients, BatchMeans::new(terms));
+        if let Some(max_norm) = self.setup.max_norm {
+            clip(self, &mut output.grads, max_norm);
+        }
+        output
     }
 }
 
@@ -51,7 +65,8 @@ impl<M: LatentVariableModel, O: Objective<M>> InferenceStep for Trainable<M, O> 
     type Output = BatchMeans;
 
     fn step(&self, batch: Batch) -> BatchMeans {
-        BatchMeans::new(self.terms(batch, &self.setup.valid_noise, 0))
+        let inputs = self.inputs(batch, &self.setup.valid_noise, 0).with_latents();
+        BatchMeans::new(self.setup.objective.terms(&self.model, inputs))
     }
 }
 
@@ -66,12 +81,16 @@ pub(super) struct BatchMeans {
     /// `[3, batch]`
     terms: Tensor<2>,
     means: [f64; 3],
+    latents: Option<LatentSums>,
+    read_latents: Option<ReadSums>,
 }
 
 impl BatchMeans {
     fn new(terms: Terms) -> Self {
+        let latents = terms.latents.as_ref().map(LatentSums::of);
         let terms = [terms.nelbo, terms.nll, terms.divergence].map(Tensor::without_autodiff);
-        Self { terms: Tensor::stack(terms.into(), 0), means: [f64::NAN; 3] }
+        let terms = Tensor::stack(terms.into(), 0);
+        Self { terms, means: [f64::NAN; 3], latents, read_latents: None }
     }
 }
 
@@ -80,7 +99,14 @@ impl ItemLazy for BatchMeans {
         let values = self.terms.try_to_data()?.iter::<f64>().collect::<Vec<_>>();
         let count = values.len() / 3;
         let mean = |term: usize| values[term * count..][..count].iter().sum::<f64>() / count as f64;
-        Ok(Self { means: [0, 1, 2].map(mean), ..self })
+        let read_latents = self.latents.clone().map(LatentSums::read).transpose()?;
+        Ok(Self { means: [0, 1, 2].map(mean), read_latents, ..self })
+    }
+}
+
+impl Adaptor<Option<ReadSums>> for BatchMeans {
+    fn adapt(&self) -> Option<ReadSums> {
+        self.read_latents.clone()
     }
 }
 

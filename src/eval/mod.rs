@@ -1,5 +1,10 @@
 //! How good a model is.
 
+mod latents;
+
+pub use latents::{ACTIVE_UNIT, LatentStatistics};
+pub(crate) use latents::{LatentSums, LatentTotals, ReadSums};
+
 use std::sync::Arc;
 
 use crate::data::{BatchLoader, Examples};
@@ -8,7 +13,7 @@ use crate::noise::check_noise;
 use crate::{Inputs, LatentVariableModel, NoiseSource, Objective};
 
 /// The means of an objective's terms over a data set, in nats per example.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Evaluation {
     /// Negative evidence lower bound, or what the objective reports in its place.
@@ -17,6 +22,8 @@ pub struct Evaluation {
     pub nll: f64,
     /// Divergence from the posterior to the prior.
     pub kl: f64,
+    /// The latent dimensions one by one, where the objective can tell.
+    pub latents: Option<LatentStatistics>,
 }
 
 /// Evaluates an objective on a data set; every example weighs the same.
@@ -41,16 +48,21 @@ pub fn evaluate<M: LatentVariableModel>(
     let device = model.devices().first().cloned().unwrap_or_default();
     let count = examples.len() as f64;
     let mut sums = [0.0; 3];
+    let mut latents = LatentTotals::default();
     for batch in BatchLoader::ordered(examples, batch_size, &device)?.epoch() {
         let batch = batch.map_err(|error| Error::around(error, ErrorKind::Data))?;
         let shape = [num_samples, batch.x.dims()[0], model.noise_dim()];
         let eps = noise.draw(batch.step, shape, &device);
-        let inputs = Inputs::new(batch.x, eps).at(0, noise.seed_at(batch.step));
+        let inputs = Inputs::new(batch.x, eps).at(0, noise.seed_at(batch.step)).with_latents();
         let terms = objective.terms(&model, inputs);
+        if let Some(found) = &terms.latents {
+            let sums = LatentSums::of(found).read();
+            latents.add(&sums.map_err(|error| Error::around(error, ErrorKind::Backend))?);
+        }
         for (sum, term) in sums.iter_mut().zip([terms.nelbo, terms.nll, terms.divergence]) {
             *sum += term.into_data().iter::<f64>().sum::<f64>();
         }
     }
     let [nelbo, nll, kl] = sums.map(|sum| sum / count);
-    Ok(Evaluation { nelbo, nll, kl })
+    Ok(Evaluation { nelbo, nll, kl, latents: latents.statistics() })
 }

@@ -1,0 +1,235 @@
+use burn::tensor::{Tensor, activation};
+
+use crate::error::{Error, Result};
+
+/// The weight of the divergence in the loss, in the course of a training.
+///
+/// | | weight at step `t`, counted from 0 |
+/// |---|---|
+/// | [`constant`](Beta::constant) | `beta` (Higgins et al. 2017, eq. 4) |
+/// | [`linear`](Beta::linear) | `min(1, t / steps)`, KL warm-up (Bowman et al. 2016; Sonderby et al. 2016) |
+/// | [`cyclical`](Beta::cyclical) | `min(1, tau / rise)` with `tau = (t mod period) / period` (Fu et al. 2019, eq. 6 and 7) |
+/// | [`target_kl`](Beta::target_kl) | set by a controller that leads the divergence to a target (Shao et al. 2020, algorithm 1) |
+///
+/// Whatever the weight, the NELBO that is reported weighs the divergence fully.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Beta(Kind);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Constant(f64),
+    Linear { steps: u64 },
+    Cyclical { period: u64, rise: f64 },
+    TargetKl(TargetKl),
+}
+
+/// The constants of the controller behind [`Beta::target_kl`].
+///
+/// With the error `e(t) = target - KL(t)`, the weight is
+/// `clamp(kp / (1 + exp(e(t))) - sum_s ki e(s) + min, min, max)`. The sum stands still where the
+/// weight is at the bound that the error drives it towards.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TargetKl {
+    /// The divergence to reach, in nats per example; above 0.
+    pub target: f64,
+    /// Proportional gain; 0.01 in the paper.
+    pub kp: f64,
+    /// Integral gain; the paper has 0.001 for images and 0.0001 for text.
+    pub ki: f64,
+    /// The least weight.
+    pub min: f64,
+    /// The greatest weight.
+    pub max: f64,
+}
+
+impl TargetKl {
+    /// The paper's gains for images, and weights from 0 to 100.
+    pub fn new(target: f64) -> Self {
+        Self { target, kp: 0.01, ki: 0.001, min: 0.0, max: 100.0 }
+    }
+}
+
+impl Default for Beta {
+    /// A weight of 1.
+    fn default() -> Self {
+        Self(Kind::Constant(1.0))
+    }
+}
+
+impl Beta {
+    /// The same weight in each step.
+    ///
+    /// # Errors
+    /// If `beta` is negative or not finite.
+    pub fn constant(beta: f64) -> Result<Self> {
+        check("beta", beta, beta >= 0.0)?;
+        Ok(Self(Kind::Constant(beta)))
+    }
+
+    /// From 0 to 1 over the first `steps` steps, then 1.
+    ///
+    /// # Errors
+    /// If `steps` is zero.
+    pub fn linear(steps: u64) -> Result<Self> {
+        if steps == 0 {
+            return Err(Error::config("the warm-up has 0 steps, but it must have at least 1"));
+        }
+        Ok(Self(Kind::Linear { steps }))
+    }
+
+    /// From 0 to 1 over the share `rise` of each `period`, in steps, then 1 until its end.
+    ///
+    /// # Errors
+    /// If `period` is zero, or if `rise` does not lie above 0 and below 1.
+    pub fn cyclical(period: u64, rise: f64) -> Result<Self> {
+        if period == 0 {
+            return Err(Error::config("the cycle has 0 steps, but it must have at least 1"));
+        }
+        check("rise", rise, rise > 0.0 && rise < 1.0)?;
+        Ok(Self(Kind::Cyclical { period, rise }))
+    }
+
+    /// Whatever weight leads the divergence to a target.
+    ///
+    /// # Errors
+    /// If the target is not above 0, a gain negative, or the bounds not in order.
+    pub fn target_kl(controller: TargetKl) -> Result<Self> {
+        let TargetKl { target, kp, ki, min, max } = controller;
+        check("the target of the divergence", target, target > 0.0)?;
+        check("kp", kp, kp >= 0.0)?;
+        check("ki", ki, ki >= 0.0)?;
+        check("the least weight", min, min >= 0.0)?;
+        check("the greatest weight", max, max > min)?;
+        Ok(Self(Kind::TargetKl(controller)))
+    }
+
+    /// The weight in a step; `None` where it depends on the divergence.
+    pub fn at(&self, step: u64) -> Option<f64> {
+        match self.0 {
+            Kind::Constant(beta) => Some(beta),
+            Kind::Linear { steps } => Some((step as f64 / steps as f64).min(1.0)),
+            Kind::Cyclical { period, rise } => {
+                let tau = (step % period) as f64 / period as f64;
+                Some((tau / rise).min(1.0))
+            }
+            Kind::TargetKl(_) => None,
+        }
+    }
+
+    /// Whether the weight in a step is the one that all others lead to.
+    pub fn is_full(&self, step: u64) -> bool {
+        match self.0 {
+            Kind::Constant(_) | Kind::TargetKl(_) => true,
+            Kind::Linear { .. } | Kind::Cyclical { .. } => self.at(step) == Some(1.0),
+        }
+    }
+
+    /// The state of the controller before the first step: the weight and the sum.
+    pub(super) fn initial_state(&self) -> Option<Vec<f32>> {
+        match self.0 {
+            Kind::TargetKl(controller) => Some(vec![controller.min as f32, 0.0]),
+            _ => None,
+        }
+    }
+
+    /// `term` weighed, and the state for the next step. Without a state, as in validation, what
+    /// depends on it counts fully.
+    pub(super) fn weigh(
+        &self,
+        term: Tensor<1>,
+        step: u64,
+        state: Option<Tensor<1>>,
+        divergence: Tensor<1>,
+    ) -> (Tensor<1>, Option<Tensor<1>>) {
+        match (self.0, self.at(step), state) {
+            (_, Some(beta), _) => (term.mul_scalar(beta), None),
+            (Kind::TargetKl(controller), _, Some(state)) => {
+                let kl = divergence.detach().mean();
+                let next = controller.next(state, kl);
+                (term * next.clone().slice(0..1), Some(next))
+            }
+            _ => (term, None),
+        }
+    }
+}
+
+impl TargetKl {
+    /// The weight for a step whose divergence is `kl`, `[1]`, and the sum up to it, `[2]`.
+    fn next(&self, state: Tensor<1>, kl: Tensor<1>) -> Tensor<1> {
+        let (beta, sum) = (state.clone().slice(0..1), state.slice(1..2));
+        let error = kl.neg().add_scalar(self.target);
+        let change = error.clone().mul_scalar(-self.ki);
+        let stuck_low =
+            beta.clone().lower_equal_elem(self.min).bool_and(change.clone().lower_elem(0.0));
+        let stuck_high =
+            beta.greater_equal_elem(self.max).bool_and(change.clone().greater_elem(0.0));
+        let sum = sum + change.mask_fill(stuck_low.bool_or(stuck_high), 0.0);
+        let proportional = activation::sigmoid(error.neg()).mul_scalar(self.kp);
+        let beta = (proportional + sum.clone()).add_scalar(self.min).clamp(self.min, self.max);
+        Tensor::cat(vec![beta, sum], 0)
+    }
+}
+
+fn check(what: &str, value: f64, in_range: bool) -> Result<()> {
+    if value.is_finite() && in_range {
+        return Ok(());
+    }
+    Err(Error::value(format!("{what} is {value}, which is outside its range or not finite")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn schedules_are_those_of_their_papers() {
+        let linear = Beta::linear(4).unwrap();
+        let found = [0, 1, 2, 4, 9].map(|t| linear.at(t).unwrap());
+        assert_eq!(found, [0.0, 0.25, 0.5, 1.0, 1.0]);
+        assert_eq!([0, 3, 4, 5].map(|t| linear.is_full(t)), [false, false, true, true]);
+
+        let cyclical = Beta::cyclical(8, 0.5).unwrap();
+        let found = [0, 2, 4, 7, 8, 10, 12].map(|t| cyclical.at(t).unwrap());
+        assert_eq!(found, [0.0, 0.5, 1.0, 1.0, 0.0, 0.5, 1.0]);
+        assert_eq!([3, 4, 7, 8].map(|t| cyclical.is_full(t)), [false, true, true, false]);
+    }
+
+    /// The controller against the paper's equations in plain numbers, and its bounds.
+    #[test]
+    fn the_controller_is_that_of_its_paper() {
+        let device = Device::flex();
+        let controller = TargetKl { kp: 0.1, ki: 0.02, min: 0.5, max: 1.5, target: 5.0 };
+        let mut state = Tensor::from_data([0.5f32, 0.0], &device);
+        let (mut beta, mut sum) = (0.5f64, 0.0f64);
+        let kls =
+            [20.0, 30.0, 25.0, 40.0, 9.0, 5.0, 1.0, 0.5, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 12.0];
+        let mut at_bounds = 0;
+        for kl in kls {
+            let error = 5.0 - kl;
+            let change = -0.02 * error;
+            if !(beta >= 1.5 && change > 0.0 || beta <= 0.5 && change < 0.0) {
+                sum += change;
+            }
+            beta = (0.1 / (1.0 + f64::exp(error)) + sum + 0.5).clamp(0.5, 1.5);
+            at_bounds += usize::from(beta == 1.5 || beta == 0.5);
+            state = controller.next(state, Tensor::from_data([kl as f32], &device));
+            let found = state.to_data().try_to_vec::<f32>().unwrap();
+            for (found, expected) in found.iter().zip([beta, sum]) {
+                assert!((f64::from(*found) - expected).abs() < 1e-5, "{found} is not {expected}");
+            }
+        }
+        assert!(at_bounds >= 2, "the bounds were not tried");
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        assert!(Beta::constant(-1.0).is_err());
+        assert!(Beta::linear(0).is_err());
+        assert!(Beta::cyclical(0, 0.5).is_err());
+        assert!(Beta::cyclical(9, 1.0).is_err());
+        let bad = TargetKl { min: 2.0, max: 1.0, ..TargetKl::new(3.0) };
+        assert!(Beta::target_kl(bad).is_err());
+        assert!(Beta::target_kl(TargetKl::new(f64::NAN)).is_err());
+    }
+}
