@@ -7,7 +7,8 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use burn_vae::data::{BatchLoader, Channels, Examples, Fit, ImageFolder, Subset};
 use burn_vae::{ErrorKind, Result};
-use image::{DynamicImage, GrayImage, ImageBuffer, Luma, Rgb, RgbImage, Rgba, RgbaImage};
+use image::codecs::gif::GifEncoder;
+use image::{DynamicImage, Frame, GrayImage, ImageBuffer, Luma, Rgb, RgbImage, Rgba, RgbaImage};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -88,6 +89,36 @@ fn every_format_is_read() {
     // What counts is the content.
     fs::rename(dir.path().join("image.gif"), dir.path().join("image2.png")).unwrap();
     assert!(open(&dir, Channels::Rgb, Fit::Reject).unwrap().load().is_ok());
+}
+
+#[test]
+fn of_several_frames_the_first_is_read() {
+    let dir = folder();
+    let file = fs::File::create(dir.path().join("a.gif")).unwrap();
+    let frame = |value| Frame::new(RgbaImage::from_pixel(2, 2, Rgba([value, value, value, 255])));
+    GifEncoder::new(file).encode_frames([frame(40), frame(90)]).unwrap();
+    let folder = open(&dir, Channels::Grey, Fit::Reject).unwrap();
+    assert_eq!(bytes(&folder), [40; 4]);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_followed_but_not_in_circles() {
+    use std::os::unix::fs::symlink;
+    let (dir, other) = (folder(), folder());
+    grey(other.path(), "a.png", &[7]);
+    symlink(other.path(), dir.path().join("class")).unwrap();
+    symlink(other.path().join("a.png"), other.path().join("b.png")).unwrap();
+    let images = open(&dir, Channels::Grey, Fit::Reject).unwrap();
+    assert_eq!((bytes(&images), images.classes()), (vec![7, 7], &["class".to_owned()][..]));
+    symlink(dir.path(), other.path().join("up")).unwrap();
+    let error = open(&dir, Channels::Grey, Fit::Reject).unwrap_err().to_string();
+    assert!(error.contains("does a link lead back up?"), "{error}");
+    fs::remove_file(other.path().join("up")).unwrap();
+    fs::remove_file(other.path().join("a.png")).unwrap();
+    let error = open(&dir, Channels::Grey, Fit::Reject).unwrap_err();
+    assert!(error.to_string().contains("b.png: "), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Io);
 }
 
 #[test]

@@ -138,7 +138,7 @@ impl ImageFolder {
     /// If a file is not an image, or has changed its size since the folder was opened. The message
     /// names the file.
     pub fn load(&self) -> Result<ByteImages> {
-        let bytes = self.files.len().checked_mul(self.dim()).unwrap_or(usize::MAX);
+        let bytes = self.files.len().saturating_mul(self.dim());
         let mut pixels = Vec::new();
         pixels.try_reserve_exact(bytes).map_err(|_| {
             Error::new(

@@ -1,0 +1,145 @@
+//! A variational autoencoder on a table of numbers: SUSY of the UCI repository, or a stand-in.
+//!
+//! ```sh
+//! cargo run --release --example tabular -- --csv SUSY.csv.gz --rows 500000
+//! ```
+//!
+//! Columns are scaled to the numbers from 0 to 1 and trained on with the cross-entropy of
+//! `BernoulliNll`, as grey values are. That is no density of such columns: its figures compare models
+//! of the same table, and nothing else.
+
+use std::f64::consts::{FRAC_PI_2, LN_2, PI};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn_vae::data::{Examples, Scaling, Table, TableOptions};
+use burn_vae::eval::evaluate;
+use burn_vae::train::{TrainConfig, Trainer};
+use burn_vae::viz::scatter;
+use burn_vae::{
+    Elbo, Error, ErrorKind, MlpVaeConfig, ModuleConfig, NoiseSource, Posterior, Result, Seed,
+    backend, saved,
+};
+use clap::Parser;
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use rand_distr::{Distribution, Exp1, StandardNormal};
+
+/// Trains a variational autoencoder on a table of numbers whose first column is the class.
+#[derive(Parser)]
+struct Args {
+    /// The table, raw or compressed with gzip; without it, one with the columns of SUSY is made up
+    #[arg(long)]
+    csv: Option<PathBuf>,
+
+    /// Rows to take, or to make up; the last tenth is to test on
+    #[arg(long, default_value_t = 50_000, default_value_if("quick", "true", "2000"))]
+    rows: usize,
+
+    /// Passes over the training set
+    #[arg(long, default_value_t = 20, default_value_if("quick", "true", "2"))]
+    epochs: usize,
+
+    /// Weight of the divergence. A cross-entropy hardly moves with columns that are spread over a
+    /// small part of their range: with 1 no code is worth its price, and all codes become equal
+    #[arg(long, default_value_t = 0.02)]
+    beta: f64,
+
+    /// Where the stand-in, weights, shuffles and noise come from
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+
+    /// Folder for the model, the history and the picture
+    #[arg(long, default_value = "out/tabular")]
+    out: PathBuf,
+
+    /// Takes 2,000 rows and 2 epochs, unless told otherwise, to see that everything works
+    #[arg(long)]
+    quick: bool,
+}
+
+fn main() -> Result<()> {
+    let Args { csv, rows, epochs, beta, seed, out, .. } = Args::parse();
+    let (seed, device) = (Seed::new(seed), backend::device(backend::names()[0])?);
+    let csv = match csv {
+        Some(csv) => csv,
+        None => {
+            let csv = out.join("stand-in.csv");
+            let io = |e| Error::new(ErrorKind::Io, format!("{}: {e}", csv.display()));
+            write_stand_in(&csv, rows, seed.child("stand-in")).map_err(io)?;
+            csv
+        }
+    };
+    let table = Table::read(&csv, &TableOptions::new().with_label(0).with_max_rows(rows))?;
+    let (train, test) = table.split_last(0.1)?;
+    // A row to test on may lie outside of what is trained on.
+    let scaling = Scaling::min_max(&train)?.clipped();
+    let (train, test) = (Arc::new(scaling.table(&train)?), Arc::new(scaling.table(&test)?));
+    println!("{}: {} rows to train on, {} to test on", csv.display(), train.len(), test.len());
+    println!("{} columns, from 0 to 1\n", train.dim());
+
+    let config = MlpVaeConfig::mlp(train.dim(), [64], 2);
+    let vae = config.init(seed, &device)?;
+    let vae = Trainer::new(TrainConfig { epochs, seed, ..TrainConfig::default() })
+        .with_objective(Elbo::default().with_beta(beta)?)
+        .with_history_csv(out.join("history.csv"))
+        .fit(vae, train, test.clone())?
+        .model;
+    saved::save(out.join("model"), &config, &vae)?;
+    scaling.save(out.join("model/scaling.json"))?;
+
+    let codes = vae.encode(test.tensor(0..test.len(), &device)?)?.mean().into_data();
+    let codes = codes.iter::<f32>().collect::<Vec<_>>();
+    scatter(codes.as_chunks::<2>().0, test.labels().unwrap_or(&[]), out.join("latent.png"))?;
+    println!("\nmodel, history and picture are in {}", out.display());
+
+    let noise = NoiseSource::new(seed.child("test"));
+    let result = evaluate(&vae, &Elbo::default(), test, 100, 1, noise)?;
+    println!("test: nelbo={:.3} nll={:.3} kl={:.3}", result.nelbo, result.nll, result.kl);
+    Ok(())
+}
+
+/// Writes rows with the columns of SUSY: two leptons, what is missing to balance them, and what is
+/// computed of these. They look like such events, but simulate none. About half are signal, in which
+/// heavy particles that are not seen take momentum away.
+fn write_stand_in(path: &Path, rows: usize, seed: Seed) -> std::io::Result<()> {
+    std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+    let mut file = BufWriter::new(std::fs::File::create(path)?);
+    for row in 0..rows {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed.at(row as u64).value());
+        let mut exp = || -> f64 { Exp1.sample(&mut rng) };
+        let signal = exp() < LN_2;
+        let [a, b] = [exp(), exp()].map(|e| 0.25 + if signal { 0.9 } else { 0.6 } * e);
+        let (pt1, pt2) = (a.max(b), a.min(b));
+        let mut normal = || -> f64 { StandardNormal.sample(&mut rng) };
+        let (eta1, eta2) = (normal(), normal());
+        // The direction of two normal numbers is uniform.
+        let (phi1, phi2) = (normal().atan2(normal()), normal().atan2(normal()));
+        let lost = [normal(), normal()].map(|x| x * if signal { 0.9 } else { 0.25 });
+
+        let (x1, y1) = (pt1 * phi1.cos(), pt1 * phi1.sin());
+        let (x2, y2) = (pt2 * phi2.cos(), pt2 * phi2.sin());
+        let (x, y) = (x1 + x2, y1 + y2);
+        let (mx, my) = (lost[0] - x, lost[1] - y);
+        let (met, met_phi) = (mx.hypot(my), my.atan2(mx));
+        let apart = |a: f64, b: f64| PI - ((a - b).abs() - PI).abs();
+        let near = apart(met_phi, phi1).min(apart(met_phi, phi2));
+        let met_rel = met * near.min(FRAC_PI_2).sin();
+        let axial = -(mx * (x1 - x2) + my * (y1 - y2)) / (x1 - x2).hypot(y1 - y2);
+        let energy = pt1 * eta1.cosh() + pt2 * eta2.cosh();
+        let m_r = (energy.powi(2) - (pt1 * eta1.sinh() + pt2 * eta2.sinh()).powi(2)).sqrt();
+        let m_tr = ((met * (pt1 + pt2) - (mx * x + my * y)).max(0.0) / 2.0).sqrt();
+        let mt2 = (2.0 * pt1 * pt2 * (1.0 + (phi1 - phi2).cos())).sqrt();
+        let s_r = (m_r + met).hypot(lost[0].hypot(lost[1])) / 2.0;
+        let m_delta = s_r / (1.0 + (x.hypot(y) / m_r).powi(2)).sqrt();
+        let cos_theta = ((eta1 - eta2) / 2.0).tanh().abs();
+        let columns = [
+            [pt1, eta1, phi1, pt2, eta2, phi2],
+            [met, met_phi, met_rel, axial, m_r, m_tr],
+            [m_tr / m_r, mt2, s_r, m_delta, apart(met_phi, y.atan2(x)), cos_theta],
+        ];
+        let columns = columns.iter().flatten().map(|value| format!(",{value:e}"));
+        writeln!(file, "{}{}", u8::from(signal), columns.collect::<String>())?;
+    }
+    file.flush()
+}
