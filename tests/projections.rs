@@ -1,5 +1,6 @@
 //! Principal components against references computed elsewhere (`fixtures/pca.py`) and against what
-//! holds for any codes; t-SNE by what it promises.
+//! holds for any codes; t-SNE by its cost beside that of scikit-learn (`fixtures/tsne.py`) and by what
+//! it promises.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_vae::latent::{Pca, Tsne, linear_axis, plane, tsne};
@@ -204,6 +205,57 @@ fn what_cannot_be_projected_is_refused() {
         assert!(error.to_string().contains(reason), "{error}, not {reason}");
         assert_eq!(error.kind(), kind, "{error}");
     }
+}
+
+#[derive(Deserialize)]
+struct Map {
+    perplexity: f64,
+    codes: Vec<Vec<f64>>,
+    cost: f64,
+}
+
+/// Squared distances between all pairs.
+fn squares(rows: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    let square = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum();
+    rows.iter().map(|a| rows.iter().map(|b| square(a, b)).collect()).collect()
+}
+
+/// The divergence that t-SNE minimises, without any approximation (van der Maaten and Hinton 2008,
+/// equations 1, 4 and 5).
+fn cost(codes: &[Vec<f64>], map: &[[f32; 2]], perplexity: f64) -> f64 {
+    let n = codes.len();
+    let conditional = |(i, squares): (usize, &Vec<f64>)| {
+        let (mut low, mut high) = (0.0, 1e6);
+        let mut row = vec![];
+        for _ in 0..100 {
+            let beta: f64 = 0.5 * (low + high);
+            let weight = |j: usize| if j == i { 0.0 } else { (-beta * squares[j]).exp() };
+            let sum = (0..n).map(weight).sum::<f64>();
+            row = (0..n).map(|j| weight(j) / sum).collect::<Vec<f64>>();
+            let entropy = -row.iter().map(|p| p * p.max(1e-300).ln()).sum::<f64>();
+            *if entropy > perplexity.ln() { &mut low } else { &mut high } = beta;
+        }
+        row
+    };
+    let p = squares(codes).iter().enumerate().map(conditional).collect::<Vec<_>>();
+    let map = map.iter().map(|point| point.map(f64::from).to_vec()).collect::<Vec<_>>();
+    let near = squares(&map);
+    let pairs = || (0..n).flat_map(|i| (0..n).map(move |j| (i, j))).filter(|(i, j)| i != j);
+    let z = pairs().map(|(i, j)| 1.0 / (1.0 + near[i][j])).sum::<f64>();
+    let terms = pairs().map(|(i, j)| {
+        let p = ((p[i][j] + p[j][i]) / (2 * n) as f64).max(1e-300);
+        p * (p * z * (1.0 + near[i][j])).ln()
+    });
+    terms.sum()
+}
+
+#[test]
+fn the_cost_of_a_map_is_that_of_another_implementation() {
+    let golden: Map = serde_json::from_str(include_str!("fixtures/tsne.json")).unwrap();
+    let options = Tsne { perplexity: golden.perplexity, ..Tsne::default() };
+    let map = tsne(tensor(&golden.codes), &options).unwrap();
+    let found = cost(&golden.codes, &map, golden.perplexity);
+    assert!((found / golden.cost - 1.0).abs() < 0.05, "{found}, not {}", golden.cost);
 }
 
 /// Four groups of 60 codes, far from each other.

@@ -64,10 +64,10 @@ impl Pca {
                 *centred = value - mean;
             }
             // The lower triangle is what the decomposition reads.
-            for (j, b) in centred.iter().enumerate() {
+            for (j, b) in centred.iter().map(|b| b / (n - 1.0)).enumerate() {
                 let column = &mut covariance.as_mut_slice()[j * dim..(j + 1) * dim];
                 for (sum, a) in column[j..].iter_mut().zip(&centred[j..]) {
-                    *sum += a * b / (n - 1.0);
+                    *sum += a * b;
                 }
             }
         }
