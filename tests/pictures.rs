@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use burn_vae::summary::Summary;
 use burn_vae::train::{Epoch, History};
-use burn_vae::viz::{ImageGrid, curves, scatter};
+use burn_vae::viz::{Bars, ImageGrid, Scatter, curves, scatter};
 use burn_vae::{ErrorKind, MlpVaeConfig, ModuleConfig, Seed};
 use image::{Rgb, RgbImage};
 
@@ -166,4 +166,68 @@ fn the_diagram_shows_the_flow() {
     let dot = Summary::of(&linear).to_dot();
     assert!(dot.contains(r#""x" -> "encoder.log_var""#), "{dot}");
     assert!(!dot.contains(r#""encoder.mean" -> "encoder.log_var""#), "{dot}");
+}
+
+#[test]
+fn axes_are_what_they_are_called() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("scatter.png");
+    let (points, labels) = ([[0.0, 1.0], [2.0, 3.0]], [0, 1]);
+    scatter(&points, &labels, &path).unwrap();
+    let plain = read(&path);
+    Scatter::new(&points, &labels).unwrap().with_axes(["z₁", "z₂"]).save(&path).unwrap();
+    assert_eq!(plain, read(&path));
+    let titles = ["PC 1 (43 % of variance)", "PC 2 (21 % of variance)"];
+    Scatter::new(&points, &labels).unwrap().with_axes(titles).save(&path).unwrap();
+    let dark = |picture: &RgbImage| share(picture, |pixel| pixel.0[0] < 100);
+    assert!(dark(&read(&path)) > dark(&plain));
+}
+
+#[test]
+fn bars_are_as_high_as_their_values() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("new/bars.png");
+    let blue = |pixel: &Rgb<u8>| pixel.0 == [0x00, 0x72, 0xb2];
+    // The heights of the columns of blue pixels at the middle of each of three bars.
+    let heights = |bars: Bars| {
+        bars.save(&path).unwrap();
+        let picture = read(&path);
+        let height =
+            |x: u32| (0..picture.height()).filter(|&y| blue(picture.get_pixel(x, y))).count();
+        let columns = (0..picture.width()).map(height).collect::<Vec<_>>();
+        let runs = columns.chunk_by(|a, b| (*a > 0) == (*b > 0));
+        runs.filter(|run| run[0] > 0).map(|run| run[run.len() / 2]).collect::<Vec<_>>()
+    };
+    let bars = || Bars::new("KL (nats)", &[1.0, 4.0, 2.0]).unwrap();
+    let found = heights(bars());
+    assert_eq!(found.len(), 3);
+    for (found, expected) in found.iter().zip([found[1] / 4, found[1], found[1] / 2]) {
+        assert!(found.abs_diff(expected) <= 3, "{found}, not {expected}");
+    }
+    let sorted = heights(bars().sorted());
+    assert_eq!(sorted, [found[1], found[2], found[0]]);
+
+    // Hollow bars have less ink, in whichever order the picture was described.
+    let flags = [true, false, true];
+    bars().with_active(&flags).unwrap().sorted().save(&path).unwrap();
+    let hollow = read(&path);
+    bars().sorted().with_active(&flags).unwrap().save(&path).unwrap();
+    assert_eq!(hollow, read(&path));
+    bars().with_active(&[true; 3]).unwrap().save(&path).unwrap();
+    assert!(share(&hollow, blue) < 0.7 * share(&read(&path), blue));
+
+    // Nothing, less than nothing, very much, and more than can be numbered.
+    for values in [vec![0.0; 2], vec![-1.0, 0.5], vec![1e299, -1e299], vec![0.1; 3000]] {
+        Bars::new("KL (nats)", &values).unwrap().save(&path).unwrap();
+    }
+    for (values, reason) in [
+        (vec![], "no latent dimension"),
+        (vec![0.0, f64::NAN], "dimension 2 has the value NaN"),
+        (vec![f64::MAX], "dimension 1 has the value"),
+    ] {
+        let error = Bars::new("KL (nats)", &values).err().expect(reason);
+        assert!(error.to_string().contains(reason), "{error}, not {reason}");
+    }
+    let error = bars().with_active(&[true]).err().unwrap();
+    assert!(error.to_string().contains("3 bars with 1 active flags"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Codes to decode: planes through the latent space.
+//! Planes through the latent space.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use statrs::distribution::{ContinuousCDF, Normal};
