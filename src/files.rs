@@ -7,12 +7,16 @@ use flate2::Crc;
 
 use crate::error::{At, Result};
 
+/// How the names of files begin that are being written, or that a crash has left half-written.
+pub(crate) const UNFINISHED: &str = ".burn-vae-";
+
 /// Writes a file so that a reader, or a crash, sees the old content or the new, nothing between.
 /// Its folder is made if need be.
 pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     create_dir(dir)?;
     let mut builder = tempfile::Builder::new();
+    builder.prefix(UNFINISHED);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(dir).at(dir)?;

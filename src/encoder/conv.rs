@@ -30,6 +30,19 @@ pub struct ConvEncoder {
     image: [usize; 3],
 }
 
+impl ConvEncoder {
+    /// The output of the last convolution, its activation and normalisation.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, data_dim]`
+    /// - output: `[batch, height * width * channels]`, the channels of a pixel one after the other
+    pub fn features(&self, x: Tensor<2>) -> Tensor<2> {
+        let [height, width, channels] = self.image;
+        let x = x.reshape([-1, height as i32, width as i32, channels as i32]);
+        self.blocks.iter().fold(x, |x, block| block.forward(x)).flatten(1, 3)
+    }
+}
+
 impl Encoder for ConvEncoder {
     type Posterior = DiagonalGaussian;
 
@@ -42,10 +55,7 @@ impl Encoder for ConvEncoder {
     }
 
     fn encode(&self, x: Tensor<2>) -> DiagonalGaussian {
-        let [height, width, channels] = self.image;
-        let x = x.reshape([-1, height as i32, width as i32, channels as i32]);
-        let h = self.blocks.iter().fold(x, |x, block| block.forward(x));
-        let h = normalize(&self.norm, self.dense.forward(h.flatten(1, 3)));
+        let h = normalize(&self.norm, self.dense.forward(self.features(x)));
         DiagonalGaussian::new(self.mean.forward(h.clone()), self.log_var.forward(h))
     }
 
@@ -78,6 +88,7 @@ impl ModuleConfig for ConvEncoderConfig {
             activation: network.activation,
             init: network.init,
         };
+        let trunk = dense.init(seed, device)?;
         let head = |name| {
             let (fan_in, seed) = (dense.output_dim(), seed.child(name));
             network.init.linear(fan_in, network.latent_dim, seed, device)
@@ -90,7 +101,7 @@ impl ModuleConfig for ConvEncoderConfig {
             },
             mean: head("mean")?,
             log_var: head("log_var")?,
-            dense: dense.init(seed, device)?,
+            dense: trunk,
             image: network.image,
         })
     }

@@ -191,8 +191,7 @@ mod tests {
     fn definition(conv: &Conv, x: &Tensor<4>) -> Vec<f64> {
         let Geometry { large, small, kernel, stride, .. } = conv.geometry;
         let [batch, _, _, inputs] = x.dims();
-        let (weight, bias, outputs) =
-            (values(&conv.weight.val()), values(&conv.bias.val()), conv.bias.dims()[0]);
+        let (weight, bias) = (values(&conv.weight.val()), values(&conv.bias.val()));
         let x = values(x);
         // TensorFlow's rule, https://www.tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2
         let before = [0, 1].map(|i| {
@@ -206,8 +205,8 @@ mod tests {
         for n in 0..batch {
             for i in 0..small[0] {
                 for j in 0..small[1] {
-                    for o in 0..outputs {
-                        let mut sum = f64::from(bias[o]);
+                    for (o, bias) in bias.iter().enumerate() {
+                        let mut sum = f64::from(*bias);
                         for c in 0..inputs {
                             for (k, l) in (0..kernel).flat_map(|k| (0..kernel).map(move |l| (k, l)))
                             {

@@ -30,7 +30,7 @@ use super::TrainConfig;
 use super::history::{Epoch, History};
 use super::monitor::Report;
 use crate::error::{At, Error, ErrorKind, Result};
-use crate::files::{crc32, create_dir, write_atomically};
+use crate::files::{UNFINISHED, crc32, create_dir, write_atomically};
 
 const STATE: &str = "state.json";
 const PARTS: [&str; 3] = ["model", "optimizer", "schedule"];
@@ -237,7 +237,9 @@ fn remove_others(dir: &Path, keep: &BTreeMap<String, u32>) -> Result<()> {
             let epoch = epoch.and_then(|rest| rest.strip_suffix(".bpk"));
             epoch.is_some_and(|epoch| epoch.parse::<usize>().is_ok())
         });
-        if is_part && !keep.contains_key(&name) {
+        let is_file = file.file_type().at(file.path())?.is_file();
+        let is_left = is_part && !keep.contains_key(&name) || name.starts_with(UNFINISHED);
+        if is_file && is_left {
             std::fs::remove_file(file.path()).at(file.path())?;
         }
     }

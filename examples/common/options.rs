@@ -1,0 +1,245 @@
+//! The options that the examples share.
+
+use std::path::{Path, PathBuf};
+
+use burn::optim::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
+use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
+use burn_vae::train::rmsprop;
+use burn_vae::{Beta, Elbo, Error, ErrorKind, Result, TargetKl, backend};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use serde_json::Value;
+
+#[derive(Args, Serialize)]
+pub struct Options {
+    /// Where to compute; GPUs need a build with a feature, as in `cargo run --features wgpu`
+    #[arg(long, default_value = backend::names()[0], value_parser = backend::names().to_vec())]
+    pub backend: String,
+
+    /// Passes over the training set
+    #[arg(long)]
+    pub epochs: Option<usize>,
+
+    /// Examples in a training step
+    #[arg(long)]
+    pub batch_size: Option<usize>,
+
+    /// Length of a code
+    #[arg(long, default_value_t = 2)]
+    pub latent_dim: usize,
+
+    /// What turns gradients into steps
+    #[arg(long, value_enum)]
+    pub optimizer: Option<Optimizer>,
+
+    /// Learning rate
+    #[arg(long, default_value_t = 1e-3, value_parser = parse_positive)]
+    pub lr: f64,
+
+    /// How the learning rate goes on
+    #[arg(long, value_enum, default_value_t = LrSchedule::Constant)]
+    pub lr_schedule: LrSchedule,
+
+    /// Norm that the gradients of a step are clipped to
+    #[arg(long, value_parser = parse_positive)]
+    pub clip: Option<f64>,
+
+    /// Weight of the divergence in the loss
+    #[arg(long, default_value_t = 1.0)]
+    pub beta: f64,
+
+    /// Epochs over which the weight of the divergence grows from 0 to 1
+    #[arg(long, conflicts_with_all = ["beta", "cycle", "target_kl"], value_parser = parse_positive)]
+    pub warmup: Option<f64>,
+
+    /// Epochs of a cycle, in the first half of which the weight of the divergence grows from 0 to 1
+    #[arg(long, conflicts_with_all = ["beta", "target_kl"], value_parser = parse_positive)]
+    pub cycle: Option<f64>,
+
+    /// Divergence in nats that a controller of its weight leads to
+    #[arg(long, conflicts_with = "beta")]
+    pub target_kl: Option<f64>,
+
+    /// Nats of divergence that each latent dimension has for free
+    #[arg(long, default_value_t = 0.0)]
+    pub free_bits: f64,
+
+    /// Where weights, shuffles and noise come from
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+
+    /// Monte Carlo samples of the posterior of each example
+    #[arg(long, default_value_t = 1)]
+    pub samples: usize,
+
+    /// What the model is validated on after each epoch
+    #[arg(long, value_enum)]
+    pub validation: Option<Validation>,
+
+    /// Epochs without a better validation NELBO after which training stops and the best weights are
+    /// taken; 0 for none, and the last weights
+    #[arg(long)]
+    pub patience: Option<usize>,
+
+    /// Folder with the four files of MNIST, or of a data set in the same format; without it, the
+    /// clone's own copy
+    #[arg(long)]
+    pub data_dir: Option<PathBuf>,
+
+    /// Folder of images to train on in the place of MNIST, in sub-folders that are their classes or
+    /// without; a tenth of them is to test on
+    #[arg(long, conflicts_with = "data_dir")]
+    pub image_dir: Option<PathBuf>,
+
+    /// Takes the images of a folder as grey
+    #[arg(long, requires = "image_dir")]
+    pub grey: bool,
+
+    /// Scales the images of a folder to a size, as in 64x48 (width x height); without it, all must
+    /// have the same
+    #[arg(long, requires = "image_dir", value_parser = parse_size)]
+    pub size: Option<Size>,
+
+    /// Folder for the model, the history and the pictures
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+
+    /// Goes on with the run in the output folder
+    #[arg(long, conflicts_with = "overwrite")]
+    pub resume: bool,
+
+    /// Replaces the run in the output folder
+    #[arg(long)]
+    pub overwrite: bool,
+
+    /// Takes 2,000 images and, unless told otherwise, 2 epochs, to see that everything works
+    #[arg(long)]
+    pub quick: bool,
+}
+
+/// What an example does where its user does not say otherwise, and where its pictures look.
+pub struct Defaults {
+    pub out: &'static str,
+    pub epochs: usize,
+    pub batch_size: usize,
+    pub optimizer: Optimizer,
+    pub validation: Validation,
+    pub patience: usize,
+    /// The ranges of both latent dimensions in the linear picture of the manifold.
+    pub ranges: [(f64, f64); 2],
+}
+
+impl Options {
+    pub fn objective(&self, batches: usize) -> Result<Elbo> {
+        let steps = |epochs: f64| (epochs * batches as f64).round().max(1.0) as u64;
+        let beta = match (self.warmup, self.cycle, self.target_kl) {
+            (Some(epochs), _, _) => Beta::linear(steps(epochs))?,
+            (_, Some(epochs), _) => Beta::cyclical(steps(epochs), 0.5)?,
+            (_, _, Some(target)) => Beta::target_kl(TargetKl::new(target))?,
+            _ => Beta::constant(self.beta)?,
+        };
+        Elbo::default().with_schedule(beta).with_free_bits(self.free_bits)
+    }
+
+    pub fn learning_rate(&self, steps: usize) -> Result<ModuleLrScheduler> {
+        match self.lr_schedule {
+            LrSchedule::Constant => Ok(self.lr.into()),
+            LrSchedule::Cosine => CosineAnnealingLrSchedulerConfig::new(self.lr, steps)
+                .init()
+                .map_err(|error| Error::new(ErrorKind::Config, error)),
+        }
+    }
+}
+
+/// Keeps what a run was started with in its folder. Where the run goes on, what it was started with
+/// must be the same, but for how long it trains.
+pub fn keep(args: &impl Serialize, path: &Path, goes_on: bool) -> Result<()> {
+    let error = |error: &dyn std::fmt::Display| {
+        Error::new(ErrorKind::Io, format!("{}: {error}", path.display()))
+    };
+    let now = serde_json::to_value(args).map_err(|e| error(&e))?;
+    if goes_on && path.exists() {
+        let json = std::fs::read(path).map_err(|e| error(&e))?;
+        let then: Value = serde_json::from_slice(&json).map_err(|e| error(&e))?;
+        let may_differ = ["epochs", "patience", "out", "resume", "overwrite"];
+        let fields = now.as_object().into_iter().flatten();
+        for (name, now) in fields.filter(|(name, _)| !may_differ.contains(&name.as_str())) {
+            let then = then.get(name).unwrap_or(&Value::Null);
+            if then != now {
+                let message = format!("{name} was {then} when the run began and is {now} now");
+                return Err(error(&message));
+            }
+        }
+        return Ok(());
+    }
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).map_err(|e| error(&e))?;
+    }
+    let json = serde_json::to_vec_pretty(&now).map_err(|e| error(&e))?;
+    std::fs::write(path, json).map_err(|e| error(&e))
+}
+
+#[derive(Clone, Copy, Serialize, ValueEnum)]
+pub enum Validation {
+    /// The test set, as in some of the posts: early stopping then looks at it
+    Test,
+    /// The last fifth of the training set, which is then not trained on
+    Split,
+}
+
+#[derive(Clone, Copy, Serialize, ValueEnum)]
+pub enum LrSchedule {
+    /// The same in each step
+    Constant,
+    /// Along a cosine down to 0 at the last step
+    Cosine,
+}
+
+#[derive(Clone, Copy, Serialize, ValueEnum)]
+pub enum Optimizer {
+    /// As in Keras: rho 0.9, epsilon 1e-7, no momentum
+    Rmsprop,
+    /// beta 0.9 and 0.999, epsilon 1e-7
+    Adam,
+    /// Adam with decoupled weight decay 1e-4
+    Adamw,
+    /// Plain gradient descent
+    Sgd,
+}
+
+impl Optimizer {
+    pub fn init(self) -> ModuleOptimizer {
+        match self {
+            Self::Rmsprop => rmsprop(),
+            Self::Adam => AdamConfig::new().with_epsilon(1e-7).init(),
+            Self::Adamw => AdamWConfig::new().with_epsilon(1e-7).init(),
+            Self::Sgd => SgdConfig::new().init(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Serialize)]
+pub struct Size {
+    pub width: u32,
+    pub height: u32,
+}
+
+fn parse_size(text: &str) -> Result<Size, String> {
+    let (width, height) =
+        text.split_once('x').ok_or("a size is width x height in pixels, as in 64x48")?;
+    let parse = |pixels: &str| match pixels.parse() {
+        Ok(0) => Err("0 pixels are too few".to_string()),
+        Ok(pixels) => Ok(pixels),
+        Err(error) => Err(format!("{pixels}: {error}")),
+    };
+    Ok(Size { width: parse(width)?, height: parse(height)? })
+}
+
+fn parse_positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
+        Ok(value) => Err(format!("{value} is not above 0 and finite")),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,158 @@
+//! The pictures of a trained model.
+
+use std::path::Path;
+
+use burn::tensor::Tensor;
+use burn_vae::data::{ByteImages, Examples};
+use burn_vae::eval::LatentStatistics;
+use burn_vae::latent::{Pca, Tsne, linear_axis, plane, quantile_axis, tsne};
+use burn_vae::train::History;
+use burn_vae::viz::{Bars, ImageGrid, Scatter, curves};
+use burn_vae::{
+    Decoder, DiagonalGaussian, Encoder, Likelihood, Posterior, Result, StandardNormal, Vae,
+};
+
+/// t-SNE takes a time that grows with the number of points; so many are drawn.
+const TSNE_POINTS: usize = 3000;
+
+/// Where the pictures of the manifold look.
+pub struct View {
+    pub ranges: [(f64, f64); 2],
+    pub seed: u64,
+}
+
+/// Draws all pictures into a folder.
+pub fn draw<E, D, L>(
+    vae: &Vae<E, D, L, StandardNormal>,
+    history: &History,
+    test: &ByteImages,
+    latents: Option<&LatentStatistics>,
+    view: &View,
+    out: &Path,
+) -> Result<()>
+where
+    E: Encoder<Posterior = DiagonalGaussian>,
+    D: Decoder,
+    L: Likelihood,
+{
+    curves(history, out.join("nelbo.png"))?;
+    let codes = codes(vae, test)?;
+    let pca = (vae.latent_dim() > 2).then(|| Pca::fit(codes.clone())).transpose()?;
+    scatters(&codes, pca.as_ref(), test.labels(), out)?;
+    manifolds(vae, pca.as_ref(), test.shape(), view, out)?;
+    if let (Some(latents), true) = (latents, vae.latent_dim() > 2) {
+        let active = latents.mean_variance.iter().map(|&v| v > burn_vae::eval::ACTIVE_UNIT);
+        Bars::new("KL of each latent dimension, in nats", &latents.kl)?
+            .with_active(&active.collect::<Vec<_>>())?
+            .sorted()
+            .save(out.join("latent_kl.png"))?;
+    }
+    examples(vae, test, view, out)
+}
+
+/// The posterior means of all images, `[images, latent_dim]`.
+fn codes<E, D, L>(vae: &Vae<E, D, L, StandardNormal>, images: &ByteImages) -> Result<Tensor<2>>
+where
+    E: Encoder<Posterior = DiagonalGaussian>,
+    D: Decoder,
+    L: Likelihood,
+{
+    let batches = (0..images.len()).step_by(1000).map(|start| {
+        let rows = start..images.len().min(start + 1000);
+        Ok(vae.encode(images.tensor(rows, &vae.device())?)?.mean())
+    });
+    Ok(Tensor::cat(batches.collect::<Result<Vec<_>>>()?, 0))
+}
+
+/// The codes coloured by class, through a projection where there are more than two dimensions.
+fn scatters(codes: &Tensor<2>, pca: Option<&Pca>, labels: Option<&[u8]>, out: &Path) -> Result<()> {
+    let [n, latent_dim] = codes.dims();
+    let all_equal = vec![0; n];
+    let labels = labels.unwrap_or(&all_equal);
+    match pca {
+        None if latent_dim == 2 => {
+            let codes = codes.to_data().iter::<f32>().collect::<Vec<_>>();
+            Scatter::new(codes.as_chunks::<2>().0, labels)?.save(out.join("latent.png"))
+        }
+        None => Ok(()),
+        Some(pca) => {
+            let points = pca.points(codes.clone())?;
+            Scatter::new(&points, labels)?.with_axes(pca.titles()).save(out.join("latent.png"))?;
+            let n = n.min(TSNE_POINTS);
+            let options = Tsne::default();
+            if n as f64 <= 3.0 * options.perplexity + 1.0 {
+                return Ok(());
+            }
+            let points = tsne(codes.clone().narrow(0, 0, n), &options)?;
+            Scatter::new(&points, &labels[..n])?
+                .with_axes(["t-SNE 1", "t-SNE 2"])
+                .save(out.join("latent_tsne.png"))
+        }
+    }
+}
+
+/// Decoded planes of the latent space: quantiles of the prior and a linear range. With more than two
+/// dimensions the plane is that of the first two principal components.
+fn manifolds<E, D, L>(
+    vae: &Vae<E, D, L, StandardNormal>,
+    pca: Option<&Pca>,
+    shape: [usize; 3],
+    view: &View,
+    out: &Path,
+) -> Result<()>
+where
+    E: Encoder<Posterior = DiagonalGaussian>,
+    D: Decoder,
+    L: Likelihood,
+{
+    if vae.latent_dim() < 2 {
+        return Ok(());
+    }
+    let quantiles = quantile_axis(15, 0.05, 0.95)?;
+    let linear = |(first, last)| linear_axis(15, first, last);
+    let [z1, z2] = view.ranges;
+    for (name, z1, z2) in [
+        ("manifold.png", quantiles.clone(), quantiles),
+        ("manifold_linear.png", linear(z1)?, linear(z2)?),
+    ] {
+        let plane = plane(&z1, &z2, 2, &vae.device())?;
+        let (codes, titles) = match pca {
+            Some(pca) => (pca.inverse(plane)?, ["PC 1", "PC 2"]),
+            None => (plane, ["z₁", "z₂"]),
+        };
+        // Adding zero turns a rounded -0 into 0.
+        let label = |z: &f64| format!("{:.1}", (z * 10.0).round() / 10.0 + 0.0);
+        ImageGrid::new(vae.decode(codes)?, shape, z1.len())?
+            .with_columns(titles[0], z1.iter().map(label))
+            .with_rows(titles[1], z2.iter().rev().map(label))
+            .save(out.join(name))?;
+    }
+    Ok(())
+}
+
+/// Reconstructions, interpolations and samples.
+fn examples<E, D, L>(
+    vae: &Vae<E, D, L, StandardNormal>,
+    test: &ByteImages,
+    view: &View,
+    out: &Path,
+) -> Result<()>
+where
+    E: Encoder<Posterior = DiagonalGaussian>,
+    D: Decoder,
+    L: Likelihood,
+{
+    let (shape, count) = (test.shape(), test.len().min(12));
+    let first = test.tensor(0..count, &vae.device())?;
+    let images = Tensor::cat(vec![first.clone(), vae.reconstruct(first.clone())?], 0);
+    ImageGrid::new(images, shape, count)?
+        .with_rows("", ["original", "reconstruction"])
+        .save(out.join("reconstructions.png"))?;
+
+    let image = |i: usize| first.clone().narrow(0, i, 1).squeeze_dim(0);
+    let rows = (0..count.min(6)).map(|i| vae.interpolate(image(i), image((i + 1) % count), 12));
+    ImageGrid::new(Tensor::cat(rows.collect::<Result<_>>()?, 0), shape, 12)?
+        .save(out.join("interpolations.png"))?;
+
+    ImageGrid::new(vae.sample(100, view.seed)?, shape, 10)?.save(out.join("samples.png"))
+}

@@ -1,0 +1,322 @@
+//! Convolutional models: sizes, counts, order of values, batch normalisation.
+
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use burn_vae::data::mnist::Mnist;
+use burn_vae::data::{ByteImages, Channels, Examples, Fit, ImageFolder};
+use burn_vae::eval::evaluate;
+use burn_vae::nn::{ConvConfig, Normalization};
+use burn_vae::summary::Summary;
+use burn_vae::train::{Progress, TrainConfig, Trained, Trainer};
+use burn_vae::{
+    ConvVae, ConvVaeConfig, Decoder, Elbo, Encoder, ErrorKind, ModuleConfig, NoiseSource, Seed,
+    saved,
+};
+use image::{Rgb, RgbImage};
+
+fn vae(network: ConvConfig) -> ConvVae {
+    ConvVaeConfig::conv(network).init(Seed::new(0), &Device::flex()).unwrap()
+}
+
+fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+    x.into_data().try_to_vec().unwrap()
+}
+
+fn random([rows, columns]: [usize; 2], seed: u64) -> Tensor<2> {
+    NoiseSource::new(seed).draw(0, [1, rows, columns], &Device::flex()).squeeze_dim(0)
+}
+
+fn config(epochs: usize, batch_size: usize) -> TrainConfig {
+    TrainConfig { epochs, batch_size, ..TrainConfig::default() }
+}
+
+/// The numbers that Keras printed in the source texts.
+#[test]
+fn presets_have_the_parameters_of_their_texts() {
+    let image = [28, 28, 1];
+    let count = |network| {
+        let summary = Summary::of(&vae(network));
+        let [encoder, decoder] = [summary.encoder_params(), summary.decoder_params()];
+        (encoder.total(), decoder.total(), summary.params().trainable, summary.params().fixed)
+    };
+    assert_eq!(count(ConvConfig::step_up(image, 2)), (69_076, 65_089, 134_165, 0));
+    assert_eq!(count(ConvConfig::batch_norm(image, 2)), (17_208, 9_137, 24_641, 1_704));
+}
+
+/// The DCGAN-like network, layer by layer from the printed code.
+#[test]
+fn the_dcgan_preset_is_the_printed_one() {
+    let vae = vae(ConvConfig::dcgan([28, 28, 1], 2));
+    let conv =
+        |kernel: usize, input: usize, output: usize| kernel * kernel * input * output + output;
+    let dense = |input: usize, output: usize| input * output + output;
+    let norm = |features: usize| 4 * features;
+    // 28 -> 14 -> 7 -> 4 -> 2
+    let encoder = conv(5, 1, 128)
+        + norm(128)
+        + conv(5, 128, 256)
+        + norm(256)
+        + conv(5, 256, 512)
+        + norm(512)
+        + conv(5, 512, 1024)
+        + norm(1024)
+        + dense(2 * 2 * 1024, 20)
+        + norm(20)
+        + 2 * dense(20, 2);
+    let decoder = dense(2, 2 * 2 * 1024)
+        + norm(2 * 2 * 1024)
+        + conv(5, 1024, 1024)
+        + norm(1024)
+        + conv(5, 1024, 512)
+        + norm(512)
+        + conv(5, 512, 256)
+        + norm(256)
+        + conv(5, 256, 128)
+        + norm(128)
+        + conv(3, 128, 1);
+    let summary = Summary::of(&vae);
+    assert_eq!(summary.encoder_params().total(), encoder);
+    assert_eq!(summary.decoder_params().total(), decoder);
+    assert_eq!((encoder, decoder), (17_298_104, 43_457_025));
+    let sizes = |layers: Vec<burn_vae::summary::Layer>| {
+        let images = layers.into_iter().filter(|layer| layer.kind.starts_with("Conv"));
+        images.map(|layer| layer.output).collect::<Vec<_>>()
+    };
+    let down = [[14, 14, 128], [7, 7, 256], [4, 4, 512], [2, 2, 1024]];
+    assert_eq!(sizes(vae.encoder.layers()), down);
+    let up = [[4, 4, 1024], [7, 7, 512], [14, 14, 256], [28, 28, 128], [28, 28, 1]];
+    assert_eq!(sizes(vae.decoder.layers()), up);
+}
+
+/// Images of every size come back at their own size.
+#[test]
+fn the_decoder_mirrors_the_encoder_whatever_the_size() {
+    let network = |height, width, layers: usize, stride| ConvConfig {
+        strides: vec![stride; layers],
+        dense: None,
+        ..ConvConfig::new([height, width, 2], vec![2; layers], 1)
+    };
+    for height in 5..=40 {
+        for layers in 1..=4 {
+            // Each height meets many widths, strides and kernels.
+            let width = 5 + (height * 7 + layers * 11) % 36;
+            let stride = 1 + (height + layers) % 3;
+            let kernel = 1 + (height / 2 + layers) % 5;
+            for network in [
+                network(height, height, layers, 2),
+                network(height, width, layers, stride),
+                ConvConfig { kernel, ..network(width, height, layers, 2) },
+            ] {
+                let [rows, columns, _] = network.image;
+                let vae = vae(network);
+                let x = Tensor::ones([1, rows * columns * 2], &Device::flex());
+                assert_eq!(vae.encode(x.clone()).unwrap().mean.dims(), [1, 1]);
+                assert_eq!(vae.reconstruct(x.clone()).unwrap().dims(), x.dims());
+            }
+        }
+    }
+}
+
+/// A likelihood with two parameters finds all first ones before all second ones.
+#[test]
+fn parameters_of_a_likelihood_come_one_after_the_other() {
+    let decoder = |channels, params| {
+        let config = ConvConfig::new([5, 4, channels], [4, 6], 2).decoder();
+        let config = config.with_params_per_value(params);
+        config.init(Seed::new(1), &Device::flex()).unwrap()
+    };
+    // Two parameters of three channels come from the same weights as one parameter of six.
+    let (six, two) = (decoder(6, 1), decoder(3, 2));
+    assert_eq!((six.output_dim(), two.output_dim()), (120, 120));
+    let z = random([7, 2], 0);
+    let (raw, found) = (values(six.decode(z.clone())), values(two.decode(z)));
+    for n in 0..7 {
+        for pixel in 0..20 {
+            for (param, channel) in (0..2).flat_map(|p| (0..3).map(move |c| (p, c))) {
+                let raw = raw[n * 120 + pixel * 6 + param * 3 + channel];
+                assert_eq!(found[n * 120 + param * 60 + pixel * 3 + channel], raw);
+            }
+        }
+    }
+}
+
+/// In evaluation batch normalisation uses its moving averages, so an example does not depend on the
+/// others in its batch; in training it does.
+#[test]
+fn evaluation_uses_moving_statistics() {
+    let mnist = Mnist::find(None).unwrap();
+    let (train, test) = (Arc::new(mnist.train.take(600)), Arc::new(mnist.test.take(60)));
+    let silent = Trainer::new(TrainConfig { epsilon_std: 0.0, ..config(2, 50) })
+        .with_progress(Progress::Silent);
+    let model = vae(ConvConfig::batch_norm([28, 28, 1], 2));
+    let Trained { model, history, .. } = silent.fit(model, train, test.clone()).unwrap();
+
+    let quiet = NoiseSource::new(0).with_std(0.0).unwrap();
+    let nelbo = |batch_size| {
+        let objective = Elbo::default();
+        evaluate(&model, &objective, test.clone(), batch_size, 1, quiet).unwrap().nelbo
+    };
+    let last = history.last().unwrap().valid_nelbo;
+    for batch_size in [60, 7, 1] {
+        assert!((nelbo(batch_size) - last).abs() < 1e-4 * last, "in batches of {batch_size}");
+    }
+
+    let x = test.tensor(0..60, &Device::flex()).unwrap();
+    let training = model.clone().train();
+    let encode = |n: usize| {
+        let x = Tensor::from_inner(x.clone().narrow(0, 0, n));
+        values(training.encoder.encode(x).mean.without_autodiff().narrow(0, 0, 1))
+    };
+    assert_ne!(encode(60), encode(30));
+}
+
+/// The moving averages of one layer, from their definition.
+#[test]
+fn moving_averages_are_those_of_their_definition() {
+    let normalization = Normalization::Batch { epsilon: 1e-3, momentum: 0.25 };
+    let network = ConvConfig { normalization, ..ConvConfig::new([4, 4, 1], [3], 1) };
+    let encoder = network.encoder().init(Seed::new(3), &Device::flex()).unwrap().train();
+    // Without the normalisation the first block is its convolution.
+    let plain = ConvConfig { normalization: Normalization::None, ..network };
+    let plain = plain.encoder().init(Seed::new(3), &Device::flex()).unwrap();
+    let (mut mean, mut var) = ([0.0f64; 3], [1.0f64; 3]);
+    for step in 0..3 {
+        let x = random([5, 16], step);
+        let h = values(plain.features(x.clone()));
+        for c in 0..3 {
+            let channel = h.iter().skip(c).step_by(3).map(|&h| f64::from(h)).collect::<Vec<_>>();
+            let n = channel.len() as f64;
+            let m = channel.iter().sum::<f64>() / n;
+            let v = channel.iter().map(|h| (h - m).powi(2)).sum::<f64>() / n;
+            mean[c] = 0.75 * mean[c] + 0.25 * m;
+            var[c] = 0.75 * var[c] + 0.25 * v;
+        }
+        encoder.encode(Tensor::from_inner(x));
+    }
+    let x = random([5, 16], 9);
+    let found = values(encoder.valid().features(x.clone()));
+    for (i, (found, h)) in found.iter().zip(values(plain.features(x))).enumerate() {
+        let expected = (f64::from(h) - mean[i % 3]) / (var[i % 3] + 1e-3).sqrt();
+        assert!((f64::from(*found) - expected).abs() < 1e-5, "{found} is not {expected}");
+    }
+}
+
+#[test]
+fn a_saved_model_keeps_its_moving_averages() {
+    let mnist = Mnist::find(None).unwrap();
+    let (train, test) = (Arc::new(mnist.train.take(200)), Arc::new(mnist.test.take(20)));
+    let config = ConvVaeConfig::conv(ConvConfig::batch_norm([28, 28, 1], 2));
+    let model = config.init(Seed::new(0), &Device::flex()).unwrap();
+    let trainer = Trainer::new(self::config(1, 20)).with_progress(Progress::Silent);
+    let model = trainer.fit(model, train, test.clone()).unwrap().model;
+    let dir = tempfile::tempdir().unwrap();
+    saved::save(dir.path(), &config, &model).unwrap();
+    let (found, loaded) = saved::load::<ConvVaeConfig>(dir.path(), &Device::flex()).unwrap();
+    assert_eq!(found, config);
+    let x = test.tensor(0..20, &Device::flex()).unwrap();
+    assert_eq!(
+        values(model.reconstruct(x.clone()).unwrap()),
+        values(loaded.reconstruct(x).unwrap())
+    );
+}
+
+/// Someone's colour images of 37 by 53 pixels: read from a folder, trained on, reconstructed.
+#[test]
+fn a_folder_of_colour_images_of_odd_size_trains_and_reconstructs() {
+    let dir = tempfile::tempdir().unwrap();
+    for i in 0..80u32 {
+        // Two-coloured images with a border that moves.
+        let image = RgbImage::from_fn(53, 37, |x, y| match x * 37 + y * 11 < 25 * i {
+            true => Rgb([230, (3 * i) as u8, 40]),
+            false => Rgb([20, 60, 250 - (3 * i) as u8]),
+        });
+        image.save(dir.path().join(format!("{i:03}.png"))).unwrap();
+    }
+    let folder = ImageFolder::open(dir.path(), Channels::Rgb, Fit::Reject).unwrap();
+    assert_eq!(folder.shape(), [37, 53, 3]);
+    let images = Arc::new(folder.load().unwrap());
+    let model = vae(ConvConfig::new(folder.shape(), [8, 16], 2));
+    let error = |vae: &ConvVae| {
+        let x = images.tensor(0..80, &Device::flex()).unwrap();
+        let difference = vae.reconstruct(x.clone()).unwrap() - x;
+        difference.abs().mean().into_scalar::<f32>()
+    };
+    let before = error(&model);
+    let trainer = Trainer::new(config(30, 8)).with_progress(Progress::Silent);
+    let streamed: Arc<dyn Examples> = Arc::new(folder);
+    let trained = trainer.fit(model, streamed, images.clone()).unwrap();
+    let after = error(&trained.model);
+    let x = images.tensor(0..80, &Device::flex()).unwrap();
+    let mean = (x.clone() - x.mean_dim(0)).abs().mean().into_scalar::<f32>();
+    assert!(
+        before > mean && after < 0.5 * mean,
+        "from {before} to {after}; the mean image: {mean}"
+    );
+}
+
+/// On a sixtieth of MNIST the model of the step-up post learns digits.
+#[test]
+fn the_step_up_model_learns() {
+    let mnist = Mnist::find(None).unwrap();
+    let (train, test) = (Arc::new(mnist.train.take(1000)), Arc::new(mnist.test.take(200)));
+    let trainer = Trainer::new(config(5, 32)).with_progress(Progress::Silent);
+    let model = vae(ConvConfig::step_up([28, 28, 1], 2));
+    let trained = trainer.fit(model, train, test).unwrap();
+    let last = trained.history.last().unwrap();
+    // The mean of 206 is what a model without a code reaches.
+    assert!(last.valid_nelbo < 200.0, "{}", last.valid_nelbo);
+    assert_eq!(last.kl_per_dimension.len(), 2);
+    let sum = last.kl_per_dimension.iter().sum::<f64>();
+    assert!((sum - last.valid_kl).abs() < 1e-4, "{sum} is not {}", last.valid_kl);
+}
+
+#[test]
+fn networks_that_cannot_be_are_refused() {
+    let good = ConvConfig::new([28, 28, 1], [4, 8], 2);
+    let with = |change: fn(&mut ConvConfig)| {
+        let mut bad = good.clone();
+        change(&mut bad);
+        let error = ConvVaeConfig::conv(bad).init(Seed::new(0), &Device::flex()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        error.to_string()
+    };
+    for (change, message) in [
+        ((|c| c.image[0] = 0) as fn(&mut ConvConfig), "encoder: image height is 0"),
+        (|c| c.image[2] = 0, "image channels is 0"),
+        (|c| c.image = [usize::MAX, 2, 1], "too large"),
+        (|c| c.channels.clear(), "channels is empty"),
+        (|c| c.channels[1] = 0, "channels[1] is 0"),
+        (|c| c.channels[1] = 1 << 40, "more than 1073741824"),
+        (|c| c.strides[0] = 0, "strides[0] is 0"),
+        (|c| c.strides.truncate(1), "1 strides for 2 convolutions"),
+        (|c| c.kernel = 0, "kernel is 0"),
+        (|c| c.kernel = 1 << 40, "kernel is 1099511627776"),
+        (|c| c.latent_dim = 0, "latent_dim is 0"),
+        (|c| c.dense = Some(0), "hidden[0] is 0"),
+        (
+            |c| c.normalization = Normalization::Batch { epsilon: 0.0, momentum: 0.1 },
+            "epsilon of batch normalisation is 0",
+        ),
+        (
+            |c| c.normalization = Normalization::Batch { epsilon: 1e-3, momentum: 2.0 },
+            "momentum of batch normalisation is 2",
+        ),
+    ] {
+        let found = with(change);
+        assert!(found.contains(message), "`{found}` does not say `{message}`");
+    }
+    let decoder = good.decoder().with_params_per_value(0).init(Seed::new(0), &Device::flex());
+    assert!(decoder.unwrap_err().to_string().contains("params_per_value is 0"));
+}
+
+/// The classes of images stay with them where a set is split.
+#[test]
+fn a_split_set_keeps_its_labels() {
+    let images = ByteImages::new((0..10).collect::<Vec<u8>>(), [1, 1, 1]).unwrap();
+    let images = images.with_labels((10..20).collect::<Vec<u8>>()).unwrap();
+    let (train, valid) = images.split_last(0.2).unwrap();
+    assert_eq!((train.len(), valid.len()), (8, 2));
+    assert_eq!(valid.labels().unwrap(), [18, 19]);
+}

@@ -1,0 +1,277 @@
+//! A run that is broken off and goes on ends as one that was not.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use burn::module::Module;
+use burn::optim::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
+use burn::optim::{AdamConfig, SgdConfig};
+use burn::tensor::Device;
+use burn_vae::data::ByteImages;
+use burn_vae::data::mnist::Mnist;
+use burn_vae::nn::ConvConfig;
+use burn_vae::train::{Existing, History, Progress, TrainConfig, Trained, Trainer};
+use burn_vae::{
+    Beta, ConvVae, ConvVaeConfig, Elbo, ErrorKind, MlpVaeConfig, ModuleConfig, Seed, TargetKl,
+};
+
+fn digits(train: usize, test: usize) -> (Arc<ByteImages>, Arc<ByteImages>) {
+    let mnist = Mnist::find(None).unwrap();
+    (Arc::new(mnist.train.take(train)), Arc::new(mnist.test.take(test)))
+}
+
+fn weights(vae: &impl Module) -> Vec<Vec<f32>> {
+    struct Visitor(Vec<Vec<f32>>);
+    impl burn::module::ModuleVisitor for Visitor {
+        fn visit_float<const D: usize>(
+            &mut self,
+            param: &burn::module::Param<burn::tensor::Tensor<D>>,
+        ) {
+            self.0.push(param.val().into_data().try_to_vec().unwrap());
+        }
+    }
+    let mut visitor = Visitor(Vec::new());
+    vae.visit(&mut visitor);
+    visitor.0
+}
+
+/// A history without what differs from run to run, its durations.
+fn timeless(history: &History) -> History {
+    let mut history = history.clone();
+    for epoch in &mut history.epochs {
+        (epoch.train_seconds, epoch.valid_seconds) = (0.0, 0.0);
+    }
+    history
+}
+
+/// Everything that has a state: batch normalisation, Adam, a learning rate schedule, a controller of
+/// the divergence, clipping, and a best epoch that is not the last.
+fn eventful(
+    epochs: usize,
+    patience: Option<usize>,
+    dir: &Path,
+    existing: Existing,
+) -> Trained<ConvVae> {
+    let (train, test) = digits(230, 40);
+    let network = ConvConfig { dense: Some(5), ..ConvConfig::batch_norm([28, 28, 1], 2) };
+    let model = ConvVaeConfig::conv(network).init(Seed::new(4), &Device::flex()).unwrap();
+    let config =
+        TrainConfig { epochs, patience, batch_size: 50, num_samples: 2, ..TrainConfig::default() };
+    let schedule = CosineAnnealingLrSchedulerConfig::new(5e-2, 13).init().unwrap();
+    let beta = Beta::target_kl(TargetKl { ki: 0.05, ..TargetKl::new(3.0) }).unwrap();
+    let trainer = Trainer::new(config)
+        .with_progress(Progress::Silent)
+        .with_objective(Elbo::default().with_schedule(beta).with_free_bits(0.1).unwrap())
+        .with_optimizer(AdamConfig::new().init())
+        .with_learning_rate(schedule)
+        .with_gradient_clipping(100.0)
+        .unwrap()
+        .with_checkpoints(dir, existing);
+    trainer.fit(model, train, test).unwrap()
+}
+
+#[test]
+fn a_run_in_pieces_is_the_run_in_one() {
+    let whole = tempfile::tempdir().unwrap();
+    let pieces = tempfile::tempdir().unwrap();
+    let expected = eventful(6, Some(6), whole.path(), Existing::Refuse);
+    eprintln!(
+        "{:?}",
+        expected.history.epochs.iter().map(|e| (e.valid_nelbo, e.train_nelbo)).collect::<Vec<_>>()
+    );
+    assert!(expected.epoch < 6, "the best epoch is the last: the test would not see it restored");
+    for epochs in [1, 2, 5, 6] {
+        let found = eventful(epochs, Some(6), pieces.path(), Existing::Resume);
+        assert_eq!(found.history.epochs.len(), epochs);
+        if epochs == 6 {
+            assert_eq!(timeless(&found.history), timeless(&expected.history));
+            assert_eq!(found.epoch, expected.epoch);
+            assert_eq!(weights(&found.model), weights(&expected.model));
+        }
+    }
+    // What is done is not done again, and the last weights are there as well as the best.
+    let again = eventful(6, Some(6), pieces.path(), Existing::Resume);
+    assert_eq!(weights(&again.model), weights(&expected.model));
+    let last = eventful(6, None, pieces.path(), Existing::Resume);
+    let expected_last = eventful(6, None, whole.path(), Existing::Overwrite);
+    assert_eq!(last.epoch, 6);
+    assert_eq!(weights(&last.model), weights(&expected_last.model));
+    assert_ne!(weights(&last.model), weights(&again.model));
+}
+
+/// What the process that is killed does: see the next test.
+#[test]
+#[ignore = "run by the test below, in a process of its own"]
+fn child() {
+    let Ok(dir) = std::env::var("BURN_VAE_RESUME_TEST") else { return };
+    eventful(12, Some(12), Path::new(&dir), Existing::Resume);
+}
+
+/// A process is killed at many moments, in epochs and while checkpoints are written, and started
+/// again each time.
+#[cfg(unix)]
+#[test]
+fn a_killed_run_that_goes_on_ends_bit_for_bit_as_one_that_was_not() {
+    let whole = tempfile::tempdir().unwrap();
+    let started = Instant::now();
+    let expected = eventful(12, Some(12), whole.path(), Existing::Refuse);
+    let epoch = started.elapsed() / 12;
+
+    let killed = tempfile::tempdir().unwrap();
+    let spawn = || {
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child", "--ignored"])
+            .env("BURN_VAE_RESUME_TEST", killed.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let state = killed.path().join("state.json");
+    let modified = || state.metadata().and_then(|file| file.modified()).ok();
+    let mut kills = 0;
+    for round in 0..10u32 {
+        let before = modified();
+        let mut child = spawn();
+        // Until the first checkpoint of this process, then for a share of an epoch; in every other
+        // round right as files appear for the next one.
+        let patience = Instant::now() + Duration::from_secs(60);
+        while modified() == before && child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < patience, "no checkpoint was written");
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        if round % 2 == 0 {
+            std::thread::sleep(epoch * (round % 10) / 10);
+        } else {
+            let files = || std::fs::read_dir(killed.path()).unwrap().count();
+            let count = files();
+            while files() <= count && child.try_wait().unwrap().is_none() {
+                std::thread::sleep(Duration::from_micros(50));
+            }
+        }
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        child.kill().unwrap(); // SIGKILL
+        child.wait().unwrap();
+        kills += 1;
+    }
+    assert!(kills >= 4, "the process was killed only {kills} times");
+    assert!(spawn().wait().unwrap().success());
+
+    let found = eventful(12, Some(12), killed.path(), Existing::Resume);
+    assert_eq!(timeless(&found.history), timeless(&expected.history));
+    assert_eq!(found.epoch, expected.epoch);
+    assert_eq!(weights(&found.model), weights(&expected.model));
+    // Nothing is left of what was not finished but the files of the last and the best epoch.
+    let mut names = std::fs::read_dir(killed.path())
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect::<Vec<_>>();
+    names.sort();
+    let best = format!("model-{}.bpk", expected.epoch);
+    let mut expected =
+        vec!["model-12.bpk", "optimizer-12.bpk", "schedule-12.bpk", "state.json", &best];
+    expected.sort();
+    expected.dedup();
+    assert_eq!(names, expected);
+}
+
+fn small(config: TrainConfig) -> Trainer {
+    Trainer::new(config).with_progress(Progress::Silent)
+}
+
+fn error_of(trainer: Trainer) -> (ErrorKind, String) {
+    let (train, test) = digits(60, 20);
+    let model = MlpVaeConfig::mlp(784, [8], 2).init(Seed::new(0), &Device::flex()).unwrap();
+    let stopped = trainer.fit(model, train, test).unwrap_err();
+    (stopped.error.kind(), stopped.error.to_string())
+}
+
+#[test]
+fn checkpoints_that_do_not_fit_are_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = TrainConfig { epochs: 1, batch_size: 20, ..TrainConfig::default() };
+    let (train, test) = digits(60, 20);
+    let model = || MlpVaeConfig::mlp(784, [8], 2).init(Seed::new(0), &Device::flex()).unwrap();
+    let kept = |existing| small(config).with_checkpoints(dir.path(), existing);
+    let trained = kept(Existing::Refuse).fit(model(), train.clone(), test.clone()).unwrap();
+
+    let resume = |change: fn(&mut TrainConfig)| {
+        let mut config = config;
+        change(&mut config);
+        small(config).with_checkpoints(dir.path(), Existing::Resume)
+    };
+    let adam = || AdamConfig::new().init();
+    let objective = Elbo::default().with_beta(2.0).unwrap();
+    for (trainer, message) in [
+        (kept(Existing::Refuse), "there is a checkpoint already; resume or overwrite it"),
+        (resume(|c| c.batch_size = 10), "another run: batch_size was 20 then and is 10 now"),
+        (resume(|c| c.seed = Seed::new(1)), "another run: seed was 0 then and is 1 now"),
+        (resume(|_| ()).with_objective(objective), "another run: objective was"),
+        (resume(|_| ()).with_gradient_clipping(1.0).unwrap(), "max_norm was null then and is 1.0"),
+        (resume(|c| c.epochs = 2).with_optimizer(adam()), "its optimiser was another"),
+        (
+            resume(|c| c.epochs = 2).with_optimizer(SgdConfig::new().init()),
+            "its optimiser was another",
+        ),
+    ] {
+        let (kind, found) = error_of(trainer);
+        assert_eq!(kind, ErrorKind::Saved, "{found}");
+        assert!(found.contains(message), "`{found}` does not say `{message}`");
+        assert!(found.contains(&dir.path().display().to_string()), "`{found}` names no place");
+    }
+
+    // Another model.
+    let other = MlpVaeConfig::mlp(784, [9], 2).init(Seed::new(0), &Device::flex()).unwrap();
+    let stopped = resume(|c| c.epochs = 2).fit(other, train.clone(), test.clone()).unwrap_err();
+    assert_eq!(stopped.error.kind(), ErrorKind::Saved);
+
+    // Damaged files: one byte of each, or half of them gone.
+    for name in ["model-1.bpk", "optimizer-1.bpk", "schedule-1.bpk", "state.json"] {
+        let path = dir.path().join(name);
+        let good = std::fs::read(&path).unwrap();
+        let mut bad = good.clone();
+        bad[good.len() / 2] ^= 0x20;
+        for bad in [bad, good[..good.len() / 2].to_vec(), Vec::new()] {
+            std::fs::write(&path, bad).unwrap();
+            let (_, found) = error_of(resume(|c| c.epochs = 2));
+            // A state that is whole but wrong names other checksums.
+            let name = if name == "state.json" { &dir.path().display().to_string() } else { name };
+            assert!(found.contains(name), "`{found}` does not name {name}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        if name != "state.json" {
+            let (kind, found) = error_of(resume(|c| c.epochs = 2));
+            assert_eq!(kind, ErrorKind::Io);
+            assert!(found.contains(name), "`{found}` does not name {name}");
+        }
+        std::fs::write(&path, good).unwrap();
+    }
+
+    // After all that the checkpoint still serves, and what a crash left in the folder is no matter.
+    std::fs::write(dir.path().join("model-2.bpk"), b"half a file").unwrap();
+    std::fs::write(dir.path().join(".burn-vae-XYZ"), b"half a file").unwrap();
+    let again = kept(Existing::Resume).fit(model(), train.clone(), test.clone()).unwrap();
+    assert_eq!(weights(&again.model), weights(&trained.model));
+    let on = resume(|c| c.epochs = 2).fit(model(), train, test).unwrap();
+    assert_eq!(on.history.epochs.len(), 2);
+    assert!(!dir.path().join(".burn-vae-XYZ").exists());
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_stops_the_run_and_hands_back_what_it_learnt() {
+    let dir = tempfile::tempdir().unwrap();
+    // A folder where a file is to be written, whoever runs the test.
+    std::fs::create_dir_all(dir.path().join("optimizer-2.bpk/x")).unwrap();
+    let config = TrainConfig { epochs: 4, batch_size: 20, ..TrainConfig::default() };
+    let (train, test) = digits(60, 20);
+    let model = MlpVaeConfig::mlp(784, [8], 2).init(Seed::new(0), &Device::flex()).unwrap();
+    let trainer = small(config).with_checkpoints(dir.path(), Existing::Refuse);
+    let stopped = trainer.fit(model, train, test).unwrap_err();
+    assert_eq!(stopped.error.kind(), ErrorKind::Io);
+    assert!(stopped.error.to_string().contains("optimizer-2.bpk"), "{}", stopped.error);
+    assert!(stopped.trained.unwrap().history.epochs.len() >= 2);
+}
