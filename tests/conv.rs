@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Device, Tensor, TensorData};
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{ByteImages, Channels, Examples, Fit, ImageFolder};
 use burn_vae::eval::evaluate;
-use burn_vae::nn::{ConvConfig, Normalization};
+use burn_vae::nn::{Conv, ConvConfig, Direction, Geometry, Init, Normalization};
 use burn_vae::summary::Summary;
 use burn_vae::train::{Progress, TrainConfig, Trained, Trainer};
 use burn_vae::{
@@ -30,6 +30,56 @@ fn random([rows, columns]: [usize; 2], seed: u64) -> Tensor<2> {
 
 fn config(epochs: usize, batch_size: usize) -> TrainConfig {
     TrainConfig { epochs, batch_size, ..TrainConfig::default() }
+}
+
+#[derive(serde::Deserialize)]
+struct Golden {
+    kind: String,
+    kernel: usize,
+    stride: usize,
+    large: [usize; 2],
+    x: Vec<f32>,
+    x_shape: [usize; 4],
+    w: Vec<f32>,
+    channels: [usize; 2],
+    y: Vec<f32>,
+    y_shape: [usize; 4],
+}
+
+/// Puts weights of one's own into a layer; biases stay zero.
+struct Weigh(Vec<f32>);
+
+impl ModuleMapper for Weigh {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let shape = param.dims();
+        if D != 4 {
+            return param;
+        }
+        let data = TensorData::new::<f32, _>(std::mem::take(&mut self.0), shape);
+        Param::initialized(param.id, Tensor::from_data(data, &Device::flex()))
+    }
+}
+
+/// Against Keras, whose sums are exact in these cases; `tests/fixtures/conv.py` made the values.
+#[test]
+fn convolutions_are_those_of_keras() {
+    let goldens = serde_json::from_str::<Vec<Golden>>(include_str!("fixtures/conv.json")).unwrap();
+    assert_eq!(goldens.len(), 9);
+    let device = Device::flex();
+    for golden in goldens {
+        let direction = match golden.kind.as_str() {
+            "conv" => Direction::Down,
+            _ => Direction::Up,
+        };
+        let geometry = Geometry::same(golden.large, golden.kernel, golden.stride);
+        let (init, seed) = (Init::Zeros, Seed::new(0));
+        let conv = Conv::new(geometry, direction, golden.channels, init, seed, &device).unwrap();
+        let conv = conv.map(&mut Weigh(golden.w));
+        let x = Tensor::from_data(TensorData::new::<f32, _>(golden.x, golden.x_shape), &device);
+        let y = conv.forward(x, false);
+        assert_eq!(y.dims(), golden.y_shape);
+        assert_eq!(values(y), golden.y, "{} {geometry:?}", golden.kind);
+    }
 }
 
 /// The numbers that Keras printed in the source texts.

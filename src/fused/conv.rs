@@ -1,17 +1,5 @@
-//! Convolutions and transposed convolutions over `[batch, height, width, channels]`.
-//!
-//! Both connect a larger image and a smaller one through the same patches: pixel `(i, j)` of the
-//! smaller one belongs to the `kernel x kernel` patch of the larger one that starts at
-//! `(i, j) * stride - pad`. With the patches as the rows of a matrix and the weights as a matrix
-//! `[small channels, patch]`, everything is one of three products:
-//!
-//! | | forward | gradient of the input | gradient of the weights |
-//! |---|---|---|---|
-//! | convolution | `gather` | `scatter` | small gradient, large input |
-//! | transposed convolution | `scatter` | `gather` | small input, large gradient |
-
-use std::cell::RefCell;
-use std::ops::Range;
+//! Convolutions and transposed convolutions over `[batch, height, width, channels]`, as one operation
+//! of autodiff each.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -23,19 +11,8 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_e
 use burn::tensor::{Bytes, DType, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::matmul::{Matrix, matmul};
+use super::patches::{Finish, Patches, column_sums};
 use crate::nn::{Direction, Geometry};
-
-/// A batch is cut into so many parts, or as many as it has images, whatever the number of threads.
-const PARTS: usize = 8;
-
-/// Patches are gathered for so many values at a time (a quarter of a megabyte), to stay in the cache.
-const PATCH_VALUES: usize = 1 << 16;
-
-thread_local! {
-    /// Where each thread keeps its patches, so that they are not allocated anew for each layer.
-    static PATCHES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
 
 /// A convolution with bias and, if `relu`, the ReLU of it.
 ///
@@ -142,7 +119,7 @@ impl Backward<Flex, 3> for ConvBackward {
                 }
             });
         }
-        let patches = Patches::new(geometry, &weight);
+        let patches = packed(geometry, &weight);
         let (x_values, dy_values) = (values(&x), values(&dy));
         let (wants_dx, wants_dw) = (x_node.is_some(), weight_node.is_some());
         let (dx, dw) = match direction {
@@ -177,7 +154,7 @@ fn forward(
     direction: Direction,
     relu: bool,
 ) -> FlexTensor {
-    let patches = Patches::new(geometry, weight);
+    let patches = packed(geometry, weight);
     let [height, width] = geometry.output(direction);
     let shape = Shape::from([x.shape()[0], height, width, values(bias).len()]);
     let finish = Finish { bias: Some(values(bias)), relu };
@@ -188,253 +165,9 @@ fn forward(
     tensor(y, shape)
 }
 
-/// What is done to an output while it is in the cache.
-#[derive(Clone, Copy, Default)]
-struct Finish<'a> {
-    bias: Option<&'a [f32]>,
-    relu: bool,
-}
-
-impl Finish<'_> {
-    fn apply(&self, out: &mut [f32]) {
-        match self.bias {
-            Some([bias]) => out.iter_mut().for_each(|value| *value += bias),
-            Some(bias) => out.chunks_exact_mut(bias.len()).for_each(|row| add(row, bias)),
-            None => {}
-        }
-        if self.relu {
-            out.iter_mut().for_each(|value| *value = value.max(0.0));
-        }
-    }
-}
-
-fn add(sum: &mut [f32], values: &[f32]) {
-    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-}
-
-/// The weights of a layer as a matrix and where its patches lie.
-struct Patches {
-    geometry: Geometry,
-    small_channels: usize,
-    large_channels: usize,
-    /// `[small channels, kernel * kernel * large channels]`
-    weight: Vec<f32>,
-}
-
-impl Patches {
-    fn new(geometry: Geometry, weight: &FlexTensor) -> Self {
-        let shape = weight.shape();
-        let (small_channels, large_channels) = (shape[0], shape[1]);
-        let taps = geometry.kernel * geometry.kernel;
-        let source = values(weight);
-        let mut packed = vec![0.0; source.len()];
-        let rows = taps * large_channels;
-        for (packed, source) in packed.chunks_exact_mut(rows).zip(source.chunks_exact(rows)) {
-            for (channel, source) in source.chunks_exact(taps).enumerate() {
-                for (tap, &value) in source.iter().enumerate() {
-                    packed[tap * large_channels + channel] = value;
-                }
-            }
-        }
-        Self { geometry, small_channels, large_channels, weight: packed }
-    }
-
-    /// From the order of [`Patches::weight`] back to the order of the layer's weights.
-    fn unpack(&self, packed: &[f32]) -> Vec<f32> {
-        let taps = self.geometry.kernel * self.geometry.kernel;
-        let mut out = vec![0.0; packed.len()];
-        let rows = self.patch();
-        for (out, packed) in out.chunks_exact_mut(rows).zip(packed.chunks_exact(rows)) {
-            for (channel, out) in out.chunks_exact_mut(taps).enumerate() {
-                for (tap, value) in out.iter_mut().enumerate() {
-                    *value = packed[tap * self.large_channels + channel];
-                }
-            }
-        }
-        out
-    }
-
-    fn patch(&self) -> usize {
-        self.geometry.kernel * self.geometry.kernel * self.large_channels
-    }
-
-    fn pixels(&self) -> usize {
-        self.geometry.small[0] * self.geometry.small[1]
-    }
-
-    fn small_len(&self) -> usize {
-        self.pixels() * self.small_channels
-    }
-
-    fn large_len(&self) -> usize {
-        self.geometry.large[0] * self.geometry.large[1] * self.large_channels
-    }
-
-    fn weight(&self) -> Matrix<'_> {
-        Matrix::new(&self.weight, self.patch())
-    }
-
-    /// Runs once through the patches of large images for one or both of
-    /// - small images, each pixel the product of the weights and its patch, with `finish`
-    /// - the gradient of the weights, the sum over all pixels of the products of `weigh`, small
-    ///   images, and the patches, in the order of [`Patches::weight`]
-    fn gather(
-        &self,
-        large: &[f32],
-        finish: Option<Finish>,
-        weigh: Option<&[f32]>,
-    ) -> (Option<Vec<f32>>, Option<Vec<f32>>) {
-        let batch = large.len() / self.large_len();
-        let part = batch.div_ceil(PARTS);
-        let mut small = finish.map(|_| vec![0.0; batch * self.small_len()]);
-        let outs: Vec<&mut [f32]> = match &mut small {
-            Some(small) => small.chunks_mut(part * self.small_len()).collect(),
-            None => large.chunks(part * self.large_len()).map(|_| Default::default()).collect(),
-        };
-        let parts = large.par_chunks(part * self.large_len()).zip(outs).enumerate();
-        let gradients = parts.map(|(i, (large, out))| {
-            let mut gradient = vec![0.0; if weigh.is_some() { self.weight.len() } else { 0 }];
-            let weigh = weigh.map(|small| &small[i * part * self.small_len()..]);
-            for images in self.chunks(large.len() / self.large_len()) {
-                self.with_patches(images.len(), |patches| {
-                    self.read_patches(&large[scaled(&images, self.large_len())], patches);
-                    let patches = Matrix::new(patches, self.patch());
-                    let at = scaled(&images, self.small_len());
-                    if let Some(finish) = finish {
-                        let out = &mut out[at.clone()];
-                        matmul(out, patches, self.weight().t(), false);
-                        finish.apply(out);
-                    }
-                    if let Some(weigh) = weigh {
-                        let small = Matrix::new(&weigh[at], self.small_channels);
-                        matmul(&mut gradient, small.t(), patches, true);
-                    }
-                });
-            }
-            gradient
-        });
-        let gradients = gradients.collect::<Vec<_>>();
-        let total = gradients.into_iter().reduce(|mut total, part| {
-            add(&mut total, &part);
-            total
-        });
-        (small, weigh.and(total))
-    }
-
-    /// Large images from small ones: each pixel adds its product with the weights to its patch.
-    fn scatter(&self, small: &[f32], finish: Finish) -> Vec<f32> {
-        let batch = small.len() / self.small_len();
-        let part = batch.div_ceil(PARTS);
-        let mut large = vec![0.0; batch * self.large_len()];
-        let parts = large.par_chunks_mut(part * self.large_len());
-        parts.zip(small.par_chunks(part * self.small_len())).for_each(|(large, small)| {
-            for images in self.chunks(small.len() / self.small_len()) {
-                self.with_patches(images.len(), |patches| {
-                    let small = &small[scaled(&images, self.small_len())];
-                    let large = &mut large[scaled(&images, self.large_len())];
-                    let small = Matrix::new(small, self.small_channels);
-                    matmul(patches, small, self.weight(), false);
-                    self.add_patches(patches, large);
-                    finish.apply(large);
-                });
-            }
-        });
-        large
-    }
-
-    /// Ranges of images whose patches fit into the cache together.
-    fn chunks(&self, images: usize) -> impl Iterator<Item = Range<usize>> {
-        let size = (PATCH_VALUES / (self.pixels() * self.patch())).max(1);
-        (0..images).step_by(size).map(move |start| start..images.min(start + size))
-    }
-
-    /// Hands out room for the patches of some images, `[images * pixels, patch]`, whatever is in it.
-    fn with_patches(&self, images: usize, work: impl FnOnce(&mut [f32])) {
-        PATCHES.with_borrow_mut(|patches| {
-            let len = images * self.pixels() * self.patch();
-            if patches.len() < len {
-                patches.resize(len, 0.0);
-            }
-            work(&mut patches[..len]);
-        });
-    }
-
-    /// Copies the patches of images, zero beyond the border.
-    fn read_patches(&self, large: &[f32], patches: &mut [f32]) {
-        let channels = self.large_channels;
-        let mut rows = patches.chunks_exact_mut(self.geometry.kernel * channels);
-        for image in large.chunks_exact(self.large_len()) {
-            for i in 0..self.geometry.small[0] {
-                for j in 0..self.geometry.small[1] {
-                    let (before, inside, at) = self.columns(j);
-                    let (before, inside) = (before * channels, inside * channels);
-                    for y in self.rows(i) {
-                        let row = rows.next().expect("a row for each pixel and row of the kernel");
-                        let Some(y) = y else {
-                            row.fill(0.0);
-                            continue;
-                        };
-                        let start = (y * self.geometry.large[1] + at) * channels;
-                        row[..before].fill(0.0);
-                        row[before..before + inside].copy_from_slice(&image[start..start + inside]);
-                        row[before + inside..].fill(0.0);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Adds patches to the images they belong to; what lies beyond the border is dropped.
-    fn add_patches(&self, patches: &[f32], large: &mut [f32]) {
-        let channels = self.large_channels;
-        let mut rows = patches.chunks_exact(self.geometry.kernel * channels);
-        for image in large.chunks_exact_mut(self.large_len()) {
-            for i in 0..self.geometry.small[0] {
-                for j in 0..self.geometry.small[1] {
-                    let (before, inside, at) = self.columns(j);
-                    for y in self.rows(i) {
-                        let row = rows.next().expect("a row for each pixel and row of the kernel");
-                        let Some(y) = y else { continue };
-                        let start = (y * self.geometry.large[1] + at) * channels;
-                        let row = &row[before * channels..(before + inside) * channels];
-                        add(&mut image[start..start + row.len()], row);
-                    }
-                }
-            }
-        }
-    }
-
-    /// The rows of the large image in the patch of row `i`; `None` beyond the border.
-    fn rows(&self, i: usize) -> impl Iterator<Item = Option<usize>> {
-        let Geometry { kernel, stride, pad, large, .. } = self.geometry;
-        (0..kernel).map(move |k| (i * stride + k).checked_sub(pad[0]).filter(|&y| y < large[0]))
-    }
-
-    /// The columns of the large image in the patch of column `j`: how many of the patch lie left of
-    /// the border, how many inside, and where those begin.
-    fn columns(&self, j: usize) -> (usize, usize, usize) {
-        let Geometry { kernel, stride, pad, large, .. } = self.geometry;
-        let before = pad[1].saturating_sub(j * stride).min(kernel);
-        let at = (j * stride).saturating_sub(pad[1]).min(large[1]);
-        (before, (kernel - before).min(large[1] - at), at)
-    }
-}
-
-fn scaled(images: &Range<usize>, len: usize) -> Range<usize> {
-    images.start * len..images.end * len
-}
-
-/// The sum of each column of a matrix, in parts that do not depend on the number of threads.
-fn column_sums(matrix: &[f32], columns: usize) -> Vec<f32> {
-    fn sum<'a>(rows: impl Iterator<Item = &'a [f32]>, columns: usize) -> Vec<f32> {
-        let mut sum = vec![0.0; columns];
-        rows.for_each(|row| add(&mut sum, row));
-        sum
-    }
-    let rows = (matrix.len() / columns).div_ceil(PARTS);
-    let parts = matrix.par_chunks(rows * columns);
-    let parts = parts.map(|part| sum(part.chunks_exact(columns), columns)).collect::<Vec<_>>();
-    sum(parts.iter().map(Vec::as_slice), columns)
+fn packed(geometry: Geometry, weight: &FlexTensor) -> Patches {
+    let shape = weight.shape();
+    Patches::new(geometry, [shape[0], shape[1]], values(weight))
 }
 
 fn contiguous(x: FlexTensor) -> FlexTensor {

@@ -15,6 +15,7 @@
 
 pub(crate) mod conv;
 mod matmul;
+mod patches;
 
 use burn::tensor::Device;
 

@@ -7,6 +7,7 @@ mod history;
 mod metric;
 mod monitor;
 mod rmsprop;
+mod run;
 mod step;
 
 pub use checkpoint::Existing;
@@ -18,12 +19,10 @@ pub use rmsprop::rmsprop;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::module::{Module, RunningState};
-use burn::optim::lr_scheduler::LrSchedulerRecord;
+use burn::module::RunningState;
+use burn::optim::ModuleOptimizer;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
-use burn::optim::{ModuleOptimizer, OptimizerRecord};
-use burn::store::ModuleRecord;
-use burn::tensor::{Bytes, Tensor};
+use burn::tensor::Tensor;
 use burn::train::logger::MetricLogger;
 use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
 use burn::train::metric::{MetricDefinition, NumericEntry};
@@ -37,6 +36,7 @@ use crate::{Elbo, LatentVariableModel, NoiseSource, Objective};
 use checkpoint::{EveryEpoch, Identity, Keeper, Patience};
 use metric::{LatentMetric, TermMetric};
 use monitor::{Monitor, Report, Watch};
+use run::{Run, check_annealing, check_dim, load};
 use step::{Setup, Trainable};
 
 /// Trains a model on Burn's Learner.
@@ -324,91 +324,6 @@ impl<O> Trainer<O> {
         }
         Ok(run)
     }
-}
-
-/// All that is needed to train, checked.
-struct Run<M, O: Clone + std::fmt::Debug + Send> {
-    trainable: Trainable<M, O>,
-    optimizer: ModuleOptimizer,
-    lr: ModuleLrScheduler,
-    train: BatchLoader,
-    valid: BatchLoader,
-    watch: Watch,
-    identity: Identity,
-    dir: Option<PathBuf>,
-    /// Where the run stands: the epochs done and what they have left.
-    epoch: usize,
-    history: History,
-    parts: Option<[Vec<u8>; 3]>,
-    best: Option<(usize, Vec<u8>)>,
-}
-
-impl<M: LatentVariableModel + 'static, O: Objective<M>> Run<M, O> {
-    /// The same run from a checkpoint on.
-    fn resume(mut self, saved: checkpoint::Saved) -> Result<Self> {
-        let checkpoint::Saved { epoch, history, parts, best } = saved;
-        self.trainable = load(self.trainable, parts[0].clone())?;
-        // Burn passes over what it cannot use, as the state of another optimiser.
-        let error = |error| Error::around(error, ErrorKind::Saved);
-        let record = || OptimizerRecord::from_bytes(Bytes::from_bytes_vec(parts[1].clone()));
-        let used = self.optimizer.clone().load_record(record().map_err(error)?).to_record();
-        if format!("{used:?}") != format!("{:?}", record().map_err(error)?) {
-            return Err(Error::new(
-                ErrorKind::Saved,
-                "the checkpoint is of another run: its optimiser was another",
-            ));
-        }
-        LrSchedulerRecord::from_bytes(Bytes::from_bytes_vec(parts[2].clone())).map_err(error)?;
-        let train = self.train.after(epoch);
-        Ok(Self { train, epoch, history, parts: Some(parts), best, ..self })
-    }
-
-    fn is_finished(&self) -> bool {
-        let TrainConfig { epochs, patience, .. } = self.identity.config;
-        let exhausted = patience.is_some_and(|patience| self.history.is_exhausted(patience));
-        self.epoch >= epochs || exhausted
-    }
-
-    fn into_trained(self) -> Result<Trained<M>> {
-        let best = self.best.filter(|_| self.identity.config.patience.is_some());
-        let (trainable, epoch) = match best {
-            Some((epoch, weights)) => (load(self.trainable, weights)?, epoch),
-            None => (self.trainable, self.epoch),
-        };
-        Ok(Trained { model: trainable.valid().model, epoch, history: self.history })
-    }
-}
-
-fn load<T: Module>(module: T, record: Vec<u8>) -> Result<T> {
-    ModuleRecord::from_bytes(Bytes::from_bytes_vec(record))
-        .and_then(|record| module.try_load_record(record))
-        .map_err(|error| Error::around(error, ErrorKind::Saved))
-}
-
-/// Checks that the annealing, if there is one, comes to an end.
-fn check_annealing<M, O: Objective<M>>(objective: &O, batches: u64, epochs: usize) -> Result<()> {
-    let last_steps = (1..=epochs as u64).map(|epoch| epoch.saturating_mul(batches) - 1);
-    if last_steps.clone().any(|step| objective.at_full_weight(step)) {
-        return Ok(());
-    }
-    Err(Error::config(format!(
-        "no epoch of {epochs} with {batches} steps ends at the full weight of the divergence: anneal \
-         it faster or train longer"
-    )))
-}
-
-fn check_dim(set: &str, examples: &dyn Examples, model: &impl LatentVariableModel) -> Result<()> {
-    if examples.dim() != model.data_dim() {
-        return Err(Error::new(
-            ErrorKind::Shape,
-            format!(
-                "the examples of the {set} set have {} values, but the model takes {}",
-                examples.dim(),
-                model.data_dim()
-            ),
-        ));
-    }
-    Ok(())
 }
 
 /// Keeps the Learner from writing a file for each metric of each epoch: [`Monitor`] has them all.
