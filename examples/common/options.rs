@@ -167,8 +167,13 @@ pub fn keep(args: &impl Serialize, path: &Path, goes_on: bool) -> Result<()> {
         for (name, now) in fields.filter(|(name, _)| !may_differ.contains(&name.as_str())) {
             let then = then.get(name).unwrap_or(&Value::Null);
             if then != now {
-                let message = format!("{name} was {then} when the run began and is {now} now");
-                return Err(error(&message));
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    format!(
+                        "{}: {name} was {then} when the run began and is {now} now",
+                        path.display()
+                    ),
+                ));
             }
         }
         return Ok(());

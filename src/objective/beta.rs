@@ -62,7 +62,7 @@ impl Beta {
     /// # Errors
     /// If `beta` is negative or not finite.
     pub fn constant(beta: f64) -> Result<Self> {
-        check("beta", beta, beta >= 0.0)?;
+        check("beta", beta, beta >= 0.0, "at least 0")?;
         Ok(Self(Kind::Constant(beta)))
     }
 
@@ -85,7 +85,7 @@ impl Beta {
         if period == 0 {
             return Err(Error::config("the cycle has 0 steps, but it must have at least 1"));
         }
-        check("rise", rise, rise > 0.0 && rise < 1.0)?;
+        check("rise", rise, rise > 0.0 && rise < 1.0, "above 0 and below 1")?;
         Ok(Self(Kind::Cyclical { period, rise }))
     }
 
@@ -95,11 +95,11 @@ impl Beta {
     /// If the target is not above 0, a gain negative, or the bounds not in order.
     pub fn target_kl(controller: TargetKl) -> Result<Self> {
         let TargetKl { target, kp, ki, min, max } = controller;
-        check("the target of the divergence", target, target > 0.0)?;
-        check("kp", kp, kp >= 0.0)?;
-        check("ki", ki, ki >= 0.0)?;
-        check("the least weight", min, min >= 0.0)?;
-        check("the greatest weight", max, max > min)?;
+        check("the target of the divergence", target, target > 0.0, "above 0")?;
+        check("kp", kp, kp >= 0.0, "at least 0")?;
+        check("ki", ki, ki >= 0.0, "at least 0")?;
+        check("the least weight", min, min >= 0.0, "at least 0")?;
+        check("the greatest weight", max, max > min, "above the least")?;
         Ok(Self(Kind::TargetKl(controller)))
     }
 
@@ -170,11 +170,11 @@ impl TargetKl {
     }
 }
 
-fn check(what: &str, value: f64, in_range: bool) -> Result<()> {
+fn check(what: &str, value: f64, in_range: bool, range: &str) -> Result<()> {
     if value.is_finite() && in_range {
         return Ok(());
     }
-    Err(Error::value(format!("{what} is {value}, which is outside its range or not finite")))
+    Err(Error::value(format!("{what} is {value}, but it must be finite and {range}")))
 }
 
 #[cfg(test)]
