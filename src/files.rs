@@ -23,6 +23,9 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
     file.write_all(content).at(path)?;
     file.as_file().sync_all().at(path)?;
     file.persist(path).map_err(|error| error.error).at(path)?;
+    // The new name reaches the disk before anything that is written after this.
+    #[cfg(unix)]
+    std::fs::File::open(dir).and_then(|dir| dir.sync_all()).at(dir)?;
     Ok(())
 }
 

@@ -339,6 +339,7 @@ fn networks_that_cannot_be_are_refused() {
         (|c| c.channels.clear(), "channels is empty"),
         (|c| c.channels[1] = 0, "channels[1] is 0"),
         (|c| c.channels[1] = 1 << 40, "more than 1073741824"),
+        (|c| c.channels[1] = 1 << 60, "[7, 7, 1152921504606846976] is too large"),
         (|c| c.strides[0] = 0, "strides[0] is 0"),
         (|c| c.strides.truncate(1), "1 strides for 2 convolutions"),
         (|c| c.kernel = 0, "kernel is 0"),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use burn::optim::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
-use burn::optim::{AdamConfig, SgdConfig};
+use burn::optim::{AdamConfig, RmsPropConfig, SgdConfig};
 use burn::tensor::Device;
 use burn_vae::data::ByteImages;
 use burn_vae::data::mnist::Mnist;
@@ -205,6 +205,9 @@ fn checkpoints_that_do_not_fit_are_refused_and_left_alone() {
         small(config).with_checkpoints(dir.path(), Existing::Resume)
     };
     let adam = || AdamConfig::new().init();
+    // The same numbers of states as the one that the run began with.
+    let burns_rmsprop = RmsPropConfig::new().with_alpha(0.9).with_momentum(0.0).init();
+    let cosine = CosineAnnealingLrSchedulerConfig::new(1e-3, 50).init().unwrap();
     let objective = Elbo::default().with_beta(2.0).unwrap();
     for (trainer, message) in [
         (kept(Existing::Refuse), "there is a checkpoint already; resume or overwrite it"),
@@ -212,17 +215,24 @@ fn checkpoints_that_do_not_fit_are_refused_and_left_alone() {
         (resume(|c| c.seed = Seed::new(1)), "another run: seed was 0 then and is 1 now"),
         (resume(|_| ()).with_objective(objective), "another run: objective was"),
         (resume(|_| ()).with_gradient_clipping(1.0).unwrap(), "max_norm was null then and is 1.0"),
-        (resume(|c| c.epochs = 2).with_optimizer(adam()), "its optimiser was another"),
-        (
-            resume(|c| c.epochs = 2).with_optimizer(SgdConfig::new().init()),
-            "its optimiser was another",
-        ),
+        (resume(|_| ()).with_optimizer(adam()), "another run: optimizer was"),
+        (resume(|_| ()).with_optimizer(SgdConfig::new().init()), "another run: optimizer was"),
+        (resume(|_| ()).with_optimizer(burns_rmsprop), "another run: optimizer was"),
+        (resume(|_| ()).with_learning_rate(1e-4), "another run: learning_rates was"),
+        (resume(|_| ()).with_learning_rate(cosine), "another run: learning_rates was"),
     ] {
         let (kind, found) = error_of(trainer);
         assert_eq!(kind, ErrorKind::Saved, "{found}");
         assert!(found.contains(message), "`{found}` does not say `{message}`");
         assert!(found.contains(&dir.path().display().to_string()), "`{found}` names no place");
     }
+
+    // Other data of the same size.
+    let (_, other) = digits(1, 80);
+    let other = Arc::new(other.split_last(20).unwrap().1);
+    let stopped = resume(|_| ()).fit(model(), train.clone(), other).unwrap_err();
+    let found = stopped.error.to_string();
+    assert!(found.contains("another run: valid_set was"), "{found}");
 
     // Another model.
     let other = MlpVaeConfig::mlp(784, [9], 2).init(Seed::new(0), &Device::flex()).unwrap();
@@ -238,8 +248,6 @@ fn checkpoints_that_do_not_fit_are_refused_and_left_alone() {
         for bad in [bad, good[..good.len() / 2].to_vec(), Vec::new()] {
             std::fs::write(&path, bad).unwrap();
             let (_, found) = error_of(resume(|c| c.epochs = 2));
-            // A state that is whole but wrong names other checksums.
-            let name = if name == "state.json" { &dir.path().display().to_string() } else { name };
             assert!(found.contains(name), "`{found}` does not name {name}");
         }
         std::fs::remove_file(&path).unwrap();
@@ -251,14 +259,29 @@ fn checkpoints_that_do_not_fit_are_refused_and_left_alone() {
         std::fs::write(&path, good).unwrap();
     }
 
+    // Any other byte of the state, but where only its layout changes.
+    let path = dir.path().join("state.json");
+    let good = std::fs::read(&path).unwrap();
+    for i in (0..good.len()).filter(|&i| !good[i].is_ascii_whitespace()).step_by(5) {
+        let mut bad = good.clone();
+        bad[i] ^= 1;
+        std::fs::write(&path, bad).unwrap();
+        let stopped = resume(|_| ()).fit(model(), train.clone(), test.clone());
+        let found = stopped.err().map(|stopped| stopped.error.to_string()).unwrap_or_default();
+        assert!(found.contains("state.json"), "byte {i} was changed, but: {found}");
+    }
+    std::fs::write(&path, good).unwrap();
+
     // After all that the checkpoint still serves, and what a crash left in the folder is no matter.
     std::fs::write(dir.path().join("model-2.bpk"), b"half a file").unwrap();
     std::fs::write(dir.path().join(".burn-vae-XYZ"), b"half a file").unwrap();
+    std::fs::write(dir.path().join("model-notes.bpk"), b"no checkpoint's").unwrap();
     let again = kept(Existing::Resume).fit(model(), train.clone(), test.clone()).unwrap();
     assert_eq!(weights(&again.model), weights(&trained.model));
     let on = resume(|c| c.epochs = 2).fit(model(), train, test).unwrap();
     assert_eq!(on.history.epochs.len(), 2);
     assert!(!dir.path().join(".burn-vae-XYZ").exists());
+    assert!(dir.path().join("model-notes.bpk").exists());
 }
 
 #[test]
@@ -274,4 +297,28 @@ fn a_checkpoint_that_cannot_be_written_stops_the_run_and_hands_back_what_it_lear
     assert_eq!(stopped.error.kind(), ErrorKind::Io);
     assert!(stopped.error.to_string().contains("optimizer-2.bpk"), "{}", stopped.error);
     assert!(stopped.trained.unwrap().history.epochs.len() >= 2);
+}
+
+/// Overwriting is a run from the start, and leaves nothing of the old one.
+#[test]
+fn an_overwritten_run_begins_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = TrainConfig { epochs: 3, batch_size: 20, ..TrainConfig::default() };
+    let (train, test) = digits(60, 20);
+    let model = || MlpVaeConfig::mlp(784, [8], 2).init(Seed::new(0), &Device::flex()).unwrap();
+    let run = |epochs, existing| {
+        // The history lies in the same folder.
+        let trainer =
+            small(TrainConfig { epochs, ..config }).with_checkpoints(dir.path(), existing);
+        let trainer = trainer.with_history_csv(dir.path().join("history.csv"));
+        trainer.fit(model(), train.clone(), test.clone())
+    };
+    let first = run(3, Existing::Refuse).unwrap();
+    // A run that cannot be does not touch the old one.
+    assert!(run(0, Existing::Overwrite).is_err());
+    assert_eq!(weights(&run(3, Existing::Resume).unwrap().model), weights(&first.model));
+    let second = run(2, Existing::Overwrite).unwrap();
+    assert_eq!(timeless(&second.history).epochs, timeless(&first.history).epochs[..2]);
+    assert_eq!(History::read_csv(dir.path().join("history.csv")).unwrap(), second.history);
+    assert!(!dir.path().join("model-3.bpk").exists());
 }

@@ -18,6 +18,8 @@ use burn_vae::{
     Decoder, DiagonalGaussian, Elbo, Encoder, Error, ErrorKind, Likelihood, ModuleConfig,
     NoiseSource, Result, Seed, StandardNormal, Vae, backend, saved,
 };
+use rand::seq::SliceRandom;
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use serde::Serialize;
 
 // Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.
@@ -32,19 +34,20 @@ pub struct Run<'a> {
     out: PathBuf,
     train: ByteImages,
     test: ByteImages,
+    /// All arguments, to be kept beside what they led to.
+    args: serde_json::Value,
 }
 
 impl<'a> Run<'a> {
-    /// Looks at the output folder and reads the data. `args` are all arguments, to be kept.
+    /// Looks at the output folder and reads the data.
     pub fn start(args: &impl Serialize, options: &'a Options, defaults: Defaults) -> Result<Self> {
         let device = backend::device(&options.backend)?;
         let out = options.out.clone().unwrap_or_else(|| defaults.out.into());
-        let goes_on = check_folder(&out, options)?;
+        check_folder(&out, options)?;
         let (mut train, mut test) = read(options)?;
         if options.quick {
             (train, test) = (train.take(2000), test.take(1000));
         }
-        options::keep(args, &out.join("options.json"), goes_on)?;
         let [height, width, channels] = train.shape();
         println!(
             "{} images to train on, {} to test on, {width} x {height} pixels with {channels} values \
@@ -52,7 +55,8 @@ impl<'a> Run<'a> {
             train.len(),
             test.len()
         );
-        Ok(Self { device, options, defaults, out, train, test })
+        let args = serde_json::to_value(args).expect("arguments are plain data");
+        Ok(Self { device, options, defaults, out, train, test, args })
     }
 
     /// Height, width and channels of an image.
@@ -81,12 +85,12 @@ impl<'a> Run<'a> {
             Err((error, trained)) => {
                 // What it had learnt is kept, but not in the place of a finished model.
                 if let Some(trained) = trained {
-                    saved::save(out.join("stopped"), config, &trained.model)?;
+                    self.save("stopped", config, &trained.model)?;
                 }
                 return Err(error);
             }
         };
-        saved::save(out.join("model"), config, &trained.model)?;
+        self.save("model", config, &trained.model)?;
 
         let noise = NoiseSource::new(Seed::new(options.seed).child("test"));
         let (test, batch) = (Arc::new(self.test.clone()), self.training().batch_size);
@@ -110,15 +114,24 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    fn save<C: ModuleConfig>(&self, name: &str, config: &C, model: &C::Module) -> Result<()> {
+        let dir = self.out.join(name);
+        saved::save(&dir, config, model)?;
+        let path = dir.join("options.json");
+        let json = format!("{:#}", self.args);
+        std::fs::write(&path, json)
+            .map_err(|error| Error::new(ErrorKind::Io, format!("{}: {error}", path.display())))
+    }
+
     fn training(&self) -> TrainConfig {
-        let Options { epochs, batch_size, samples, seed, patience, quick, .. } = *self.options;
+        let Options { epochs, batch_size, samples, seed, quick, .. } = *self.options;
         let default_epochs = if quick { 2 } else { self.defaults.epochs };
         TrainConfig {
             epochs: epochs.unwrap_or(default_epochs),
             batch_size: batch_size.unwrap_or(self.defaults.batch_size),
             num_samples: samples,
             seed: Seed::new(seed),
-            patience: Some(patience.unwrap_or(self.defaults.patience)).filter(|&n| n > 0),
+            patience: self.options.patience(self.defaults.patience),
             ..TrainConfig::default()
         }
     }
@@ -163,20 +176,21 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Whether there is a run in the folder to go on with. It is left alone unless told otherwise.
-fn check_folder(out: &Path, options: &Options) -> Result<bool> {
-    let holds = ["checkpoint/state.json", "model/config.json"];
-    let holds_run = holds.iter().any(|file| out.join(file).exists());
-    if !holds_run || options.resume || options.overwrite {
-        return Ok(holds_run && options.resume);
-    }
+/// A folder with a run in it is left alone unless told otherwise.
+fn check_folder(out: &Path, options: &Options) -> Result<()> {
+    let has_checkpoint = out.join("checkpoint/state.json").exists();
+    let has_model = out.join("model/config.json").exists();
+    let advice = match (options.resume, options.overwrite) {
+        (false, false) if has_checkpoint => "go on with it by --resume, replace it by --overwrite",
+        (false, false) if has_model => "replace it by --overwrite",
+        (true, _) if has_model && !has_checkpoint => {
+            "but no checkpoint to go on from: replace it by --overwrite"
+        }
+        _ => return Ok(()),
+    };
     Err(Error::new(
         ErrorKind::Saved,
-        format!(
-            "{} holds a run already: go on with it by --resume, replace it by --overwrite, or name \
-             another folder by --out",
-            out.display()
-        ),
+        format!("{} holds a run already: {advice}, or name another folder by --out", out.display()),
     ))
 }
 
@@ -191,6 +205,14 @@ fn read(options: &Options) -> Result<(ByteImages, ByteImages)> {
         Some(size) => Fit::Resize { height: size.height, width: size.width },
         None => Fit::Reject,
     };
-    let images = ImageFolder::open(dir, channels, fit)?.load()?;
-    images.split_random(0.1, Seed::new(options.seed).child("test images"))
+    let folder = ImageFolder::open(dir, channels, fit)?;
+    for (class, name) in folder.classes().iter().enumerate() {
+        println!("class {class}: {name}");
+    }
+    let images = folder.load()?;
+    // The files come class by class; in any other order the last ones can be held out.
+    let mut order = (0..images.len()).collect::<Vec<_>>();
+    let seed = Seed::new(options.seed).child("order of the images").value();
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    images.select(&order)?.split_last(0.1)
 }

@@ -1,6 +1,6 @@
 //! The options that the examples share.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::optim::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
@@ -9,7 +9,6 @@ use burn_vae::train::rmsprop;
 use burn_vae::{Beta, Elbo, Error, ErrorKind, Result, TargetKl, backend};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use serde_json::Value;
 
 #[derive(Args, Serialize)]
 pub struct Options {
@@ -78,7 +77,8 @@ pub struct Options {
     pub validation: Option<Validation>,
 
     /// Epochs without a better validation NELBO after which training stops and the best weights are
-    /// taken; 0 for none, and the last weights
+    /// taken; 0 for none, and the last weights, as always where the divergence has another weight
+    /// than 1 or a target
     #[arg(long)]
     pub patience: Option<usize>,
 
@@ -105,7 +105,7 @@ pub struct Options {
     #[arg(long)]
     pub out: Option<PathBuf>,
 
-    /// Goes on with the run in the output folder
+    /// Goes on with the run in the output folder; starts one where there is none
     #[arg(long, conflicts_with = "overwrite")]
     pub resume: bool,
 
@@ -142,6 +142,14 @@ impl Options {
         Elbo::default().with_schedule(beta).with_free_bits(self.free_bits)
     }
 
+    /// How long to wait for a better epoch. Early stopping compares NELBOs, which are not what is
+    /// minimised where the divergence has another weight or a target.
+    pub fn patience(&self, default: usize) -> Option<usize> {
+        let bound = self.beta == 1.0 && self.target_kl.is_none();
+        let default = if bound { default } else { 0 };
+        Some(self.patience.unwrap_or(default)).filter(|&epochs| epochs > 0)
+    }
+
     pub fn learning_rate(&self, steps: usize) -> Result<ModuleLrScheduler> {
         match self.lr_schedule {
             LrSchedule::Constant => Ok(self.lr.into()),
@@ -150,39 +158,6 @@ impl Options {
                 .map_err(|error| Error::new(ErrorKind::Config, error)),
         }
     }
-}
-
-/// Keeps what a run was started with in its folder. Where the run goes on, what it was started with
-/// must be the same, but for how long it trains.
-pub fn keep(args: &impl Serialize, path: &Path, goes_on: bool) -> Result<()> {
-    let error = |error: &dyn std::fmt::Display| {
-        Error::new(ErrorKind::Io, format!("{}: {error}", path.display()))
-    };
-    let now = serde_json::to_value(args).map_err(|e| error(&e))?;
-    if goes_on && path.exists() {
-        let json = std::fs::read(path).map_err(|e| error(&e))?;
-        let then: Value = serde_json::from_slice(&json).map_err(|e| error(&e))?;
-        let may_differ = ["epochs", "patience", "out", "resume", "overwrite"];
-        let fields = now.as_object().into_iter().flatten();
-        for (name, now) in fields.filter(|(name, _)| !may_differ.contains(&name.as_str())) {
-            let then = then.get(name).unwrap_or(&Value::Null);
-            if then != now {
-                return Err(Error::new(
-                    ErrorKind::Config,
-                    format!(
-                        "{}: {name} was {then} when the run began and is {now} now",
-                        path.display()
-                    ),
-                ));
-            }
-        }
-        return Ok(());
-    }
-    if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir).map_err(|e| error(&e))?;
-    }
-    let json = serde_json::to_vec_pretty(&now).map_err(|e| error(&e))?;
-    std::fs::write(path, json).map_err(|e| error(&e))
 }
 
 #[derive(Clone, Copy, Serialize, ValueEnum)]

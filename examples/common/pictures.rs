@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 use burn_vae::data::{ByteImages, Examples};
 use burn_vae::eval::LatentStatistics;
 use burn_vae::latent::{Pca, Tsne, linear_axis, plane, quantile_axis, tsne};
 use burn_vae::train::History;
 use burn_vae::viz::{Bars, ImageGrid, Scatter, curves};
 use burn_vae::{
-    Decoder, DiagonalGaussian, Encoder, Likelihood, Posterior, Result, StandardNormal, Vae,
+    Decoder, DiagonalGaussian, Encoder, Error, ErrorKind, Likelihood, Posterior, Result,
+    StandardNormal, Vae,
 };
 
 /// t-SNE takes a time that grows with the number of points; so many are drawn.
@@ -21,7 +22,19 @@ pub struct View {
     pub seed: u64,
 }
 
-/// Draws all pictures into a folder.
+const PICTURES: [&str; 9] = [
+    "nelbo.png",
+    "latent.png",
+    "latent_tsne.png",
+    "latent_kl.png",
+    "manifold.png",
+    "manifold_linear.png",
+    "reconstructions.png",
+    "interpolations.png",
+    "samples.png",
+];
+
+/// Draws all pictures into a folder, and removes those of an earlier run that are not drawn now.
 pub fn draw<E, D, L>(
     vae: &Vae<E, D, L, StandardNormal>,
     history: &History,
@@ -35,9 +48,17 @@ where
     D: Decoder,
     L: Likelihood,
 {
+    for picture in PICTURES.map(|picture| out.join(picture)) {
+        if picture.exists() {
+            std::fs::remove_file(&picture).map_err(|error| {
+                Error::new(ErrorKind::Io, format!("{}: {error}", picture.display()))
+            })?;
+        }
+    }
     curves(history, out.join("nelbo.png"))?;
     let codes = codes(vae, test)?;
-    let pca = (vae.latent_dim() > 2).then(|| Pca::fit(codes.clone())).transpose()?;
+    let pca =
+        (vae.latent_dim() > 2 && test.len() > 1).then(|| Pca::fit(codes.clone())).transpose()?;
     scatters(&codes, pca.as_ref(), test.labels(), out)?;
     manifolds(vae, pca.as_ref(), test.shape(), view, out)?;
     if let (Some(latents), true) = (latents, vae.latent_dim() > 2) {
@@ -78,13 +99,18 @@ fn scatters(codes: &Tensor<2>, pca: Option<&Pca>, labels: Option<&[u8]>, out: &P
         Some(pca) => {
             let points = pca.points(codes.clone())?;
             Scatter::new(&points, labels)?.with_axes(pca.titles()).save(out.join("latent.png"))?;
-            let n = n.min(TSNE_POINTS);
+            let count = n.min(TSNE_POINTS);
             let options = Tsne::default();
-            if n as f64 <= 3.0 * options.perplexity + 1.0 {
+            if count as f64 <= 3.0 * options.perplexity + 1.0 {
                 return Ok(());
             }
-            let points = tsne(codes.clone().narrow(0, 0, n), &options)?;
-            Scatter::new(&points, &labels[..n])?
+            // Spread over the set, which may be sorted by class.
+            let rows = (0..count).map(|i| i * n / count).collect::<Vec<_>>();
+            let labels = rows.iter().map(|&row| labels[row]).collect::<Vec<_>>();
+            let rows = rows.iter().map(|&row| row as i32).collect::<Vec<_>>();
+            let rows = Tensor::<1, Int>::from_data(rows.as_slice(), &codes.device());
+            let points = tsne(codes.clone().select(0, rows), &options)?;
+            Scatter::new(&points, &labels)?
                 .with_axes(["t-SNE 1", "t-SNE 2"])
                 .save(out.join("latent_tsne.png"))
         }
@@ -105,7 +131,7 @@ where
     D: Decoder,
     L: Likelihood,
 {
-    if vae.latent_dim() < 2 {
+    if vae.latent_dim() < 2 || vae.latent_dim() > 2 && pca.is_none() {
         return Ok(());
     }
     let quantiles = quantile_axis(15, 0.05, 0.95)?;
@@ -142,14 +168,16 @@ where
     D: Decoder,
     L: Likelihood,
 {
+    // Spread over the set, which may be sorted by class.
     let (shape, count) = (test.shape(), test.len().min(12));
-    let first = test.tensor(0..count, &vae.device())?;
-    let images = Tensor::cat(vec![first.clone(), vae.reconstruct(first.clone())?], 0);
+    let spread = (0..count).map(|i| i * test.len() / count).collect::<Vec<_>>();
+    let some = test.select(&spread)?.tensor(0..count, &vae.device())?;
+    let images = Tensor::cat(vec![some.clone(), vae.reconstruct(some.clone())?], 0);
     ImageGrid::new(images, shape, count)?
         .with_rows("", ["original", "reconstruction"])
         .save(out.join("reconstructions.png"))?;
 
-    let image = |i: usize| first.clone().narrow(0, i, 1).squeeze_dim(0);
+    let image = |i: usize| some.clone().narrow(0, i, 1).squeeze_dim(0);
     let rows = (0..count.min(6)).map(|i| vae.interpolate(image(i), image((i + 1) % count), 12));
     ImageGrid::new(Tensor::cat(rows.collect::<Result<_>>()?, 0), shape, 12)?
         .save(out.join("interpolations.png"))?;

@@ -73,7 +73,8 @@ impl LatentTotals {
         let dims = self.values.len() / 3;
         let [kl, means, squares] =
             [0, 1, 2].map(|i| self.values[i * dims..][..dims].iter().map(mean).collect::<Vec<_>>());
-        let variance = means.iter().zip(squares).map(|(mean, square)| square - mean * mean);
+        let variance =
+            means.iter().zip(squares).map(|(mean, square)| (square - mean * mean).max(0.0));
         (self.count > 0).then(|| LatentStatistics { kl, mean_variance: variance.collect() })
     }
 }

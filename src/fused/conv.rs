@@ -115,7 +115,7 @@ impl Backward<Flex, 3> for ConvBackward {
             let dy = dy.storage_mut::<f32>();
             dy.par_chunks_mut(1 << 14).zip(values(&y).par_chunks(1 << 14)).for_each(|(dy, y)| {
                 for (dy, y) in dy.iter_mut().zip(y) {
-                    *dy = if *y > 0.0 { *dy } else { 0.0 };
+                    *dy = if *y <= 0.0 { 0.0 } else { *dy };
                 }
             });
         }
@@ -125,7 +125,7 @@ impl Backward<Flex, 3> for ConvBackward {
         let (dx, dw) = match direction {
             Direction::Down => (
                 wants_dx.then(|| patches.scatter(dy_values, Finish::default())),
-                patches.gather(x_values, None, wants_dw.then_some(dy_values)).1,
+                wants_dw.then(|| patches.gather(x_values, None, Some(dy_values)).1).flatten(),
             ),
             Direction::Up => {
                 let finish = wants_dx.then(Finish::default);

@@ -43,7 +43,7 @@ impl<'a> Matrix<'a> {
 pub(super) fn matmul(out: &mut [f32], a: Matrix, b: Matrix, accumulate: bool) {
     let (m, n, k) = (a.rows, b.cols, a.cols);
     assert_eq!(k, b.rows, "inner dimensions of a product");
-    assert_eq!(out.len(), m * n, "size of a product");
+    assert_eq!(Some(out.len()), m.checked_mul(n), "size of a product");
     // SAFETY: `gemm` reads `a` at `i * row_stride + l * col_stride` for i < m, l < k, and `b` alike.
     // Both strides of a `Matrix` come from `new` and `t`: one is 1, the other the number of elements
     // along it, so the largest offset is `rows * cols - 1`, the last element of `data`, which `new`

@@ -17,9 +17,9 @@ pub(crate) mod conv;
 mod matmul;
 mod patches;
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device, Tensor};
 
-/// Whether tensors of this device are the ones that the operations here work on.
-pub(crate) fn runs_on(device: &Device) -> bool {
-    device.clone().inner() == Device::flex()
+/// Whether a tensor is one that the operations here work on.
+pub(crate) fn runs_on<const D: usize>(x: &Tensor<D>) -> bool {
+    x.dtype() == DType::F32 && x.device().inner() == Device::flex()
 }

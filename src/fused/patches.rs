@@ -22,7 +22,9 @@ use crate::nn::Geometry;
 const PARTS: usize = 8;
 
 /// Patches are gathered for so many values at a time (a quarter of a megabyte), to stay in the cache.
-const PATCH_VALUES: usize = 1 << 16;
+///
+/// In tests so few that every case takes several turns.
+const PATCH_VALUES: usize = if cfg!(test) { 1 << 7 } else { 1 << 16 };
 
 thread_local! {
     /// Where each thread keeps its patches, so that they are not allocated anew for each layer.
@@ -44,9 +46,14 @@ impl Finish<'_> {
             None => {}
         }
         if self.relu {
-            out.iter_mut().for_each(|value| *value = value.max(0.0));
+            out.iter_mut().for_each(|value| *value = relu(*value));
         }
     }
+}
+
+/// What is no number stays so, as in Burn's own.
+fn relu(value: f32) -> f32 {
+    if value <= 0.0 { 0.0 } else { value }
 }
 
 fn add(sum: &mut [f32], values: &[f32]) {
@@ -127,7 +134,7 @@ impl Patches {
         weigh: Option<&[f32]>,
     ) -> (Option<Vec<f32>>, Option<Vec<f32>>) {
         let batch = large.len() / self.large_len();
-        let part = batch.div_ceil(PARTS);
+        let part = batch.div_ceil(PARTS).max(1);
         let mut small = finish.map(|_| vec![0.0; batch * self.small_len()]);
         let outs: Vec<&mut [f32]> = match &mut small {
             Some(small) => small.chunks_mut(part * self.small_len()).collect(),
@@ -166,7 +173,7 @@ impl Patches {
     /// Large images from small ones: each pixel adds its product with the weights to its patch.
     pub(super) fn scatter(&self, small: &[f32], finish: Finish) -> Vec<f32> {
         let batch = small.len() / self.small_len();
-        let part = batch.div_ceil(PARTS);
+        let part = batch.div_ceil(PARTS).max(1);
         let mut large = vec![0.0; batch * self.large_len()];
         let parts = large.par_chunks_mut(part * self.large_len());
         parts.zip(small.par_chunks(part * self.small_len())).for_each(|(large, small)| {
@@ -273,7 +280,7 @@ pub(super) fn column_sums(matrix: &[f32], columns: usize) -> Vec<f32> {
         rows.for_each(|row| add(&mut sum, row));
         sum
     }
-    let rows = (matrix.len() / columns).div_ceil(PARTS);
+    let rows = (matrix.len() / columns).div_ceil(PARTS).max(1);
     let parts = matrix.par_chunks(rows * columns);
     let parts = parts.map(|part| sum(part.chunks_exact(columns), columns)).collect::<Vec<_>>();
     sum(parts.iter().map(Vec::as_slice), columns)

@@ -34,7 +34,8 @@ impl Geometry {
     /// If the stride is zero.
     pub fn same(large: [usize; 2], kernel: usize, stride: usize) -> Self {
         let small = large.map(|size| size.div_ceil(stride));
-        let pad = |i: usize| ((small[i] - 1) * stride + kernel).saturating_sub(large[i]) / 2;
+        let reach = |i: usize| small[i].saturating_sub(1) * stride + kernel;
+        let pad = |i: usize| reach(i).saturating_sub(large[i]) / 2;
         Self { large, small, kernel, stride, pad: [pad(0), pad(1)] }
     }
 
@@ -99,6 +100,16 @@ impl Conv {
         })
     }
 
+    /// Height, width and channels of the input.
+    pub fn input_shape(&self) -> [usize; 3] {
+        let [small, large, _, _] = self.weight.dims();
+        let ([height, width], channels) = match self.direction {
+            Direction::Down => (self.geometry.large, large),
+            Direction::Up => (self.geometry.small, small),
+        };
+        [height, width, channels]
+    }
+
     /// Height, width and channels of the output.
     pub fn output_shape(&self) -> [usize; 3] {
         let [height, width] = self.geometry.output(self.direction);
@@ -110,9 +121,14 @@ impl Conv {
     /// # Shapes
     /// - `x`: `[batch, height, width, input channels]`
     /// - output: `[batch, height, width, output channels]`
+    ///
+    /// # Panics
+    /// If `x` has another height, width or number of channels.
     pub fn forward(&self, x: Tensor<4>, relu: bool) -> Tensor<4> {
+        let [_, height, width, channels] = x.dims();
+        assert_eq!([height, width, channels], self.input_shape(), "shape of a convolution's input");
         #[cfg(feature = "flex")]
-        if crate::fused::runs_on(&x.device()) {
+        if crate::fused::runs_on(&x) {
             let (weight, bias) = (self.weight.val(), self.bias.val());
             return crate::fused::conv::conv(x, weight, bias, self.geometry, self.direction, relu);
         }
@@ -312,5 +328,60 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// The same bits in any number of threads.
+    #[cfg(feature = "flex")]
+    #[test]
+    fn threads_do_not_change_the_result() {
+        let run = |threads: usize, direction: Direction| {
+            let geometry = Geometry::same([9, 7], 3, 2);
+            let conv = layer(geometry, direction, [3, 4]).train();
+            let [height, width, channels] = conv.input_shape();
+            let x = random([37, height, width, channels], 1);
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let x = Tensor::from_inner(x).require_grad();
+                let y = conv.forward(x.clone(), true);
+                let gradients = y.clone().square().sum().backward();
+                let dx = x.grad(&gradients).unwrap();
+                let dw = conv.weight.val().grad(&gradients).unwrap();
+                let db = conv.bias.val().grad(&gradients).unwrap();
+                [values(&y.without_autodiff()), values(&dx), values(&dw), values(&db)]
+            })
+        };
+        for direction in [Direction::Down, Direction::Up] {
+            let one = run(1, direction);
+            assert_eq!(one, run(2, direction));
+            assert_eq!(one, run(5, direction));
+        }
+    }
+
+    /// What is no number is not hidden by the ReLU.
+    #[test]
+    fn relu_hands_on_what_is_no_number() {
+        let conv = layer(Geometry::same([2, 2], 1, 1), Direction::Down, [1, 1]);
+        let mut x = [[[[1.0f32]; 2]; 2]];
+        x[0][1][0][0] = f32::NAN;
+        let y = values(&conv.forward(Tensor::from_data(x, &Device::flex()), true));
+        assert!(y[2].is_nan() && [y[0], y[1], y[3]].iter().all(|y| y.is_finite()));
+    }
+
+    #[test]
+    fn a_batch_of_none_gives_none() {
+        for direction in [Direction::Down, Direction::Up] {
+            let conv = layer(Geometry::same([5, 4], 3, 2), direction, [2, 3]);
+            let [height, width, channels] = conv.input_shape();
+            let x = Tensor::zeros([0, height, width, channels], &Device::flex());
+            let [height, width, channels] = conv.output_shape();
+            assert_eq!(conv.forward(x, true).dims(), [0, height, width, channels]);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "shape of a convolution's input")]
+    fn an_input_of_another_shape_is_refused() {
+        let conv = layer(Geometry::same([4, 4], 3, 2), Direction::Down, [1, 1]);
+        conv.forward(Tensor::zeros([2, 4, 5, 1], &Device::flex()), false);
     }
 }

@@ -10,17 +10,19 @@ use crate::{ConvDecoderConfig, ConvEncoderConfig, Seed};
 
 /// Description of a convolutional network, from images to codes and, mirrored, back.
 ///
-/// | field | default | meaning |
+/// | field | in [`new`](Self::new) | meaning |
 /// |---|---|---|
-/// | `image` | | height, width and channels of an example |
-/// | `channels` | | output channels of each convolution, from image to code; at least one |
+/// | `image` | as given | height, width and channels of an example |
+/// | `channels` | as given | output channels of each convolution, from image to code; at least one |
 /// | `strides` | 2 each | of each convolution |
-/// | `latent_dim` | 2 | length of a code |
+/// | `latent_dim` | as given | length of a code |
 /// | `kernel` | 3 | height and width of the kernels |
 /// | `dense` | 16 | units of a layer between the convolutions and the heads, if any |
 /// | `normalization` | none | after the activation of each layer |
 /// | `activation` | ReLU | function after each layer |
 /// | `init` | Glorot uniform | where the weights start |
+///
+/// In a file the last five may be missing; `dense` is then none, the others are as in `new`.
 ///
 /// An image is a row of `height * width * channels` values, the channels of a pixel one after the
 /// other. Padding is "same" ([`Geometry`]), so the sizes need not divide by the strides.
@@ -148,6 +150,10 @@ impl ConvConfig {
         for (i, (&channels, &stride)) in self.channels.iter().zip(&self.strides).enumerate() {
             check_dim(&format!("channels[{i}]"), channels)?;
             check_dim(&format!("strides[{i}]"), stride)?;
+        }
+        let smallest = self.smallest();
+        if smallest.iter().try_fold(1usize, |len, &dim| len.checked_mul(dim)).is_none() {
+            return Err(Error::config(format!("a layer of shape {smallest:?} is too large")));
         }
         Ok(())
     }

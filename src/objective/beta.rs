@@ -11,7 +11,12 @@ use crate::error::{Error, Result};
 /// | [`cyclical`](Beta::cyclical) | `min(1, tau / rise)` with `tau = (t mod period) / period` (Fu et al. 2019, eq. 6 and 7) |
 /// | [`target_kl`](Beta::target_kl) | set by a controller that leads the divergence to a target (Shao et al. 2020, algorithm 1) |
 ///
-/// Whatever the weight, the NELBO that is reported weighs the divergence fully.
+/// Whatever the weight, the NELBO that is reported weighs the divergence fully, and so does the
+/// choice of the best epoch: with a constant other than 1 or a controller it is not what is
+/// minimised, and early stopping by it is seldom what is wanted.
+///
+/// In a loop of one's own the step is that of [`Inputs::at`](crate::Inputs::at), and a controller's
+/// state that of [`Inputs::with_state`](crate::Inputs::with_state); without a state it weighs 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Beta(Kind);
 
@@ -26,8 +31,8 @@ enum Kind {
 /// The constants of the controller behind [`Beta::target_kl`].
 ///
 /// With the error `e(t) = target - KL(t)`, the weight is
-/// `clamp(kp / (1 + exp(e(t))) - sum_s ki e(s) + min, min, max)`. The sum stands still where the
-/// weight is at the bound that the error drives it towards.
+/// `clamp(kp / (1 + exp(e(t))) - sum_s ki e(s) + min, min, max)`. The sum stands still while the
+/// weight is at a bound that the error drives it towards; it goes on where the error leads back.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TargetKl {
     /// The divergence to reach, in nats per example; above 0.
@@ -86,6 +91,11 @@ impl Beta {
             return Err(Error::config("the cycle has 0 steps, but it must have at least 1"));
         }
         check("rise", rise, rise > 0.0 && rise < 1.0, "above 0 and below 1")?;
+        if (period - 1) as f64 / (period as f64) < rise {
+            return Err(Error::config(format!(
+                "a cycle of {period} steps ends before the weight has grown over the share {rise} of it"
+            )));
+        }
         Ok(Self(Kind::Cyclical { period, rise }))
     }
 
@@ -195,9 +205,9 @@ mod tests {
         assert_eq!([3, 4, 7, 8].map(|t| cyclical.is_full(t)), [false, true, true, false]);
     }
 
-    /// The controller against the paper's equations in plain numbers, and its bounds.
+    /// The controller against its equation in plain numbers, at its bounds too.
     #[test]
-    fn the_controller_is_that_of_its_paper() {
+    fn the_controller_is_that_of_its_equation() {
         let device = Device::flex();
         let controller = TargetKl { kp: 0.1, ki: 0.02, min: 0.5, max: 1.5, target: 5.0 };
         let mut state = Tensor::from_data([0.5f32, 0.0], &device);
@@ -228,6 +238,7 @@ mod tests {
         assert!(Beta::linear(0).is_err());
         assert!(Beta::cyclical(0, 0.5).is_err());
         assert!(Beta::cyclical(9, 1.0).is_err());
+        assert!(Beta::cyclical(1, 0.5).is_err());
         let bad = TargetKl { min: 2.0, max: 1.0, ..TargetKl::new(3.0) };
         assert!(Beta::target_kl(bad).is_err());
         assert!(Beta::target_kl(TargetKl::new(f64::NAN)).is_err());

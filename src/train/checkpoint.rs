@@ -17,7 +17,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::tensor::Bytes;
+use burn::module::{Module, Param};
+use burn::nn::Linear;
+use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::tensor::{Bytes, Device, Tensor};
 use burn::train::checkpoint::{
     Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction, CheckpointingStrategy,
 };
@@ -29,6 +33,7 @@ use serde_json::Value;
 use super::TrainConfig;
 use super::history::{Epoch, History};
 use super::monitor::Report;
+use crate::data::Examples;
 use crate::error::{At, Error, ErrorKind, Result};
 use crate::files::{UNFINISHED, crc32, create_dir, write_atomically};
 
@@ -49,13 +54,59 @@ pub enum Existing {
 
 /// What tells a run from another one: going on with anything else would be a third.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Identity {
     pub(super) config: TrainConfig,
     pub(super) objective: String,
     pub(super) max_norm: Option<f64>,
-    pub(super) train_examples: usize,
-    pub(super) valid_examples: usize,
-    pub(super) data_dim: usize,
+    /// What the optimiser makes of a known parameter and known gradients.
+    pub(super) optimizer: Vec<f32>,
+    /// The learning rates of steps 1, 10, 100, ..
+    pub(super) learning_rates: Vec<f64>,
+    pub(super) train_set: DataIdentity,
+    pub(super) valid_set: DataIdentity,
+}
+
+/// What tells a data set from another one, as far as two of its examples go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DataIdentity {
+    len: usize,
+    dim: usize,
+    first_and_last_crc32: u32,
+}
+
+impl DataIdentity {
+    pub(super) fn of(examples: &dyn Examples) -> Result<Self> {
+        let (len, dim) = (examples.len(), examples.dim());
+        let mut values = vec![0.0; 2 * dim];
+        examples.read(&[0, len.saturating_sub(1)], &mut values)?;
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
+        Ok(Self { len, dim, first_and_last_crc32: crc32(&bytes) })
+    }
+}
+
+/// The learning rates that a schedule will give, without touching it.
+pub(super) fn learning_rates(schedule: &ModuleLrScheduler) -> Vec<f64> {
+    let mut schedule = schedule.clone();
+    let rates = (1..=10_000u32).map(|step| (step, schedule.step().base()));
+    rates.filter(|(step, _)| 10u32.pow(step.ilog10()) == *step).map(|(_, rate)| rate).collect()
+}
+
+/// What an optimiser makes of a parameter in three steps: enough to tell its kind and its constants
+/// from others'.
+pub(super) fn probe(optimizer: &ModuleOptimizer, device: &Device) -> Result<Vec<f32>> {
+    let device = device.clone().inner();
+    let mut optimizer = optimizer.clone();
+    let weight = Param::from_tensor(Tensor::<2>::from_data([[0.5, -1.0, 2.0]], &device));
+    let mut layer = Linear { weight, bias: None }.train();
+    for gradient in [[[0.3, -2.0, 1e-4]], [[0.1, 1.0, -3e-4]], [[-0.2, 0.5, 0.0]]] {
+        let mut gradients = GradientsParams::new();
+        gradients.register(layer.weight.id, Tensor::<2>::from_data(gradient, &device));
+        layer = optimizer.step(0.1, layer, gradients);
+    }
+    let data = layer.weight.val().without_autodiff().try_into_data();
+    Ok(data.map_err(|error| Error::around(error, ErrorKind::Training))?.iter().collect())
 }
 
 impl Identity {
@@ -65,9 +116,9 @@ impl Identity {
             let mut fields = BTreeMap::new();
             let Ok(Value::Object(all)) = serde_json::to_value(identity) else { return fields };
             for (name, value) in all {
-                match value {
-                    Value::Object(config) => fields.extend(config),
-                    value => _ = fields.insert(name, value),
+                match (name.as_str(), value) {
+                    ("config", Value::Object(config)) => fields.extend(config),
+                    (_, value) => _ = fields.insert(name, value),
                 }
             }
             fields.retain(|name, _| name != "epochs" && name != "patience");
@@ -82,8 +133,22 @@ impl Identity {
     }
 }
 
-/// The content of `state.json`.
+/// The content of `state.json`: the state, and the checksum of its compact form.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed {
+    crc32: u32,
+    state: State,
+}
+
+impl State {
+    fn seal(&self) -> serde_json::Result<u32> {
+        Ok(crc32(&serde_json::to_vec(self)?))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct State {
     burn_vae: String,
     identity: Identity,
@@ -102,70 +167,124 @@ pub(super) struct Saved {
     pub(super) best: Option<(usize, Vec<u8>)>,
 }
 
-/// Opens a folder of checkpoints for a run.
-///
-/// # Errors
-/// If the folder cannot be used, holds a checkpoint that is not to be touched, or is to be resumed
-/// from and holds one of another run or a damaged one.
-pub(super) fn open(dir: &Path, existing: Existing, identity: &Identity) -> Result<Option<Saved>> {
-    create_dir(dir)?;
-    let path = dir.join(STATE);
-    if !path.exists() {
-        return Ok(None);
-    }
-    match existing {
-        Existing::Refuse => Err(Error::new(
-            ErrorKind::Saved,
-            format!("{}: there is a checkpoint already; resume or overwrite it", dir.display()),
-        )),
-        Existing::Overwrite => {
-            std::fs::remove_file(&path).at(&path)?;
-            Ok(None)
-        }
-        Existing::Resume => read(dir, &path, identity).map(Some),
-    }
+/// A folder of checkpoints and the run they are to be of.
+pub(super) struct Folder {
+    pub(super) dir: PathBuf,
+    pub(super) identity: Identity,
 }
 
-fn read(dir: &Path, path: &Path, identity: &Identity) -> Result<Saved> {
-    let json = std::fs::read(path).at(path)?;
-    let state: State = serde_json::from_slice(&json).map_err(|error| bad(path, error))?;
-    if let Some(difference) = identity.difference(&state.identity) {
-        return Err(bad(dir, format!("the checkpoint is of another run: {difference}")));
-    }
-    let file = |name: String| {
-        let path = dir.join(&name);
-        let bytes = std::fs::read(&path).at(&path)?;
-        match state.crc32.get(&name) {
-            Some(&crc) if crc == crc32(&bytes) => Ok(bytes),
-            _ => Err(bad(&path, "the checksum is wrong, so the file is damaged")),
+impl Folder {
+    /// Makes the folder or looks into it.
+    ///
+    /// # Errors
+    /// If it cannot be used, holds a checkpoint that is not to be touched, or is to be resumed from
+    /// and holds one of another run or a damaged one.
+    pub(super) fn open(&self, existing: Existing) -> Result<Option<Saved>> {
+        create_dir(&self.dir)?;
+        let path = self.dir.join(STATE);
+        if path.exists() {
+            match existing {
+                Existing::Refuse => {
+                    return Err(self.bad("there is a checkpoint already; resume or overwrite it"));
+                }
+                Existing::Overwrite => std::fs::remove_file(&path).at(&path)?,
+                Existing::Resume => return self.read(&path).map(Some),
+            }
         }
-    };
-    let [model, optimizer, schedule] = PARTS.map(|part| file(part_name(part, state.epoch)));
-    let best = |epoch| Ok::<_, Error>((epoch, file(part_name(PARTS[0], epoch))?));
-    Ok(Saved {
-        epoch: state.epoch,
-        parts: [model?, optimizer?, schedule?],
-        best: state.best_epoch.map(best).transpose()?,
-        history: History { epochs: state.history },
-    })
+        remove(&self.dir, |name| is_part(name) || name.starts_with(UNFINISHED))?;
+        Ok(None)
+    }
+
+    fn read(&self, path: &Path) -> Result<Saved> {
+        let json = std::fs::read(path).at(path)?;
+        let Sealed { crc32: seal, state } =
+            serde_json::from_slice(&json).map_err(|error| bad(path, error))?;
+        if state.seal().ok() != Some(seal) {
+            return Err(bad(path, "the checksum is wrong, so the file is damaged"));
+        }
+        if let Some(difference) = self.identity.difference(&state.identity) {
+            return Err(self.bad(format!("the checkpoint is of another run: {difference}")));
+        }
+        let file = |name: String| {
+            let path = self.dir.join(&name);
+            let bytes = std::fs::read(&path).at(&path)?;
+            match state.crc32.get(&name) {
+                Some(&crc) if crc == crc32(&bytes) => Ok(bytes),
+                _ => Err(bad(&path, "the checksum is wrong, so the file is damaged")),
+            }
+        };
+        let [model, optimizer, schedule] = PARTS.map(|part| file(part_name(part, state.epoch)));
+        let best = |epoch| Ok::<_, Error>((epoch, file(part_name(PARTS[0], epoch))?));
+        let saved = Saved {
+            epoch: state.epoch,
+            parts: [model?, optimizer?, schedule?],
+            best: state.best_epoch.map(best).transpose()?,
+            history: History { epochs: state.history },
+        };
+        let left = |name: &str| is_part(name) && !state.crc32.contains_key(name);
+        remove(&self.dir, |name| left(name) || name.starts_with(UNFINISHED))?;
+        Ok(saved)
+    }
+
+    /// An error that names the folder.
+    pub(super) fn bad(&self, error: impl std::fmt::Display) -> Error {
+        bad(&self.dir, error)
+    }
+
+    /// Writes a checkpoint. `best` is the best epoch so far and its model.
+    fn write(
+        &self,
+        epoch: usize,
+        parts: &Parts,
+        best: Option<(usize, &[u8])>,
+        history: History,
+    ) -> Result<()> {
+        let mut checksums = BTreeMap::new();
+        for (part, bytes) in parts {
+            let name = part_name(part, epoch);
+            write_atomically(&self.dir.join(&name), bytes)?;
+            checksums.insert(name, crc32(bytes));
+        }
+        if let Some((epoch, bytes)) = best {
+            checksums.insert(part_name(PARTS[0], epoch), crc32(bytes));
+        }
+        let state = State {
+            burn_vae: env!("CARGO_PKG_VERSION").into(),
+            identity: self.identity.clone(),
+            epoch,
+            best_epoch: best.map(|(epoch, _)| epoch),
+            crc32: checksums,
+            history: history.epochs,
+        };
+        let path = self.dir.join(STATE);
+        let sealed = state.seal().map(|crc32| Sealed { crc32, state });
+        let sealed = sealed.map_err(|error| bad(&path, error))?;
+        let json = serde_json::to_vec_pretty(&sealed).map_err(|error| bad(&path, error))?;
+        write_atomically(&path, &json)?;
+        remove(&self.dir, |name| is_part(name) && !sealed.state.crc32.contains_key(name))
+    }
 }
 
 fn part_name(part: &str, epoch: usize) -> String {
     format!("{part}-{epoch}.bpk")
 }
 
-pub(super) fn bad(path: &Path, error: impl std::fmt::Display) -> Error {
+fn bad(path: &Path, error: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Saved, format!("{}: {error}", path.display()))
 }
+
+/// The parts of a checkpoint by name.
+type Parts = BTreeMap<&'static str, Vec<u8>>;
 
 /// Collects the parts of each epoch's checkpoint and keeps the best model and, in a folder, the last
 /// checkpoint.
 pub(super) struct Keeper {
-    pub(super) dir: Option<PathBuf>,
-    pub(super) identity: Identity,
+    pub(super) folder: Option<Folder>,
     pub(super) report: Arc<Mutex<Report>>,
     pub(super) interrupter: Interrupter,
-    pub(super) pending: Mutex<BTreeMap<&'static str, Vec<u8>>>,
+    /// The parts at hand of each epoch that is not complete. Burn makes them on a thread each, so
+    /// that one epoch's may come after some of the next one's.
+    pub(super) pending: Mutex<BTreeMap<usize, Parts>>,
     /// The best epoch so far and its model.
     pub(super) best: Mutex<Option<(usize, Vec<u8>)>>,
 }
@@ -183,63 +302,45 @@ impl Keeper {
 
     fn add(&self, epoch: usize, part: &'static str, bytes: Vec<u8>) -> Result<()> {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.insert(part, bytes);
-        if pending.len() < PARTS.len() {
+        let parts = pending.entry(epoch).or_default();
+        parts.insert(part, bytes);
+        if parts.len() < PARTS.len() {
             return Ok(());
         }
-        self.commit(epoch, std::mem::take(&mut *pending))
+        let parts = pending.remove(&epoch).unwrap_or_default();
+        self.commit(epoch, parts)
     }
 
-    fn commit(&self, epoch: usize, parts: BTreeMap<&'static str, Vec<u8>>) -> Result<()> {
+    fn commit(&self, epoch: usize, parts: Parts) -> Result<()> {
         let mut history = {
             let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
             report.history.clone()
         };
         history.epochs.retain(|record| record.epoch <= epoch);
-        let best_epoch = history.best().map(|best| best.epoch);
         let mut best = self.best.lock().unwrap_or_else(PoisonError::into_inner);
-        if best_epoch == Some(epoch) {
+        if history.best().is_some_and(|best| best.epoch == epoch) {
             *best = Some((epoch, parts[PARTS[0]].clone()));
         }
-        let Some(dir) = &self.dir else { return Ok(()) };
-
-        let mut checksums = BTreeMap::new();
-        for (part, bytes) in &parts {
-            let name = part_name(part, epoch);
-            write_atomically(&dir.join(&name), bytes)?;
-            checksums.insert(name, crc32(bytes));
-        }
-        if let Some((epoch, bytes)) = &*best {
-            checksums.insert(part_name(PARTS[0], *epoch), crc32(bytes));
-        }
-        let state = State {
-            burn_vae: env!("CARGO_PKG_VERSION").into(),
-            identity: self.identity.clone(),
-            epoch,
-            best_epoch,
-            crc32: checksums,
-            history: history.epochs,
-        };
-        let path = dir.join(STATE);
-        let json = serde_json::to_vec_pretty(&state).map_err(|error| bad(&path, error))?;
-        write_atomically(&path, &json)?;
-        remove_others(dir, &state.crc32)
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let best = best.as_ref().map(|(epoch, model)| (*epoch, model.as_slice()));
+        folder.write(epoch, &parts, best, history)
     }
 }
 
-/// Removes what older checkpoints have left.
-fn remove_others(dir: &Path, keep: &BTreeMap<String, u32>) -> Result<()> {
+fn is_part(name: &str) -> bool {
+    PARTS.iter().any(|part| {
+        let epoch = name.strip_prefix(part).and_then(|rest| rest.strip_prefix('-'));
+        let epoch = epoch.and_then(|rest| rest.strip_suffix(".bpk"));
+        epoch.is_some_and(|epoch| epoch.parse::<usize>().is_ok())
+    })
+}
+
+/// Removes the files of a folder whose names are to go.
+fn remove(dir: &Path, goes: impl Fn(&str) -> bool) -> Result<()> {
     for file in std::fs::read_dir(dir).at(dir)? {
         let file = file.at(dir)?;
-        let name = file.file_name().to_string_lossy().into_owned();
-        let is_part = PARTS.iter().any(|part| {
-            let epoch = name.strip_prefix(part).and_then(|rest| rest.strip_prefix('-'));
-            let epoch = epoch.and_then(|rest| rest.strip_suffix(".bpk"));
-            epoch.is_some_and(|epoch| epoch.parse::<usize>().is_ok())
-        });
         let is_file = file.file_type().at(file.path())?.is_file();
-        let is_left = is_part && !keep.contains_key(&name) || name.starts_with(UNFINISHED);
-        if is_file && is_left {
+        if is_file && goes(&file.file_name().to_string_lossy()) {
             std::fs::remove_file(file.path()).at(file.path())?;
         }
     }
@@ -254,7 +355,7 @@ pub(super) struct Slot {
 }
 
 impl<R: Checkpoint> Checkpointer<R> for Slot {
-    /// Never fails, since Burn would panic: the run is stopped with the error instead.
+    /// Stops the run with the error, whose kind would not survive being handed through Burn.
     fn save(&self, epoch: usize, record: R) -> Result<(), CheckpointerError> {
         let bytes = record.checkpoint_into_bytes();
         let bytes = bytes.map_err(|error| Error::around(error, ErrorKind::Saved));
@@ -299,5 +400,59 @@ impl EarlyStoppingStrategy for Patience {
     fn should_stop(&mut self, _epoch: usize, _store: &EventStoreClient) -> bool {
         let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
         report.history.is_exhausted(self.patience)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parts that come late, after some of the next epoch's, still go with their own epoch's.
+    #[test]
+    fn parts_of_two_epochs_are_not_mixed() {
+        let record = |epoch: usize, valid_nelbo: f64| {
+            serde_json::from_value(serde_json::json!({
+                "epoch": epoch, "train_nelbo": 0.0, "train_nll": 0.0, "train_kl": 0.0,
+                "valid_nelbo": valid_nelbo, "valid_nll": 0.0, "valid_kl": 0.0,
+                "at_full_weight": true, "active_units": null, "train_seconds": 0.0,
+                "valid_seconds": 0.0, "kl_per_dimension": [],
+            }))
+            .unwrap()
+        };
+        let history = History { epochs: vec![record(1, 2.0), record(2, 3.0)] };
+        let report = Arc::new(Mutex::new(Report { history, ..Report::default() }));
+        let dir = tempfile::tempdir().unwrap();
+        let set = || DataIdentity { len: 1, dim: 1, first_and_last_crc32: 0 };
+        let identity = Identity {
+            config: TrainConfig::default(),
+            objective: String::new(),
+            max_norm: None,
+            optimizer: Vec::new(),
+            learning_rates: Vec::new(),
+            train_set: set(),
+            valid_set: set(),
+        };
+        let keeper = Keeper {
+            folder: Some(Folder { dir: dir.path().into(), identity: identity.clone() }),
+            report,
+            interrupter: Interrupter::new(),
+            pending: Mutex::default(),
+            best: Mutex::default(),
+        };
+        let part = |epoch: usize, part| keeper.add(epoch, part, vec![epoch as u8; 3]).unwrap();
+        part(1, "model");
+        part(1, "schedule");
+        part(2, "model");
+        let folder = Folder { dir: dir.path().into(), identity };
+        assert!(folder.open(Existing::Resume).unwrap().is_none());
+        part(1, "optimizer");
+        let first = folder.open(Existing::Resume).unwrap().unwrap();
+        assert_eq!((first.epoch, &first.parts), (1, &[vec![1; 3], vec![1; 3], vec![1; 3]]));
+        part(2, "schedule");
+        part(2, "optimizer");
+        let second = folder.open(Existing::Resume).unwrap().unwrap();
+        assert_eq!((second.epoch, &second.parts), (2, &[vec![2; 3], vec![2; 3], vec![2; 3]]));
+        assert_eq!(second.best, Some((1, vec![1; 3])));
+        assert_eq!(second.history.epochs.len(), 2);
     }
 }

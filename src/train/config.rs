@@ -26,6 +26,9 @@ pub struct TrainConfig {
     pub epsilon_std: f32,
     /// Stop so many epochs after the best one, and hand out the weights of the best one. With as
     /// many as there are epochs, the best weights are handed out after the last epoch.
+    ///
+    /// The best epoch is that of the lowest validation NELBO, which weighs the divergence fully
+    /// whatever the objective does; see [`Beta`](crate::Beta).
     pub patience: Option<usize>,
     /// Where all shuffles and all noise come from.
     pub seed: Seed,

@@ -19,6 +19,7 @@ pub struct History {
 /// Training terms are means over the epoch of a model that changes all the while; validation terms
 /// are those of the model at its end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Epoch {
     /// The number of the epoch, from 1.
@@ -35,7 +36,7 @@ pub struct Epoch {
     pub valid_nll: f64,
     /// Divergence on the validation set.
     pub valid_kl: f64,
-    /// Whether the loss had its full weights at the end of the epoch; see
+    /// Whether annealing was over at the end of the epoch; see
     /// [`Objective::at_full_weight`](crate::Objective::at_full_weight). No other epoch is ever the
     /// best.
     pub at_full_weight: bool,
@@ -195,5 +196,47 @@ impl Error {
         let error = error.into();
         let kind = if error.is_io_error() { ErrorKind::Io } else { ErrorKind::Data };
         Self::new(kind, format!("{}: {error}", path.display())).with_source(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history(epochs: &[(f64, bool)]) -> History {
+        let epoch = |(i, &(valid_nelbo, at_full_weight)): (usize, &(f64, bool))| Epoch {
+            epoch: i + 1,
+            train_nelbo: 0.0,
+            train_nll: 0.0,
+            train_kl: 0.0,
+            valid_nelbo,
+            valid_nll: 0.0,
+            valid_kl: 0.0,
+            at_full_weight,
+            active_units: None,
+            train_seconds: 0.0,
+            valid_seconds: 0.0,
+            kl_per_dimension: Vec::new(),
+        };
+        History { epochs: epochs.iter().enumerate().map(epoch).collect() }
+    }
+
+    #[test]
+    fn the_best_epoch_is_the_first_of_the_lowest_at_full_weight() {
+        let best = |epochs: &[_]| history(epochs).best().map(|best| best.epoch);
+        assert_eq!(best(&[]), None);
+        assert_eq!(best(&[(1.0, false), (2.0, false)]), None);
+        assert_eq!(
+            best(&[(1.0, false), (5.0, true), (4.0, true), (4.0, true), (6.0, true)]),
+            Some(3)
+        );
+    }
+
+    #[test]
+    fn patience_counts_from_the_best_epoch() {
+        let course = history(&[(1.0, false), (5.0, true), (4.0, true), (6.0, true), (7.0, true)]);
+        assert_eq!([1, 2, 3].map(|patience| course.is_exhausted(patience)), [true, true, false]);
+        // While the weight grows there is nothing to lose patience with.
+        assert!(!history(&[(1.0, false), (2.0, false), (3.0, false)]).is_exhausted(1));
     }
 }

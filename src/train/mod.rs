@@ -33,7 +33,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::files::create_dir;
 use crate::noise::check_noise;
 use crate::{Elbo, LatentVariableModel, NoiseSource, Objective};
-use checkpoint::{EveryEpoch, Identity, Keeper, Patience};
+use checkpoint::{
+    DataIdentity, EveryEpoch, Folder, Identity, Keeper, Patience, learning_rates, probe,
+};
 use metric::{LatentMetric, TermMetric};
 use monitor::{Monitor, Report, Watch};
 use run::{Run, check_annealing, check_dim, load};
@@ -74,7 +76,8 @@ pub struct Trained<M> {
 pub struct Stopped<M> {
     /// What stopped it.
     pub error: Error,
-    /// What it had learnt by then; `None` if it had not begun.
+    /// What it had learnt by then, with the weights of the moment or, with
+    /// [`patience`](TrainConfig::patience), of the best epoch; `None` if it had not begun.
     pub trained: Option<Trained<M>>,
 }
 
@@ -142,9 +145,13 @@ impl<O> Trainer<O> {
     /// Keeps a checkpoint of the end of the last epoch, and the best weights, in a folder.
     ///
     /// With [`Existing::Resume`] a run that was killed, at any moment, goes on from there and ends
-    /// with the same weights, bit for bit, as one that was not, given the same machine, data and
-    /// configuration. [`epochs`](TrainConfig::epochs) and [`patience`](TrainConfig::patience) may
-    /// differ.
+    /// with the same weights, bit for bit, as one that was not, given the same machine and build.
+    /// Where there is no checkpoint the run starts from the beginning.
+    ///
+    /// What a run is made of must be the same as before: the configuration but for
+    /// [`epochs`](TrainConfig::epochs) and [`patience`](TrainConfig::patience), the objective, what
+    /// the optimiser makes of known gradients, the learning rates, and the data sets by their sizes
+    /// and their first and last examples. Weights must have the shapes of the model's.
     pub fn with_checkpoints(self, dir: impl Into<PathBuf>, existing: Existing) -> Self {
         Self { checkpoints: Some((dir.into(), existing)), ..self }
     }
@@ -195,15 +202,14 @@ impl<O> Trainer<O> {
             Arc::new(Mutex::new(Report { history: run.history.clone(), ..Default::default() }));
         let interrupter = Interrupter::new();
         let keeper = Arc::new(Keeper {
-            dir: run.dir.take(),
-            identity: run.identity.clone(),
+            folder: run.folder.take(),
             report: report.clone(),
             interrupter: interrupter.clone(),
             pending: Mutex::default(),
             best: Mutex::new(run.best.take()),
         });
         let monitor = Monitor::new(report.clone(), interrupter.clone(), run.watch);
-        let config = run.identity.config;
+        let config = run.config;
         // The directory is that of Burn's own log files, of which none is written.
         let mut training = SupervisedTraining::new("", Arc::new(run.train), Arc::new(run.valid))
             .metrics((TermMetric::new(0), TermMetric::new(1), TermMetric::new(2)))
@@ -213,7 +219,7 @@ impl<O> Trainer<O> {
             .with_interrupter(interrupter)
             .renderer(Box::new(monitor))
             .num_epochs(config.epochs);
-        if keeper.dir.is_some() || config.patience.is_some() {
+        if keeper.folder.is_some() || config.patience.is_some() {
             let [model, optimizer, schedule] = keeper.slots(run.parts);
             training = training
                 .with_custom_checkpointers(model, optimizer, schedule)
@@ -232,17 +238,18 @@ impl<O> Trainer<O> {
         let error =
             error.or_else(|| result.error.map(|error| Error::around(error, ErrorKind::Training)));
         let epoch = history.last().map_or(0, |last| last.epoch);
-        let trained = Trained { model: result.model.model.clone(), epoch, history };
-        if let Some(error) = error {
-            return Err(Box::new(Stopped { error, trained: Some(trained) }));
-        }
         let best = keeper.best.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match best.filter(|_| config.patience.is_some()) {
-            Some((epoch, weights)) => {
-                let model = load(result.model, weights)?.model;
-                Ok(Trained { model, epoch, ..trained })
-            }
+        let best = best.filter(|_| config.patience.is_some());
+        let best = best.map(|(epoch, weights)| Ok((epoch, load(result.model.clone(), weights)?)));
+        let (epoch, model, error) = match best.transpose() {
+            Ok(Some((epoch, best))) => (epoch, best.model, error),
+            Ok(None) => (epoch, result.model.model, error),
+            Err(unread) => (epoch, result.model.model, error.or(Some(unread))),
+        };
+        let trained = Trained { model, epoch, history };
+        match error {
             None => Ok(trained),
+            Some(error) => Err(Box::new(Stopped { error, trained: Some(trained) })),
         }
     }
 
@@ -268,14 +275,7 @@ impl<O> Trainer<O> {
             Error::config("the model has no parameters, so there is nothing to train")
         })?;
         let noise = |name| NoiseSource::new(seed.child(name)).with_std(epsilon_std);
-        let identity = Identity {
-            config,
-            objective: format!("{:?}", self.objective),
-            max_norm: self.max_norm,
-            train_examples: train.len(),
-            valid_examples: valid.len(),
-            data_dim: train.dim(),
-        };
+        let sets = [train.clone(), valid.clone()];
         let train = BatchLoader::shuffled(train, batch_size, seed.child("shuffle"), &device)?;
         let valid = BatchLoader::ordered(valid, batch_size, &device)?;
         let batches = train.batches() as u64;
@@ -302,27 +302,43 @@ impl<O> Trainer<O> {
             train_noise: noise("train noise")?,
             valid_noise: noise("valid noise")?,
         };
-        let mut run = Run {
+        let folder = match self.checkpoints {
+            None => None,
+            Some((dir, existing)) => {
+                let [train_set, valid_set] = sets.map(|set| DataIdentity::of(&*set));
+                let identity = Identity {
+                    config,
+                    objective: format!("{:?}", setup.objective),
+                    max_norm: self.max_norm,
+                    optimizer: probe(&self.optimizer, &device)?,
+                    learning_rates: learning_rates(&self.lr),
+                    train_set: train_set?,
+                    valid_set: valid_set?,
+                };
+                Some((Folder { dir, identity }, existing))
+            }
+        };
+        let run = Run {
             trainable: Trainable { model: model.train(), state, setup },
+            config,
             optimizer: self.optimizer,
             lr: self.lr,
             train,
             valid,
             watch,
-            identity,
-            dir: None,
+            folder: None,
             epoch: 0,
             history: History::default(),
             parts: None,
             best: None,
         };
-        if let Some((dir, existing)) = self.checkpoints {
-            if let Some(saved) = checkpoint::open(&dir, existing, &run.identity)? {
-                run = run.resume(saved).map_err(|error| checkpoint::bad(&dir, error))?;
-            }
-            run.dir = Some(dir);
-        }
-        Ok(run)
+        // Last, so that nothing is touched for a run that cannot be.
+        let Some((folder, existing)) = folder else { return Ok(run) };
+        let run = match folder.open(existing)? {
+            Some(saved) => run.resume(saved).map_err(|error| folder.bad(error))?,
+            None => run,
+        };
+        Ok(Run { folder: Some(folder), ..run })
     }
 }
 

@@ -203,6 +203,17 @@ impl TrainingProgressLogger for Monitor {
             let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
             report.latents.statistics()
         };
+        if let Some(latents) = &latents
+            && let Some(i) = latents.kl.iter().position(|kl| !kl.is_finite())
+        {
+            return self.fail(Error::new(
+                ErrorKind::Training,
+                format!(
+                    "the share of latent dimension {i} in the kl of epoch {epoch} is {}",
+                    latents.kl[i]
+                ),
+            ));
+        }
         let last_step = epoch as u64 * self.watch.batches - 1;
         let record = Epoch {
             epoch,
