@@ -4,6 +4,7 @@ mod checkpoint;
 mod clip;
 mod config;
 mod history;
+mod identity;
 mod metric;
 mod monitor;
 mod rmsprop;
@@ -33,9 +34,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::files::create_dir;
 use crate::noise::check_noise;
 use crate::{Elbo, LatentVariableModel, NoiseSource, Objective};
-use checkpoint::{
-    DataIdentity, EveryEpoch, Folder, Identity, Keeper, Patience, learning_rates, probe,
-};
+use checkpoint::{EveryEpoch, Folder, Keeper, Patience};
+use identity::{DataIdentity, Identity, learning_rates, probe};
 use metric::{LatentMetric, TermMetric};
 use monitor::{Monitor, Report, Watch};
 use run::{Run, check_annealing, check_dim, load};
