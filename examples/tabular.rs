@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use burn_vae::data::{Examples, Scaling, Table, TableOptions};
 use burn_vae::eval::evaluate;
-use burn_vae::train::{TrainConfig, Trainer};
+use burn_vae::train::{Existing, TrainConfig, Trainer};
 use burn_vae::viz::scatter;
 use burn_vae::{
     Elbo, Error, ErrorKind, MlpVaeConfig, ModuleConfig, NoiseSource, Posterior, Result, Seed,
@@ -53,13 +53,21 @@ struct Args {
     #[arg(long, default_value = "out/tabular")]
     out: PathBuf,
 
+    /// Goes on with the run in the output folder
+    #[arg(long, conflicts_with = "overwrite")]
+    resume: bool,
+
+    /// Replaces the run in the output folder
+    #[arg(long)]
+    overwrite: bool,
+
     /// Takes 2,000 rows and 2 epochs, unless told otherwise, to see that everything works
     #[arg(long)]
     quick: bool,
 }
 
 fn main() -> Result<()> {
-    let Args { csv, rows, epochs, beta, seed, out, .. } = Args::parse();
+    let Args { csv, rows, epochs, beta, seed, out, resume, overwrite, .. } = Args::parse();
     let (seed, device) = (Seed::new(seed), backend::device(backend::names()[0])?);
     let csv = match csv {
         Some(csv) => csv,
@@ -80,8 +88,14 @@ fn main() -> Result<()> {
 
     let config = MlpVaeConfig::mlp(train.dim(), [64], 2);
     let vae = config.init(seed, &device)?;
+    let existing = match (resume, overwrite) {
+        (true, _) => Existing::Resume,
+        (_, true) => Existing::Overwrite,
+        _ => Existing::Refuse,
+    };
     let vae = Trainer::new(TrainConfig { epochs, seed, ..TrainConfig::default() })
         .with_objective(Elbo::default().with_beta(beta)?)
+        .with_checkpoints(out.join("checkpoint"), existing)
         .with_history_csv(out.join("history.csv"))
         .fit(vae, train, test.clone())?
         .model;

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{ByteImages, Channels, Examples, Fit, ImageFolder};
 use burn_vae::eval::evaluate;
-use burn_vae::nn::{Conv, ConvConfig, Direction, Geometry, Init, Normalization};
+use burn_vae::nn::{Activation, Conv, ConvConfig, Direction, Geometry, Init, Normalization};
 use burn_vae::summary::Summary;
 use burn_vae::train::{Progress, TrainConfig, Trained, Trainer};
 use burn_vae::{
-    ConvVae, ConvVaeConfig, Decoder, Elbo, Encoder, ErrorKind, ModuleConfig, NoiseSource, Seed,
-    saved,
+    ConvVae, ConvVaeConfig, Decoder, Elbo, Encoder, ErrorKind, Inputs, ModuleConfig, NoiseSource,
+    Objective, Seed, saved,
 };
 use image::{Rgb, RgbImage};
 
@@ -167,6 +168,83 @@ fn the_decoder_mirrors_the_encoder_whatever_the_size() {
             }
         }
     }
+}
+
+/// A direction in the space of all weights, drawn parameter by parameter.
+struct Along<'a> {
+    gradients: &'a GradientsParams,
+    seed: u64,
+    step: f32,
+    params: u64,
+    slope: f64,
+}
+
+impl Along<'_> {
+    fn draw<const D: usize>(&mut self, shape: [usize; D], device: &Device) -> Tensor<D> {
+        self.params += 1;
+        let len = shape.iter().product();
+        NoiseSource::new(self.seed).draw(self.params, [1, 1, len], device).reshape(shape)
+    }
+}
+
+impl ModuleVisitor for Along<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(gradient) = self.gradients.get::<D>(param.id) else { return };
+        let direction = self.draw(param.dims(), &gradient.device());
+        let products = (gradient * direction).into_data();
+        self.slope += products.iter::<f64>().sum::<f64>();
+    }
+}
+
+impl ModuleMapper for Along<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if self.gradients.get::<D>(param.id).is_none() {
+            return param;
+        }
+        let direction = self.draw(param.dims(), &param.device());
+        let step = self.step;
+        param.map(|weight| weight + direction.mul_scalar(step))
+    }
+}
+
+/// Backpropagation through the DCGAN-like network, four layers of 5x5 kernels with normalisation by
+/// the batch, against central differences in random directions.
+#[test]
+fn gradients_of_a_deep_network_are_finite_differences() {
+    let network = ConvConfig {
+        channels: vec![3, 4, 5, 6],
+        // Smooth, so that a difference has no kink within it.
+        activation: Activation::Softplus,
+        ..ConvConfig::dcgan([13, 18, 1], 2)
+    };
+    let device = Device::flex().autodiff();
+    let model = vae(network).train();
+    let x = random([6, 13 * 18], 1).clamp(0.0, 1.0);
+    let noise = NoiseSource::new(2).draw(0, [2, 6, 2], &Device::flex());
+    let terms = |model: &ConvVae| {
+        let inputs = Inputs::new(Tensor::from_inner(x.clone()), Tensor::from_inner(noise.clone()));
+        Elbo::default().terms(model, inputs)
+    };
+    let loss = |model: &ConvVae| {
+        let losses = terms(model).loss.without_autodiff().into_data();
+        losses.iter::<f64>().sum::<f64>() / 6.0
+    };
+    let gradients = GradientsParams::from_grads(terms(&model).mean().backward(), &model);
+    let mut compared = 0.0;
+    for seed in 0..6 {
+        let direction = |step| Along { gradients: &gradients, seed, step, params: 0, slope: 0.0 };
+        let step = 1e-3;
+        let ahead = loss(&model.clone().map(&mut direction(step)));
+        let behind = loss(&model.clone().map(&mut direction(-step)));
+        let difference = (ahead - behind) / (2.0 * f64::from(step));
+        let mut along = direction(0.0);
+        model.visit(&mut along);
+        let error = (along.slope - difference).abs();
+        assert!(error < 0.02 * (1.0 + difference.abs()), "{} is not {difference}", along.slope);
+        compared += difference.abs();
+    }
+    assert!(compared > 10.0, "the directions are flat, {compared}: nothing was compared");
+    assert_eq!(device, model.device());
 }
 
 /// A likelihood with two parameters finds all first ones before all second ones.
