@@ -55,8 +55,8 @@
 //! # Ok::<(), burn_vae::Error>(())
 //! ```
 //!
-//! [`train::Trainer`] does the same on Burn's Learner, with shuffled batches, validation, progress
-//! and a history; [`saved`] keeps the result.
+//! [`train::Trainer`] does the same on Burn's Learner, with shuffled batches, validation, KL warm-up,
+//! early stopping, checkpoints and exact resume, progress and a history; [`saved`] keeps the result.
 //!
 //! # Where to look
 //!
@@ -69,6 +69,8 @@
 //! | randomness | [`Seed`], [`NoiseSource`] |
 //! | data | [`data`] |
 //! | training and evaluation | [`train`], [`eval`] |
+//! | models on disk | [`saved`] |
+//! | backends by name | [`backend`] |
 //! | pictures, tables and diagrams | [`viz`], [`latent`], [`summary`] |
 //!
 //! # Features

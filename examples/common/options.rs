@@ -48,7 +48,7 @@ pub struct Options {
     #[arg(long, default_value_t = 1.0)]
     pub beta: f64,
 
-    /// Epochs over which the weight of the divergence grows from 0 to 1
+    /// Epochs over which the weight of the divergence grows from 0 to 1; fewer than there are
     #[arg(long, conflicts_with_all = ["beta", "cycle", "target_kl"], value_parser = parse_positive)]
     pub warmup: Option<f64>,
 
@@ -77,8 +77,8 @@ pub struct Options {
     pub validation: Option<Validation>,
 
     /// Epochs without a better validation NELBO after which training stops and the best weights are
-    /// taken; 0 for none, and the last weights, as always where the divergence has another weight
-    /// than 1 or a target
+    /// taken; 0 for none, and the last weights. Where the divergence has another weight than 1 or a
+    /// target, 0 unless told otherwise
     #[arg(long)]
     pub patience: Option<usize>,
 
@@ -101,11 +101,12 @@ pub struct Options {
     #[arg(long, requires = "image_dir", value_parser = parse_size)]
     pub size: Option<Size>,
 
-    /// Folder for the model, the history and the pictures
+    /// Folder for the model, the history and the pictures; by default out/ and the example's name
     #[arg(long)]
     pub out: Option<PathBuf>,
 
-    /// Goes on with the run in the output folder; starts one where there is none
+    /// Goes on with the run in the output folder, which must have been started with the same options
+    /// but for the epochs and the patience; starts one where there is none
     #[arg(long, conflicts_with = "overwrite")]
     pub resume: bool,
 

@@ -95,6 +95,8 @@ impl Scaling {
 
     /// Brings the mean of each column to 0 and its standard deviation to 1.
     ///
+    /// Such values are not what [`BernoulliNll`](crate::BernoulliNll) takes.
+    ///
     /// The deviation is that of the examples themselves: the mean of the squares has their number
     /// under it, not one less.
     ///

@@ -16,6 +16,9 @@ use crate::Samples;
 /// return value here. Whatever stands behind the layer does not know which divergence it was, so
 /// any other can take its place.
 ///
+/// `Debug` must show every parameter, and the same in every run: a checkpoint knows the divergence by
+/// it.
+///
 /// # Implementing one
 /// ```
 /// use burn::tensor::Tensor;
@@ -37,7 +40,12 @@ use crate::Samples;
 ///         (q, d.sum_dim(1).squeeze_dim(1))
 ///     }
 /// }
+///
+/// let objective = burn_vae::Elbo::new(Wasserstein);
 /// ```
+///
+/// With [`per_dimension`](Self::per_dimension) as well, the history has the share of each dimension
+/// and free bits count dimension by dimension.
 pub trait Divergence<Q, P>: Clone + Debug + Send + Sync + 'static {
     /// Returns the posterior unchanged, and the divergence of each example in nats.
     ///

@@ -18,7 +18,8 @@ use crate::config::unit_config;
 ///
 /// Grey values between 0 and 1 are accepted, as in the Keras examples. What comes out is then a
 /// training loss (a cross-entropy), comparable among grey runs only, and not the likelihood of any
-/// data: the Bernoulli distribution has no density at 0.4.
+/// data: the Bernoulli distribution has no density at 0.4. Values outside of `[0, 1]` are not refused,
+/// and there the expression has no lower bound: what is trained on them diverges.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};

@@ -71,7 +71,9 @@ impl Beta {
         Ok(Self(Kind::Constant(beta)))
     }
 
-    /// From 0 to 1 over the first `steps` steps, then 1.
+    /// From 0 to 1 over the first `steps` steps, then 1. An epoch has as many steps as batches; the
+    /// warm-up must end before the training does, or [`Trainer::fit`](crate::train::Trainer::fit)
+    /// returns an error.
     ///
     /// # Errors
     /// If `steps` is zero.

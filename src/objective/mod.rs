@@ -127,7 +127,8 @@ impl Terms {
 /// decides the flow: which divergence, how many samples, how they are combined. See [`Elbo`] for
 /// the flow of the variational autoencoder written out.
 ///
-/// An objective is plain data. What is to be trained belongs to the model.
+/// An objective is plain data. What is to be trained belongs to the model. `Debug` must show every
+/// parameter, and the same in every run: a checkpoint knows the objective by it.
 pub trait Objective<M>: Clone + Debug + Send + Sync + 'static {
     /// Runs the model on a batch.
     fn terms(&self, model: &M, inputs: Inputs) -> Terms;

@@ -40,7 +40,8 @@ pub enum Existing {
     /// Return an error.
     #[default]
     Refuse,
-    /// Go on from it; a run that had finished is not trained further.
+    /// Go on from it. A run that had finished is trained further only if
+    /// [`epochs`](super::TrainConfig::epochs) or [`patience`](super::TrainConfig::patience) allow more than before.
     Resume,
     /// Start anew and replace it.
     Overwrite,

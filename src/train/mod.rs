@@ -47,6 +47,29 @@ use step::{Setup, Trainable};
 /// configuration gives the same run.
 ///
 /// By default the objective is the [`Elbo`] and the optimiser [`rmsprop`].
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use burn_vae::data::mnist::Mnist;
+/// use burn_vae::nn::ConvConfig;
+/// use burn_vae::train::{Existing, TrainConfig, Trainer};
+/// use burn_vae::{Beta, ConvVaeConfig, Elbo, ModuleConfig, Seed, backend, saved};
+///
+/// let mnist = Mnist::find(None)?;
+/// let (train, valid) = mnist.train.split_last(0.2)?;
+/// let network = ConvVaeConfig::conv(ConvConfig::step_up([28, 28, 1], 2));
+/// let vae = network.init(Seed::new(0), &backend::device("flex")?)?;
+///
+/// let config = TrainConfig { epochs: 30, batch_size: 32, patience: Some(3), ..Default::default() };
+/// let epoch = 48_000_u64.div_ceil(32); // steps
+/// let trained = Trainer::new(config)
+///     .with_objective(Elbo::default().with_schedule(Beta::linear(2 * epoch)?))
+///     .with_checkpoints("out/checkpoint", Existing::Resume)
+///     .with_history_csv("out/history.csv")
+///     .fit(vae, Arc::new(train), Arc::new(valid))?;
+/// saved::save("out/model", &network, &trained.model)?;
+/// # Ok::<(), burn_vae::Error>(())
+/// ```
 pub struct Trainer<O = Elbo> {
     config: TrainConfig,
     objective: O,
@@ -142,16 +165,19 @@ impl<O> Trainer<O> {
         Self { csv: Some(path.into()), ..self }
     }
 
-    /// Keeps a checkpoint of the end of the last epoch, and the best weights, in a folder.
+    /// Keeps a checkpoint of the end of the last epoch, and the best weights, in a folder: Burn's
+    /// records as `model-`, `optimizer-` and `schedule-<epoch>.bpk`, and `state.json`, which names
+    /// them with their checksums.
     ///
     /// With [`Existing::Resume`] a run that was killed, at any moment, goes on from there and ends
     /// with the same weights, bit for bit, as one that was not, given the same machine and build.
     /// Where there is no checkpoint the run starts from the beginning.
     ///
     /// What a run is made of must be the same as before: the configuration but for
-    /// [`epochs`](TrainConfig::epochs) and [`patience`](TrainConfig::patience), the objective, what
-    /// the optimiser makes of known gradients, the learning rates, and the data sets by their sizes
-    /// and their first and last examples. Weights must have the shapes of the model's.
+    /// [`epochs`](TrainConfig::epochs) and [`patience`](TrainConfig::patience), the objective by its
+    /// `Debug` text, the norm to clip to, what the optimiser makes of known gradients, the learning
+    /// rates of steps 1, 10, 100, 1,000 and 10,000, and the data sets by their sizes and their first
+    /// and last examples. Weights must have the shapes of the model's.
     pub fn with_checkpoints(self, dir: impl Into<PathBuf>, existing: Existing) -> Self {
         Self { checkpoints: Some((dir.into(), existing)), ..self }
     }
@@ -178,12 +204,15 @@ impl<O> Trainer<O> {
     /// Validation sees the examples in their own order and, in every epoch, the same noise.
     ///
     /// # Errors
-    /// - If the configuration or a data set cannot be trained with, before anything is computed.
-    /// - If an example cannot be read, the CSV file cannot be written, or a term of the objective
+    /// - If the configuration or a data set cannot be trained with, or the weight of the divergence
+    ///   would not reach its full value in any epoch's last step; if there is a checkpoint and it is
+    ///   to be refused, of another run, or damaged. All that before anything is computed.
+    /// - If an example cannot be read, the CSV file or a checkpoint cannot be written, or a term of the objective
     ///   is no longer finite. The run stops; the message says in which batch of which epoch. What it
     ///   has learnt so far is in [`Stopped::trained`].
     ///
-    /// In a function that returns this crate's [`Error`], `?` keeps the error and drops the rest.
+    /// In a function that returns this crate's [`Error`], `?` keeps the error and drops the rest; for
+    /// any other, `.map_err(|stopped| stopped.error)?`.
     pub fn fit<M>(
         self,
         model: M,
