@@ -229,28 +229,28 @@ fn grouped(n: usize) -> String {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rule = "-".repeat(74);
+        let rule = "-".repeat(78);
         for (title, layers, params) in [
             ("Encoder", &self.encoder, self.encoder_params()),
             ("Decoder", &self.decoder, self.decoder_params()),
         ] {
-            writeln!(f, "{:<18}{:<22}{:<20}{:>14}", title, "layer", "output shape", "parameters")?;
+            writeln!(f, "{:<16}{:<28}{:<22}{:>12}", title, "layer", "output shape", "parameters")?;
             writeln!(f, "{rule}")?;
             for layer in layers {
                 let count = grouped(layer.params.total());
                 let shape = show(&layer.output);
-                writeln!(f, "{:<18}{:<22}{shape:<20}{count:>14}", layer.name, layer.kind)?;
+                writeln!(f, "{:<16}{:<28}{shape:<22}{count:>12}", layer.name, layer.kind)?;
             }
-            writeln!(f, "{rule}\n{:<60}{:>14}\n", "", grouped(params.total()))?;
+            writeln!(f, "{rule}\n{:<66}{:>12}\n", "", grouped(params.total()))?;
         }
         for (title, part) in [("Likelihood", &self.likelihood), ("Prior", &self.prior)] {
             let (shape, count) = (show(&part.output), grouped(part.params.total()));
-            writeln!(f, "{title:<18}{:<22}{shape:<20}{count:>14}", part.kind)?;
+            writeln!(f, "{title:<16}{:<28}{shape:<22}{count:>12}", part.kind)?;
         }
         let params = self.params();
         writeln!(f, "{rule}")?;
-        writeln!(f, "{:<60}{:>14}", "Total parameters", grouped(params.total()))?;
-        writeln!(f, "{:<60}{:>14}", "Trainable", grouped(params.trainable))?;
-        write!(f, "{:<60}{:>14}", "Not trainable", grouped(params.fixed))
+        writeln!(f, "{:<66}{:>12}", "Total parameters", grouped(params.total()))?;
+        writeln!(f, "{:<66}{:>12}", "Trainable", grouped(params.trainable))?;
+        write!(f, "{:<66}{:>12}", "Not trainable", grouped(params.fixed))
     }
 }
