@@ -29,8 +29,8 @@ enum Arch {
     /// 32 and 64 channels. 30 epochs of RMSprop in batches of 32, stopped after 2 without a better
     /// NELBO on the test set
     StepUp,
-    /// 8 and 16 channels with batch normalisation. 100 epochs of Adam in batches of 128, validated
-    /// on a fifth of the training set
+    /// 8 and 16 channels with batch normalisation. 100 epochs of Adam in batches of 128; the weights
+    /// of the best one, by a fifth of the training set
     Batchnorm,
     /// 128 to 1,024 channels with 5x5 kernels and batch normalisation. 5 epochs, else the same
     Dcgan,
@@ -52,7 +52,7 @@ impl Arch {
             batch_size: 128,
             optimizer: Optimizer::Adam,
             validation: Validation::Split,
-            patience: 0,
+            patience: 100,
             ranges: [(-4.0, 4.0); 2],
         };
         match self {
