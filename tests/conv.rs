@@ -433,12 +433,24 @@ fn networks_that_cannot_be_are_refused() {
     assert!(decoder.unwrap_err().to_string().contains("params_per_value is 0"));
 }
 
-/// The classes of images stay with them where a set is split.
+/// The classes of images stay with them where a set is split or shuffled.
 #[test]
-fn a_split_set_keeps_its_labels() {
-    let images = ByteImages::new((0..10).collect::<Vec<u8>>(), [1, 1, 1]).unwrap();
-    let images = images.with_labels((10..20).collect::<Vec<u8>>()).unwrap();
+fn a_split_or_shuffled_set_keeps_its_labels() {
+    let images = ByteImages::new((0..100).collect::<Vec<u8>>(), [1, 1, 1]).unwrap();
+    let images = images.with_labels((100..200).collect::<Vec<u8>>()).unwrap();
     let (train, valid) = images.split_last(0.2).unwrap();
-    assert_eq!((train.len(), valid.len()), (8, 2));
-    assert_eq!(valid.labels().unwrap(), [18, 19]);
+    assert_eq!((train.len(), valid.len()), (80, 20));
+    assert_eq!(valid.labels().unwrap(), (180..200).collect::<Vec<u8>>());
+
+    let shuffled = images.shuffled(0);
+    let labels = shuffled.labels().unwrap().to_vec();
+    let x = values(shuffled.tensor(0..100, &Device::flex()).unwrap());
+    let pixels = x.iter().map(|x| (x * 255.0).round() as u8 + 100).collect::<Vec<_>>();
+    assert_eq!(labels, pixels);
+    assert_eq!(labels, images.shuffled(0).labels().unwrap());
+    assert_ne!(labels, images.shuffled(1).labels().unwrap());
+    let mut sorted = labels.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, images.labels().unwrap());
+    assert_ne!(labels, sorted);
 }

@@ -13,13 +13,11 @@ use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{ByteImages, Channels, Examples, Fit, ImageFolder};
 use burn_vae::eval::evaluate;
 use burn_vae::summary::Summary;
-use burn_vae::train::{Existing, TrainConfig, Trained, Trainer};
+use burn_vae::train::{Existing, Stopped, TrainConfig, Trained, Trainer};
 use burn_vae::{
-    Decoder, DiagonalGaussian, Elbo, Encoder, Error, ErrorKind, Likelihood, ModuleConfig,
-    NoiseSource, Result, Seed, StandardNormal, Vae, backend, saved,
+    Decoder, DiagonalGaussian, Elbo, Encoder, Error, ErrorKind, LatentVariableModel, Likelihood,
+    ModuleConfig, NoiseSource, Objective, Result, Seed, StandardNormal, Vae, backend, saved,
 };
-use rand::seq::SliceRandom;
-use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use serde::Serialize;
 
 // Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.
@@ -82,12 +80,12 @@ impl<'a> Run<'a> {
 
         let trained = match self.train(vae) {
             Ok(trained) => trained,
-            Err((error, trained)) => {
+            Err(stopped) => {
                 // What it had learnt is kept, but not in the place of a finished model.
-                if let Some(trained) = trained {
+                if let Some(trained) = &stopped.trained {
                     self.save("stopped", config, &trained.model)?;
                 }
-                return Err(error);
+                return Err(stopped.error);
             }
         };
         self.save("model", config, &trained.model)?;
@@ -136,25 +134,16 @@ impl<'a> Run<'a> {
         }
     }
 
-    #[allow(clippy::type_complexity, reason = "a model as it was handed in, or why not")]
-    fn train<E, D, L>(
-        &self,
-        vae: Vae<E, D, L, StandardNormal>,
-    ) -> Result<
-        Trained<Vae<E, D, L, StandardNormal>>,
-        (Error, Option<Trained<Vae<E, D, L, StandardNormal>>>),
-    >
+    fn train<M>(&self, vae: M) -> Result<Trained<M>, Box<Stopped<M>>>
     where
-        E: Encoder<Posterior = DiagonalGaussian> + 'static,
-        D: Decoder + 'static,
-        L: Likelihood + 'static,
+        M: LatentVariableModel + 'static,
+        Elbo: Objective<M>,
     {
-        let alone = |error| (error, None);
         let options = self.options;
         let training = self.training();
         let (train, valid) = match options.validation.unwrap_or(self.defaults.validation) {
             Validation::Test => (self.train.clone(), self.test.clone()),
-            Validation::Split => self.train.split_last(0.2).map_err(alone)?,
+            Validation::Split => self.train.split_last(0.2)?,
         };
         let batches = train.len().div_ceil(training.batch_size.max(1));
         let existing = match (options.resume, options.overwrite) {
@@ -163,16 +152,15 @@ impl<'a> Run<'a> {
             _ => Existing::Refuse,
         };
         let mut trainer = Trainer::new(training)
-            .with_objective(options.objective(batches).map_err(alone)?)
+            .with_objective(options.objective(batches)?)
             .with_optimizer(options.optimizer.unwrap_or(self.defaults.optimizer).init())
-            .with_learning_rate(options.learning_rate(batches * training.epochs).map_err(alone)?)
+            .with_learning_rate(options.learning_rate(batches * training.epochs)?)
             .with_checkpoints(self.out.join("checkpoint"), existing)
             .with_history_csv(self.out.join("history.csv"));
         if let Some(max_norm) = options.clip {
-            trainer = trainer.with_gradient_clipping(max_norm).map_err(alone)?;
+            trainer = trainer.with_gradient_clipping(max_norm)?;
         }
-        let trained = trainer.fit(vae, Arc::new(train), Arc::new(valid));
-        trained.map_err(|stopped| (stopped.error, stopped.trained))
+        trainer.fit(vae, Arc::new(train), Arc::new(valid))
     }
 }
 
@@ -209,10 +197,7 @@ fn read(options: &Options) -> Result<(ByteImages, ByteImages)> {
     for (class, name) in folder.classes().iter().enumerate() {
         println!("class {class}: {name}");
     }
-    let images = folder.load()?;
-    // The files come class by class; in any other order the last ones can be held out.
-    let mut order = (0..images.len()).collect::<Vec<_>>();
-    let seed = Seed::new(options.seed).child("order of the images").value();
-    order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-    images.select(&order)?.split_last(0.1)
+    // The files come class by class.
+    let seed = Seed::new(options.seed).child("order of the images");
+    folder.load()?.shuffled(seed).split_last(0.1)
 }

@@ -2,6 +2,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use rand::seq::SliceRandom;
 
 use super::subset::{check_indices, check_range};
 use super::{Examples, HeldOut};
@@ -85,11 +86,15 @@ impl ByteImages {
     /// If there are no indices, or if one of them is beyond the last image.
     pub fn select(&self, indices: &[usize]) -> Result<Self> {
         check_indices(indices, self.len())?;
+        Ok(self.at(indices))
+    }
+
+    fn at(&self, indices: &[usize]) -> Self {
         let dim = self.dim();
         let pixels = indices.iter().flat_map(|&i| &self.pixels[i * dim..][..dim]).copied();
         let labels =
             self.labels.as_ref().map(|labels| indices.iter().map(|&i| labels[i]).collect());
-        Ok(Self { pixels: pixels.collect(), labels, shape: self.shape })
+        Self { pixels: pixels.collect(), labels, shape: self.shape }
     }
 
     /// The first `n` images, and the others, with their labels.
@@ -143,6 +148,16 @@ impl ByteImages {
         }
         let shape = [width, height, channels];
         Self { pixels: pixels.into(), labels: self.labels.clone(), shape }
+    }
+
+    /// The same images in an order drawn at random; the same seed gives the same order everywhere.
+    ///
+    /// What comes sorted, as the images of a folder by class, is shuffled before a part is taken off
+    /// its end.
+    pub fn shuffled(&self, seed: impl Into<Seed>) -> Self {
+        let mut order = (0..self.len()).collect::<Vec<_>>();
+        order.shuffle(&mut seed.into().rng());
+        self.at(&order)
     }
 
     /// The first `n` images, or all where there are fewer.

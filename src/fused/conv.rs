@@ -122,20 +122,25 @@ impl Backward<Flex, 3> for ConvBackward {
         let patches = packed(geometry, &weight);
         let (x_values, dy_values) = (values(&x), values(&dy));
         let (wants_dx, wants_dw) = (x_node.is_some(), weight_node.is_some());
-        let (dx, dw) = match direction {
-            Direction::Down => (
-                wants_dx.then(|| patches.scatter(dy_values, Finish::default())),
-                wants_dw.then(|| patches.gather(x_values, None, Some(dy_values)).1).flatten(),
-            ),
+        let (mut dx, mut dw) = (Vec::new(), Vec::new());
+        match direction {
+            Direction::Down => {
+                if wants_dx {
+                    dx = patches.scatter(dy_values, Finish::default());
+                }
+                if wants_dw {
+                    dw = patches.gather(x_values, None, Some(dy_values)).1;
+                }
+            }
             Direction::Up => {
                 let finish = wants_dx.then(Finish::default);
-                patches.gather(dy_values, finish, wants_dw.then_some(x_values))
+                (dx, dw) = patches.gather(dy_values, finish, wants_dw.then_some(x_values));
             }
-        };
-        if let (Some(node), Some(dx)) = (x_node, dx) {
+        }
+        if let Some(node) = x_node {
             grads.register::<Flex>(node.id, tensor(dx, x.shape()));
         }
-        if let (Some(node), Some(dw)) = (weight_node, dw) {
+        if let Some(node) = weight_node {
             grads.register::<Flex>(node.id, tensor(patches.unpack(&dw), weight.shape()));
         }
         if let Some(node) = bias_node {
@@ -159,7 +164,7 @@ fn forward(
     let shape = Shape::from([x.shape()[0], height, width, values(bias).len()]);
     let finish = Finish { bias: Some(values(bias)), relu };
     let y = match direction {
-        Direction::Down => patches.gather(values(x), Some(finish), None).0.expect("asked for"),
+        Direction::Down => patches.gather(values(x), Some(finish), None).0,
         Direction::Up => patches.scatter(values(x), finish),
     };
     tensor(y, shape)

@@ -127,22 +127,25 @@ impl Patches {
     /// - small images, each pixel the product of the weights and its patch, with `finish`
     /// - the gradient of the weights, the sum over all pixels of the products of `weigh`, small
     ///   images, and the patches, in the order of [`Patches::weight`]
+    ///
+    /// What is not asked for is empty.
     pub(super) fn gather(
         &self,
         large: &[f32],
         finish: Option<Finish>,
         weigh: Option<&[f32]>,
-    ) -> (Option<Vec<f32>>, Option<Vec<f32>>) {
+    ) -> (Vec<f32>, Vec<f32>) {
         let batch = large.len() / self.large_len();
         let part = batch.div_ceil(PARTS).max(1);
-        let mut small = finish.map(|_| vec![0.0; batch * self.small_len()]);
-        let outs: Vec<&mut [f32]> = match &mut small {
-            Some(small) => small.chunks_mut(part * self.small_len()).collect(),
-            None => large.chunks(part * self.large_len()).map(|_| Default::default()).collect(),
-        };
-        let parts = large.par_chunks(part * self.large_len()).zip(outs).enumerate();
+        let mut small = vec![0.0; finish.map_or(0, |_| batch * self.small_len())];
+        let no_gradient = || vec![0.0; weigh.map_or(0, |_| self.weight.len())];
+        // A place in the output for each part, if only an empty one.
+        let mut places = small.chunks_mut(part * self.small_len());
+        let parts = large.chunks(part * self.large_len());
+        let parts = parts.map(|large| (large, places.next().unwrap_or_default()));
+        let parts = parts.collect::<Vec<_>>().into_par_iter().enumerate();
         let gradients = parts.map(|(i, (large, out))| {
-            let mut gradient = vec![0.0; if weigh.is_some() { self.weight.len() } else { 0 }];
+            let mut gradient = no_gradient();
             let weigh = weigh.map(|small| &small[i * part * self.small_len()..]);
             for images in self.chunks(large.len() / self.large_len()) {
                 self.with_patches(images.len(), |patches| {
@@ -167,7 +170,7 @@ impl Patches {
             add(&mut total, &part);
             total
         });
-        (small, weigh.and(total))
+        (small, total.unwrap_or_else(no_gradient))
     }
 
     /// Large images from small ones: each pixel adds its product with the weights to its patch.
@@ -211,23 +214,22 @@ impl Patches {
     /// Copies the patches of images, zero beyond the border.
     fn read_patches(&self, large: &[f32], patches: &mut [f32]) {
         let channels = self.large_channels;
-        let mut rows = patches.chunks_exact_mut(self.geometry.kernel * channels);
-        for image in large.chunks_exact(self.large_len()) {
-            for i in 0..self.geometry.small[0] {
-                for j in 0..self.geometry.small[1] {
-                    let (before, inside, at) = self.columns(j);
-                    let (before, inside) = (before * channels, inside * channels);
-                    for y in self.rows(i) {
-                        let row = rows.next().expect("a row for each pixel and row of the kernel");
-                        let Some(y) = y else {
-                            row.fill(0.0);
-                            continue;
-                        };
-                        let start = (y * self.geometry.large[1] + at) * channels;
-                        row[..before].fill(0.0);
-                        row[before..before + inside].copy_from_slice(&image[start..start + inside]);
-                        row[before + inside..].fill(0.0);
-                    }
+        let images = large.chunks_exact(self.large_len());
+        for (image, patches) in images.zip(patches.chunks_exact_mut(self.pixels() * self.patch())) {
+            for (pixel, patch) in patches.chunks_exact_mut(self.patch()).enumerate() {
+                let (i, j) = self.position(pixel);
+                let (before, inside, at) = self.columns(j);
+                let (before, inside) = (before * channels, inside * channels);
+                let rows = patch.chunks_exact_mut(self.geometry.kernel * channels);
+                for (y, row) in self.rows(i).zip(rows) {
+                    let Some(y) = y else {
+                        row.fill(0.0);
+                        continue;
+                    };
+                    let start = (y * self.geometry.large[1] + at) * channels;
+                    row[..before].fill(0.0);
+                    row[before..before + inside].copy_from_slice(&image[start..start + inside]);
+                    row[before + inside..].fill(0.0);
                 }
             }
         }
@@ -236,21 +238,25 @@ impl Patches {
     /// Adds patches to the images they belong to; what lies beyond the border is dropped.
     fn add_patches(&self, patches: &[f32], large: &mut [f32]) {
         let channels = self.large_channels;
-        let mut rows = patches.chunks_exact(self.geometry.kernel * channels);
-        for image in large.chunks_exact_mut(self.large_len()) {
-            for i in 0..self.geometry.small[0] {
-                for j in 0..self.geometry.small[1] {
-                    let (before, inside, at) = self.columns(j);
-                    for y in self.rows(i) {
-                        let row = rows.next().expect("a row for each pixel and row of the kernel");
-                        let Some(y) = y else { continue };
-                        let start = (y * self.geometry.large[1] + at) * channels;
-                        let row = &row[before * channels..(before + inside) * channels];
-                        add(&mut image[start..start + row.len()], row);
-                    }
+        let images = large.chunks_exact_mut(self.large_len());
+        for (image, patches) in images.zip(patches.chunks_exact(self.pixels() * self.patch())) {
+            for (pixel, patch) in patches.chunks_exact(self.patch()).enumerate() {
+                let (i, j) = self.position(pixel);
+                let (before, inside, at) = self.columns(j);
+                let rows = patch.chunks_exact(self.geometry.kernel * channels);
+                for (y, row) in self.rows(i).zip(rows) {
+                    let Some(y) = y else { continue };
+                    let start = (y * self.geometry.large[1] + at) * channels;
+                    let row = &row[before * channels..(before + inside) * channels];
+                    add(&mut image[start..start + row.len()], row);
                 }
             }
         }
+    }
+
+    /// Row and column of a pixel of the small image.
+    fn position(&self, pixel: usize) -> (usize, usize) {
+        (pixel / self.geometry.small[1], pixel % self.geometry.small[1])
     }
 
     /// The rows of the large image in the patch of row `i`; `None` beyond the border.

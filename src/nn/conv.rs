@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, activation};
 
 use super::Init;
 use crate::summary::Layer;
-use crate::{Result, Seed};
+use crate::{Error, Result, Seed};
 
 /// How a strided convolution connects a larger image and a smaller one.
 ///
@@ -16,15 +16,15 @@ use crate::{Result, Seed};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// Height and width of the larger image.
-    pub large: [usize; 2],
+    pub(crate) large: [usize; 2],
     /// Height and width of the smaller image.
-    pub small: [usize; 2],
+    pub(crate) small: [usize; 2],
     /// Height and width of the kernel.
-    pub kernel: usize,
+    pub(crate) kernel: usize,
     /// Pixels of the larger image from one of the smaller to the next.
-    pub stride: usize,
+    pub(crate) stride: usize,
     /// Padding above and to the left of the larger image.
-    pub pad: [usize; 2],
+    pub(crate) pad: [usize; 2],
 }
 
 impl Geometry {
@@ -75,7 +75,7 @@ impl Conv {
     /// A layer with fresh weights and zero biases, from `channels[0]` to `channels[1]`.
     ///
     /// # Errors
-    /// If it has no input, no output or no kernel, or would hold an absurd number of weights.
+    /// If it has no pixels, no input, no output or no kernel, or would hold an absurd number of weights.
     pub fn new(
         geometry: Geometry,
         direction: Direction,
@@ -84,6 +84,12 @@ impl Conv {
         seed: Seed,
         device: &Device,
     ) -> Result<Self> {
+        if geometry.large.contains(&0) {
+            let large = geometry.large;
+            return Err(Error::config(format!(
+                "a convolution of images of size {large:?} has none"
+            )));
+        }
         let [input, output] = channels;
         let (small, large) = match direction {
             Direction::Down => (output, input),
@@ -375,6 +381,35 @@ mod tests {
             let x = Tensor::zeros([0, height, width, channels], &Device::flex());
             let [height, width, channels] = conv.output_shape();
             assert_eq!(conv.forward(x, true).dims(), [0, height, width, channels]);
+        }
+    }
+
+    #[test]
+    fn a_layer_without_pixels_inputs_outputs_or_kernel_is_refused() {
+        for init in [Init::GlorotUniform, Init::HeUniform, Init::HeNormal] {
+            for (large, kernel, channels) in
+                [([0, 4], 3, [1, 1]), ([4, 4], 0, [1, 1]), ([4, 4], 3, [0, 1]), ([4, 4], 3, [1, 0])]
+            {
+                let geometry = Geometry::same(large, kernel, 2);
+                for direction in [Direction::Down, Direction::Up] {
+                    let (seed, device) = (Seed::new(0), Device::flex());
+                    let conv = Conv::new(geometry, direction, channels, init, seed, &device);
+                    assert!(conv.is_err(), "{init:?} {geometry:?} {channels:?}");
+                }
+            }
+        }
+    }
+
+    /// Without images there is nothing to learn from them.
+    #[test]
+    fn the_gradient_of_no_images_is_zero() {
+        for direction in [Direction::Down, Direction::Up] {
+            let conv = layer(Geometry::same([5, 4], 3, 2), direction, [2, 3]).train();
+            let [height, width, channels] = conv.input_shape();
+            let device = Device::flex().autodiff();
+            let y = conv.forward(Tensor::zeros([0, height, width, channels], &device), true);
+            let gradient = conv.weight.val().grad(&y.sum().backward()).unwrap();
+            assert!(values(&gradient).iter().all(|&value| value == 0.0));
         }
     }
 

@@ -62,6 +62,9 @@ impl Init {
         seed: Seed,
         device: &Device,
     ) -> Result<Param<Tensor<D>>> {
+        if shape.contains(&0) {
+            return Err(Error::config(format!("a layer with weights of shape {shape:?} has none")));
+        }
         let len = shape.iter().try_fold(1usize, |len, &dim| len.checked_mul(dim));
         let len = len.filter(|&len| len <= MAX_WEIGHTS).ok_or_else(|| {
             Error::config(format!(

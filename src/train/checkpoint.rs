@@ -41,7 +41,8 @@ pub enum Existing {
     #[default]
     Refuse,
     /// Go on from it. A run that had finished is trained further only if
-    /// [`epochs`](super::TrainConfig::epochs) or [`patience`](super::TrainConfig::patience) allow more than before.
+    /// [`epochs`](super::TrainConfig::epochs) or [`patience`](super::TrainConfig::patience) allow
+    /// more than before.
     Resume,
     /// Start anew and replace it.
     Overwrite,

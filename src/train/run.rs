@@ -70,8 +70,8 @@ pub(super) fn check_annealing<M, O: Objective<M>>(
     batches: u64,
     epochs: usize,
 ) -> Result<()> {
-    let last_steps = (1..=epochs as u64).map(|epoch| epoch.saturating_mul(batches) - 1);
-    if last_steps.clone().any(|step| objective.at_full_weight(step)) {
+    let mut last_steps = (1..=epochs as u64).map(|epoch| epoch.saturating_mul(batches) - 1);
+    if last_steps.any(|step| objective.at_full_weight(step)) {
         return Ok(());
     }
     Err(Error::config(format!(

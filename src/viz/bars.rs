@@ -3,7 +3,7 @@ use std::path::Path;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::canvas::{Canvas, anchored, font};
+use super::canvas::{Canvas, anchored, font, legend};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A bar for each latent dimension, such as its KL divergence.
@@ -135,15 +135,7 @@ impl Bars {
                 sheet.draw_text(&bar.dim.to_string(), &style, (x, y + 8))?;
             }
             if self.marked {
-                chart
-                    .configure_series_labels()
-                    .position(SeriesLabelPosition::UpperRight)
-                    .margin(20)
-                    .legend_area_size(16)
-                    .border_style(BLACK.mix(0.3))
-                    .background_style(WHITE)
-                    .label_font(font(18))
-                    .draw()?;
+                legend(&mut chart)?;
             }
             Ok(())
         })?;

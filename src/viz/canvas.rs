@@ -3,7 +3,8 @@ use std::sync::Once;
 
 use image::RgbImage;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use plotters::coord::Shift;
+use plotters::coord::{CoordTranslate, Shift};
+use plotters::drawing::DrawingAreaErrorKind;
 use plotters::prelude::*;
 use plotters::style::register_font;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -59,6 +60,21 @@ impl Canvas {
         })?;
         write_atomically(path, &png)
     }
+}
+
+/// The names of a chart's series in its upper right corner.
+pub(super) fn legend<'a, DB: DrawingBackend + 'a, CT: CoordTranslate>(
+    chart: &mut ChartContext<'a, DB, CT>,
+) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>> {
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .margin(20)
+        .legend_area_size(16)
+        .border_style(BLACK.mix(0.3))
+        .background_style(WHITE)
+        .label_font(font(18))
+        .draw()
 }
 
 /// Black text of a size in pixels.

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-use super::canvas::{Canvas, font};
+use super::canvas::{Canvas, font, legend};
 use crate::error::{Error, ErrorKind, Result};
 use crate::train::History;
 
@@ -63,15 +63,7 @@ pub fn curves(history: &History, path: impl AsRef<Path>) -> Result<()> {
                 .label(name)
                 .legend(move |at| Circle::new(at, 5, key));
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .margin(20)
-            .legend_area_size(16)
-            .border_style(BLACK.mix(0.3))
-            .background_style(WHITE)
-            .label_font(font(18))
-            .draw()?;
+        legend(&mut chart)?;
         Ok(())
     })?;
     canvas.save(path.as_ref())
