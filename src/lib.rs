@@ -120,14 +120,20 @@ pub use decoder::{ConvDecoder, ConvDecoderConfig, Decoder, MlpDecoder, MlpDecode
 pub use divergence::{Divergence, KlDivergence};
 pub use encoder::{ConvEncoder, ConvEncoderConfig, Encoder, MlpEncoder, MlpEncoderConfig};
 pub use error::{Error, ErrorKind, Result};
-pub use likelihood::{BernoulliNll, Likelihood};
+pub use likelihood::{BernoulliNll, Likelihood, Support};
 pub use noise::NoiseSource;
-pub use objective::{Beta, Elbo, Inputs, Latents, Objective, TargetKl, Terms};
+pub use objective::{
+    Beta, Ciwae, Cubo, Elbo, Gradient, Inputs, Iwae, Latents, Miwae, Objective, Piwae, RenyiBound,
+    TargetKl, Terms,
+};
 pub use posterior::{DiagonalGaussian, Posterior, Samples};
 pub use prior::{Prior, StandardNormal};
 pub use reparameterize::Reparameterize;
 pub use seed::Seed;
-pub use vae::{ConvVae, ConvVaeConfig, LatentVariableModel, MlpVae, MlpVaeConfig, Vae, VaeConfig};
+pub use vae::{
+    ConvVae, ConvVaeConfig, ImportanceWeighted, LatentVariableModel, MlpVae, MlpVaeConfig, Vae,
+    VaeConfig,
+};
 
 /// The code of the README, compiled and run with the other documentation tests.
 #[cfg(doctest)]

@@ -1,5 +1,7 @@
 //! The one source of randomness in a forward pass.
 
+use std::ops::Range;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use rand_distr::{Distribution, StandardNormal};
 
@@ -57,6 +59,26 @@ impl NoiseSource {
     /// The seed of one step, for what else is random in it.
     pub(crate) fn seed_at(&self, step: u64) -> Seed {
         self.seed.at(step).child("rest")
+    }
+
+    /// The noise of some of the samples of one step, each with a stream of its own, so that they are the
+    /// same however they are taken together; `[samples.len(), batch, latent_dim]`.
+    pub(crate) fn draw_samples(
+        &self,
+        step: u64,
+        samples: Range<u64>,
+        [batch, latent_dim]: [usize; 2],
+        device: &Device,
+    ) -> Tensor<3> {
+        let shape = [samples.clone().count(), batch, latent_dim];
+        let mut noise = Vec::with_capacity(shape.iter().product());
+        for sample in samples {
+            let mut rng = self.seed.at(step).at(sample).rng();
+            let values = (0..batch * latent_dim)
+                .map(|_| self.std * Distribution::<f32>::sample(&StandardNormal, &mut rng));
+            noise.extend(values);
+        }
+        Tensor::from_data(TensorData::new::<f32, _>(noise, shape), device)
     }
 
     /// The noise of one step.

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::ModuleConfig;
 use crate::error::{Error, ErrorKind, Result};
+use crate::likelihood::Support;
 use crate::nn::ConvConfig;
+use crate::objective::Weights;
 use crate::{
     BernoulliNll, ConvDecoder, ConvDecoderConfig, ConvEncoder, ConvEncoderConfig, Decoder, Encoder,
     Likelihood, MlpDecoder, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, Posterior, Prior, Seed,
@@ -20,6 +22,25 @@ pub trait LatentVariableModel: Module + ModuleDisplay {
 
     /// How many noise values one Monte Carlo sample of one example takes.
     fn noise_dim(&self) -> usize;
+
+    /// The data that the model's likelihood is of.
+    fn support(&self) -> Support {
+        Support::Real
+    }
+}
+
+/// A model whose samples have densities, so that they can be weighed.
+pub trait ImportanceWeighted: LatentVariableModel {
+    /// `log w_k = log p(x|z_k) + log p(z_k) - log q(z_k|x)` in nats with `z_k ~ q(z|x)`.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, data_dim]`
+    /// - `noise`: `[num_samples, batch, noise_dim]`
+    /// - output: `[num_samples, batch]`
+    ///
+    /// # Panics
+    /// If the shapes do not agree.
+    fn log_weights(&self, x: Tensor<2>, noise: Tensor<3>, seed: Seed) -> Tensor<2>;
 }
 
 /// A variational autoencoder: an encoder `q(z|x)`, a decoder with the likelihood `p(x|z)`, and a
@@ -172,6 +193,18 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> LatentVariableModel for Va
 
     fn noise_dim(&self) -> usize {
         self.encoder.latent_dim()
+    }
+
+    fn support(&self) -> Support {
+        self.likelihood.support()
+    }
+}
+
+impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> ImportanceWeighted for Vae<E, D, L, P> {
+    fn log_weights(&self, x: Tensor<2>, noise: Tensor<3>, seed: Seed) -> Tensor<2> {
+        let q = self.encoder.encode(x.clone());
+        let samples = q.draw(noise, seed);
+        Weights::new(self, x, samples.z.clone(), samples.log_prob(&q)).log()
     }
 }
 

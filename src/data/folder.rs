@@ -7,7 +7,7 @@ use image::imageops::{self, FilterType};
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use serde::{Deserialize, Serialize};
 
-use super::{ByteImages, Examples};
+use super::{ByteImages, Examples, Protocol};
 use crate::error::{At, Error, ErrorKind, Result};
 
 /// Images in files, decoded as they are needed.
@@ -226,6 +226,10 @@ impl Examples for ImageFolder {
             }
         }
         Ok(())
+    }
+
+    fn protocol(&self) -> Protocol {
+        Protocol::Grey
     }
 }
 

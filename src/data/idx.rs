@@ -4,12 +4,16 @@
 //! sizes of the dimensions as big-endian 32-bit numbers, and the elements, the last dimension
 //! varying fastest. Elements are unsigned bytes in all the files of that family, and here.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use super::gzip::{self, corrupt};
 use super::{ByteImages, Examples};
-use crate::error::{Error, Result};
+use crate::error::{At, Error, Result};
+use crate::files::write_atomically;
 
 /// An array read from an IDX file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +79,37 @@ pub fn read_labels(path: impl AsRef<Path>) -> Result<Vec<u8>> {
         return Err(Error::data(path, format!("labels have 1 dimension (count), not {shape:?}")));
     }
     Ok(data)
+}
+
+/// Writes images as an IDX file of four dimensions or, with one channel, of three; compressed with gzip
+/// where the name ends in `.gz`. What was there before is replaced once all is written.
+///
+/// # Errors
+/// If there are no images, or so many that the format cannot number them; if the file cannot be
+/// written.
+pub fn write_images(path: impl AsRef<Path>, images: &ByteImages) -> Result<()> {
+    let path = path.as_ref();
+    if images.is_empty() {
+        return Err(Error::data(path, "there are no images to write"));
+    }
+    let [height, width, channels] = images.shape();
+    let mut shape = vec![images.len(), height, width, channels];
+    if channels == 1 {
+        shape.pop();
+    }
+    let mut content = vec![0, 0, UNSIGNED_BYTE, shape.len() as u8];
+    for size in &shape {
+        let size = u32::try_from(*size);
+        let size =
+            size.map_err(|_| Error::data(path, format!("no IDX file has shape {shape:?}")))?;
+        content.extend(size.to_be_bytes());
+    }
+    content.extend(images.pixels());
+    if path.extension().is_some_and(|extension| extension == "gz") {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        content = encoder.write_all(&content).and_then(|()| encoder.finish()).at(path)?;
+    }
+    write_atomically(path, &content)
 }
 
 fn parse(mut input: impl Read, path: &Path) -> Result<Idx> {

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::seq::SliceRandom;
 
 use super::subset::{check_indices, check_range};
-use super::{Examples, HeldOut};
+use super::{Examples, HeldOut, Protocol};
 use crate::Seed;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -56,6 +56,17 @@ impl ByteImages {
     /// Height, width and channels of an image.
     pub fn shape(&self) -> [usize; 3] {
         self.shape
+    }
+
+    /// The bytes of all images, one after the other.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
+    /// Other bytes in the place of these.
+    pub(super) fn with_pixels(&self, pixels: Vec<u8>) -> Self {
+        assert_eq!(pixels.len(), self.pixels.len(), "bytes of the images");
+        Self { pixels: pixels.into(), ..self.clone() }
     }
 
     /// The class of each image, if known.
@@ -189,6 +200,10 @@ impl Examples for ByteImages {
             }
         }
         Ok(())
+    }
+
+    fn protocol(&self) -> Protocol {
+        Protocol::Grey
     }
 }
 

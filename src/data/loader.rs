@@ -108,21 +108,23 @@ impl BatchLoader {
     /// The batches of the next epoch.
     pub fn epoch(&self) -> Batches<'_> {
         let mut indices = (0..self.examples.len()).collect::<Vec<_>>();
-        let first_step = match &self.order {
-            Order::Own => 0,
+        let (epoch, step) = match &self.order {
+            Order::Own => (None, 0),
             Order::Shuffled { seed, epoch } => {
                 let epoch = epoch.fetch_add(1, Ordering::Relaxed);
                 indices.shuffle(&mut seed.at(epoch).rng());
-                epoch * self.batches() as u64
+                (Some(epoch), epoch * self.batches() as u64)
             }
         };
-        Batches { loader: self, indices, next: 0, step: first_step }
+        Batches { loader: self, epoch, indices, next: 0, step }
     }
 }
 
 /// The batches of one epoch; see [`BatchLoader::epoch`].
 pub struct Batches<'a> {
     loader: &'a BatchLoader,
+    /// `None` for examples in their own order, as in an evaluation.
+    epoch: Option<u64>,
     indices: Vec<usize>,
     next: usize,
     step: u64,
@@ -139,7 +141,12 @@ impl Iterator for Batches<'_> {
         let rows = &rest[..rest.len().min(self.loader.batch_size)];
         let shape = [rows.len(), self.loader.examples.dim()];
         let mut values = vec![0.0; shape[0] * shape[1]];
-        if let Err(error) = self.loader.examples.read(rows, &mut values) {
+        let examples = &self.loader.examples;
+        let read = match self.epoch {
+            Some(epoch) => examples.read_in(epoch, rows, &mut values),
+            None => examples.read(rows, &mut values),
+        };
+        if let Err(error) = read {
             self.next = self.indices.len();
             return Some(Err(DatasetError::new(error)));
         }

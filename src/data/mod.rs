@@ -8,27 +8,33 @@
 //! | a table of numbers, such as CSV | [`Table`] | [`TableFile`] |
 //! | anything else | [`ByteImages`], [`Table::new`] | your own [`Examples`] |
 //!
-//! [`split_last`] and [`split_random`] hold out a part of any of them, [`Scaling`] brings the columns
+//! [`Binarized`] makes bits of grey values, as the likelihoods in papers are of. [`split_last`] and [`split_random`] hold out a part of any of them, [`Scaling`] brings the columns
 //! of a table to a common range.
 
+mod binarized;
 mod folder;
 mod gzip;
 pub mod idx;
 mod images;
 mod loader;
 pub mod mnist;
+mod protocol;
 mod rows;
 mod scaling;
 mod subset;
 mod table;
 
+pub use binarized::Binarized;
 pub use folder::{Channels, Fit, ImageFolder};
 pub use images::ByteImages;
 pub use loader::{Batch, BatchLoader};
+pub use protocol::Protocol;
 pub use rows::{Column, TableOptions};
 pub use scaling::{Scaled, Scaling};
 pub use subset::{HeldOut, Subset, split_last, split_random};
 pub use table::{Table, TableFile};
+
+use std::sync::Arc;
 
 use crate::Result;
 
@@ -56,4 +62,45 @@ pub trait Examples: Send + Sync {
     /// # Errors
     /// If an example cannot be read. Training then stops and hands the error on.
     fn read(&self, indices: &[usize], out: &mut [f32]) -> Result<()>;
+
+    /// The same in an epoch of a training, counted from 0, for data that are drawn anew in each, such
+    /// as [`Binarized::each_epoch`].
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn read_in(&self, epoch: u64, indices: &[usize], out: &mut [f32]) -> Result<()> {
+        let _ = epoch;
+        self.read(indices, out)
+    }
+
+    /// What the numbers are.
+    fn protocol(&self) -> Protocol {
+        Protocol::AsMeasured
+    }
+}
+
+impl<T: Examples + ?Sized> Examples for Arc<T> {
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    fn is_empty(&self) -> bool {
+        (**self).is_empty()
+    }
+
+    fn dim(&self) -> usize {
+        (**self).dim()
+    }
+
+    fn read(&self, indices: &[usize], out: &mut [f32]) -> Result<()> {
+        (**self).read(indices, out)
+    }
+
+    fn read_in(&self, epoch: u64, indices: &[usize], out: &mut [f32]) -> Result<()> {
+        (**self).read_in(epoch, indices, out)
+    }
+
+    fn protocol(&self) -> Protocol {
+        (**self).protocol()
+    }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Examples, Table};
+use super::{Examples, Protocol, Table};
 use crate::error::{At, Error, ErrorKind, Result};
 use crate::files::write_atomically;
 
@@ -134,6 +134,17 @@ impl Scaling {
     /// The number of columns.
     pub fn dim(&self) -> usize {
         self.0.shift.len()
+    }
+
+    /// What is subtracted from each column: its least value or, of [`standard`](Self::standard), its
+    /// mean.
+    pub fn shift(&self) -> &[f64] {
+        &self.0.shift
+    }
+
+    /// What each column is then divided by: its range or its standard deviation.
+    pub fn scale(&self) -> &[f64] {
+        &self.0.scale
     }
 
     /// Scales rows of numbers in place.
@@ -272,6 +283,15 @@ impl Examples for Scaled {
     fn read(&self, indices: &[usize], out: &mut [f32]) -> Result<()> {
         self.examples.read(indices, out)?;
         self.scaling.apply(out)
+    }
+
+    fn read_in(&self, epoch: u64, indices: &[usize], out: &mut [f32]) -> Result<()> {
+        self.examples.read_in(epoch, indices, out)?;
+        self.scaling.apply(out)
+    }
+
+    fn protocol(&self) -> Protocol {
+        Protocol::Scaled
     }
 }
 

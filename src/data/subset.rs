@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use rand::seq::SliceRandom;
 
-use super::Examples;
+use super::{Examples, Protocol};
 use crate::Seed;
 use crate::error::{Error, Result};
 
@@ -85,6 +85,15 @@ impl Examples for Subset {
     fn read(&self, indices: &[usize], out: &mut [f32]) -> Result<()> {
         let indices = indices.iter().map(|&i| self.index(i)).collect::<Vec<_>>();
         self.examples.read(&indices, out)
+    }
+
+    fn read_in(&self, epoch: u64, indices: &[usize], out: &mut [f32]) -> Result<()> {
+        let indices = indices.iter().map(|&i| self.index(i)).collect::<Vec<_>>();
+        self.examples.read_in(epoch, &indices, out)
+    }
+
+    fn protocol(&self) -> Protocol {
+        self.examples.protocol()
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Decoder;
 use crate::config::ModuleConfig;
-use crate::nn::{Activation, Conv, ConvBlock, ConvConfig, check_dim, normalize};
+use crate::nn::{Activation, Conv, ConvBlock, ConvConfig, check_dim, linear, normalize};
 use crate::summary::Layer;
 use crate::{Error, Result, Seed};
 
@@ -54,7 +54,7 @@ impl Decoder for ConvDecoder {
     fn decode(&self, z: Tensor<2>) -> Tensor<2> {
         let n = z.dims()[0];
         let [height, width, channels] = self.smallest;
-        let h = normalize(&self.norm, self.activation.forward(self.dense.forward(z)));
+        let h = normalize(&self.norm, linear(&self.dense, z, Some(self.activation)));
         let h = h.reshape([n, height, width, channels]);
         let h = self.blocks.iter().fold(h, |h, block| block.forward(h));
         let y = self.output.forward(h, false);

@@ -1,13 +1,13 @@
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::Decoder;
 use crate::config::ModuleConfig;
-use crate::nn::{Activation, Init, Mlp, MlpConfig, check_dim};
+use crate::nn::{Activation, Init, Mlp, MlpConfig, check_dim, linear};
 use crate::summary::Layer;
-use crate::{Result, Seed};
+use crate::{Error, Result, Seed};
 
 /// Description of an [`MlpDecoder`].
 ///
@@ -67,6 +67,22 @@ pub struct MlpDecoder {
     output: Linear,
 }
 
+impl MlpDecoder {
+    /// The same network with other biases at its output, one for each.
+    ///
+    /// Started at the logits of the means of what it is to be trained on, a decoder of bits need not
+    /// learn first which pixels are always black.
+    ///
+    /// # Errors
+    /// If their number is not that of the outputs.
+    pub fn with_output_bias(mut self, bias: &[f32]) -> Result<Self> {
+        Error::check_columns("the biases", [1, bias.len()], self.output_dim())?;
+        let device = self.output.weight.device();
+        self.output.bias = Some(Param::from_tensor(Tensor::from_data(bias, &device)));
+        Ok(self)
+    }
+}
+
 impl Decoder for MlpDecoder {
     fn latent_dim(&self) -> usize {
         self.hidden.input_dim().unwrap_or_else(|| self.output.weight.dims()[0])
@@ -77,7 +93,7 @@ impl Decoder for MlpDecoder {
     }
 
     fn decode(&self, z: Tensor<2>) -> Tensor<2> {
-        self.output.forward(self.hidden.forward(z))
+        linear(&self.output, self.hidden.forward(z), None)
     }
 
     fn layers(&self) -> Vec<Layer> {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Encoder;
 use crate::config::ModuleConfig;
-use crate::nn::{ConvBlock, ConvConfig, Mlp, MlpConfig, normalize};
+use crate::nn::{ConvBlock, ConvConfig, Mlp, MlpConfig, linear, normalize};
 use crate::summary::Layer;
 use crate::{DiagonalGaussian, Result, Seed};
 
@@ -56,7 +56,7 @@ impl Encoder for ConvEncoder {
 
     fn encode(&self, x: Tensor<2>) -> DiagonalGaussian {
         let h = normalize(&self.norm, self.dense.forward(self.features(x)));
-        DiagonalGaussian::new(self.mean.forward(h.clone()), self.log_var.forward(h))
+        DiagonalGaussian::new(linear(&self.mean, h.clone(), None), linear(&self.log_var, h, None))
     }
 
     fn layers(&self) -> Vec<Layer> {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Encoder;
 use crate::config::ModuleConfig;
-use crate::nn::{Activation, Init, Mlp, MlpConfig, check_dim};
+use crate::nn::{Activation, Init, Mlp, MlpConfig, check_dim, linear};
 use crate::summary::{INPUT, Layer};
 use crate::{DiagonalGaussian, Result, Seed};
 
@@ -80,7 +80,7 @@ impl Encoder for MlpEncoder {
 
     fn encode(&self, x: Tensor<2>) -> DiagonalGaussian {
         let h = self.hidden.forward(x);
-        DiagonalGaussian::new(self.mean.forward(h.clone()), self.log_var.forward(h))
+        DiagonalGaussian::new(linear(&self.mean, h.clone(), None), linear(&self.log_var, h, None))
     }
 
     fn layers(&self) -> Vec<Layer> {

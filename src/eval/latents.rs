@@ -1,3 +1,5 @@
+use std::fmt;
+
 use burn::tensor::{ExecutionError, Tensor};
 
 use crate::Latents;
@@ -21,6 +23,26 @@ impl LatentStatistics {
     /// [`ACTIVE_UNIT`].
     pub fn active_units(&self) -> usize {
         self.mean_variance.iter().filter(|&&variance| variance > ACTIVE_UNIT).count()
+    }
+}
+
+impl LatentStatistics {
+    /// Whether no dimension is active: the posterior is the prior whatever the data, and the decoder
+    /// makes nothing of the code (posterior collapse, Bowman et al. 2016, section 3.1). Warm-up of the
+    /// divergence, free bits or a target for it may help, see [`Beta`](crate::Beta) and
+    /// [`Elbo`](crate::Elbo).
+    pub fn is_collapsed(&self) -> bool {
+        self.active_units() == 0
+    }
+}
+
+impl fmt::Display for LatentStatistics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} latent dimensions are active", self.active_units(), self.kl.len())?;
+        if self.is_collapsed() {
+            f.write_str(": the posterior has collapsed, the codes say nothing about the data")?;
+        }
+        Ok(())
     }
 }
 

@@ -1,29 +1,61 @@
 //! How good a model is.
 
+mod importance;
 mod latents;
+mod measure;
 
+pub use importance::{ImportanceSampling, LogLikelihood, log_likelihood};
 pub use latents::{ACTIVE_UNIT, LatentStatistics};
 pub(crate) use latents::{LatentSums, LatentTotals, ReadSums};
 
+pub use measure::Measure;
+
+use std::fmt;
 use std::sync::Arc;
 
-use crate::data::{BatchLoader, Examples};
+use crate::data::{BatchLoader, Examples, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 use crate::noise::check_noise;
 use crate::{Inputs, LatentVariableModel, NoiseSource, Objective};
 
 /// The means of an objective's terms over a data set, in nats per example.
+///
+/// `Display` names every figure and what it is of: `nll` only where it is one.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Evaluation {
     /// Negative evidence lower bound, or what the objective reports in its place.
     pub nelbo: f64,
-    /// Negative log-likelihood.
+    /// The distortion, `-E_q log p(x|z)`; what to call it is said by [`measure`](Self::measure).
     pub nll: f64,
-    /// Divergence from the posterior to the prior.
+    /// The rate: the divergence from the posterior to the prior.
     pub kl: f64,
+    /// Whether the figures are of a likelihood.
+    pub measure: Measure,
+    /// What the data are.
+    pub protocol: Protocol,
     /// The latent dimensions one by one, where the objective can tell.
     pub latents: Option<LatentStatistics>,
+}
+
+impl Evaluation {
+    /// The divergence from the posterior to the prior, the rate of Alemi et al. (2018), in nats.
+    pub fn rate(&self) -> f64 {
+        self.kl
+    }
+
+    /// The expected reconstruction error `-E_q log p(x|z)`, the distortion of Alemi et al. (2018), in
+    /// nats.
+    pub fn distortion(&self) -> f64 {
+        self.nll
+    }
+}
+
+impl fmt::Display for Evaluation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { nelbo, nll, kl, measure, protocol, .. } = self;
+        write!(f, "nelbo={nelbo:.2} nll={nll:.2} kl={kl:.2} ({protocol}; {measure})")
+    }
 }
 
 /// Evaluates an objective on a data set; every example weighs the same.
@@ -45,8 +77,10 @@ pub fn evaluate<M: LatentVariableModel>(
     let model = model.valid();
     Error::check_columns("the data", [examples.len(), examples.dim()], model.data_dim())?;
     check_noise(num_samples, batch_size.min(examples.len()), model.noise_dim())?;
+    objective.check_samples(num_samples)?;
     let device = model.devices().first().cloned().unwrap_or_default();
-    let count = examples.len() as f64;
+    let (count, protocol) = (examples.len() as f64, examples.protocol());
+    let measure = Measure::of(model.support(), protocol);
     let mut sums = [0.0; 3];
     let mut latents = LatentTotals::default();
     for batch in BatchLoader::ordered(examples, batch_size, &device)?.epoch() {
@@ -64,5 +98,5 @@ pub fn evaluate<M: LatentVariableModel>(
         }
     }
     let [nelbo, nll, kl] = sums.map(|sum| sum / count);
-    Ok(Evaluation { nelbo, nll, kl, latents: latents.statistics() })
+    Ok(Evaluation { nelbo, nll, kl, measure, protocol, latents: latents.statistics() })
 }

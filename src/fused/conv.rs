@@ -5,13 +5,15 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::flex::{FlexTensor, Layout};
+use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{Bytes, DType, Shape, Tensor};
+use burn::tensor::{Shape, Tensor};
 use rayon::prelude::*;
 
-use super::patches::{Finish, Patches, column_sums};
+use super::patches::{Finish, Patches};
+use super::rows::column_sums;
+use super::storage::{contiguous, editable, tensor, values};
 use crate::nn::{Direction, Geometry};
 
 /// A convolution with bias and, if `relu`, the ReLU of it.
@@ -107,10 +109,7 @@ impl Backward<Flex, 3> for ConvBackward {
     fn backward(self, ops: Ops<State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let [x_node, weight_node, bias_node] = ops.parents;
         let State { x, weight, y_if_relu, geometry, direction } = ops.state;
-        let mut dy = contiguous(grads.consume::<Flex>(&ops.node));
-        if dy.storage::<f32>().len() != values(&dy).len() {
-            dy = tensor(values(&dy).to_vec(), dy.shape());
-        }
+        let mut dy = editable(grads.consume::<Flex>(&ops.node));
         if let Some(y) = y_if_relu {
             let dy = dy.storage_mut::<f32>();
             dy.par_chunks_mut(1 << 14).zip(values(&y).par_chunks(1 << 14)).for_each(|(dy, y)| {
@@ -173,19 +172,4 @@ fn forward(
 fn packed(geometry: Geometry, weight: &FlexTensor) -> Patches {
     let shape = weight.shape();
     Patches::new(geometry, [shape[0], shape[1]], values(weight))
-}
-
-fn contiguous(x: FlexTensor) -> FlexTensor {
-    match x.as_slice::<f32>() {
-        Some(_) => x,
-        None => x.to_contiguous(),
-    }
-}
-
-fn values(x: &FlexTensor) -> &[f32] {
-    x.as_slice().expect("a contiguous tensor of 32-bit floats")
-}
-
-fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
-    FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape), DType::F32)
 }

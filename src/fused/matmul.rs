@@ -14,6 +14,15 @@ pub(super) struct Matrix<'a> {
     col_stride: usize,
 }
 
+/// Who works on a product.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Threads {
+    /// The thread that asks for it.
+    One,
+    /// All of rayon's where the product is large enough; the result is the same, bit for bit.
+    All,
+}
+
 impl<'a> Matrix<'a> {
     /// A matrix with `cols` columns, row by row.
     ///
@@ -22,6 +31,11 @@ impl<'a> Matrix<'a> {
     pub(super) fn new(data: &'a [f32], cols: usize) -> Self {
         assert!(cols > 0 && data.len().is_multiple_of(cols), "{} in rows of {cols}", data.len());
         Self { data, rows: data.len() / cols, cols, row_stride: cols, col_stride: 1 }
+    }
+
+    /// What it was made of.
+    pub(super) fn data(self) -> &'a [f32] {
+        self.data
     }
 
     /// The same matrix with rows and columns exchanged.
@@ -36,20 +50,24 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// `out = a b`, or `out += a b`, on this thread; `out` is filled row by row.
+/// `out = a b`, or `out += a b`; `out` is filled row by row.
 ///
 /// # Panics
 /// If the shapes do not agree.
-pub(super) fn matmul(out: &mut [f32], a: Matrix, b: Matrix, accumulate: bool) {
+pub(super) fn matmul(out: &mut [f32], a: Matrix, b: Matrix, accumulate: bool, threads: Threads) {
     let (m, n, k) = (a.rows, b.cols, a.cols);
     assert_eq!(k, b.rows, "inner dimensions of a product");
     assert_eq!(Some(out.len()), m.checked_mul(n), "size of a product");
+    let parallelism = match threads {
+        Threads::One => Parallelism::None,
+        Threads::All => Parallelism::Rayon(0),
+    };
     // SAFETY: `gemm` reads `a` at `i * row_stride + l * col_stride` for i < m, l < k, and `b` alike.
     // Both strides of a `Matrix` come from `new` and `t`: one is 1, the other the number of elements
     // along it, so the largest offset is `rows * cols - 1`, the last element of `data`, which `new`
     // checked to hold exactly `rows * cols`. `out` is written at `i * n + j` for i < m, j < n, within
     // the `m * n` elements asserted above; it is borrowed mutably, so it overlaps neither operand.
-    // f32 has no invalid values, and no thread is started.
+    // f32 has no invalid values. `gemm` has no thread at work any more when it returns.
     unsafe {
         gemm::gemm(
             m,
@@ -70,7 +88,7 @@ pub(super) fn matmul(out: &mut [f32], a: Matrix, b: Matrix, accumulate: bool) {
             false,
             false,
             false,
-            Parallelism::None,
+            parallelism,
         );
     }
 }
@@ -97,16 +115,18 @@ mod tests {
                 (Matrix::new(&at, m).t(), Matrix::new(&b, n)),
                 (Matrix::new(&a, k), Matrix::new(&bt, k).t()),
             ] {
-                let mut out = vec![f32::NAN; m * n];
-                matmul(&mut out, a, b, false);
-                let mut twice = out.clone();
-                matmul(&mut twice, a, b, true);
-                for i in 0..m {
-                    for j in 0..n {
-                        // Whole numbers, so the sums are exact in any order.
-                        let expected: f32 = expected(i, j);
-                        assert_eq!(out[i * n + j], expected, "{m} {n} {k}");
-                        assert_eq!(twice[i * n + j], 2.0 * expected, "{m} {n} {k}");
+                for threads in [Threads::One, Threads::All] {
+                    let mut out = vec![f32::NAN; m * n];
+                    matmul(&mut out, a, b, false, threads);
+                    let mut twice = out.clone();
+                    matmul(&mut twice, a, b, true, threads);
+                    for i in 0..m {
+                        for j in 0..n {
+                            // Whole numbers, so the sums are exact in any order.
+                            let expected: f32 = expected(i, j);
+                            assert_eq!(out[i * n + j], expected, "{m} {n} {k}");
+                            assert_eq!(twice[i * n + j], 2.0 * expected, "{m} {n} {k}");
+                        }
                     }
                 }
             }
@@ -116,6 +136,12 @@ mod tests {
     #[test]
     #[should_panic(expected = "size of a product")]
     fn a_result_that_is_too_small_is_refused() {
-        matmul(&mut [0.0; 3], Matrix::new(&[1.0; 4], 2), Matrix::new(&[1.0; 4], 2), false);
+        matmul(
+            &mut [0.0; 3],
+            Matrix::new(&[1.0; 4], 2),
+            Matrix::new(&[1.0; 4], 2),
+            false,
+            Threads::One,
+        );
     }
 }

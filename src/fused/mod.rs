@@ -13,9 +13,14 @@
 //! The results do not depend on the number of threads: work is cut by the size of the batch alone,
 //! and partial sums are added in a fixed order.
 
+pub(crate) mod bernoulli;
 pub(crate) mod conv;
+mod elementary;
+pub(crate) mod linear;
 mod matmul;
 mod patches;
+mod rows;
+mod storage;
 
 use burn::tensor::{DType, Device, Tensor};
 

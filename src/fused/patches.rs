@@ -15,7 +15,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::matmul::{Matrix, matmul};
+use super::matmul::{Matrix, Threads, matmul};
+use super::rows::add;
 use crate::nn::Geometry;
 
 /// A batch is cut into so many parts, or as many as it has images, whatever the number of threads.
@@ -54,10 +55,6 @@ impl Finish<'_> {
 /// What is no number stays so, as in Burn's own.
 fn relu(value: f32) -> f32 {
     if value <= 0.0 { 0.0 } else { value }
-}
-
-fn add(sum: &mut [f32], values: &[f32]) {
-    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
 }
 
 /// The weights of a layer as a matrix and where its patches lie.
@@ -154,12 +151,12 @@ impl Patches {
                     let at = scaled(&images, self.small_len());
                     if let Some(finish) = finish {
                         let out = &mut out[at.clone()];
-                        matmul(out, patches, self.weight().t(), false);
+                        matmul(out, patches, self.weight().t(), false, Threads::One);
                         finish.apply(out);
                     }
                     if let Some(weigh) = weigh {
                         let small = Matrix::new(&weigh[at], self.small_channels);
-                        matmul(&mut gradient, small.t(), patches, true);
+                        matmul(&mut gradient, small.t(), patches, true, Threads::One);
                     }
                 });
             }
@@ -185,7 +182,7 @@ impl Patches {
                     let small = &small[scaled(&images, self.small_len())];
                     let large = &mut large[scaled(&images, self.large_len())];
                     let small = Matrix::new(small, self.small_channels);
-                    matmul(patches, small, self.weight(), false);
+                    matmul(patches, small, self.weight(), false, Threads::One);
                     self.add_patches(patches, large);
                     finish.apply(large);
                 });
@@ -277,17 +274,4 @@ impl Patches {
 
 fn scaled(images: &Range<usize>, len: usize) -> Range<usize> {
     images.start * len..images.end * len
-}
-
-/// The sum of each column of a matrix, in parts that do not depend on the number of threads.
-pub(super) fn column_sums(matrix: &[f32], columns: usize) -> Vec<f32> {
-    fn sum<'a>(rows: impl Iterator<Item = &'a [f32]>, columns: usize) -> Vec<f32> {
-        let mut sum = vec![0.0; columns];
-        rows.for_each(|row| add(&mut sum, row));
-        sum
-    }
-    let rows = (matrix.len() / columns).div_ceil(PARTS).max(1);
-    let parts = matrix.par_chunks(rows * columns);
-    let parts = parts.map(|part| sum(part.chunks_exact(columns), columns)).collect::<Vec<_>>();
-    sum(parts.iter().map(Vec::as_slice), columns)
 }

@@ -9,6 +9,25 @@ use burn::tensor::Tensor;
 
 use crate::Seed;
 
+/// What a likelihood is a distribution of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Support {
+    /// Any real number.
+    #[default]
+    Real,
+    /// A bit, 0 or 1.
+    Binary,
+    /// Any number from 0 to 1.
+    UnitInterval,
+    /// One of so many levels from 0 to 1, evenly spaced.
+    Levels(u32),
+    /// A whole number, 0 or more.
+    Count,
+    /// One of so many classes, as a vector that is 1 there and 0 elsewhere.
+    OneHot(usize),
+}
+
 /// The distribution `p(x|z)` whose parameters a [`Decoder`](crate::Decoder) puts out.
 ///
 /// The decoder's output is never squashed: it is logits, means, logarithms of scales. A likelihood
@@ -21,6 +40,12 @@ pub trait Likelihood: Module + ModuleDisplay {
     /// How many numbers the decoder must give for each value of `x`.
     fn params_per_value(&self) -> usize {
         1
+    }
+
+    /// What the values of `x` are; decides whether a figure may be called a likelihood, see
+    /// [`Measure`](crate::eval::Measure).
+    fn support(&self) -> Support {
+        Support::Real
     }
 
     /// `-log p(x|z)` in nats, summed over the values of an example.

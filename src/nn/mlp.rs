@@ -3,7 +3,7 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Activation, Init};
+use super::{Activation, Init, linear};
 use crate::config::ModuleConfig;
 use crate::summary::Layer;
 use crate::{Error, Result, Seed};
@@ -51,7 +51,7 @@ impl Mlp {
     /// - `x`: `[batch, input_dim]`
     /// - output: `[batch, output_dim]`
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        self.layers.iter().fold(x, |x, layer| self.activation.forward(layer.forward(x)))
+        self.layers.iter().fold(x, |x, layer| linear(layer, x, Some(self.activation)))
     }
 
     /// The rows of a [`Summary`](crate::summary::Summary).

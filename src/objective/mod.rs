@@ -2,14 +2,22 @@
 
 mod beta;
 mod elbo;
+mod iwae;
+mod miwae;
+mod renyi;
+mod weights;
 
 pub use beta::{Beta, TargetKl};
 pub use elbo::Elbo;
+pub use iwae::{Gradient, Iwae};
+pub use miwae::{Ciwae, Miwae, Piwae};
+pub use renyi::{Cubo, RenyiBound};
+pub(crate) use weights::Weights;
 
 use burn::tensor::Tensor;
 use std::fmt::Debug;
 
-use crate::Seed;
+use crate::{Result, Seed};
 
 /// What an objective takes: a batch of data and the randomness it is to be looked at with.
 #[derive(Clone, Debug)]
@@ -132,6 +140,16 @@ impl Terms {
 pub trait Objective<M>: Clone + Debug + Send + Sync + 'static {
     /// Runs the model on a batch.
     fn terms(&self, model: &M, inputs: Inputs) -> Terms;
+
+    /// Whether the objective can be estimated from so many samples of the posterior; asked before
+    /// anything is computed.
+    ///
+    /// # Errors
+    /// If it cannot.
+    fn check_samples(&self, num_samples: usize) -> Result<()> {
+        let _ = num_samples;
+        Ok(())
+    }
 
     /// The numbers that a training carries from step to step for this objective, as they are before
     /// the first step; `None` for an objective that needs none.

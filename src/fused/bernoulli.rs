@@ -1,0 +1,179 @@
+//! The negative log-likelihood of Bernoulli variables given by logits, as one operation of autodiff.
+//!
+//! The forward pass leaves what the backward pass needs, `sigmoid(l) - x`, in the place of the logits.
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::{Shape, Tensor};
+use rayon::prelude::*;
+
+use super::elementary::{exp, vectorized};
+use super::rows::share;
+use super::storage::{contiguous, editable, tensor, values};
+
+/// `sum_j softplus(l_j) - x_j l_j`
+///
+/// # Shapes
+/// - `logits`: `[num_samples, batch, data_dim]`
+/// - `x`: `[batch, data_dim]`
+/// - output: `[num_samples, batch]`
+pub(crate) fn bernoulli_nll(logits: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as FusedBernoulli>::fused_bernoulli(
+        logits.into_dispatch(),
+        x.into_dispatch(),
+    ))
+}
+
+#[backend_extension(Flex, Autodiff)]
+trait FusedBernoulli: Backend {
+    fn fused_bernoulli(logits: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+impl FusedBernoulli for Flex {
+    fn fused_bernoulli(logits: FlexTensor, x: FlexTensor) -> FlexTensor {
+        let (logits, x) = (contiguous(logits), contiguous(x));
+        let columns = logits.shape()[2];
+        let mut nll = vec![0.0; logits.shape()[0] * logits.shape()[1]];
+        let rows = share(columns);
+        let pairs = nll.par_chunks_mut(rows).zip(values(&logits).par_chunks(rows * columns));
+        pairs.enumerate().for_each(|(i, (nll, logits))| {
+            let x = data_rows(values(&x), columns, i * rows);
+            for ((nll, logits), x) in nll.iter_mut().zip(logits.chunks_exact(columns)).zip(x) {
+                *nll = vectorized(
+                    #[inline(always)]
+                    || row(logits, x),
+                );
+            }
+        });
+        tensor(nll, Shape::from([logits.shape()[0], logits.shape()[1]]))
+    }
+}
+
+impl<C: CheckpointStrategy> FusedBernoulli for Autodiff<Flex, C> {
+    fn fused_bernoulli(logits: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let nodes = [logits.node(), x.node()];
+        let is_x_tracked = x.is_tracked();
+        let prep = BernoulliBackward.prepare::<C>(nodes).compute_bound().stateful();
+        let (logits, x) = (logits.into_primitive(), x.into_primitive());
+        match prep {
+            OpsKind::Tracked(prep) => {
+                let logits_if_x_tracked = is_x_tracked.then(|| contiguous(logits.clone()));
+                let (nll, residuals) = with_residuals(logits, contiguous(x));
+                prep.finish(State { residuals, logits_if_x_tracked }, nll)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(Flex::fused_bernoulli(logits, x)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct BernoulliBackward;
+
+#[derive(Clone, Debug)]
+struct State {
+    /// `sigmoid(l) - x`
+    residuals: FlexTensor,
+    logits_if_x_tracked: Option<FlexTensor>,
+}
+
+impl Backward<Flex, 2> for BernoulliBackward {
+    type State = State;
+
+    fn backward(self, ops: Ops<State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = contiguous(grads.consume::<Flex>(&ops.node));
+        let [logits_node, x_node] = ops.parents;
+        let State { mut residuals, logits_if_x_tracked } = ops.state;
+        if let (Some(node), Some(logits)) = (x_node, logits_if_x_tracked) {
+            let [_, batch, columns] = [0, 1, 2].map(|i| logits.shape()[i]);
+            let mut dx = vec![0.0; batch * columns];
+            let rows = values(&logits).chunks_exact(columns).zip(values(&dy)).enumerate();
+            for (i, (logits, dy)) in rows {
+                let dx = &mut dx[i % batch * columns..][..columns];
+                dx.iter_mut().zip(logits).for_each(|(dx, l)| *dx -= dy * l);
+            }
+            grads.register::<Flex>(node.id, tensor(dx, Shape::from([batch, columns])));
+        }
+        let Some(node) = logits_node else { return };
+        let columns = residuals.shape()[2];
+        let rows = share(columns);
+        let parts = residuals.storage_mut::<f32>().par_chunks_mut(rows * columns);
+        parts.zip(values(&dy).par_chunks(rows)).for_each(|(residuals, dy)| {
+            for (row, dy) in residuals.chunks_exact_mut(columns).zip(dy) {
+                row.iter_mut().for_each(|value| *value *= dy);
+            }
+        });
+        grads.register::<Flex>(node.id, residuals);
+    }
+}
+
+/// The sums, and `sigmoid(l) - x` in the place of the logits.
+fn with_residuals(logits: FlexTensor, x: FlexTensor) -> (FlexTensor, FlexTensor) {
+    let mut residuals = editable(logits);
+    let [samples, batch, columns] = [0, 1, 2].map(|i| residuals.shape()[i]);
+    let mut nll = vec![0.0; samples * batch];
+    let rows = share(columns);
+    let parts = residuals.storage_mut::<f32>().par_chunks_mut(rows * columns);
+    nll.par_chunks_mut(rows).zip(parts).enumerate().for_each(|(i, (nll, logits))| {
+        let x = data_rows(values(&x), columns, i * rows);
+        for ((nll, logits), x) in nll.iter_mut().zip(logits.chunks_exact_mut(columns)).zip(x) {
+            vectorized(
+                #[inline(always)]
+                || {
+                    *nll = row(logits, x);
+                    for (value, x) in logits.iter_mut().zip(x) {
+                        let e = exp(-value.abs());
+                        let small = e / (1.0 + e);
+                        *value = if *value < 0.0 { small } else { 1.0 - small } - x;
+                    }
+                },
+            );
+        }
+    });
+    (tensor(nll, Shape::from([samples, batch])), residuals)
+}
+
+/// The data of the rows of logits from `first` on: once through for each sample.
+fn data_rows(x: &[f32], columns: usize, first: usize) -> impl Iterator<Item = &[f32]> {
+    x.chunks_exact(columns).cycle().skip(first % (x.len() / columns))
+}
+
+const LANES: usize = 16;
+
+/// Factors between 1 and 2, as many of which have a product below the largest float.
+const FACTORS: usize = 64;
+
+/// `sum_j softplus(l_j) - x_j l_j`
+///
+/// `softplus(l) = max(l, 0) + log(1 + exp(-|l|))`; the logarithms are taken of products of many
+/// factors.
+#[inline(always)]
+fn row(logits: &[f32], x: &[f32]) -> f32 {
+    let mut sums = [0.0f32; LANES];
+    let mut logs = 0.0f32;
+    let mut take = |logits: &[f32], x: &[f32]| {
+        let mut products = [1.0f32; LANES];
+        for (logits, x) in logits.chunks_exact(LANES).zip(x.chunks_exact(LANES)) {
+            for lane in 0..LANES {
+                let (l, x) = (logits[lane], x[lane]);
+                let positive = if l > 0.0 { l } else { 0.0 };
+                sums[lane] += positive - x * l;
+                products[lane] *= 1.0 + exp(-l.abs());
+            }
+        }
+        logs += products.iter().map(|product| product.ln()).sum::<f32>();
+    };
+    let whole = logits.len() / LANES * LANES;
+    let blocks = logits[..whole].chunks(LANES * FACTORS);
+    blocks.zip(x[..whole].chunks(LANES * FACTORS)).for_each(|(logits, x)| take(logits, x));
+    // The rest, filled up with what adds nothing.
+    let (mut last, mut last_x) = ([f32::MIN; LANES], [0.0; LANES]);
+    last[..logits.len() - whole].copy_from_slice(&logits[whole..]);
+    last_x[..x.len() - whole].copy_from_slice(&x[whole..]);
+    take(&last, &last_x);
+    sums.iter().sum::<f32>() + logs
+}

@@ -1,0 +1,104 @@
+//! Elementary functions that the compiler can take eight or sixteen values of at once.
+//!
+//! Burn's `flex` calls the C library for each value. Everything here is free of branches, so a loop
+//! over it inside [`vectorized`] becomes vector instructions of whatever width the machine has.
+
+/// Runs a loop with the widest vector instructions of this machine.
+#[inline(always)]
+pub(super) fn vectorized<R>(f: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(f)
+}
+
+/// `exp(x)` within two units in the last place, between the smallest and the largest normal number.
+#[inline(always)]
+pub(super) fn exp(x: f32) -> f32 {
+    // The sum with this number has no place for a fraction, so it rounds to whole numbers, which its
+    // last bits hold.
+    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
+    // ln 2 in two parts; the first has so few bits that its products with whole numbers are exact.
+    const LN_2_HIGH: f32 = 0.693_359_4;
+    const LN_2_LOW: f32 = -2.121_944_4e-4;
+    let x = if x < -87.0 { -87.0 } else { x };
+    let x = if x > 88.0 { 88.0 } else { x };
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let power = shifted - ROUND;
+    let r = x - power * LN_2_HIGH - power * LN_2_LOW;
+    // The series of exp(r); |r| <= ln(2)/2, so the next term is below 6e-9.
+    let series = 1.0 / 5040.0;
+    let series = series * r + 1.0 / 720.0;
+    let series = series * r + 1.0 / 120.0;
+    let series = series * r + 1.0 / 24.0;
+    let series = series * r + 1.0 / 6.0;
+    let series = series * r + 0.5;
+    let series = (series * r * r + r) + 1.0;
+    let exponent = (shifted.to_bits().wrapping_sub(ROUND.to_bits())).wrapping_add(127) << 23;
+    series * f32::from_bits(exponent)
+}
+
+/// `tanh(x)` within a few units in the last place.
+#[inline(always)]
+pub(super) fn tanh(x: f32) -> f32 {
+    let magnitude = x.abs();
+    let large = 1.0 - 2.0 / (exp(2.0 * magnitude) + 1.0);
+    // Where that would lose digits: sinh(x) / cosh(x) from their series, |x| < 0.5.
+    let square = x * x;
+    let sinh = 1.0 / 362_880.0;
+    let sinh = sinh * square + 1.0 / 5040.0;
+    let sinh = sinh * square + 1.0 / 120.0;
+    let sinh = sinh * square + 1.0 / 6.0;
+    let sinh = sinh * square + 1.0;
+    let cosh = 1.0 / 40_320.0;
+    let cosh = cosh * square + 1.0 / 720.0;
+    let cosh = cosh * square + 1.0 / 24.0;
+    let cosh = cosh * square + 0.5;
+    let cosh = cosh * square + 1.0;
+    let small = magnitude * sinh / cosh;
+    let value = if magnitude < 0.5 { small } else { large };
+    // What is no number stays so: the comparison above is false for it, and `exp` hands it on.
+    value.copysign(x)
+}
+
+/// `1 / (1 + exp(-x))`
+#[inline(always)]
+pub(super) fn sigmoid(x: f32) -> f32 {
+    let e = exp(-x.abs());
+    let small = e / (1.0 + e);
+    if x < 0.0 { small } else { 1.0 - small }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every 1,009th float, of both signs.
+    fn floats() -> impl Iterator<Item = f32> {
+        (0..=u32::MAX / 1009).map(|i| f32::from_bits(i * 1009)).filter(|x| x.is_finite())
+    }
+
+    #[test]
+    fn functions_are_those_of_twice_the_precision() {
+        let mut worst = [0.0f64; 3];
+        for x in floats() {
+            let exact = f64::from(x);
+            let exp_at = exact.clamp(-87.0, 88.0);
+            let pairs = [
+                (exp(x), exp_at.exp()),
+                (tanh(x), exact.tanh()),
+                (sigmoid(x), 1.0 / (1.0 + (-exact.max(-87.0)).exp())),
+            ];
+            for (worst, (found, expected)) in worst.iter_mut().zip(pairs) {
+                let error = (f64::from(found) - expected).abs() / expected.abs().max(1e-37);
+                *worst = worst.max(error / f64::from(f32::EPSILON));
+            }
+        }
+        let [exp, tanh, sigmoid] = worst;
+        assert!(exp < 1.5 && tanh < 3.0 && sigmoid < 3.0, "{exp} {tanh} {sigmoid}");
+    }
+
+    #[test]
+    fn what_is_no_number_stays_so() {
+        assert!(exp(f32::NAN).is_nan() && tanh(f32::NAN).is_nan() && sigmoid(f32::NAN).is_nan());
+        assert_eq!([tanh(f32::INFINITY), tanh(f32::NEG_INFINITY)], [1.0, -1.0]);
+        assert_eq!(tanh(-0.0).to_bits(), (-0.0f32).to_bits());
+    }
+}

@@ -1,0 +1,30 @@
+//! Tensors of `flex` as slices of 32-bit floats.
+
+use burn::backend::TensorMetadata;
+use burn::backend::flex::{FlexTensor, Layout};
+use burn::tensor::{Bytes, DType, Shape};
+
+pub(super) fn contiguous(x: FlexTensor) -> FlexTensor {
+    match x.as_slice::<f32>() {
+        Some(_) => x,
+        None => x.to_contiguous(),
+    }
+}
+
+pub(super) fn values(x: &FlexTensor) -> &[f32] {
+    x.as_slice().expect("a contiguous tensor of 32-bit floats")
+}
+
+pub(super) fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
+    FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape), DType::F32)
+}
+
+/// The same numbers in storage that holds nothing else, so that they can be edited in place; they are
+/// copied only where another tensor needs the storage too.
+pub(super) fn editable(x: FlexTensor) -> FlexTensor {
+    let x = contiguous(x);
+    if x.storage::<f32>().len() == values(&x).len() {
+        return x;
+    }
+    tensor(values(&x).to_vec(), x.shape())
+}

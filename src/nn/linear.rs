@@ -1,0 +1,129 @@
+use burn::nn::Linear;
+use burn::tensor::Tensor;
+
+use super::Activation;
+
+/// A fully connected layer and the function after it, if any.
+///
+/// # Shapes
+/// - `x`: `[batch, inputs]`
+/// - output: `[batch, outputs]`
+pub(crate) fn linear(layer: &Linear, x: Tensor<2>, activation: Option<Activation>) -> Tensor<2> {
+    #[cfg(feature = "flex")]
+    if let (true, Some(bias)) = (crate::fused::runs_on(&x), &layer.bias) {
+        use crate::fused::linear::{Finish, linear};
+        let (finish, rest) = match activation {
+            Some(Activation::Relu) => (Finish::Relu, None),
+            Some(Activation::Tanh) => (Finish::Tanh, None),
+            Some(Activation::Sigmoid) => (Finish::Sigmoid, None),
+            rest => (Finish::Identity, rest),
+        };
+        let y = linear(x, layer.weight.val(), bias.val(), finish);
+        return rest.map_or_else(|| y.clone(), |activation| activation.forward(y.clone()));
+    }
+    plain(layer, x, activation)
+}
+
+fn plain(layer: &Linear, x: Tensor<2>, activation: Option<Activation>) -> Tensor<2> {
+    let y = layer.forward(x);
+    match activation {
+        Some(activation) => activation.forward(y),
+        None => y,
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use crate::nn::Init;
+    use crate::{NoiseSource, Seed};
+    use burn::module::Module;
+    use burn::tensor::Device;
+    use proptest::prelude::*;
+
+    const ACTIVATIONS: [Option<Activation>; 7] = [
+        None,
+        Some(Activation::Relu),
+        Some(Activation::Tanh),
+        Some(Activation::Sigmoid),
+        Some(Activation::Softplus),
+        Some(Activation::Silu),
+        Some(Activation::Gelu),
+    ];
+
+    fn values<const D: usize>(x: &Tensor<D>) -> Vec<f32> {
+        x.to_data().try_to_vec().unwrap()
+    }
+
+    fn random(rows: usize, columns: usize, seed: u64) -> Tensor<2> {
+        NoiseSource::new(seed).draw(0, [1, rows, columns], &Device::flex()).squeeze_dim(0)
+    }
+
+    /// Value and gradients of `f` at `x`, the gradients weighed by a matrix.
+    fn run(
+        layer: &Linear,
+        x: &Tensor<2>,
+        f: impl Fn(&Linear, Tensor<2>) -> Tensor<2>,
+    ) -> [Vec<f32>; 4] {
+        let x = Tensor::from_inner(x.clone()).require_grad();
+        let y = f(layer, x.clone());
+        let [rows, columns] = y.dims();
+        let weigh = Tensor::from_inner(random(rows, columns, 2));
+        let gradients = (y.clone() * weigh).sum().backward();
+        let bias = layer.bias.as_ref().unwrap();
+        let dw = layer.weight.val().grad(&gradients).unwrap();
+        let (dx, db) = (x.grad(&gradients).unwrap(), bias.val().grad(&gradients).unwrap());
+        [values(&y.without_autodiff()), values(&dx), values(&dw), values(&db)]
+    }
+
+    fn layer(inputs: usize, outputs: usize) -> Linear {
+        Init::GlorotUniform.linear(inputs, outputs, Seed::new(3), &Device::flex()).unwrap().train()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// The fused operation against Burn's own, forward and all gradients.
+        #[test]
+        fn fused_and_plain_agree(
+            rows in 1usize..40,
+            inputs in 1usize..30,
+            outputs in 1usize..30,
+            activation in 0usize..7,
+        ) {
+            let (layer, x) = (layer(inputs, outputs), random(rows, inputs, 1));
+            let activation = ACTIVATIONS[activation];
+            let fused = run(&layer, &x, |layer, x| linear(layer, x, activation));
+            let plain = run(&layer, &x, |layer, x| plain(layer, x, activation));
+            for (what, (plain, fused)) in ["y", "dx", "dw", "db"].iter().zip(plain.iter().zip(&fused)) {
+                prop_assert_eq!(plain.len(), fused.len());
+                let size = plain.iter().fold(1.0f32, |size, value| size.max(value.abs()));
+                for (plain, fused) in plain.iter().zip(fused) {
+                    prop_assert!((plain - fused).abs() < 1e-5 * size, "{}: {} {}", what, plain, fused);
+                }
+            }
+        }
+    }
+
+    /// The same bits in any number of threads; the products are large enough to be shared out.
+    #[test]
+    fn threads_do_not_change_the_result() {
+        let (layer, x) = (layer(300, 400), random(500, 300, 1));
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| run(&layer, &x, |layer, x| linear(layer, x, Some(Activation::Tanh))))
+        };
+        let one = run(1);
+        assert!(one == run(2) && one == run(3) && one == run(7));
+    }
+
+    /// What is no number is not hidden by an activation.
+    #[test]
+    fn what_is_no_number_is_handed_on() {
+        let x = Tensor::from_data([[1.0, f32::NAN], [1.0, 1.0]], &Device::flex());
+        for activation in ACTIVATIONS {
+            let y = values(&linear(&layer(2, 1).valid(), x.clone(), activation));
+            assert!(y[0].is_nan() && y[1].is_finite(), "{activation:?}: {y:?}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+use burn::tensor::{Tensor, activation};
+
+use super::weights::{Weights, frozen};
+use super::{Inputs, Objective, Terms};
+use crate::math::log_mean_exp;
+use crate::{Decoder, Encoder, Likelihood, Posterior, Prior, Vae};
+
+/// The negative importance-weighted bound (Burda et al. 2016, eq. 8).
+///
+/// `L_K(x) = log 1/K sum_k w_k` with `w_k = p(x|z_k) p(z_k) / q(z_k|x)` and `z_k ~ q(z|x)`
+///
+/// With one sample it is the ELBO with the [`MonteCarloKl`](crate::MonteCarloKl); with more it rises
+/// towards `log p(x)`. The number of samples is that of the noise, in a training
+/// [`TrainConfig::num_samples`](crate::train::TrainConfig::num_samples).
+///
+/// [`Terms::nelbo`] is the negative bound itself, whatever the [`Gradient`]; `nll` and `divergence`
+/// are means over the samples, those of the ELBO.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Iwae {
+    gradient: Gradient,
+}
+
+/// How the gradient of an importance-weighted bound reaches the encoder. The value of the bound and
+/// the gradient of the decoder are the same for all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Gradient {
+    /// The derivative of the bound (Burda et al. 2016, eq. 13 and 14). Its signal fades as the number
+    /// of samples grows (Rainforth et al. 2018).
+    #[default]
+    Total,
+    /// Without the derivative of `log q` by the parameters of `q`, whose expectation is zero for the
+    /// ELBO (Roeder et al. 2017, eq. 7). Where the posterior is the true one its variance is zero.
+    /// With more than one sample it is biased (Tucker et al. 2019, section 5).
+    StickingTheLanding,
+    /// Unbiased for any number of samples, and its signal does not fade: through the samples alone,
+    /// with the squares of the normalised weights (Tucker et al. 2019, eq. 8). The decoder runs once
+    /// more, without a backward pass.
+    DoublyReparameterized,
+}
+
+impl Iwae {
+    /// Another estimator of the gradient.
+    pub fn with_gradient(self, gradient: Gradient) -> Self {
+        Self { gradient }
+    }
+}
+
+impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Objective<Vae<E, D, L, P>> for Iwae {
+    fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
+        let Inputs { x, noise, seed, .. } = inputs;
+        let q = vae.encoder.encode(x.clone());
+        let samples = q.draw(noise, seed);
+        let z = samples.z.clone();
+        match self.gradient {
+            Gradient::Total => {
+                let weights = Weights::new(vae, x, z, samples.log_prob(&q));
+                weights.terms(log_mean_exp(weights.log()))
+            }
+            Gradient::StickingTheLanding => {
+                let weights = Weights::along_path(vae, x, &q, z);
+                weights.terms(log_mean_exp(weights.log()))
+            }
+            Gradient::DoublyReparameterized => {
+                let fixed = z.clone().detach();
+                let w = normalized(Weights::along_path(&frozen(vae), x.clone(), &q, fixed).log());
+                let z = scale_gradient(z, w.clone().unsqueeze_dim(2));
+                let weights = Weights::along_path(vae, x, &q, z);
+                let terms = weights.terms(log_mean_exp(weights.log()));
+                terms.with_loss((w * weights.log()).sum_dim(0).squeeze_dim::<1>(0).neg())
+            }
+        }
+    }
+}
+
+/// `w_k / sum_l w_l`, `[num_samples, batch]`, as constants.
+fn normalized(log_weights: Tensor<2>) -> Tensor<2> {
+    activation::softmax(log_weights.detach(), 0)
+}
+
+/// The same `z`, whose gradient is multiplied by `factor` on its way back.
+fn scale_gradient(z: Tensor<3>, factor: Tensor<3>) -> Tensor<3> {
+    let fixed = z.clone().detach();
+    fixed.clone() + (z - fixed) * factor
+}

@@ -1,0 +1,146 @@
+use burn::tensor::Tensor;
+
+use super::weights::{Weights, frozen};
+use super::{Inputs, Objective, Terms};
+use crate::error::{Error, Result};
+use crate::math::{log_mean_exp, mean_over_samples};
+use crate::{Decoder, Encoder, Likelihood, Posterior, Prior, Vae};
+
+/// The negative mean of several importance-weighted bounds (Rainforth et al. 2018, eq. 12).
+///
+/// `L_(M,K)(x) = 1/M sum_m log 1/K sum_k w_mk`
+///
+/// The samples, `M K` of them, are shared out among `M` groups. More groups sharpen the gradient of
+/// the encoder, more samples in a group tighten the bound. One group is [`Iwae`](super::Iwae), groups
+/// of one are the ELBO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Miwae {
+    groups: usize,
+}
+
+/// The bound of [`Miwae`] for the encoder and that of [`Iwae`](super::Iwae), over all samples, for the
+/// decoder, the likelihood and the prior (Rainforth et al. 2018, section 6.3).
+///
+/// What is reported is the tighter of the two, the latter. The decoder runs twice, once for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piwae {
+    groups: usize,
+}
+
+/// A weighted sum of the ELBO and the importance-weighted bound (Rainforth et al. 2018, eq. 13).
+///
+/// `beta 1/K sum_k log w_k + (1 - beta) log 1/K sum_k w_k`
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ciwae {
+    beta: f64,
+}
+
+impl Miwae {
+    /// The mean over so many groups.
+    ///
+    /// # Errors
+    /// If there are no groups.
+    pub fn new(groups: usize) -> Result<Self> {
+        Ok(Self { groups: check_groups(groups)? })
+    }
+}
+
+impl Piwae {
+    /// The encoder's bound is the mean over so many groups.
+    ///
+    /// # Errors
+    /// If there are no groups.
+    pub fn new(groups: usize) -> Result<Self> {
+        Ok(Self { groups: check_groups(groups)? })
+    }
+}
+
+impl Ciwae {
+    /// The bound with the weight `beta` on the ELBO.
+    ///
+    /// # Errors
+    /// If `beta` does not lie between 0 and 1.
+    pub fn new(beta: f64) -> Result<Self> {
+        if !(0.0..=1.0).contains(&beta) {
+            return Err(Error::value(format!(
+                "the weight of the ELBO is {beta}, but it must lie between 0 and 1"
+            )));
+        }
+        Ok(Self { beta })
+    }
+}
+
+impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Objective<Vae<E, D, L, P>> for Miwae {
+    fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
+        let Inputs { x, noise, seed, .. } = inputs;
+        let q = vae.encoder.encode(x.clone());
+        let samples = q.draw(noise, seed);
+        let weights = Weights::new(vae, x, samples.z.clone(), samples.log_prob(&q));
+        weights.terms(mean_of_bounds(weights.log(), self.groups))
+    }
+
+    fn check_samples(&self, num_samples: usize) -> Result<()> {
+        check_shares(num_samples, self.groups)
+    }
+}
+
+impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Objective<Vae<E, D, L, P>> for Piwae {
+    fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
+        let Inputs { x, noise, seed, .. } = inputs;
+        let q = vae.encoder.encode(x.clone());
+        let samples = q.draw(noise, seed);
+        let (z, log_posterior) = (samples.z.clone(), samples.log_prob(&q));
+        let generative =
+            Weights::new(vae, x.clone(), z.clone().detach(), log_posterior.clone().detach());
+        let inference = Weights::new(&frozen(vae), x, z, log_posterior);
+        let bound = log_mean_exp(generative.log());
+        let loss = bound.clone() + mean_of_bounds(inference.log(), self.groups);
+        generative.terms(bound).with_loss(loss.neg())
+    }
+
+    fn check_samples(&self, num_samples: usize) -> Result<()> {
+        check_shares(num_samples, self.groups)
+    }
+}
+
+impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Objective<Vae<E, D, L, P>> for Ciwae {
+    fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
+        let Inputs { x, noise, seed, .. } = inputs;
+        let q = vae.encoder.encode(x.clone());
+        let samples = q.draw(noise, seed);
+        let weights = Weights::new(vae, x, samples.z.clone(), samples.log_prob(&q));
+        let (elbo, iwae) = (mean_over_samples(weights.log()), log_mean_exp(weights.log()));
+        weights.terms(elbo.mul_scalar(self.beta) + iwae.mul_scalar(1.0 - self.beta))
+    }
+}
+
+/// `1/M sum_m log 1/K sum_k w_mk` of `[M K, batch]`.
+///
+/// # Panics
+/// If the samples cannot be shared out evenly.
+fn mean_of_bounds(log_weights: Tensor<2>, groups: usize) -> Tensor<1> {
+    let [samples, batch] = log_weights.dims();
+    assert!(samples.is_multiple_of(groups), "{samples} samples in {groups} groups");
+    // One column for each group of each example.
+    let columns = log_weights.reshape([groups, samples / groups, batch]).swap_dims(0, 1);
+    let bounds = log_mean_exp(columns.reshape([samples / groups, groups * batch]));
+    mean_over_samples(bounds.reshape([groups, batch]))
+}
+
+fn check_groups(groups: usize) -> Result<usize> {
+    if groups == 0 {
+        return Err(Error::config(
+            "the samples are to be in 0 groups, but there must be at least 1",
+        ));
+    }
+    Ok(groups)
+}
+
+fn check_shares(num_samples: usize, groups: usize) -> Result<()> {
+    if num_samples.is_multiple_of(groups) {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "num_samples is {num_samples}, which cannot be shared out evenly among {groups} groups"
+    )))
+}

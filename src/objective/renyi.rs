@@ -1,0 +1,97 @@
+use super::weights::{Weights, frozen};
+use super::{Inputs, Objective, Terms};
+use crate::error::{Error, Result};
+use crate::math::log_power_mean;
+use crate::{Decoder, Encoder, Likelihood, Posterior, Prior, Vae};
+
+/// The negative variational Renyi bound (Li and Turner 2016, eq. 8 and 12).
+///
+/// `L_alpha(x) = 1/(1 - alpha) log 1/K sum_k w_k^(1 - alpha)` with
+/// `w_k = p(x|z_k) p(z_k) / q(z_k|x)`
+///
+/// | `alpha` | |
+/// |---|---|
+/// | 1 | the ELBO, `1/K sum_k log w_k` |
+/// | 0 | the bound of [`Iwae`](super::Iwae) |
+/// | above 0 | a lower bound on `log p(x)` |
+/// | below 0 | an upper bound in the limit of many samples; with few it may lie below |
+/// | negatively infinite | VR-max, the largest `log w_k` (section 4.2) |
+/// | infinite | the smallest `log w_k` |
+///
+/// The bound falls as `alpha` grows, sample by sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RenyiBound {
+    alpha: f64,
+}
+
+impl RenyiBound {
+    /// The bound of an order, which may be infinite.
+    ///
+    /// # Errors
+    /// If `alpha` is no number.
+    pub fn new(alpha: f64) -> Result<Self> {
+        if alpha.is_nan() {
+            return Err(Error::value("the order alpha of a Renyi bound is no number"));
+        }
+        Ok(Self { alpha })
+    }
+}
+
+impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Objective<Vae<E, D, L, P>> for RenyiBound {
+    fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
+        let Inputs { x, noise, seed, .. } = inputs;
+        let q = vae.encoder.encode(x.clone());
+        let samples = q.draw(noise, seed);
+        let weights = Weights::new(vae, x, samples.z.clone(), samples.log_prob(&q));
+        weights.terms(log_power_mean(weights.log(), 1.0 - self.alpha))
+    }
+}
+
+/// The chi upper bound (Dieng et al. 2017, eq. 4).
+///
+/// `CUBO_n(x) = 1/n log 1/K sum_k w_k^n >= log p(x)` with `w_k = p(x|z_k) p(z_k) / q(z_k|x)`, which
+/// is `log p(x) + 1/n log(1 + chi^n(p(z|x) || q(z|x)))` in the limit of many samples.
+///
+/// What is minimised is an upper bound, so it fits the posterior to a given model, in the direction
+/// opposite to the ELBO's, which covers all of the true posterior: decoder, likelihood and prior take
+/// no gradient. [`Terms::nelbo`] is `-CUBO_n`, a lower bound on `-log p(x)`.
+///
+/// With finitely many samples the logarithm makes the estimate biased, downwards: it bounds
+/// `log p(x)` in the limit only.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cubo {
+    n: f64,
+}
+
+impl Default for Cubo {
+    /// The bound of the chi-squared divergence, `n = 2`.
+    fn default() -> Self {
+        Self { n: 2.0 }
+    }
+}
+
+impl Cubo {
+    /// The bound of an order.
+    ///
+    /// # Errors
+    /// If `n` is below 1 or not finite.
+    pub fn new(n: f64) -> Result<Self> {
+        if !n.is_finite() || n < 1.0 {
+            return Err(Error::value(format!(
+                "the order of a chi bound is {n}, but it must be finite and at least 1"
+            )));
+        }
+        Ok(Self { n })
+    }
+}
+
+impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Objective<Vae<E, D, L, P>> for Cubo {
+    fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
+        let Inputs { x, noise, seed, .. } = inputs;
+        let q = vae.encoder.encode(x.clone());
+        let samples = q.draw(noise, seed);
+        let weights = Weights::new(&frozen(vae), x, samples.z.clone(), samples.log_prob(&q));
+        let bound = log_power_mean(weights.log(), self.n);
+        weights.terms(bound.clone()).with_loss(bound)
+    }
+}
