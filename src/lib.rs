@@ -117,7 +117,10 @@ pub mod viz;
 
 pub use config::ModuleConfig;
 pub use decoder::{ConvDecoder, ConvDecoderConfig, Decoder, MlpDecoder, MlpDecoderConfig};
-pub use divergence::{Divergence, KlDivergence};
+pub use divergence::{
+    ChiDivergence, Divergence, Kernel, KlDivergence, Mmd, MonteCarloKl, MonteCarloRenyi,
+    RenyiDivergence,
+};
 pub use encoder::{ConvEncoder, ConvEncoderConfig, Encoder, MlpEncoder, MlpEncoderConfig};
 pub use error::{Error, ErrorKind, Result};
 pub use likelihood::{BernoulliNll, Likelihood, Support};
@@ -127,7 +130,7 @@ pub use objective::{
     TargetKl, Terms,
 };
 pub use posterior::{DiagonalGaussian, Posterior, Samples};
-pub use prior::{Prior, StandardNormal};
+pub use prior::{GaussianPrior, GaussianPriorConfig, Prior, StandardNormal};
 pub use reparameterize::Reparameterize;
 pub use seed::Seed;
 pub use vae::{

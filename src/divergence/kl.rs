@@ -2,7 +2,7 @@ use burn::tensor::Tensor;
 
 use super::Divergence;
 use crate::math::expm1;
-use crate::{DiagonalGaussian, Samples, StandardNormal};
+use crate::{DiagonalGaussian, GaussianPrior, Samples, StandardNormal};
 
 /// The Kullback-Leibler divergence in closed form.
 ///
@@ -10,8 +10,13 @@ use crate::{DiagonalGaussian, Samples, StandardNormal};
 ///
 /// `KL = 1/2 sum_j (mean_j^2 + exp(log_var_j) - 1 - log_var_j)`
 ///
-/// in nats. `exp(log_var) - 1` is taken as one function, which keeps the digits of a posterior that
-/// is close to the prior.
+/// and for any two diagonal Gaussians `q` and `p`, with the difference of the means `d` and of the
+/// logarithms of the variances `v`,
+///
+/// `KL = 1/2 sum_j (d_j^2 exp(-log_var_p_j) + exp(v_j) - 1 - v_j)`
+///
+/// in nats. `exp(x) - 1` is taken as one function, which keeps the digits of a posterior that is close
+/// to the prior.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -23,6 +28,7 @@ use crate::{DiagonalGaussian, Samples, StandardNormal};
 ///     Tensor::zeros([1, 2], &device),
 /// );
 /// assert_eq!(KlDivergence.to_standard_normal(&q).into_scalar::<f32>(), 2.5);
+/// assert_eq!(KlDivergence.between(&q, &q).into_scalar::<f32>(), 0.0);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KlDivergence;
@@ -39,6 +45,28 @@ impl KlDivergence {
         let (mean, log_var) = (q.mean.clone(), q.log_var.clone());
         (mean.square() + expm1(log_var.clone()) - log_var).mul_scalar(0.5)
     }
+
+    /// `KL(q || p)` of each example, `[batch]`; `p` may be one for all examples, of batch 1.
+    ///
+    /// # Panics
+    /// If the shapes do not agree.
+    pub fn between(&self, q: &DiagonalGaussian, p: &DiagonalGaussian) -> Tensor<1> {
+        self.per_dimension_between(q, p).sum_dim(1).squeeze_dim(1)
+    }
+
+    /// The share of each latent dimension in [`between`](Self::between), `[batch, latent_dim]`.
+    ///
+    /// # Panics
+    /// If the shapes do not agree.
+    pub fn per_dimension_between(&self, q: &DiagonalGaussian, p: &DiagonalGaussian) -> Tensor<2> {
+        self.per_dimension(&standardized(q, p))
+    }
+}
+
+/// `q` in the coordinates in which `p` is the standard normal distribution; divergences do not change.
+pub(super) fn standardized(q: &DiagonalGaussian, p: &DiagonalGaussian) -> DiagonalGaussian {
+    let mean = (q.mean.clone() - p.mean.clone()) * p.log_var.clone().mul_scalar(-0.5).exp();
+    DiagonalGaussian::new(mean, q.log_var.clone() - p.log_var.clone())
 }
 
 impl Divergence<DiagonalGaussian, StandardNormal> for KlDivergence {
@@ -54,5 +82,21 @@ impl Divergence<DiagonalGaussian, StandardNormal> for KlDivergence {
 
     fn per_dimension(&self, q: &DiagonalGaussian, _prior: &StandardNormal) -> Option<Tensor<2>> {
         Some(KlDivergence::per_dimension(self, q))
+    }
+}
+
+impl Divergence<DiagonalGaussian, GaussianPrior> for KlDivergence {
+    fn forward(
+        &self,
+        posterior: DiagonalGaussian,
+        prior: &GaussianPrior,
+        _samples: &Samples,
+    ) -> (DiagonalGaussian, Tensor<1>) {
+        let divergence = self.between(&posterior, &prior.distribution());
+        (posterior, divergence)
+    }
+
+    fn per_dimension(&self, q: &DiagonalGaussian, prior: &GaussianPrior) -> Option<Tensor<2>> {
+        Some(self.per_dimension_between(q, &prior.distribution()))
     }
 }

@@ -1,8 +1,14 @@
 //! Divergences from the posterior to the prior.
 
 mod kl;
+mod mmd;
+mod monte_carlo;
+mod renyi;
 
 pub use kl::KlDivergence;
+pub use mmd::{Kernel, Mmd};
+pub use monte_carlo::{MonteCarloKl, MonteCarloRenyi};
+pub use renyi::{ChiDivergence, RenyiDivergence};
 
 use burn::tensor::Tensor;
 use std::fmt::Debug;

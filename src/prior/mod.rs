@@ -1,7 +1,9 @@
 //! Priors `p(z)`.
 
+mod gaussian;
 mod standard_normal;
 
+pub use gaussian::{GaussianPrior, GaussianPriorConfig};
 pub use standard_normal::StandardNormal;
 
 use burn::module::{Module, ModuleDisplay};

@@ -1,0 +1,189 @@
+use burn::tensor::{Bool, Tensor};
+
+use super::Divergence;
+use crate::error::{Error, Result};
+use crate::{Posterior, Prior, Samples};
+
+/// The squared maximum mean discrepancy between all samples of the posteriors of a batch and as many
+/// of the prior (Gretton et al. 2012, eq. 3 and 5).
+///
+/// `MMD^2 = mean k(z, z') + mean k(y, y') - 2 mean k(z, y)`, `z` from the posteriors, `y` from the prior
+///
+/// Unlike the other divergences it compares the prior with the aggregated posterior, the mixture of the
+/// posteriors of all examples, as InfoVAE (Zhao et al. 2019) and the Wasserstein autoencoder
+/// (Tolstikhin et al. 2018) do: an example's posterior may be anywhere as long as all of them together
+/// cover the prior. So it belongs to the batch, every example of which is given the same number; that
+/// number is not in nats, lies between 0 and 2 for one kernel, and wants a weight
+/// ([`Elbo::with_beta`](crate::Elbo::with_beta)) of the size of the reconstruction error.
+///
+/// The samples of the prior are drawn with [`Samples::seed`].
+///
+/// ```
+/// use burn_vae::{Elbo, Kernel, Mmd};
+///
+/// let wae = Elbo::new(Mmd::new(Kernel::inverse_multiquadratic(2.0)?)).with_beta(10.0)?;
+/// # Ok::<(), burn_vae::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mmd {
+    kernels: Vec<Kernel>,
+    is_biased: bool,
+}
+
+/// How alike two points at the distance `d` are; 1 for a point and itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Kernel {
+    shape: Shape,
+    /// `None` for the root mean square distance of the points at hand.
+    width: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Shape {
+    Gaussian,
+    Laplacian,
+    InverseMultiquadratic,
+    RationalQuadratic { alpha: f64 },
+}
+
+impl Kernel {
+    /// `exp(-d^2 / (2 width^2))`
+    ///
+    /// # Errors
+    /// If the width is not above 0 and finite.
+    pub fn gaussian(width: f64) -> Result<Self> {
+        Self::new(Shape::Gaussian, width)
+    }
+
+    /// `exp(-d / width)`
+    ///
+    /// # Errors
+    /// If the width is not above 0 and finite.
+    pub fn laplacian(width: f64) -> Result<Self> {
+        Self::new(Shape::Laplacian, width)
+    }
+
+    /// `1 / (1 + d^2 / width^2)`; the Wasserstein autoencoder has `width^2 = 2 latent_dim`.
+    ///
+    /// # Errors
+    /// If the width is not above 0 and finite.
+    pub fn inverse_multiquadratic(width: f64) -> Result<Self> {
+        Self::new(Shape::InverseMultiquadratic, width)
+    }
+
+    /// `(1 + d^2 / (2 alpha width^2))^(-alpha)`
+    ///
+    /// # Errors
+    /// If the width or `alpha` is not above 0 and finite.
+    pub fn rational_quadratic(alpha: f64, width: f64) -> Result<Self> {
+        check("alpha", alpha)?;
+        Self::new(Shape::RationalQuadratic { alpha }, width)
+    }
+
+    /// The same kernel with the root mean square distance between the samples of the posteriors and
+    /// those of the prior as its width, in each batch anew; no gradient goes through it.
+    pub fn with_width_of_batch(self) -> Self {
+        Self { width: None, ..self }
+    }
+
+    fn new(shape: Shape, width: f64) -> Result<Self> {
+        check("the width", width)?;
+        Ok(Self { shape, width: Some(width) })
+    }
+
+    /// The kernel at squared distances, none of which is zero.
+    fn at(&self, squares: Tensor<2>, mean_square: &Tensor<2>) -> Tensor<2> {
+        let scaled = match self.width {
+            Some(width) => squares.div_scalar(width * width),
+            None => squares / mean_square.clone(),
+        };
+        match self.shape {
+            Shape::Gaussian => scaled.mul_scalar(-0.5).exp(),
+            Shape::Laplacian => scaled.sqrt().neg().exp(),
+            Shape::InverseMultiquadratic => scaled.add_scalar(1.0).recip(),
+            Shape::RationalQuadratic { alpha } => {
+                scaled.div_scalar(2.0 * alpha).log1p().mul_scalar(-alpha).exp()
+            }
+        }
+    }
+}
+
+fn check(what: &str, value: f64) -> Result<()> {
+    if value.is_finite() && value > 0.0 {
+        return Ok(());
+    }
+    Err(Error::value(format!("{what} of a kernel is {value}, but it must be finite and above 0")))
+}
+
+impl Mmd {
+    /// The unbiased estimate, which may be negative: a point is not compared with itself.
+    pub fn new(kernel: Kernel) -> Self {
+        Self { kernels: vec![kernel], is_biased: false }
+    }
+
+    /// Adds a kernel; the discrepancy is the sum over all, as with several widths.
+    pub fn with_kernel(mut self, kernel: Kernel) -> Self {
+        self.kernels.push(kernel);
+        self
+    }
+
+    /// The biased estimate, which is never negative: a point is compared with itself too.
+    pub fn biased(self) -> Self {
+        Self { is_biased: true, ..self }
+    }
+
+    /// The discrepancy between two sets of points, `[1]`.
+    ///
+    /// # Shapes
+    /// - `z`: `[n, dim]`
+    /// - `y`: `[m, dim]`, `n` and `m` at least 2
+    ///
+    /// # Panics
+    /// If the points differ in dimension, or a set has fewer than 2.
+    pub fn between(&self, z: Tensor<2>, y: Tensor<2>) -> Tensor<1> {
+        let [n, m] = [z.dims()[0], y.dims()[0]];
+        assert!(n > 1 && m > 1, "a discrepancy between {n} points and {m}; both need 2");
+        let cross = squared_distances(z.clone(), y.clone());
+        let mean_square = cross.clone().detach().mean().unsqueeze();
+        let (within_z, within_y) =
+            (squared_distances(z.clone(), z), squared_distances(y.clone(), y));
+        let sums = self.kernels.iter().map(|kernel| {
+            let between = kernel.at(cross.clone(), &mean_square).mean();
+            self.mean_within(kernel.at(within_z.clone(), &mean_square))
+                + self.mean_within(kernel.at(within_y.clone(), &mean_square))
+                - between.mul_scalar(2.0)
+        });
+        sums.reduce(|sum, next| sum + next).expect("there is always a kernel")
+    }
+
+    /// The mean of a kernel over pairs of points of one set, `[points, points]`.
+    fn mean_within(&self, kernel: Tensor<2>) -> Tensor<1> {
+        let n = kernel.dims()[0];
+        // What stands on the diagonal depends on rounding; it is 1.
+        let diagonal = Tensor::<2, Bool>::diag_mask([n, n], 0, &kernel.device()).bool_not();
+        let others = kernel.mask_fill(diagonal, 0.0).sum();
+        match self.is_biased {
+            true => others.add_scalar(n as f64).div_scalar((n * n) as f64),
+            false => others.div_scalar((n * (n - 1)) as f64),
+        }
+    }
+}
+
+/// `|a - b|^2` of all pairs, `[n, m]`, kept above zero, where a root has no derivative.
+fn squared_distances(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
+    let squares = |x: &Tensor<2>| x.clone().square().sum_dim(1);
+    let (a_squares, b_squares) = (squares(&a), squares(&b));
+    (a_squares + b_squares.transpose() - a.matmul(b.transpose()).mul_scalar(2.0)).clamp_min(1e-12)
+}
+
+impl<Q: Posterior, P: Prior> Divergence<Q, P> for Mmd {
+    /// # Panics
+    /// If there are fewer than 2 samples, that is, with one sample of one example.
+    fn forward(&self, posterior: Q, prior: &P, samples: &Samples) -> (Q, Tensor<1>) {
+        let [num_samples, batch, latent_dim] = samples.z.dims();
+        let count = num_samples * batch;
+        let z = samples.z.clone().reshape([count, latent_dim]);
+        let y = prior.sample(count, latent_dim, samples.seed, &z.device());
+        (posterior, self.between(z, y).expand([batch]))
+    }
+}

@@ -1,0 +1,84 @@
+use burn::tensor::Tensor;
+
+use super::Divergence;
+use crate::error::{Error, Result};
+use crate::math::{log_power_mean, mean_over_samples};
+use crate::{Posterior, Prior, Samples};
+
+/// The Kullback-Leibler divergence estimated from the samples of the posterior.
+///
+/// `1/K sum_k log q(z_k|x) - log p(z_k)` with `z_k ~ q(z|x)`, in nats (Kingma and Welling 2014, eq. 6).
+///
+/// It asks of posterior and prior nothing but their densities. The estimate is unbiased, and of an
+/// example it may be negative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MonteCarloKl {
+    along_path: bool,
+}
+
+impl MonteCarloKl {
+    /// The same value with another estimate of its gradient: through the samples alone, without the
+    /// derivative of `log q` by the parameters of `q`, which is zero on average (Roeder et al. 2017,
+    /// eq. 7).
+    ///
+    /// Where the posterior is the true one, the gradient of the ELBO with this divergence is zero for
+    /// every sample, and not on average alone.
+    pub fn sticking_the_landing(self) -> Self {
+        Self { along_path: true }
+    }
+}
+
+/// `log q(z|x) - log p(z)`, `[num_samples, batch]`.
+fn log_ratio<Q: Posterior, P: Prior>(q: &Q, prior: &P, samples: &Samples) -> Tensor<2> {
+    samples.log_prob(q) - prior.log_prob(samples.z.clone())
+}
+
+impl<Q: Posterior, P: Prior> Divergence<Q, P> for MonteCarloKl {
+    fn forward(&self, posterior: Q, prior: &P, samples: &Samples) -> (Q, Tensor<1>) {
+        let log_ratio = match self.along_path {
+            true => {
+                let z = samples.z.clone();
+                posterior.detach().log_prob(z.clone()) - prior.log_prob(z)
+            }
+            false => log_ratio(&posterior, prior, samples),
+        };
+        (posterior, mean_over_samples(log_ratio))
+    }
+}
+
+/// The Renyi divergence estimated from the samples of the posterior.
+///
+/// `D_alpha(q || p) = 1/(alpha - 1) log 1/K sum_k (q(z_k|x) / p(z_k))^(alpha - 1)` with
+/// `z_k ~ q(z|x)`, in nats (Li and Turner 2016, eq. 6).
+///
+/// As [`RenyiDivergence`](super::RenyiDivergence), for any posterior and prior with densities. With
+/// `alpha = 1` it is the [`MonteCarloKl`]; elsewhere the logarithm of a mean makes the estimate biased,
+/// the less the more samples there are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MonteCarloRenyi {
+    alpha: f64,
+}
+
+impl MonteCarloRenyi {
+    /// The divergence of an order, which may be infinite.
+    ///
+    /// # Errors
+    /// If `alpha` is no number.
+    pub fn new(alpha: f64) -> Result<Self> {
+        Ok(Self { alpha: check_order(alpha)? })
+    }
+}
+
+impl<Q: Posterior, P: Prior> Divergence<Q, P> for MonteCarloRenyi {
+    fn forward(&self, posterior: Q, prior: &P, samples: &Samples) -> (Q, Tensor<1>) {
+        let log_ratio = log_ratio(&posterior, prior, samples);
+        (posterior, log_power_mean(log_ratio, self.alpha - 1.0))
+    }
+}
+
+pub(super) fn check_order(alpha: f64) -> Result<f64> {
+    if alpha.is_nan() {
+        return Err(Error::value("the order alpha of a Renyi divergence is no number"));
+    }
+    Ok(alpha)
+}
