@@ -25,7 +25,8 @@ use crate::{DiagonalGaussian, GaussianPrior, KlDivergence, Samples, StandardNorm
 /// | below 0 | `alpha / (1 - alpha) D_(1 - alpha)(p || q)`, at most 0 |
 ///
 /// Where some `s_j <= 0`, that is, with `alpha > 1`, where the variance of `q` is `alpha / (alpha - 1)`
-/// times that of `p` or more, it is infinite.
+/// times that of `p` or more, it is infinite; with `alpha < 0`, where it is so much narrower, negatively
+/// infinite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RenyiDivergence {
     alpha: f64,
@@ -71,7 +72,8 @@ impl RenyiDivergence {
             let log = rest.log1p().div_scalar(1.0 - self.alpha);
             (squares.mul_scalar(self.alpha) / s.clone() + log - v, s)
         };
-        shares.mul_scalar(0.5).mask_fill(s.lower_equal_elem(0.0), f32::INFINITY)
+        let limit = if self.alpha < 0.0 { f32::NEG_INFINITY } else { f32::INFINITY };
+        shares.mul_scalar(0.5).mask_fill(s.lower_equal_elem(0.0), limit)
     }
 }
 
