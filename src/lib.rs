@@ -120,7 +120,12 @@ pub use decoder::{ConvDecoder, ConvDecoderConfig, Decoder, MlpDecoder, MlpDecode
 pub use divergence::{Divergence, KlDivergence};
 pub use encoder::{ConvEncoder, ConvEncoderConfig, Encoder, MlpEncoder, MlpEncoderConfig};
 pub use error::{Error, ErrorKind, Result};
-pub use likelihood::{BernoulliNll, Likelihood, Support};
+pub use likelihood::{
+    BernoulliNll, CategoricalNll, ContinuousBernoulliNll, DiscretizedLogisticMixtureNll,
+    DiscretizedLogisticNll, GaussianNll, GaussianNllConfig, LaplaceNll, LaplaceNllConfig,
+    Likelihood, NegativeBinomialNll, NegativeBinomialNllConfig, PoissonNll, Scale, ScaleConfig,
+    ScaleSource, StudentTNll, StudentTNllConfig, Support,
+};
 pub use noise::NoiseSource;
 pub use objective::{
     Beta, Ciwae, Cubo, Elbo, Gradient, Inputs, Iwae, Latents, Miwae, Objective, Piwae, RenyiBound,
