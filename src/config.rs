@@ -58,4 +58,32 @@ macro_rules! unit_config {
     };
 }
 
-pub(crate) use unit_config;
+/// Writes a description to files under the name of what it describes, as `{"Part": {"field": ...}}`,
+/// so that no other with the same fields is read in its place.
+macro_rules! named_config {
+    ($config:ident, $part:ident { $($field:ident: $type:ty),+ }) => {
+        impl serde::Serialize for $config {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                #[derive(serde::Serialize)]
+                enum Named<'a> {
+                    $part { $($field: &'a $type),+ },
+                }
+                Named::$part { $($field: &self.$field),+ }.serialize(serializer)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $config {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                #[derive(serde::Deserialize)]
+                #[serde(deny_unknown_fields)]
+                enum Named {
+                    $part { $($field: $type),+ },
+                }
+                let Named::$part { $($field),+ } = Named::deserialize(deserializer)?;
+                Ok($config { $($field),+ })
+            }
+        }
+    };
+}
+
+pub(crate) use {named_config, unit_config};

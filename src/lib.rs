@@ -123,7 +123,12 @@ pub use divergence::{
 };
 pub use encoder::{ConvEncoder, ConvEncoderConfig, Encoder, MlpEncoder, MlpEncoderConfig};
 pub use error::{Error, ErrorKind, Result};
-pub use likelihood::{BernoulliNll, Likelihood, Support};
+pub use likelihood::{
+    BernoulliNll, CategoricalNll, ContinuousBernoulliNll, DiscretizedLogisticMixtureNll,
+    DiscretizedLogisticNll, GaussianNll, GaussianNllConfig, LaplaceNll, LaplaceNllConfig,
+    Likelihood, NegativeBinomialNll, NegativeBinomialNllConfig, PoissonNll, Scale, ScaleConfig,
+    ScaleSource, StudentTNll, StudentTNllConfig, Support,
+};
 pub use noise::NoiseSource;
 pub use objective::{
     Beta, Ciwae, Cubo, Elbo, Gradient, Inputs, Iwae, Latents, Miwae, Objective, Piwae, RenyiBound,

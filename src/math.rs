@@ -1,6 +1,6 @@
 //! The few functions Burn's tensors lack, in forms that keep their digits.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, activation};
 
 /// `ln(2 pi)`.
 pub(crate) const LN_2PI: f64 = 1.837_877_066_409_345_5;
@@ -8,6 +8,52 @@ pub(crate) const LN_2PI: f64 = 1.837_877_066_409_345_5;
 /// `exp(x) - 1` without the cancellation near zero, as `tanh(x/2) (exp(x) + 1)`.
 pub(crate) fn expm1<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     x.clone().mul_scalar(0.5).tanh() * x.exp().add_scalar(1.0)
+}
+
+/// `exp(x) - 1 - x`, without the cancellation near zero.
+pub(crate) fn exp_residual<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    // Each side sees only what it is for, so that the gradient of the other, which may be infinite,
+    // is not multiplied by zero.
+    let near = x.clone().abs().lower_scalar(1.0);
+    let small = x.clone().mask_fill(near.clone().bool_not(), 0.0);
+    let large = x.mask_fill(near.clone(), 1.0);
+    let far = large.clone().exp() - large.add_scalar(1.0);
+    far.mask_where(near, expm1(small.clone()) - small)
+}
+
+/// `log(1 + exp(x))`, with all digits of value and gradient on both sides.
+pub(crate) fn softplus<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    activation::softplus(x, 1.0)
+}
+
+/// `log sum exp(x)` over a dimension, which stays with length 1.
+pub(crate) fn log_sum_exp<const D: usize>(x: Tensor<D>, dim: usize) -> Tensor<D> {
+    // The shift takes nothing from the gradient: it cancels.
+    let highest = x.clone().detach().max_dim(dim);
+    (x - highest.clone()).exp().sum_dim(dim).log() + highest
+}
+
+/// The error of Stirling's formula for the factorial of `x > 0`,
+///
+/// `delta(x) = log Gamma(x) - ((x - 1/2) log x - x + log(2 pi)/2)`,
+///
+/// to 2e-7 in the way of Loader (2000): `delta(x) = delta(x + 1) + (x + 1/2) log(1 + 1/x) - 1`, three
+/// times, then `1/(12x) - 1/(360x^3) + 1/(1260x^5) - 1/(1680x^7) + 1/(1188x^9)`.
+pub(crate) fn stirling_error<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let mut sum = x.zeros_like();
+    let mut x = x;
+    for _ in 0..3 {
+        let step = x.clone().add_scalar(0.5) * x.clone().recip().log1p();
+        sum = sum + step.sub_scalar(1.0);
+        x = x.add_scalar(1.0);
+    }
+    let inverse = x.recip();
+    let square = inverse.clone().square();
+    let coefficients = [1.0 / 1188.0, -1.0 / 1680.0, 1.0 / 1260.0, -1.0 / 360.0, 1.0 / 12.0];
+    let series = coefficients
+        .into_iter()
+        .fold(square.zeros_like(), |sum, c| (sum * square.clone()).add_scalar(c));
+    sum + series * inverse
 }
 
 /// `log N(z; mean, exp(log_var))` summed over the last of three dimensions.
@@ -81,6 +127,64 @@ mod tests {
         // Close to the mean on both sides of it.
         assert!((power_mean(&x, 1e-9) + 0.5625).abs() < 1e-6);
         assert!((power_mean(&x, -1e-9) + 0.5625).abs() < 1e-6);
+    }
+
+    /// Value and derivative of a function at each point.
+    fn differentiate(at: &[f32], f: impl Fn(Tensor<1>) -> Tensor<1>) -> Vec<[f64; 2]> {
+        let x = Tensor::<1>::from_data(at, &Device::flex().autodiff()).require_grad();
+        let y = f(x.clone());
+        let slope = x.grad(&y.clone().sum().backward()).unwrap();
+        let list = |t: Tensor<1>| t.into_data().iter::<f64>().collect::<Vec<_>>();
+        list(y).into_iter().zip(list(slope)).map(|(value, slope)| [value, slope]).collect()
+    }
+
+    #[test]
+    fn stirling_errors_are_those_of_the_log_gamma_function() {
+        use statrs::function::gamma::{digamma, ln_gamma};
+        let at = [1e-6f32, 1e-3, 0.1, 0.5, 1.0, 1.5, 2.0, 3.0, 7.3, 20.0, 150.0];
+        for (&x, found) in at.iter().zip(differentiate(&at, stirling_error)) {
+            let x = f64::from(x);
+            let value = ln_gamma(x) - ((x - 0.5) * x.ln() - x + LN_2PI / 2.0);
+            let slope = digamma(x) - (x.ln() - 0.5 / x);
+            assert!(
+                (found[0] - value).abs() < 2e-7 * value.abs().max(1.0),
+                "{x}: {found:?} {value}"
+            );
+            // What matters is the slope in log x.
+            assert!((found[1] - slope).abs() * x < 5e-7, "{x}: {found:?} {slope}");
+        }
+        // Beyond, where the differences above lose their digits, it is the first term of its series.
+        for (x, found) in
+            [1e4f32, 1e8, 1e30].iter().zip(differentiate(&[1e4, 1e8, 1e30], stirling_error))
+        {
+            assert!((found[0] - 1.0 / (12.0 * f64::from(*x))).abs() < 2e-7, "{x}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_exp_leaves_keeps_its_digits_and_its_slope() {
+        let at = [-1e4f32, -90.0, -1.0, -0.99, -1e-3, 0.0, 1e-4, 0.5, 1.0, 3.0, 80.0];
+        for (&x, found) in at.iter().zip(differentiate(&at, exp_residual)) {
+            let x = f64::from(x);
+            let (value, slope) = (x.exp_m1() - x, x.exp_m1());
+            // The error is that of x and of its exponential, of which the value is the difference.
+            assert!(
+                (found[0] - value).abs() <= 3e-7 * x.abs().max(value),
+                "{x}: {found:?} {value}"
+            );
+            assert!(
+                (found[1] - slope).abs() <= 3e-7 * slope.abs().max(1.0),
+                "{x}: {found:?} {slope}"
+            );
+        }
+        assert_eq!(differentiate(&[100.0], exp_residual), [[f64::INFINITY; 2]]);
+    }
+
+    #[test]
+    fn sums_of_exponentials_do_not_overflow() {
+        let at = [1e4f32, 1e4, -1e4];
+        let found = differentiate(&at, |x| log_sum_exp(x, 0));
+        assert_eq!(found[0], [f64::from(1e4f32 + 2f32.ln()), 0.5]);
     }
 
     #[test]

@@ -73,8 +73,8 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Vae<E, D, L, P> {
     /// Puts four parts together.
     ///
     /// # Errors
-    /// If the parts do not fit: codes of different lengths, or a decoder whose output is not what
-    /// the likelihood needs for an example of the encoder's.
+    /// If the parts do not fit: codes of different lengths, a likelihood that cannot be of examples
+    /// of that length, or a decoder whose output is not what the likelihood needs for one.
     pub fn new(encoder: E, decoder: D, likelihood: L, prior: P) -> Result<Self> {
         if encoder.latent_dim() != decoder.latent_dim() {
             return Err(Error::config(format!(
@@ -89,6 +89,7 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Vae<E, D, L, P> {
                 encoder.latent_dim()
             )));
         }
+        likelihood.check(encoder.data_dim())?;
         let params = likelihood.params_per_value();
         if params.checked_mul(encoder.data_dim()) != Some(decoder.output_dim()) {
             return Err(Error::config(format!(

@@ -1,13 +1,34 @@
 //! Likelihoods `p(x|z)`.
 
 mod bernoulli;
+mod categorical;
+mod continuous_bernoulli;
+mod discretized_logistic;
+mod discretized_logistic_mixture;
+mod draw;
+mod gaussian;
+mod laplace;
+mod negative_binomial;
+mod poisson;
+mod scale;
+mod student_t;
 
 pub use bernoulli::BernoulliNll;
+pub use categorical::CategoricalNll;
+pub use continuous_bernoulli::ContinuousBernoulliNll;
+pub use discretized_logistic::DiscretizedLogisticNll;
+pub use discretized_logistic_mixture::DiscretizedLogisticMixtureNll;
+pub use gaussian::{GaussianNll, GaussianNllConfig};
+pub use laplace::{LaplaceNll, LaplaceNllConfig};
+pub use negative_binomial::{NegativeBinomialNll, NegativeBinomialNllConfig};
+pub use poisson::PoissonNll;
+pub use scale::{Scale, ScaleConfig, ScaleSource};
+pub use student_t::{StudentTNll, StudentTNllConfig};
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 
-use crate::Seed;
+use crate::{Result, Seed};
 
 /// What a likelihood is a distribution of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +67,16 @@ pub trait Likelihood: Module + ModuleDisplay {
     /// [`Measure`](crate::eval::Measure).
     fn support(&self) -> Support {
         Support::Real
+    }
+
+    /// Whether the likelihood can be of examples with so many values; asked by
+    /// [`Vae::new`](crate::Vae::new).
+    ///
+    /// # Errors
+    /// If it cannot.
+    fn check(&self, data_dim: usize) -> Result<()> {
+        let _ = data_dim;
+        Ok(())
     }
 
     /// `-log p(x|z)` in nats, summed over the values of an example.

@@ -1,0 +1,92 @@
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::activation::relu;
+use rand::RngExt;
+
+use super::draw::draw;
+use super::{Likelihood, Support};
+use crate::Seed;
+use crate::config::unit_config;
+
+/// Negative log-likelihood of a continuous Bernoulli distribution given by logits.
+///
+/// For the logit `l` of a value `x` in `[0, 1]`
+///
+/// `-log p(x|l) = softplus(l) - x l - log C(l)`, with `C(l) = l / tanh(l/2)` and `C(0) = 2`,
+///
+/// in nats, summed over the values (Loaiza-Ganem and Cunningham 2019): the likelihood of
+/// [`BernoulliNll`](crate::BernoulliNll) with the constant that makes it a density of grey values. As
+/// one it may be below zero. The gradient is `E[x|l] - x` with the mean
+///
+/// `E[x|l] = 1/(1 - exp(-l)) - 1/l`, and `1/2` at 0.
+///
+/// Every finite logit gives a finite value and gradient: the terms of `l` alone are taken together, as
+/// `log((exp(l) - 1)/l)`, from a series where `|l| < 1`. A value that is all 0 or 1, such as the border
+/// of an image, draws its logit out without bound, though ever more slowly, as its density grows.
+#[derive(Module, Debug, Default, PartialEq)]
+pub struct ContinuousBernoulliNll;
+
+/// Where a logit counts as small: the series below keep seven digits up to there.
+const SMALL: f64 = 1.0;
+
+/// `sum_i c_i x^i`
+fn polynomial<const D: usize>(x: Tensor<D>, coefficients: &[f64]) -> Tensor<D> {
+    let highest_first = coefficients.iter().rev();
+    highest_first.fold(x.zeros_like(), |sum, &c| (sum * x.clone()).add_scalar(c))
+}
+
+impl Likelihood for ContinuousBernoulliNll {
+    fn support(&self) -> Support {
+        Support::UnitInterval
+    }
+
+    fn nll(&self, params: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
+        let near = params.clone().abs().lower_scalar(SMALL);
+        // Each side sees only what it is for, so that no gradient of the other is multiplied by zero.
+        let small = params.clone().mask_fill(near.clone().bool_not(), 0.0);
+        let large = params.clone().mask_fill(near.clone(), 2.0);
+
+        // log((exp(l) - 1)/l) = l/2 + log(sinh(l/2)/(l/2))
+        let square = small.clone().square();
+        let even = [1.0 / 24.0, -1.0 / 2880.0, 1.0 / 181_440.0, -1.0 / 9_676_800.0];
+        let near_rest = polynomial(square.clone(), &even) * square;
+        // log((exp(l) - 1)/l) = max(l, 0) + log(1 - exp(-|l|)) - log|l|
+        let size = large.clone().abs();
+        let far_rest = size.clone().neg().exp().neg().log1p() - size.log();
+
+        // What grows with l goes together first, so that it cancels before digits are lost.
+        let lead = relu(large).mask_where(near.clone(), small.mul_scalar(0.5));
+        let nll = (lead - params * x.unsqueeze_dim(0)) + far_rest.mask_where(near, near_rest);
+        nll.sum_dim(2).squeeze_dim(2)
+    }
+
+    fn mean(&self, params: Tensor<2>) -> Tensor<2> {
+        let near = params.clone().abs().lower_scalar(SMALL);
+        let small = params.clone().mask_fill(near.clone().bool_not(), 0.0);
+        let large = params.mask_fill(near.clone(), 2.0);
+
+        let odd = [1.0 / 12.0, -1.0 / 720.0, 1.0 / 30_240.0, -1.0 / 1_209_600.0];
+        let series = polynomial(small.clone().square(), &odd) * small;
+        let size = large.clone().abs();
+        let decay = size.clone().neg().exp();
+        let distance = size.recip() - decay.clone() / decay.neg().add_scalar(1.0);
+        let above = large.clone().greater_scalar(0.0).float();
+        (above - distance * large.sign()).mask_where(near, series.add_scalar(0.5))
+    }
+
+    fn sample(&self, params: Tensor<2>, seed: Seed) -> Tensor<2> {
+        draw([params], seed, |[logit], rng| {
+            let uniform = rng.random::<f64>();
+            // The inverse of (exp(-|l|x) - 1)/(exp(-|l|) - 1), the distribution function for a negative
+            // logit; for a positive one, 1 - x has the distribution of the negative one.
+            let size = logit.abs();
+            let x = match size > 1e-9 {
+                true => -(uniform * (-size).exp_m1()).ln_1p() / size,
+                false => uniform,
+            };
+            if logit > 0.0 { 1.0 - x } else { x }.clamp(0.0, 1.0)
+        })
+    }
+}
+
+unit_config!(ContinuousBernoulliNll);

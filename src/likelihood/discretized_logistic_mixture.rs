@@ -1,0 +1,133 @@
+use burn::module::Module;
+use burn::tensor::activation::{log_softmax, sigmoid, softmax};
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::RngExt;
+use rand_distr::Open01;
+
+use super::discretized_logistic::{check_levels, log_prob, mean_over_levels, nearest_level};
+use super::draw::{host, logistic};
+use super::{Likelihood, Support};
+use crate::config::{ModuleConfig, named_config};
+use crate::math::log_sum_exp;
+use crate::{Error, Result, Seed};
+
+/// Negative log-likelihood of a mixture of discretised logistic distributions.
+///
+/// `-log p(x) = -log sum_c w_c p(x|m_c, s_c)`, with weights `w = softmax(logits)`,
+///
+/// in nats, summed over the values; each `p(x|m_c, s_c)` is that of
+/// [`DiscretizedLogisticNll`](crate::DiscretizedLogisticNll) (Salimans et al. 2017, eq. 1 and 2). The
+/// values of an example are independent given the code: the autoregression over colour channels of
+/// that paper's eq. 3 is not part of it.
+///
+/// With `C` components the decoder gives `3C` numbers for each value: the logits of the first component
+/// for every value, those of the second and so on, then in the same order the locations, then the
+/// logarithms of the scales.
+///
+/// Components that are equal stay equal: their gradients are. What tells them apart is that the
+/// decoder's weights start at random.
+#[derive(Module, Debug, PartialEq)]
+pub struct DiscretizedLogisticMixtureNll {
+    levels: u32,
+    components: usize,
+}
+
+impl DiscretizedLogisticMixtureNll {
+    /// A mixture of so many distributions over so many levels.
+    ///
+    /// # Errors
+    /// If there are fewer than 2 or more than 65,536 levels, or no components.
+    pub fn new(levels: u32, components: usize) -> Result<Self> {
+        check_levels(levels)?;
+        if components == 0 {
+            return Err(Error::config("a mixture has 0 components, but it must have at least 1"));
+        }
+        Ok(Self { levels, components })
+    }
+
+    /// The number of levels.
+    pub fn levels(&self) -> u32 {
+        self.levels
+    }
+
+    /// The number of components.
+    pub fn components(&self) -> usize {
+        self.components
+    }
+
+    /// Logits, locations and log-scales, each `[n, components, data_dim]`.
+    fn parts(&self, params: Tensor<2>) -> [Tensor<3>; 3] {
+        let [n, len] = params.dims();
+        let part = |i| {
+            let part = params.clone().narrow(1, i * (len / 3), len / 3);
+            part.reshape([n, self.components, len / (3 * self.components)])
+        };
+        [part(0), part(1), part(2)]
+    }
+}
+
+impl Likelihood for DiscretizedLogisticMixtureNll {
+    fn params_per_value(&self) -> usize {
+        self.components.saturating_mul(3)
+    }
+
+    fn support(&self) -> Support {
+        Support::Levels(self.levels)
+    }
+
+    fn nll(&self, params: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
+        let [samples, batch, len] = params.dims();
+        let data_dim = x.dims()[1];
+        let parts = self.parts(params.reshape([samples * batch, len]));
+        let shape = [samples, batch, self.components, data_dim];
+        let [logits, location, log_scale] = parts.map(|part| part.reshape(shape));
+        let x = x.reshape([1, batch, 1, data_dim]);
+        let joint = log_softmax(logits, 2) + log_prob(x, location, log_scale, self.levels);
+        let log_prob = log_sum_exp(joint, 2).squeeze_dim::<3>(2);
+        log_prob.sum_dim(2).squeeze_dim(2).neg()
+    }
+
+    fn mean(&self, params: Tensor<2>) -> Tensor<2> {
+        let [logits, location, log_scale] = self.parts(params);
+        let (weights, inverse_scale) = (softmax(logits, 1), log_scale.neg().exp());
+        mean_over_levels(self.levels, |middle| {
+            let above = sigmoid(location.clone().sub_scalar(middle) * inverse_scale.clone());
+            (above * weights.clone()).sum_dim(1).squeeze_dim(1)
+        })
+    }
+
+    fn sample(&self, params: Tensor<2>, seed: Seed) -> Tensor<2> {
+        let device = params.device();
+        let [logits, location, log_scale] = self.parts(params);
+        let [n, components, data_dim] = location.dims();
+        let [weights, location, log_scale] = [softmax(logits, 1), location, log_scale].map(host);
+        let mut rng = seed.rng();
+        let mut x = Vec::with_capacity(n * data_dim);
+        for i in 0..n * data_dim {
+            let at = |c: usize| (i / data_dim * components + c) * data_dim + i % data_dim;
+            let mut left = rng.random::<f64>();
+            let chosen = (0..components - 1).find(|&c| {
+                left -= weights[at(c)];
+                left < 0.0
+            });
+            let at = at(chosen.unwrap_or(components - 1));
+            let noise = logistic(rng.sample(Open01));
+            let value = location[at] + log_scale[at].exp() * noise;
+            x.push(nearest_level(value, self.levels) as f32);
+        }
+        Tensor::from_data(TensorData::new::<f32, _>(x, [n, data_dim]), &device)
+    }
+}
+
+named_config!(
+    DiscretizedLogisticMixtureNll,
+    DiscretizedLogisticMixtureNll { levels: u32, components: usize }
+);
+
+impl ModuleConfig for DiscretizedLogisticMixtureNll {
+    type Module = Self;
+
+    fn init(&self, _seed: Seed, _device: &Device) -> Result<Self> {
+        Self::new(self.levels, self.components)
+    }
+}

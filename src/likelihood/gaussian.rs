@@ -1,0 +1,99 @@
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use rand_distr::{Distribution, StandardNormal};
+
+use super::draw::draw;
+use super::{Likelihood, Scale, ScaleConfig};
+use crate::config::{ModuleConfig, named_config};
+use crate::math::LN_2PI;
+use crate::{Result, Seed};
+
+/// Description of a [`GaussianNll`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GaussianNllConfig {
+    /// The standard deviation.
+    pub scale: ScaleConfig,
+}
+
+impl GaussianNllConfig {
+    /// A normal distribution with a standard deviation from anywhere.
+    pub fn new(scale: ScaleConfig) -> Self {
+        Self { scale }
+    }
+}
+
+/// Negative log-likelihood of a normal distribution whose mean the decoder gives.
+///
+/// For the mean `m` and the standard deviation `s` of a value `x`
+///
+/// `-log p(x|m, s) = 1/2 ((x - m)/s)^2 + log s + 1/2 log(2 pi)`
+///
+/// in nats, summed over the values (Kingma and Welling 2014, appendix C.2). It is a density, so it
+/// may be below zero. With a learned `s` for all values it is the likelihood of Rybkin et al. (2021),
+/// and with `s` fixed at 1 half the squared error, up to a constant.
+///
+/// A density has no bound: values that can be told exactly, such as constant columns, draw a learned
+/// or predicted `s` to zero. [`ScaleConfig::with_floor`] holds it.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_vae::{GaussianNll, Likelihood, Scale};
+///
+/// let likelihood = GaussianNll::new(Scale::fixed(2.0)?);
+/// let mean = Tensor::<3>::zeros([1, 1, 1], &Device::flex());
+/// let x = Tensor::<2>::full([1, 1], 2.0, &Device::flex());
+/// let nll = likelihood.nll(mean, x).into_scalar::<f32>();
+/// assert!((nll - (0.5 + 2f32.ln() + 0.5 * std::f32::consts::TAU.ln())).abs() < 1e-6);
+/// # Ok::<(), burn_vae::Error>(())
+/// ```
+#[derive(Module, Debug)]
+pub struct GaussianNll {
+    /// The standard deviation.
+    pub scale: Scale,
+}
+
+impl GaussianNll {
+    /// A normal distribution with a standard deviation from anywhere.
+    pub fn new(scale: Scale) -> Self {
+        Self { scale }
+    }
+}
+
+impl Likelihood for GaussianNll {
+    fn params_per_value(&self) -> usize {
+        self.scale.params_per_value()
+    }
+
+    fn check(&self, data_dim: usize) -> Result<()> {
+        self.scale.check(data_dim)
+    }
+
+    fn nll(&self, params: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
+        let (mean, log_scale) = self.scale.split(params);
+        let scaled = (x.unsqueeze_dim(0) - mean) * log_scale.clone().neg().exp();
+        let nll = scaled.square().mul_scalar(0.5) + log_scale.add_scalar(0.5 * LN_2PI);
+        nll.sum_dim(2).squeeze_dim(2)
+    }
+
+    fn mean(&self, params: Tensor<2>) -> Tensor<2> {
+        self.scale.split(params).0
+    }
+
+    fn sample(&self, params: Tensor<2>, seed: Seed) -> Tensor<2> {
+        let (mean, log_scale) = self.scale.split(params);
+        draw([mean, log_scale], seed, |[mean, log_scale], rng| {
+            let noise: f64 = StandardNormal.sample(rng);
+            mean + log_scale.exp() * noise
+        })
+    }
+}
+
+named_config!(GaussianNllConfig, GaussianNll { scale: ScaleConfig });
+
+impl ModuleConfig for GaussianNllConfig {
+    type Module = GaussianNll;
+
+    fn init(&self, seed: Seed, device: &Device) -> Result<GaussianNll> {
+        Ok(GaussianNll::new(self.scale.init(seed, device)?))
+    }
+}

@@ -1,0 +1,256 @@
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::config::ModuleConfig;
+use crate::math::softplus;
+use crate::nn::check_dim;
+use crate::{Error, Result, Seed};
+
+/// Where a [`Scale`] comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ScaleSource {
+    /// A constant.
+    Fixed {
+        /// The scale itself, above 0.
+        value: f64,
+    },
+    /// One number, learned.
+    Learned {
+        /// The scale to start from, above 0.
+        initial: f64,
+    },
+    /// One number for each value of an example, learned.
+    LearnedPerValue {
+        /// The scale to start from, above 0.
+        initial: f64,
+        /// The length of an example.
+        data_dim: usize,
+    },
+    /// The decoder gives the logarithm of the scale of each value.
+    Predicted,
+}
+
+/// Description of a [`Scale`].
+///
+/// | field | default | meaning |
+/// |---|---|---|
+/// | `source` | | where the scale comes from |
+/// | `floor` | none | what a learned or predicted scale stays above |
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScaleConfig {
+    /// Where the scale comes from.
+    pub source: ScaleSource,
+    /// What a learned or predicted scale stays above.
+    #[serde(default)]
+    pub floor: Option<f64>,
+}
+
+impl ScaleConfig {
+    /// A constant.
+    pub fn fixed(value: f64) -> Self {
+        ScaleSource::Fixed { value }.into()
+    }
+
+    /// One learned number.
+    pub fn learned(initial: f64) -> Self {
+        ScaleSource::Learned { initial }.into()
+    }
+
+    /// One learned number for each value of an example.
+    pub fn learned_per_value(initial: f64, data_dim: usize) -> Self {
+        ScaleSource::LearnedPerValue { initial, data_dim }.into()
+    }
+
+    /// The decoder's second output for each value, as a logarithm.
+    pub fn predicted() -> Self {
+        ScaleSource::Predicted.into()
+    }
+
+    /// Keeps a learned or predicted scale above a number, softly: its logarithm `v` becomes
+    /// `log(min) + softplus(v - log(min))`, whose gradient fades below the bound where that of a hard
+    /// one would stop. A density is not bounded, and where the data allow it the scale goes to zero.
+    pub fn with_floor(self, min: f64) -> Self {
+        Self { floor: Some(min), ..self }
+    }
+
+    /// The parameter that gives a scale to start from.
+    fn raw(&self, initial: f64) -> Result<f32> {
+        check_positive("the initial scale", initial)?;
+        let Some(floor) = self.floor else { return Ok(initial.ln() as f32) };
+        let above = initial.ln() - floor.ln();
+        if above > 0.0 {
+            // The inverse of softplus.
+            return Ok((floor.ln() + above + (-(-above).exp_m1()).ln()) as f32);
+        }
+        Err(Error::config(format!(
+            "the initial scale is {initial}, but it must be above its floor, which is {floor}"
+        )))
+    }
+}
+
+impl From<ScaleSource> for ScaleConfig {
+    fn from(source: ScaleSource) -> Self {
+        Self { source, floor: None }
+    }
+}
+
+pub(super) fn check_positive(what: &str, value: f64) -> Result<()> {
+    // As a 32-bit float, which is what is computed with, it must be neither 0 nor infinite.
+    if value >= f64::from(f32::MIN_POSITIVE) && value <= f64::from(f32::MAX) {
+        return Ok(());
+    }
+    Err(Error::config(format!("{what} is {value}, but it must be above 0 and finite")))
+}
+
+/// The positive number beside the first parameter of a likelihood: a standard deviation, a width, a
+/// total count; kept as its logarithm.
+///
+/// It is one of four things ([`ScaleSource`]): a constant, a learned number, a learned number for each
+/// value of an example, or the decoder's. Then the decoder gives two numbers for each value: the first
+/// half of its output holds the first parameter of every value, the second half the logarithms of the
+/// scales.
+///
+/// A likelihood of one's own has one as a field, adds
+/// [`params_per_value`](Self::params_per_value), [`check`](Self::check) and [`split`](Self::split) in
+/// the three methods that are theirs, and is then with any of the four.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_vae::Scale;
+///
+/// let params = Tensor::<2>::from_data([[1.0, 2.0, -1.0, 0.0]], &Device::flex());
+/// let (mean, log_scale) = Scale::predicted().split(params);
+/// assert_eq!(mean.into_data().try_to_vec::<f32>().unwrap(), [1.0, 2.0]);
+/// assert_eq!(log_scale.into_data().try_to_vec::<f32>().unwrap(), [-1.0, 0.0]);
+/// ```
+#[derive(Module, Debug)]
+pub struct Scale {
+    /// `[1]` or `[data_dim]`, before the floor.
+    log_scale: Option<Param<Tensor<1>>>,
+    #[module(skip)]
+    config: ScaleConfig,
+}
+
+impl Scale {
+    /// A constant.
+    ///
+    /// # Errors
+    /// If the value is not above 0 or not finite.
+    pub fn fixed(value: f64) -> Result<Self> {
+        check_positive("the fixed scale", value)?;
+        Ok(Self { log_scale: None, config: ScaleConfig::fixed(value) })
+    }
+
+    /// One learned number.
+    ///
+    /// # Errors
+    /// If the value to start from is not above 0 or not finite.
+    pub fn learned(initial: f64, device: &Device) -> Result<Self> {
+        ScaleConfig::learned(initial).init(Seed::default(), device)
+    }
+
+    /// One learned number for each value of an example.
+    ///
+    /// # Errors
+    /// If the value to start from is not above 0 or not finite, or if there are no values.
+    pub fn learned_per_value(initial: f64, data_dim: usize, device: &Device) -> Result<Self> {
+        ScaleConfig::learned_per_value(initial, data_dim).init(Seed::default(), device)
+    }
+
+    /// The decoder's second output for each value, as a logarithm.
+    pub fn predicted() -> Self {
+        Self { log_scale: None, config: ScaleConfig::predicted() }
+    }
+
+    /// How many numbers the decoder must give for each value of an example: 2 with a predicted
+    /// scale, else 1.
+    pub fn params_per_value(&self) -> usize {
+        match self.config.source {
+            ScaleSource::Predicted => 2,
+            _ => 1,
+        }
+    }
+
+    /// Whether the scale can be that of so many values.
+    ///
+    /// # Errors
+    /// If there is a learned number for each value of examples of another length.
+    pub fn check(&self, data_dim: usize) -> Result<()> {
+        match self.config.source {
+            ScaleSource::LearnedPerValue { data_dim: len, .. } if len != data_dim => {
+                Err(Error::config(format!(
+                    "the likelihood has a learned scale for each of {len} values, but an example \
+                     has {data_dim}"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The logarithm of a scale that does not depend on the code: `[1]`, or `[data_dim]` where there
+    /// is one for each value; `None` for a predicted one.
+    pub fn log_scale(&self, device: &Device) -> Option<Tensor<1>> {
+        match self.config.source {
+            ScaleSource::Fixed { value } => Some(Tensor::full([1], value.ln(), device)),
+            _ => self.log_scale.as_ref().map(|param| self.bound(param.val())),
+        }
+    }
+
+    /// Takes the decoder's output apart, into the first parameter and the logarithm of the scale.
+    ///
+    /// # Shapes
+    /// - `params`: `[.., params_per_value * data_dim]`
+    /// - output: `[.., data_dim]`, and what broadcasts to it
+    pub fn split<const D: usize>(&self, params: Tensor<D>) -> (Tensor<D>, Tensor<D>) {
+        match self.log_scale(&params.device()) {
+            Some(log_scale) => {
+                let mut shape = [1; D];
+                shape[D - 1] = log_scale.dims()[0];
+                (params, log_scale.reshape(shape))
+            }
+            None => {
+                let data_dim = params.dims()[D - 1] / 2;
+                let first = params.clone().narrow(D - 1, 0, data_dim);
+                (first, self.bound(params.narrow(D - 1, data_dim, data_dim)))
+            }
+        }
+    }
+
+    fn bound<const D: usize>(&self, log_scale: Tensor<D>) -> Tensor<D> {
+        match self.config.floor {
+            Some(min) => softplus(log_scale.sub_scalar(min.ln())).add_scalar(min.ln()),
+            None => log_scale,
+        }
+    }
+}
+
+impl ModuleConfig for ScaleConfig {
+    type Module = Scale;
+
+    fn init(&self, _seed: Seed, device: &Device) -> Result<Scale> {
+        if let Some(floor) = self.floor {
+            check_positive("the floor of a scale", floor)?;
+        }
+        let learned = |initial, len| -> Result<Scale> {
+            let raw = Tensor::full([len], self.raw(initial)?, device);
+            Ok(Scale { log_scale: Some(Param::from_tensor(raw)), config: *self })
+        };
+        match self.source {
+            ScaleSource::Fixed { value } => {
+                if self.floor.is_some() {
+                    return Err(Error::config("a fixed scale has a floor, but it never moves"));
+                }
+                Scale::fixed(value)
+            }
+            ScaleSource::Learned { initial } => learned(initial, 1),
+            ScaleSource::LearnedPerValue { initial, data_dim } => {
+                check_dim("the data_dim of a scale learned per value", data_dim)?;
+                learned(initial, data_dim)
+            }
+            ScaleSource::Predicted => Ok(Scale { log_scale: None, config: *self }),
+        }
+    }
+}

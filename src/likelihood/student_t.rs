@@ -1,0 +1,114 @@
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use rand_distr::{ChiSquared, Distribution, StandardNormal};
+use statrs::function::gamma::ln_gamma;
+
+use super::draw::draw;
+use super::scale::check_positive;
+use super::{Likelihood, Scale, ScaleConfig};
+use crate::config::{ModuleConfig, named_config};
+use crate::{Result, Seed};
+
+/// Description of a [`StudentTNll`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StudentTNllConfig {
+    /// The scale.
+    pub scale: ScaleConfig,
+    /// The degrees of freedom, above 0.
+    pub degrees_of_freedom: f64,
+}
+
+impl StudentTNllConfig {
+    /// Student's t-distribution with a scale from anywhere.
+    pub fn new(scale: ScaleConfig, degrees_of_freedom: f64) -> Self {
+        Self { scale, degrees_of_freedom }
+    }
+}
+
+/// Negative log-likelihood of Student's t-distribution whose location the decoder gives.
+///
+/// For the location `m` and the scale `s` of a value `x`, and `v` degrees of freedom
+///
+/// `-log p(x|m, s) = (v + 1)/2 log(1 + ((x - m)/s)^2 / v) + log s + log B(v)`,
+/// `B(v) = sqrt(v pi) Gamma(v/2) / Gamma((v + 1)/2)`,
+///
+/// in nats, summed over the values (Lange, Little and Taylor 1989). The gradient of an outlier
+/// fades with its distance. The standard deviation is `s sqrt(v/(v - 2))`, infinite for `v` of 2 or
+/// less. [`mean`](Likelihood::mean) is `m`, which for `v` of 1 or less is the median only: there is no
+/// mean. See [`GaussianNll`](crate::GaussianNll) on scales that go to zero.
+#[derive(Module, Debug)]
+pub struct StudentTNll {
+    /// The scale.
+    pub scale: Scale,
+    degrees_of_freedom: f64,
+}
+
+impl StudentTNll {
+    /// Student's t-distribution with a scale from anywhere.
+    ///
+    /// # Errors
+    /// If the degrees of freedom are not above 0 or not finite.
+    pub fn new(scale: Scale, degrees_of_freedom: f64) -> Result<Self> {
+        check_positive("the number of degrees of freedom", degrees_of_freedom)?;
+        Ok(Self { scale, degrees_of_freedom })
+    }
+
+    /// The degrees of freedom.
+    pub fn degrees_of_freedom(&self) -> f64 {
+        self.degrees_of_freedom
+    }
+}
+
+/// `log B(v)`, what makes the density integrate to 1 at scale 1.
+fn log_norm(v: f64) -> f64 {
+    let half = v / 2.0;
+    // The ratio of gamma functions; far out as its series, where their logarithms would be too large.
+    let ratio = match half > 1e5 {
+        true => 0.5 * half.ln() - 1.0 / (8.0 * half),
+        false => ln_gamma(half + 0.5) - ln_gamma(half),
+    };
+    0.5 * (v * std::f64::consts::PI).ln() - ratio
+}
+
+impl Likelihood for StudentTNll {
+    fn params_per_value(&self) -> usize {
+        self.scale.params_per_value()
+    }
+
+    fn check(&self, data_dim: usize) -> Result<()> {
+        self.scale.check(data_dim)
+    }
+
+    fn nll(&self, params: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
+        let v = self.degrees_of_freedom;
+        let (location, log_scale) = self.scale.split(params);
+        let scaled = (x.unsqueeze_dim(0) - location) * log_scale.clone().neg().exp();
+        let log = scaled.mul_scalar(v.sqrt().recip()).square().log1p();
+        let nll = log.mul_scalar((v + 1.0) / 2.0) + log_scale.add_scalar(log_norm(v));
+        nll.sum_dim(2).squeeze_dim(2)
+    }
+
+    fn mean(&self, params: Tensor<2>) -> Tensor<2> {
+        self.scale.split(params).0
+    }
+
+    fn sample(&self, params: Tensor<2>, seed: Seed) -> Tensor<2> {
+        let v = self.degrees_of_freedom;
+        let chi_squared = ChiSquared::new(v).expect("degrees of freedom above 0");
+        let (location, log_scale) = self.scale.split(params);
+        draw([location, log_scale], seed, |[location, log_scale], rng| {
+            let noise: f64 = StandardNormal.sample(rng);
+            location + log_scale.exp() * noise * (v / chi_squared.sample(rng)).sqrt()
+        })
+    }
+}
+
+named_config!(StudentTNllConfig, StudentTNll { scale: ScaleConfig, degrees_of_freedom: f64 });
+
+impl ModuleConfig for StudentTNllConfig {
+    type Module = StudentTNll;
+
+    fn init(&self, seed: Seed, device: &Device) -> Result<StudentTNll> {
+        StudentTNll::new(self.scale.init(seed, device)?, self.degrees_of_freedom)
+    }
+}
