@@ -61,8 +61,14 @@ fn main() -> Result<()> {
     let points = Arc::new(Table::new(points, ["x", "y", "z"])?);
     let scale = || Scale::learned(0.5, &device);
     println!("points of a spiral, one in ten of them anywhere; median distance to the spiral:");
-    println!("gaussian: {:.3}", error(GaussianNll::new(scale()?), epochs, &points, &clean, &device)?);
-    println!("cauchy: {:.3}", error(CauchyNll { scale: scale()? }, epochs, &points, &clean, &device)?);
+    println!(
+        "gaussian: {:.3}",
+        error(GaussianNll::new(scale()?), epochs, &points, &clean, &device)?
+    );
+    println!(
+        "cauchy: {:.3}",
+        error(CauchyNll { scale: scale()? }, epochs, &points, &clean, &device)?
+    );
     Ok(())
 }
 
@@ -79,7 +85,9 @@ fn error(
     let seed = Seed::new(0);
     let vae = Vae::new(
         MlpEncoderConfig::new(3, [32, 32], 1).with_activation(tanh).init(seed, device)?,
-        MlpDecoderConfig::new(1, [32, 32], 3).with_activation(tanh).init(seed.child("d"), device)?,
+        MlpDecoderConfig::new(1, [32, 32], 3)
+            .with_activation(tanh)
+            .init(seed.child("d"), device)?,
         likelihood,
         StandardNormal,
     )?;

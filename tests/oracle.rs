@@ -207,8 +207,8 @@ fn importance_weighted_bounds_rise_to_the_log_likelihood() {
         let noise = NoiseSource::new(seed).draw(0, [200_000, 1, model.w.ncols()], &device);
         let log_weights =
             model.model(&device).log_weights(model.data(1, &device), noise, Seed::new(0));
-        let weights = log_weights.into_data().iter::<f64>().map(|log| (log - exact).exp());
-        let weights = weights.collect::<Vec<_>>();
+        let log_weights = log_weights.into_data();
+        let weights = log_weights.iter::<f64>().map(|log| (log - exact).exp()).collect::<Vec<_>>();
         let mean = weights.iter().sum::<f64>() / 2e5;
         let variance = weights.iter().map(|w| (w - mean).powi(2)).sum::<f64>() / 2e5;
         assert!((mean - 1.0).abs() < 4.0 * (variance / 2e5).sqrt() + ROUNDING, "{seed}: {mean}");

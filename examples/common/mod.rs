@@ -103,11 +103,13 @@ impl<'a> Run<'a> {
         }
         println!("\nmodel, history and pictures are in {}", out.display());
         println!(
-            "test: nelbo={:.2} nll={:.2} kl={:.2} epoch_s={:.1}",
+            "test: nelbo={:.2} nll={:.2} kl={:.2} epoch_s={:.1} ({}; {})",
             result.nelbo,
             result.nll,
             result.kl,
-            trained.history.seconds_per_epoch().unwrap_or(f64::NAN)
+            trained.history.seconds_per_epoch().unwrap_or(f64::NAN),
+            result.protocol,
+            result.measure
         );
         Ok(())
     }

@@ -188,7 +188,7 @@ impl Scaling {
     /// If the table has another number of columns.
     pub fn table(&self, table: &Table) -> Result<Table> {
         self.check(table.dim())?;
-        table.try_map(|values| self.apply(values))
+        table.scaled(|values| self.apply(values))
     }
 
     /// Any examples, scaled as they are read.

@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::rows::{self, Layout, TableOptions};
 use super::subset::{check_indices, check_range};
-use super::{Examples, HeldOut, gzip};
+use super::{Examples, HeldOut, Protocol, gzip};
 use crate::Seed;
 use crate::error::{At, Error, ErrorKind, Result};
 
@@ -35,6 +35,7 @@ pub struct Table {
     values: Arc<[f32]>,
     labels: Option<Arc<[u8]>>,
     names: Arc<[String]>,
+    protocol: Protocol,
 }
 
 impl Table {
@@ -52,7 +53,8 @@ impl Table {
             labels.extend(row.label);
         })?;
         let labels = options.label.is_some().then(|| labels.into());
-        Ok(Self { values: values.into(), labels, names: layout.names().into() })
+        let (values, names) = (values.into(), layout.names().into());
+        Ok(Self { values, labels, names, protocol: Protocol::AsMeasured })
     }
 
     /// A table of numbers, row by row, with a name for each column.
@@ -80,7 +82,7 @@ impl Table {
                 format!("row {row}, column `{name}`: {value} is not a finite number"),
             ));
         }
-        Ok(Self { values, labels: None, names })
+        Ok(Self { values, labels: None, names, protocol: Protocol::AsMeasured })
     }
 
     /// Adds the class of each row.
@@ -134,7 +136,7 @@ impl Table {
         let values = indices.iter().flat_map(|&i| &self.values[i * dim..][..dim]).copied();
         let labels =
             self.labels.as_ref().map(|labels| indices.iter().map(|&i| labels[i]).collect());
-        Ok(Self { values: values.collect(), labels, names: self.names.clone() })
+        Ok(Self { values: values.collect(), labels, ..self.clone() })
     }
 
     /// Splits off the last rows; see [`split_last`](super::split_last).
@@ -161,10 +163,10 @@ impl Table {
     }
 
     /// The table with its numbers changed by `change`.
-    pub(super) fn try_map(&self, change: impl Fn(&mut [f32]) -> Result<()>) -> Result<Self> {
+    pub(super) fn scaled(&self, change: impl Fn(&mut [f32]) -> Result<()>) -> Result<Self> {
         let mut values = self.values.to_vec();
         change(&mut values)?;
-        Ok(Self { values: values.into(), ..self.clone() })
+        Ok(Self { values: values.into(), protocol: Protocol::Scaled, ..self.clone() })
     }
 }
 
@@ -183,6 +185,10 @@ impl Examples for Table {
             row.copy_from_slice(&self.values[index * dim..][..dim]);
         }
         Ok(())
+    }
+
+    fn protocol(&self) -> Protocol {
+        self.protocol
     }
 }
 

@@ -29,8 +29,9 @@ use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
 use burn::train::metric::{MetricDefinition, NumericEntry};
 use burn::train::{Interrupter, Learner, SupervisedTraining};
 
-use crate::data::{BatchLoader, Examples};
+use crate::data::{BatchLoader, Examples, Protocol};
 use crate::error::{Error, ErrorKind, Result};
+use crate::eval::Measure;
 use crate::files::create_dir;
 use crate::noise::check_noise;
 use crate::{Elbo, LatentVariableModel, NoiseSource, Objective};
@@ -315,7 +316,9 @@ impl<O> Trainer<O> {
             create_dir(dir)?;
         }
         let objective = self.objective.clone();
+        let protocols = sets.each_ref().map(|set| set.protocol());
         let watch = Watch {
+            title: title(protocols, Measure::of(model.support(), protocols[1])),
             csv: self.csv,
             progress: self.progress,
             batches,
@@ -370,6 +373,15 @@ impl<O> Trainer<O> {
         };
         Ok(Run { folder: Some(folder), ..run })
     }
+}
+
+/// What the figures of a run are of.
+fn title([train, valid]: [Protocol; 2], measure: Measure) -> String {
+    let sets = match train == valid {
+        true => format!("{train}"),
+        false => format!("{train}, validated on {valid}"),
+    };
+    format!("{sets}: {measure}, in nats per example")
 }
 
 /// Keeps the Learner from writing a file for each metric of each epoch: [`Monitor`] has them all.

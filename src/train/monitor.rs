@@ -42,6 +42,8 @@ pub(super) struct Report {
 pub(super) struct Watch {
     pub(super) csv: Option<PathBuf>,
     pub(super) progress: Progress,
+    /// What the figures are of.
+    pub(super) title: String,
     /// Training batches in an epoch.
     pub(super) batches: u64,
     /// [`Objective::at_full_weight`](crate::Objective::at_full_weight).
@@ -161,13 +163,25 @@ impl Monitor {
             epoch.valid_nll,
             epoch.valid_kl,
             epoch.train_seconds + epoch.valid_seconds,
-        )
+        ) + match epoch.active_units {
+            Some(0) => "  posterior collapsed: no latent dimension is active",
+            _ => "",
+        }
+    }
+
+    /// A line beside the bar, if there is to be one.
+    fn print(&self, line: &str) {
+        if self.watch.progress == Progress::Auto {
+            // A reader who has gone away, as `head` does, is no reason to stop training.
+            self.bar.suspend(|| writeln!(std::io::stdout(), "{line}").ok());
+        }
     }
 }
 
 impl TrainingProgressLogger for Monitor {
     fn start(&mut self, epochs: usize, first: usize, _items: Option<usize>, _label: Option<&str>) {
         (self.epochs, self.epoch) = (epochs, first);
+        self.print(&self.watch.title);
     }
 
     fn start_split(&mut self, split: &str, examples: usize) {
@@ -229,11 +243,7 @@ impl TrainingProgressLogger for Monitor {
             train_seconds: self.train.took.as_secs_f64(),
             valid_seconds: self.valid.took.as_secs_f64(),
         };
-        if self.watch.progress == Progress::Auto {
-            let line = self.line(&record);
-            // A reader who has gone away, as `head` does, is no reason to stop training.
-            self.bar.suspend(|| writeln!(std::io::stdout(), "{line}").ok());
-        }
+        self.print(&self.line(&record));
         self.epoch = epoch + 1;
         let written = {
             let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);

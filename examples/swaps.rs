@@ -1,0 +1,258 @@
+//! One component of a variational autoencoder swapped at a time, all else equal: the same network, data,
+//! seed and number of steps.
+//!
+//! ```sh
+//! cargo run --release --example swaps                    # all of them
+//! cargo run --release --example swaps -- --only mmd
+//! ```
+
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::optim::AdamConfig;
+use burn::tensor::Tensor;
+use burn::tensor::activation::softplus;
+use burn_vae::data::mnist::Mnist;
+use burn_vae::data::{Binarized, Examples};
+use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
+use burn_vae::train::{Progress, TrainConfig, Trainer};
+use burn_vae::{
+    BernoulliNll, ChiDivergence, Ciwae, ContinuousBernoulliNll, DiagonalGaussian,
+    DiscretizedLogisticMixtureNll, DiscretizedLogisticNll, Elbo, Encoder, GaussianNll, Gradient,
+    Inputs, Iwae, Kernel, KlDivergence, LaplaceNll, Likelihood, Miwae, MlpDecoder,
+    MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, Mmd, ModuleConfig, MonteCarloKl,
+    MonteCarloRenyi, NoiseSource, Objective, Piwae, RenyiBound, RenyiDivergence, Result, Scale,
+    ScaleConfig, Seed, StandardNormal, StudentTNll, Terms, Vae, backend,
+};
+use clap::Parser;
+
+// Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Swaps one component at a time and prints what comes of it.
+#[derive(Parser)]
+struct Args {
+    /// The rows whose names contain this
+    #[arg(long, default_value = "")]
+    only: String,
+
+    /// Passes over the training set
+    #[arg(long, default_value_t = 5, default_value_if("quick", "true", "1"))]
+    epochs: usize,
+
+    /// Length of a code
+    #[arg(long, default_value_t = 8)]
+    latent_dim: usize,
+
+    /// Samples of the estimate of the likelihood
+    #[arg(long, default_value_t = 100, default_value_if("quick", "true", "20"))]
+    test_samples: usize,
+
+    /// Where weights, shuffles, bits and noise come from
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+
+    /// Takes 2,000 images and, unless told otherwise, one epoch, to see that everything works
+    #[arg(long)]
+    quick: bool,
+}
+
+type Model<L> = Vae<Encoding, MlpDecoder, L, StandardNormal>;
+
+/// An encoder of one's own around this crate's, whose posteriors can be kept narrower than the prior:
+/// elsewhere some divergences are infinite.
+#[derive(Module, Debug)]
+struct Encoding {
+    network: MlpEncoder,
+    is_narrow: bool,
+}
+
+impl Encoder for Encoding {
+    type Posterior = DiagonalGaussian;
+
+    fn data_dim(&self) -> usize {
+        self.network.data_dim()
+    }
+
+    fn latent_dim(&self) -> usize {
+        self.network.latent_dim()
+    }
+
+    fn encode(&self, x: Tensor<2>) -> DiagonalGaussian {
+        let DiagonalGaussian { mean, log_var } = self.network.encode(x);
+        let log_var = match self.is_narrow {
+            true => softplus(log_var.neg(), 1.0).neg(), // softly below 0
+            false => log_var,
+        };
+        DiagonalGaussian::new(mean, log_var)
+    }
+}
+
+/// An objective that is chosen while the program runs. It is one itself: the trait asks for no more.
+#[derive(Clone, Debug)]
+enum AnyObjective {
+    Kl(Elbo<KlDivergence>),
+    MonteCarlo(Elbo<MonteCarloKl>),
+    Renyi(Elbo<RenyiDivergence>),
+    MonteCarloRenyi(Elbo<MonteCarloRenyi>),
+    Chi(Elbo<ChiDivergence>),
+    Mmd(Elbo<Mmd>),
+    Iwae(Iwae),
+    RenyiBound(RenyiBound),
+    Miwae(Miwae),
+    Piwae(Piwae),
+    Ciwae(Ciwae),
+}
+
+impl Objective<Model<BernoulliNll>> for AnyObjective {
+    fn terms(&self, vae: &Model<BernoulliNll>, inputs: Inputs) -> Terms {
+        match self {
+            Self::Kl(objective) => objective.terms(vae, inputs),
+            Self::MonteCarlo(objective) => objective.terms(vae, inputs),
+            Self::Renyi(objective) => objective.terms(vae, inputs),
+            Self::MonteCarloRenyi(objective) => objective.terms(vae, inputs),
+            Self::Chi(objective) => objective.terms(vae, inputs),
+            Self::Mmd(objective) => objective.terms(vae, inputs),
+            Self::Iwae(objective) => objective.terms(vae, inputs),
+            Self::RenyiBound(objective) => objective.terms(vae, inputs),
+            Self::Miwae(objective) => objective.terms(vae, inputs),
+            Self::Piwae(objective) => objective.terms(vae, inputs),
+            Self::Ciwae(objective) => objective.terms(vae, inputs),
+        }
+    }
+}
+
+/// The rows of bits: divergences with one sample, bounds with eight.
+fn objectives() -> Result<Vec<(&'static str, AnyObjective, usize)>> {
+    use AnyObjective as O;
+    let (mc, iwae) = (MonteCarloKl::default(), Iwae::default());
+    let imq = Kernel::inverse_multiquadratic(4.0)?;
+    Ok(vec![
+        ("divergence: kl", O::Kl(Elbo::default()), 1),
+        ("divergence: kl, beta 4", O::Kl(Elbo::default().with_beta(4.0)?), 1),
+        ("divergence: monte carlo kl", O::MonteCarlo(Elbo::new(mc)), 1),
+        (
+            "divergence: sticking the landing",
+            O::MonteCarlo(Elbo::new(mc.sticking_the_landing())),
+            1,
+        ),
+        ("divergence: renyi 0.5", O::Renyi(Elbo::new(RenyiDivergence::new(0.5)?)), 1),
+        ("divergence: renyi 2, narrow", O::Renyi(Elbo::new(RenyiDivergence::new(2.0)?)), 1),
+        (
+            "divergence: monte carlo renyi 0.5",
+            O::MonteCarloRenyi(Elbo::new(MonteCarloRenyi::new(0.5)?)),
+            8,
+        ),
+        (
+            "divergence: chi squared, narrow",
+            O::Chi(Elbo::new(ChiDivergence::default()).with_beta(0.1)?),
+            1,
+        ),
+        ("divergence: mmd, imq", O::Mmd(Elbo::new(Mmd::new(imq)).with_beta(500.0)?), 1),
+        (
+            "divergence: mmd, gaussian, biased",
+            O::Mmd(Elbo::new(Mmd::new(Kernel::gaussian(3.0)?).biased()).with_beta(500.0)?),
+            1,
+        ),
+        ("bound: elbo", O::MonteCarlo(Elbo::new(mc)), 8),
+        ("bound: iwae", O::Iwae(iwae), 8),
+        (
+            "bound: iwae, doubly reparameterised",
+            O::Iwae(iwae.with_gradient(Gradient::DoublyReparameterized)),
+            8,
+        ),
+        (
+            "bound: iwae, sticking the landing",
+            O::Iwae(iwae.with_gradient(Gradient::StickingTheLanding)),
+            8,
+        ),
+        ("bound: renyi 0.5", O::RenyiBound(RenyiBound::new(0.5)?), 8),
+        ("bound: renyi, largest weight", O::RenyiBound(RenyiBound::new(f64::NEG_INFINITY)?), 8),
+        ("bound: miwae, 2 groups", O::Miwae(Miwae::new(2)?), 8),
+        ("bound: piwae, 2 groups", O::Piwae(Piwae::new(2)?), 8),
+        ("bound: ciwae 0.05", O::Ciwae(Ciwae::new(0.05)?), 8),
+    ])
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let seed = Seed::new(args.seed);
+    let Mnist { mut train, mut test } = Mnist::find(None)?;
+    if args.quick {
+        (train, test) = (train.take(2000), test.take(200));
+    }
+    println!("{:<36} {:>8} {:>10} {:>8} {:>6}", "", "rate", "distortion", "nll", "active");
+
+    let bits: [Arc<dyn Examples>; 2] = [
+        Arc::new(Binarized::each_epoch(train.clone(), seed.child("bits"))),
+        Arc::new(Binarized::once(test.clone(), Seed::new(0).child("test bits"))),
+    ];
+    for (name, objective, samples) in objectives()? {
+        row(&args, name, &bits, BernoulliNll, objective, samples)?;
+    }
+
+    // Of grey values the first are densities, the last two probabilities of a byte: they do not compare.
+    let grey: [Arc<dyn Examples>; 2] = [Arc::new(train), Arc::new(test)];
+    let device = backend::device(backend::names()[0])?;
+    // The same value in all images, such as the black border, would draw a scale to zero.
+    let learned = || ScaleConfig::learned(0.2).with_floor(0.05).init(seed, &device);
+    let predicted = ScaleConfig::predicted().with_floor(0.05).init(seed, &device)?;
+    let kl = Elbo::default();
+    row(&args, "likelihood: continuous bernoulli", &grey, ContinuousBernoulliNll, kl, 1)?;
+    row(&args, "likelihood: gaussian, 0.2", &grey, GaussianNll::new(Scale::fixed(0.2)?), kl, 1)?;
+    row(&args, "likelihood: gaussian, learned", &grey, GaussianNll::new(learned()?), kl, 1)?;
+    row(&args, "likelihood: gaussian, predicted", &grey, GaussianNll::new(predicted), kl, 1)?;
+    row(&args, "likelihood: laplace, learned", &grey, LaplaceNll::new(learned()?), kl, 1)?;
+    row(&args, "likelihood: student-t, learned", &grey, StudentTNll::new(learned()?, 5.0)?, kl, 1)?;
+    let logistic = DiscretizedLogisticNll::new(256)?;
+    row(&args, "likelihood: discretised logistic", &grey, logistic, kl, 1)?;
+    let mixture = DiscretizedLogisticMixtureNll::new(256, 3)?;
+    row(&args, "likelihood: mixture of 3 of them", &grey, mixture, kl, 1)
+}
+
+/// Trains and evaluates one model, unless its row is not asked for.
+fn row<L, O>(
+    args: &Args,
+    name: &str,
+    [train, test]: &[Arc<dyn Examples>; 2],
+    likelihood: L,
+    objective: O,
+    num_samples: usize,
+) -> Result<()>
+where
+    L: Likelihood + 'static,
+    O: Objective<Model<L>>,
+{
+    if !name.contains(&args.only) {
+        return Ok(());
+    }
+    let (seed, device) = (Seed::new(args.seed), backend::device(backend::names()[0])?);
+    let is_narrow = name.ends_with("narrow");
+    let (data_dim, latent_dim) = (train.dim(), args.latent_dim);
+    let output_dim = likelihood.params_per_value() * data_dim;
+    let encoder = MlpEncoderConfig::new(data_dim, [256], latent_dim);
+    let vae = Vae::new(
+        Encoding { network: encoder.init(seed.child("encoder"), &device)?, is_narrow },
+        MlpDecoderConfig::new(latent_dim, [256], output_dim)
+            .init(seed.child("decoder"), &device)?,
+        likelihood,
+        StandardNormal,
+    )?;
+    let config = TrainConfig { epochs: args.epochs, num_samples, seed, ..TrainConfig::default() };
+    let vae = Trainer::new(config)
+        .with_objective(objective)
+        .with_optimizer(AdamConfig::new().init())
+        .with_progress(Progress::Silent)
+        .fit(vae, train.clone(), test.clone())?
+        .model;
+
+    let noise = NoiseSource::new(seed.child("test"));
+    let elbo = evaluate(&vae, &Elbo::default(), test.clone(), 100, 1, noise)?;
+    let sampling = ImportanceSampling { num_samples: args.test_samples, ..Default::default() };
+    let nll = log_likelihood(&vae, test.clone(), sampling, noise)?.nll;
+    let active = elbo.latents.as_ref().map_or(0, |latents| latents.active_units());
+    let (rate, distortion) = (elbo.rate(), elbo.distortion());
+    println!("{name:<36} {rate:>8.2} {distortion:>10.2} {nll:>8.2} {active:>6}");
+    Ok(())
+}

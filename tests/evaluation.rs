@@ -1,0 +1,181 @@
+//! What a figure may be called, and what evaluation refuses.
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+use burn_vae::data::{Binarized, ByteImages, Examples, Protocol, Scaling, Subset, Table};
+use burn_vae::eval::{ImportanceSampling, LogLikelihood, Measure, evaluate, log_likelihood};
+use burn_vae::train::{Progress, TrainConfig, Trainer};
+use burn_vae::{
+    BernoulliNll, DiagonalGaussian, Elbo, Encoder, GaussianNll, Iwae, Likelihood, Miwae,
+    MlpDecoder, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig, NoiseSource, Result,
+    Scale, Seed, StandardNormal, Support, Vae,
+};
+
+fn images() -> ByteImages {
+    ByteImages::new((0..40 * 9).map(|i| (i * 37 % 256) as u8).collect::<Vec<_>>(), [3, 3, 1])
+        .unwrap()
+}
+
+fn model<L: Likelihood>(likelihood: L) -> Vae<MlpEncoder, MlpDecoder, L, StandardNormal> {
+    let (device, seed) = (Device::flex(), Seed::new(0));
+    Vae::new(
+        MlpEncoderConfig::new(9, [8], 2).init(seed, &device).unwrap(),
+        MlpDecoderConfig::new(2, [8], 9).init(seed, &device).unwrap(),
+        likelihood,
+        StandardNormal,
+    )
+    .unwrap()
+}
+
+fn estimate<L: Likelihood>(
+    likelihood: L,
+    examples: Arc<dyn Examples>,
+    sampling: ImportanceSampling,
+) -> Result<LogLikelihood> {
+    log_likelihood(&model(likelihood), examples, sampling, NoiseSource::new(0))
+}
+
+fn few() -> ImportanceSampling {
+    ImportanceSampling { num_samples: 10, ..ImportanceSampling::default() }
+}
+
+#[test]
+fn what_a_figure_may_be_called_follows_from_likelihood_and_data() {
+    let seed = Seed::new(3);
+    let (drawn, anew) =
+        (Protocol::StaticBinarization { seed }, Protocol::DynamicBinarization { seed });
+    for (support, protocol, expected) in [
+        (Support::Binary, Protocol::Grey, Measure::CrossEntropy),
+        (Support::Binary, Protocol::Scaled, Measure::CrossEntropy),
+        (Support::Binary, Protocol::AsMeasured, Measure::Likelihood),
+        (Support::Binary, drawn, Measure::Likelihood),
+        (Support::Binary, anew, Measure::Likelihood),
+        (Support::UnitInterval, Protocol::Grey, Measure::Likelihood),
+        (Support::Levels(256), Protocol::Grey, Measure::Likelihood),
+        (Support::Real, Protocol::Scaled, Measure::Likelihood),
+    ] {
+        assert_eq!(Measure::of(support, protocol), expected, "{support:?} {protocol}");
+    }
+}
+
+#[test]
+fn data_sets_hand_on_what_they_are() {
+    let seed = Seed::new(3);
+    let grey: Arc<dyn Examples> = Arc::new(images());
+    assert_eq!(grey.protocol(), Protocol::Grey);
+    assert_eq!(Subset::range(grey.clone(), 0..5).unwrap().protocol(), Protocol::Grey);
+    let drawn = Protocol::StaticBinarization { seed };
+    let bits = Arc::new(Binarized::once(grey.clone(), seed));
+    assert_eq!(Subset::range(bits, 0..5).unwrap().protocol(), drawn);
+    let anew = Binarized::each_epoch(grey.clone(), seed);
+    assert_eq!(anew.protocol(), Protocol::DynamicBinarization { seed });
+    let scaling = Scaling::min_max(&*grey).unwrap();
+    assert_eq!(scaling.scaled(grey).unwrap().protocol(), Protocol::Scaled);
+    let table = Table::new(vec![1.0, 2.0, 3.0, 5.0], ["a", "b"]).unwrap();
+    assert_eq!(table.protocol(), Protocol::AsMeasured);
+    let scaled = Scaling::standard(&table).unwrap().table(&table).unwrap();
+    assert_eq!(scaled.split_last(1).unwrap().0.protocol(), Protocol::Scaled);
+}
+
+#[test]
+fn every_figure_is_printed_with_what_it_is_of() {
+    let evaluate = |examples: Arc<dyn Examples>| {
+        let (elbo, noise) = (Elbo::default(), NoiseSource::new(0));
+        evaluate(&model(BernoulliNll), &elbo, examples, 10, 1, noise).unwrap()
+    };
+    let grey = evaluate(Arc::new(images()));
+    let text = grey.to_string();
+    assert!(text.ends_with("(grey values; a cross-entropy, no likelihood)"), "{text}");
+    assert!((grey.rate() + grey.distortion() - grey.nelbo).abs() < 1e-4);
+    let bits = Arc::new(Binarized::once(images(), 5));
+    let text = evaluate(bits.clone()).to_string();
+    assert!(text.ends_with("(static binarisation, seed 5; a likelihood)"), "{text}");
+    let text = estimate(BernoulliNll, bits, few()).unwrap().to_string();
+    assert!(text.contains("K=10") && text.contains("static binarisation, seed 5"), "{text}");
+}
+
+#[test]
+fn grey_values_have_no_likelihood_of_bits() {
+    let error = estimate(BernoulliNll, Arc::new(images()), few()).unwrap_err().to_string();
+    assert!(error.contains("grey values, which have no likelihood"), "{error}");
+    let gaussian = GaussianNll::new(Scale::fixed(0.3).unwrap());
+    let found = estimate(gaussian, Arc::new(images()), few()).unwrap();
+    assert!(found.nll.is_finite() && found.protocol == Protocol::Grey);
+}
+
+#[test]
+fn numbers_that_mean_nothing_are_refused() {
+    let bits: Arc<dyn Examples> = Arc::new(Binarized::once(images(), 0));
+    let good = few();
+    for (sampling, text) in [
+        (ImportanceSampling { num_samples: 0, ..good }, "num_samples is 0"),
+        (ImportanceSampling { batch_size: 0, ..good }, "batch_size is 0"),
+        (ImportanceSampling { rows_at_once: 0, ..good }, "rows_at_once is 0"),
+    ] {
+        let error = estimate(BernoulliNll, bits.clone(), sampling).unwrap_err().to_string();
+        assert!(error.contains(text), "{error}");
+    }
+    let wide = Arc::new(Binarized::once(ByteImages::new(vec![0; 8], [2, 2, 1]).unwrap(), 0));
+    let error = estimate(BernoulliNll, wide, good).unwrap_err().to_string();
+    assert!(error.contains("shape [2, 4]") && error.contains("[batch, 9]"), "{error}");
+}
+
+/// An objective that cannot be estimated from so many samples says so before anything is computed.
+#[test]
+fn a_number_of_samples_that_does_not_fit_is_refused() {
+    let (vae, examples) = (model(BernoulliNll), Arc::new(images()));
+    let miwae = Miwae::new(4).unwrap();
+    let error = evaluate(&vae, &miwae, examples.clone(), 10, 6, NoiseSource::new(0)).unwrap_err();
+    assert!(error.to_string().contains("shared out evenly among 4 groups"), "{error}");
+    let config = TrainConfig { num_samples: 6, ..TrainConfig::default() };
+    let stopped = Trainer::new(config)
+        .with_objective(miwae)
+        .with_progress(Progress::Silent)
+        .fit(vae, examples.clone(), examples)
+        .unwrap_err();
+    assert!(stopped.error.to_string().contains("shared out evenly among 4 groups"));
+    assert!(stopped.trained.is_none());
+}
+
+/// The latents of an evaluation tell a posterior that says nothing from one that does.
+#[test]
+fn a_collapsed_posterior_is_seen() {
+    let statistics = |vae: &Vae<MlpEncoder, MlpDecoder, BernoulliNll, StandardNormal>| {
+        let (elbo, noise) = (Elbo::default(), NoiseSource::new(0));
+        evaluate(vae, &elbo, Arc::new(images()), 10, 1, noise).unwrap().latents.unwrap()
+    };
+    let vae = model(BernoulliNll);
+    let live = statistics(&vae);
+    assert!(live.active_units() > 0 && !live.is_collapsed(), "{live}");
+    assert_eq!(live.to_string(), "2 of 2 latent dimensions are active");
+
+    // No weights, no means.
+    let mut config = MlpEncoderConfig::new(9, [8], 2);
+    config.init = burn_vae::nn::Init::Zeros;
+    let encoder = config.init(Seed::new(0), &Device::flex()).unwrap();
+    let x = Tensor::zeros([1, 9], &Device::flex());
+    let DiagonalGaussian { mean, .. } = encoder.encode(x);
+    assert_eq!(mean.into_data().try_to_vec::<f32>().unwrap(), [0.0, 0.0]);
+    let dead = statistics(&Vae { encoder, ..vae });
+    assert!(dead.is_collapsed());
+    assert!(dead.to_string().contains("the posterior has collapsed"), "{dead}");
+}
+
+/// More samples, a higher bound, on average over the data; and the bound is not above the likelihood.
+#[test]
+fn bounds_rise_to_the_estimated_likelihood() {
+    let bits: Arc<dyn Examples> = Arc::new(Binarized::once(images(), 0));
+    let vae = model(BernoulliNll);
+    let bound = |k| {
+        let noise = NoiseSource::new(2);
+        evaluate(&vae, &Iwae::default(), bits.clone(), 10, k, noise).unwrap().nelbo
+    };
+    let sampling = ImportanceSampling { num_samples: 500, ..few() };
+    let estimate = estimate(BernoulliNll, bits.clone(), sampling).unwrap();
+    let bounds = [bound(1), bound(10), bound(500)];
+    assert!(bounds[0] > bounds[1] && bounds[1] > bounds[2], "{bounds:?}");
+    // The same quantity from other samples.
+    let error = 4.0 * estimate.monte_carlo_error * 2f64.sqrt();
+    assert!((bounds[2] - estimate.nll).abs() < error, "{bounds:?} {estimate} {error}");
+}
