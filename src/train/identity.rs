@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::TrainConfig;
-use crate::data::Examples;
+use crate::data::{Examples, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::crc32;
 
@@ -35,6 +35,7 @@ pub(super) struct DataIdentity {
     len: usize,
     dim: usize,
     first_and_last_crc32: u32,
+    protocol: Protocol,
 }
 
 impl DataIdentity {
@@ -43,7 +44,8 @@ impl DataIdentity {
         let mut values = vec![0.0; 2 * dim];
         examples.read(&[0, len.saturating_sub(1)], &mut values)?;
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
-        Ok(Self { len, dim, first_and_last_crc32: crc32(&bytes) })
+        let protocol = examples.protocol();
+        Ok(Self { len, dim, first_and_last_crc32: crc32(&bytes), protocol })
     }
 }
 
