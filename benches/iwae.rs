@@ -20,7 +20,7 @@ use burn_vae::nn::Activation;
 use burn_vae::{
     BernoulliNll, Decoder, DiagonalGaussian, Encoder, Inputs, Iwae, Likelihood, MlpDecoderConfig,
     MlpEncoderConfig, MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource, Objective, Seed,
-    StandardNormal, Vae,
+    StandardNormal, Support, Vae,
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -75,6 +75,9 @@ impl Decoder for BurnDecoder {
 struct BurnBernoulli;
 
 impl Likelihood for BurnBernoulli {
+    fn support(&self) -> Support {
+        Support::Binary
+    }
     fn nll(&self, logits: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
         let softplus = log_sigmoid(logits.clone().neg()).neg();
         (softplus - logits * x.unsqueeze_dim(0)).sum_dim(2).squeeze_dim(2)

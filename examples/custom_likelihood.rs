@@ -16,7 +16,7 @@ use burn_vae::nn::Activation;
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
     GaussianNll, Likelihood, MlpDecoderConfig, MlpEncoderConfig, ModuleConfig, NoiseSource, Result,
-    Scale, Seed, StandardNormal, Vae, backend,
+    Scale, Seed, StandardNormal, Support, Vae, backend,
 };
 
 /// `-log p(x|m, s) = log(pi s) + log(1 + ((x - m)/s)^2)`
@@ -27,8 +27,16 @@ struct CauchyNll {
 }
 
 impl Likelihood for CauchyNll {
+    fn support(&self) -> Support {
+        Support::Real
+    }
+
     fn params_per_value(&self) -> usize {
         self.scale.params_per_value()
+    }
+
+    fn check(&self, data_dim: usize) -> Result<()> {
+        self.scale.check(data_dim)
     }
 
     fn nll(&self, params: Tensor<3>, x: Tensor<2>) -> Tensor<2> {

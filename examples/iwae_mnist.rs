@@ -147,11 +147,10 @@ fn run(args: &Args, objective: impl Objective<MlpVae>) -> Result<()> {
     let mut vae = config.init(seed, &device)?;
     vae.decoder = vae.decoder.with_output_bias(&logits_of_means(&train)?)?;
 
-    // The test set is the same for every run.
+    // The test set is the same in every run.
     let (shape, batches) = (test.shape(), train.len().div_ceil(args.batch_size.max(1)));
     let train = Arc::new(Binarized::each_epoch(train, seed.child("bits")));
     let test = Arc::new(Binarized::once(test, Seed::new(0).child("test bits")));
-    idx::write_images(args.out.join("test-images-idx3-ubyte.gz"), &test.to_images()?)?;
 
     let stages = (0..args.stages).map(|i| (1e-3 * 10f64.powf(-f64::from(i) / 7.0), 3usize.pow(i)));
     let epochs = stages.clone().map(|(_, epochs)| epochs).sum();
@@ -176,6 +175,8 @@ fn run(args: &Args, objective: impl Objective<MlpVae>) -> Result<()> {
         .fit(vae, train.clone(), test.clone())?;
     let vae = trained.model;
     saved::save(args.out.join("model"), &config, &vae)?;
+    // The very bits that the figures below are of, for others to be measured on.
+    idx::write_images(args.out.join("test-images-idx3-ubyte.gz"), &test.to_images()?)?;
 
     curves(&trained.history, args.out.join("nelbo.png"))?;
     ImageGrid::new(vae.sample(100, seed)?, shape, 10)?.save(args.out.join("samples.png"))?;
@@ -187,7 +188,10 @@ fn run(args: &Args, objective: impl Objective<MlpVae>) -> Result<()> {
     let nll = log_likelihood(&vae, test, sampling, noise)?;
     println!("\nmodel, history and pictures are in {}", args.out.display());
     println!("trained on: {}", train.protocol());
-    println!("bound of the objective, K={}: {:.2}", args.samples, -bound.nelbo);
+    println!(
+        "bound of the objective, K={}: {:.2} ({})",
+        args.samples, -bound.nelbo, bound.protocol
+    );
     println!("elbo: {elbo}");
     if let Some(latents) = &elbo.latents {
         println!("{latents}");

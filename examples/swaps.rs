@@ -89,7 +89,7 @@ impl Encoder for Encoding {
     }
 }
 
-/// An objective that is chosen while the program runs. It is one itself: the trait asks for no more.
+/// An objective that is chosen while the program runs. It is one itself.
 #[derive(Clone, Debug)]
 enum AnyObjective {
     Kl(Elbo<KlDivergence>),
@@ -105,21 +105,43 @@ enum AnyObjective {
     Ciwae(Ciwae),
 }
 
+/// Calls a method of whichever it is.
+macro_rules! forward {
+    ($any:ident.$method:ident($($argument:expr),*)) => {
+        match $any {
+            AnyObjective::Kl(o) => forward!(o.$method, $($argument),*),
+            AnyObjective::MonteCarlo(o) => forward!(o.$method, $($argument),*),
+            AnyObjective::Renyi(o) => forward!(o.$method, $($argument),*),
+            AnyObjective::MonteCarloRenyi(o) => forward!(o.$method, $($argument),*),
+            AnyObjective::Chi(o) => forward!(o.$method, $($argument),*),
+            AnyObjective::Mmd(o) => forward!(o.$method, $($argument),*),
+            AnyObjective::Iwae(o) => forward!(o.$method, $($argument),*),
+            AnyObjective::RenyiBound(o) => forward!(o.$method, $($argument),*),
+            AnyObjective::Miwae(o) => forward!(o.$method, $($argument),*),
+            AnyObjective::Piwae(o) => forward!(o.$method, $($argument),*),
+            AnyObjective::Ciwae(o) => forward!(o.$method, $($argument),*),
+        }
+    };
+    ($objective:ident.$method:ident, $($argument:expr),*) => {
+        Objective::<Model<BernoulliNll>>::$method($objective, $($argument),*)
+    };
+}
+
 impl Objective<Model<BernoulliNll>> for AnyObjective {
     fn terms(&self, vae: &Model<BernoulliNll>, inputs: Inputs) -> Terms {
-        match self {
-            Self::Kl(objective) => objective.terms(vae, inputs),
-            Self::MonteCarlo(objective) => objective.terms(vae, inputs),
-            Self::Renyi(objective) => objective.terms(vae, inputs),
-            Self::MonteCarloRenyi(objective) => objective.terms(vae, inputs),
-            Self::Chi(objective) => objective.terms(vae, inputs),
-            Self::Mmd(objective) => objective.terms(vae, inputs),
-            Self::Iwae(objective) => objective.terms(vae, inputs),
-            Self::RenyiBound(objective) => objective.terms(vae, inputs),
-            Self::Miwae(objective) => objective.terms(vae, inputs),
-            Self::Piwae(objective) => objective.terms(vae, inputs),
-            Self::Ciwae(objective) => objective.terms(vae, inputs),
-        }
+        forward!(self.terms(vae, inputs.clone()))
+    }
+
+    fn check_samples(&self, num_samples: usize) -> Result<()> {
+        forward!(self.check_samples(num_samples))
+    }
+
+    fn initial_state(&self) -> Option<Vec<f32>> {
+        forward!(self.initial_state())
+    }
+
+    fn at_full_weight(&self, step: u64) -> bool {
+        forward!(self.at_full_weight(step))
     }
 }
 
@@ -182,6 +204,7 @@ fn main() -> Result<()> {
     if args.quick {
         (train, test) = (train.take(2000), test.take(200));
     }
+    println!("nats per example; nll by {} samples", args.test_samples);
     println!("{:<36} {:>8} {:>10} {:>8} {:>6}", "", "rate", "distortion", "nll", "active");
 
     let bits: [Arc<dyn Examples>; 2] = [
@@ -250,9 +273,12 @@ where
     let noise = NoiseSource::new(seed.child("test"));
     let elbo = evaluate(&vae, &Elbo::default(), test.clone(), 100, 1, noise)?;
     let sampling = ImportanceSampling { num_samples: args.test_samples, ..Default::default() };
-    let nll = log_likelihood(&vae, test.clone(), sampling, noise)?.nll;
+    let likelihood = log_likelihood(&vae, test.clone(), sampling, noise)?;
+    let (nll, protocol, measure) = (likelihood.nll, likelihood.protocol, likelihood.measure);
     let active = elbo.latents.as_ref().map_or(0, |latents| latents.active_units());
     let (rate, distortion) = (elbo.rate(), elbo.distortion());
-    println!("{name:<36} {rate:>8.2} {distortion:>10.2} {nll:>8.2} {active:>6}");
+    println!(
+        "{name:<36} {rate:>8.2} {distortion:>10.2} {nll:>8.2} {active:>6}  {protocol}; {measure}"
+    );
     Ok(())
 }

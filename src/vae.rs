@@ -11,8 +11,8 @@ use crate::nn::ConvConfig;
 use crate::objective::Weights;
 use crate::{
     BernoulliNll, ConvDecoder, ConvDecoderConfig, ConvEncoder, ConvEncoderConfig, Decoder, Encoder,
-    Likelihood, MlpDecoder, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, Posterior, Prior, Seed,
-    StandardNormal,
+    Inputs, Likelihood, MlpDecoder, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, Posterior,
+    Prior, Seed, StandardNormal,
 };
 
 /// A model of data `x` with latent variables `z` whose forward pass takes explicit noise.
@@ -24,9 +24,7 @@ pub trait LatentVariableModel: Module + ModuleDisplay {
     fn noise_dim(&self) -> usize;
 
     /// The data that the model's likelihood is of.
-    fn support(&self) -> Support {
-        Support::Real
-    }
+    fn support(&self) -> Support;
 }
 
 /// A model whose samples have densities, so that they can be weighed.
@@ -203,9 +201,7 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> LatentVariableModel for Va
 
 impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> ImportanceWeighted for Vae<E, D, L, P> {
     fn log_weights(&self, x: Tensor<2>, noise: Tensor<3>, seed: Seed) -> Tensor<2> {
-        let q = self.encoder.encode(x.clone());
-        let samples = q.draw(noise, seed);
-        Weights::new(self, x, samples.z.clone(), samples.log_prob(&q)).log()
+        Weights::draw(self, Inputs::new(x, noise).at(0, seed)).log()
     }
 }
 

@@ -51,7 +51,7 @@ fn a_schedule_weighs_the_loss_and_not_what_is_reported() {
 fn free_bits_count_each_dimension_up_to_its_allowance() {
     let model = model();
     let shares = |terms: &Terms| {
-        let shares = terms.latents.clone().unwrap().divergence.mean_dim(0);
+        let shares = terms.latents.clone().unwrap().divergence.unwrap().mean_dim(0);
         shares.into_data().iter::<f64>().collect::<Vec<_>>()
     };
     let plain = Elbo::default().terms(&model, inputs(0).with_latents());

@@ -11,7 +11,8 @@ use burn_vae::nn::Init;
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
     Decoder, DiagonalGaussian, Divergence, Elbo, Encoder, Inputs, Likelihood, MlpDecoderConfig,
-    ModuleConfig, NoiseSource, Objective, Posterior, Prior, Result, Samples, Seed, Terms, Vae,
+    ModuleConfig, NoiseSource, Objective, Posterior, Prior, Result, Samples, Seed, Support, Terms,
+    Vae,
 };
 
 #[derive(Module, Debug)]
@@ -38,6 +39,9 @@ impl Encoder for LinearEncoder {
 struct LaplaceNll;
 
 impl Likelihood for LaplaceNll {
+    fn support(&self) -> Support {
+        Support::Real
+    }
     fn params_per_value(&self) -> usize {
         2
     }

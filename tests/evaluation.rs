@@ -7,7 +7,7 @@ use burn_vae::data::{Binarized, ByteImages, Examples, Protocol, Scaling, Subset,
 use burn_vae::eval::{ImportanceSampling, LogLikelihood, Measure, evaluate, log_likelihood};
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
-    BernoulliNll, DiagonalGaussian, Elbo, Encoder, GaussianNll, Iwae, Likelihood, Miwae,
+    BernoulliNll, Cubo, DiagonalGaussian, Elbo, Encoder, GaussianNll, Iwae, Likelihood, Miwae,
     MlpDecoder, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig, NoiseSource, Result,
     Scale, Seed, StandardNormal, Support, Vae,
 };
@@ -51,9 +51,15 @@ fn what_a_figure_may_be_called_follows_from_likelihood_and_data() {
         (Support::Binary, Protocol::AsMeasured, Measure::Likelihood),
         (Support::Binary, drawn, Measure::Likelihood),
         (Support::Binary, anew, Measure::Likelihood),
-        (Support::UnitInterval, Protocol::Grey, Measure::Likelihood),
+        (Support::UnitInterval, Protocol::Grey, Measure::Density),
+        (Support::Real, Protocol::Scaled, Measure::Density),
+        (Support::Real, Protocol::AsMeasured, Measure::Density),
         (Support::Levels(256), Protocol::Grey, Measure::Likelihood),
-        (Support::Real, Protocol::Scaled, Measure::Likelihood),
+        (Support::Levels(2), Protocol::Grey, Measure::CrossEntropy),
+        (Support::Levels(2), drawn, Measure::Likelihood),
+        (Support::Count, Protocol::Scaled, Measure::CrossEntropy),
+        (Support::Count, Protocol::AsMeasured, Measure::Likelihood),
+        (Support::OneHot(3), Protocol::Grey, Measure::CrossEntropy),
     ] {
         assert_eq!(Measure::of(support, protocol), expected, "{support:?} {protocol}");
     }
@@ -92,7 +98,10 @@ fn every_figure_is_printed_with_what_it_is_of() {
     let text = evaluate(bits.clone()).to_string();
     assert!(text.ends_with("(static binarisation, seed 5; a likelihood)"), "{text}");
     let text = estimate(BernoulliNll, bits, few()).unwrap().to_string();
-    assert!(text.contains("K=10") && text.contains("static binarisation, seed 5"), "{text}");
+    assert!(
+        text.contains("K=10") && text.ends_with("static binarisation, seed 5; a likelihood)"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -102,6 +111,72 @@ fn grey_values_have_no_likelihood_of_bits() {
     let gaussian = GaussianNll::new(Scale::fixed(0.3).unwrap());
     let found = estimate(gaussian, Arc::new(images()), few()).unwrap();
     assert!(found.nll.is_finite() && found.protocol == Protocol::Grey);
+    assert_eq!(found.measure, Measure::Density);
+}
+
+/// A data set of one's own may say nothing of what it holds; then the values tell.
+#[test]
+fn values_that_the_likelihood_is_not_of_are_refused() {
+    let names = (0..9).map(|i| i.to_string());
+    let mut values = vec![1.0; 18];
+    let bits = Table::new(values.clone(), names.clone()).unwrap();
+    assert!(estimate(BernoulliNll, Arc::new(bits), few()).is_ok());
+    values[13] = 0.4;
+    let grey = Table::new(values, names).unwrap();
+    let error = estimate(BernoulliNll, Arc::new(grey), few()).unwrap_err().to_string();
+    assert!(error.contains("example 1 holds 0.4 in column 4"), "{error}");
+
+    for (support, good, bad) in [
+        (Support::Real, [-3.5, 1e30], f32::NAN),
+        (Support::Binary, [0.0, 1.0], 0.5),
+        (Support::UnitInterval, [0.0, 0.999], 1.001),
+        (Support::Levels(256), [0.0, 37.0 / 255.0], 37.4 / 255.0),
+        (Support::Count, [0.0, 1e4], 2.5),
+        (Support::Count, [3.0, 7.0], -1.0),
+        (Support::OneHot(4), [0.0, 1.0], 2.0),
+    ] {
+        assert!(good.into_iter().all(|value| support.contains(value)), "{support:?}");
+        assert!(!support.contains(bad) && !support.contains(f32::INFINITY), "{support:?}");
+    }
+}
+
+/// Samples of another width are not the posterior's, and their weights would look better than they are.
+#[test]
+fn noise_of_another_deviation_is_refused() {
+    let bits: Arc<dyn Examples> = Arc::new(Binarized::once(images(), 0));
+    let narrow = NoiseSource::new(0).with_std(0.0).unwrap();
+    let error = log_likelihood(&model(BernoulliNll), bits, few(), narrow).unwrap_err().to_string();
+    assert!(error.contains("standard deviation of 0"), "{error}");
+}
+
+/// Objectives without a closed form of the divergence tell the active units all the same.
+#[test]
+fn weighted_objectives_see_a_collapse_too() {
+    let noise = NoiseSource::new(0);
+    let found = evaluate(&model(BernoulliNll), &Iwae::default(), Arc::new(images()), 7, 5, noise);
+    let latents = found.unwrap().latents.unwrap();
+    assert!(latents.kl.is_empty() && latents.active_units() == 2, "{latents}");
+}
+
+/// Of a bound from above the lower is the better, and early stopping hands out the best.
+#[test]
+fn early_stopping_knows_a_bound_from_above() {
+    let bits: Arc<dyn Examples> = Arc::new(Binarized::once(images(), 0));
+    let config = TrainConfig {
+        epochs: 8,
+        batch_size: 40,
+        patience: Some(8),
+        num_samples: 20,
+        ..TrainConfig::default()
+    };
+    let trained = Trainer::new(config)
+        .with_objective(Cubo::default())
+        .with_progress(Progress::Silent)
+        .fit(model(BernoulliNll), bits.clone(), bits)
+        .unwrap();
+    let epochs = &trained.history.epochs;
+    assert!(epochs[7].valid_nelbo < epochs[0].valid_nelbo, "{epochs:?}");
+    assert!(trained.epoch > 4, "the best epoch is {}", trained.epoch);
 }
 
 #[test]

@@ -169,6 +169,11 @@ const ROUNDING: f64 = 1e-5;
 
 const MODELS: std::ops::Range<u64> = 0..24;
 
+/// The models with a true posterior that is diagonal.
+fn orthogonal() -> impl Iterator<Item = u64> {
+    (0..40).filter(|&seed| is_orthogonal(seed))
+}
+
 #[test]
 fn the_gap_of_the_elbo_is_the_divergence_from_the_true_posterior() {
     for seed in MODELS {
@@ -212,6 +217,7 @@ fn importance_weighted_bounds_rise_to_the_log_likelihood() {
         let mean = weights.iter().sum::<f64>() / 2e5;
         let variance = weights.iter().map(|w| (w - mean).powi(2)).sum::<f64>() / 2e5;
         assert!((mean - 1.0).abs() < 4.0 * (variance / 2e5).sqrt() + ROUNDING, "{seed}: {mean}");
+        // The next term is of order 1/K^2, and the variance itself is an estimate from heavy tails.
         let (last, error) = bounds[3];
         let gap = variance / (2.0 * 1000.0);
         let off = (exact - last - gap).abs();
@@ -227,7 +233,9 @@ fn the_chi_bound_stays_above_the_log_likelihood() {
     for seed in MODELS {
         let model = LinearGaussian::random(seed);
         let exact = model.log_prob(&model.x);
-        let (mean, error) = bound(&model, &Cubo::default(), 10_000, seed + 300);
+        // What it reports is the bound itself, not its negative.
+        let (negative, error) = bound(&model, &Cubo::default(), 10_000, seed + 300);
+        let mean = -negative;
         assert!(mean > exact + 4.0 * error, "model {seed}: {mean} +- {error}, {exact}");
         let (posterior, covariance) = model.posterior();
         let q = DMatrix::from_diagonal(&model.variances);
@@ -248,7 +256,7 @@ fn the_chi_bound_stays_above_the_log_likelihood() {
 #[test]
 fn the_true_posterior_has_weights_without_variance() {
     let mut count = 0;
-    for seed in MODELS.filter(|&seed| is_orthogonal(seed)) {
+    for seed in orthogonal() {
         let model = LinearGaussian::random(seed).with_true_posterior();
         assert!(model.kl().abs() < 1e-6, "model {seed}: the posterior is not diagonal");
         let device = Device::flex();
@@ -261,7 +269,7 @@ fn the_true_posterior_has_weights_without_variance() {
         }
         count += 1;
     }
-    assert_eq!(count, 12);
+    assert_eq!(count, 20);
 }
 
 /// The largest element of the gradient of the encoder.
@@ -290,7 +298,7 @@ fn at_the_true_posterior_gradients_along_the_path_vanish() {
         largest.1
     }
     let iwae = Iwae::default();
-    for seed in MODELS.filter(|&seed| is_orthogonal(seed)) {
+    for seed in orthogonal() {
         let model = LinearGaussian::random(seed).with_true_posterior();
         let elbo = MonteCarloKl::default();
         let whole = gradient(&model, &Elbo::new(elbo));
@@ -353,7 +361,7 @@ fn the_estimated_likelihood_of_a_data_set_is_the_exact_one() {
         }
         // With one sample each weight is the estimate.
         let one = estimate(1, 100);
-        assert_eq!((one.effective_samples, one.monte_carlo_error), (1.0, 0.0));
+        assert!(one.effective_samples == 1.0 && one.monte_carlo_error.is_nan());
         assert!(one.nll > found.nll);
     }
 }

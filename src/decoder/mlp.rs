@@ -74,9 +74,12 @@ impl MlpDecoder {
     /// learn first which pixels are always black.
     ///
     /// # Errors
-    /// If their number is not that of the outputs.
+    /// If their number is not that of the outputs, or one is not finite.
     pub fn with_output_bias(mut self, bias: &[f32]) -> Result<Self> {
         Error::check_columns("the biases", [1, bias.len()], self.output_dim())?;
+        if let Some(i) = bias.iter().position(|bias| !bias.is_finite()) {
+            return Err(Error::value(format!("bias {i} is {}, but it must be finite", bias[i])));
+        }
         let device = self.output.weight.device();
         self.output.bias = Some(Param::from_tensor(Tensor::from_data(bias, &device)));
         Ok(self)

@@ -13,8 +13,9 @@ use crate::{Posterior, Prior, Samples};
 /// posteriors of all examples, as InfoVAE (Zhao et al. 2019) and the Wasserstein autoencoder
 /// (Tolstikhin et al. 2018) do: an example's posterior may be anywhere as long as all of them together
 /// cover the prior. So it belongs to the batch, every example of which is given the same number; that
-/// number is not in nats, lies between 0 and 2 for one kernel, and wants a weight
-/// ([`Elbo::with_beta`](crate::Elbo::with_beta)) of the size of the reconstruction error.
+/// number is not in nats, for one kernel at most 2, and wants a weight
+/// ([`Elbo::with_beta`](crate::Elbo::with_beta)) of the size of the reconstruction error. Memory grows with
+/// the square of the number of samples in a batch.
 ///
 /// The samples of the prior are drawn with [`Samples::seed`].
 ///
@@ -116,7 +117,8 @@ fn check(what: &str, value: f64) -> Result<()> {
 }
 
 impl Mmd {
-    /// The unbiased estimate, which may be negative: a point is not compared with itself.
+    /// The unbiased estimate, which may be negative: a point is not compared with itself, unless it is the
+    /// only one.
     pub fn new(kernel: Kernel) -> Self {
         Self { kernels: vec![kernel], is_biased: false }
     }
@@ -136,13 +138,16 @@ impl Mmd {
     ///
     /// # Shapes
     /// - `z`: `[n, dim]`
-    /// - `y`: `[m, dim]`, `n` and `m` at least 2
+    /// - `y`: `[m, dim]`
     ///
     /// # Panics
-    /// If the points differ in dimension, or a set has fewer than 2.
+    /// If the points differ in dimension, or a set has none.
     pub fn between(&self, z: Tensor<2>, y: Tensor<2>) -> Tensor<1> {
         let [n, m] = [z.dims()[0], y.dims()[0]];
-        assert!(n > 1 && m > 1, "a discrepancy between {n} points and {m}; both need 2");
+        assert!(n > 0 && m > 0, "a discrepancy between {n} points and {m}");
+        // Distances do not change, and squares that are to be subtracted from each other are smaller.
+        let centre = Tensor::cat(vec![z.clone(), y.clone()], 0).detach().mean_dim(0);
+        let (z, y) = (z - centre.clone(), y - centre);
         let cross = squared_distances(z.clone(), y.clone());
         let mean_square = cross.clone().detach().mean().unsqueeze();
         let (within_z, within_y) =
@@ -162,7 +167,7 @@ impl Mmd {
         // What stands on the diagonal depends on rounding; it is 1.
         let diagonal = Tensor::<2, Bool>::diag_mask([n, n], 0, &kernel.device()).bool_not();
         let others = kernel.mask_fill(diagonal, 0.0).sum();
-        match self.is_biased {
+        match self.is_biased || n == 1 {
             true => others.add_scalar(n as f64).div_scalar((n * n) as f64),
             false => others.div_scalar((n * (n - 1)) as f64),
         }
@@ -177,8 +182,6 @@ fn squared_distances(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
 }
 
 impl<Q: Posterior, P: Prior> Divergence<Q, P> for Mmd {
-    /// # Panics
-    /// If there are fewer than 2 samples, that is, with one sample of one example.
     fn forward(&self, posterior: Q, prior: &P, samples: &Samples) -> (Q, Tensor<1>) {
         let [num_samples, batch, latent_dim] = samples.z.dims();
         let count = num_samples * batch;

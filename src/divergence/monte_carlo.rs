@@ -18,8 +18,7 @@ pub struct MonteCarloKl {
 
 impl MonteCarloKl {
     /// The same value with another estimate of its gradient: through the samples alone, without the
-    /// derivative of `log q` by the parameters of `q`, which is zero on average (Roeder et al. 2017,
-    /// eq. 7).
+    /// derivative of `log q` by the parameters of `q`, which is zero on average (Roeder et al. 2017).
     ///
     /// Where the posterior is the true one, the gradient of the ELBO with this divergence is zero for
     /// every sample, and not on average alone.
@@ -49,7 +48,7 @@ impl<Q: Posterior, P: Prior> Divergence<Q, P> for MonteCarloKl {
 /// The Renyi divergence estimated from the samples of the posterior.
 ///
 /// `D_alpha(q || p) = 1/(alpha - 1) log 1/K sum_k (q(z_k|x) / p(z_k))^(alpha - 1)` with
-/// `z_k ~ q(z|x)`, in nats (Li and Turner 2016, eq. 6).
+/// `z_k ~ q(z|x)`, in nats (Li and Turner 2016).
 ///
 /// As [`RenyiDivergence`](super::RenyiDivergence), for any posterior and prior with densities. With
 /// `alpha = 1` it is the [`MonteCarloKl`]; elsewhere the logarithm of a mean makes the estimate biased,

@@ -60,16 +60,25 @@ impl RenyiDivergence {
     /// The share of each latent dimension, `[batch, latent_dim]`.
     fn per_dimension(&self, q: &DiagonalGaussian) -> Tensor<2> {
         let (squares, v) = (q.mean.clone().square(), q.log_var.clone());
-        let growth = expm1(v.clone());
         let (shares, s) = if self.alpha == 1.0 {
             return KlDivergence.per_dimension(q);
+        } else if self.alpha == 0.0 {
+            return squares.mul_scalar(0.0);
         } else if self.alpha.is_infinite() {
-            let s = growth.neg(); // of 1 - alpha, so to speak
+            // With s in units of 1 - alpha. Where nothing tells q and p apart, 0 / 0 stands for 0.
+            let s = expm1(v.clone()).neg();
+            let same = s.clone().equal_elem(0.0).bool_and(squares.clone().equal_elem(0.0));
+            let s = s.mask_fill(same, 1.0);
             (squares / s.clone() - v, s)
         } else {
-            let rest = growth.mul_scalar(1.0 - self.alpha);
-            let s = rest.clone().add_scalar(1.0);
-            let log = rest.log1p().div_scalar(1.0 - self.alpha);
+            let rest = 1.0 - self.alpha;
+            // Near s = 1 the first, elsewhere the second keeps the digits; each sees only what it is for.
+            let is_near = expm1(v.clone()).mul_scalar(rest).abs().lower_elem(0.5);
+            let near = expm1(v.clone().mask_fill(is_near.clone().bool_not(), 0.0)).mul_scalar(rest);
+            let far = v.clone().mask_fill(is_near.clone(), 0.0).exp();
+            let far = far.mul_scalar(rest).add_scalar(self.alpha);
+            let s = far.clone().mask_where(is_near.clone(), near.clone().add_scalar(1.0));
+            let log = far.log().mask_where(is_near, near.log1p()).div_scalar(rest);
             (squares.mul_scalar(self.alpha) / s.clone() + log - v, s)
         };
         let limit = if self.alpha < 0.0 { f32::NEG_INFINITY } else { f32::INFINITY };

@@ -2,8 +2,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Measure;
-use crate::data::{BatchLoader, Examples, Protocol};
+use crate::data::{Batch, BatchLoader, Examples, Protocol};
 use crate::error::{Error, ErrorKind, Result};
+use crate::likelihood::Support;
 use crate::noise::check_noise;
 use crate::{ImportanceWeighted, NoiseSource};
 
@@ -42,10 +43,10 @@ pub struct LogLikelihood {
     /// less the more samples there are.
     pub nll: f64,
     /// The standard deviation of the examples' figures over the root of their number: how far another
-    /// data set of the size would lie off.
+    /// data set of the size would lie off. Not a number of one example.
     pub standard_error: f64,
     /// The standard error of `nll` that comes from the samples alone, by the delta method: how far
-    /// another seed would lie off.
+    /// another seed would lie off. Not a number with one sample, which tells nothing of it.
     pub monte_carlo_error: f64,
     /// The mean over the examples of the effective sample size `(sum_k w_k)^2 / sum_k w_k^2`, from 1 to
     /// `num_samples`.
@@ -54,6 +55,8 @@ pub struct LogLikelihood {
     pub least_effective_samples: f64,
     /// `K`
     pub num_samples: usize,
+    /// Whether it is a probability or a density.
+    pub measure: Measure,
     /// What the data are.
     pub protocol: Protocol,
     /// The figure of each example.
@@ -62,11 +65,12 @@ pub struct LogLikelihood {
 
 impl fmt::Display for LogLikelihood {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { nll, standard_error, effective_samples, num_samples, protocol, .. } = self;
+        let Self { nll, standard_error, effective_samples, num_samples, measure, protocol, .. } =
+            self;
         write!(
             f,
             "nll={nll:.2} +- {standard_error:.2} (K={num_samples}, {effective_samples:.0} \
-             effective; {protocol})"
+             effective; {protocol}; {measure})"
         )
     }
 }
@@ -75,8 +79,10 @@ impl fmt::Display for LogLikelihood {
 /// al. 2016, section 5), the figure that papers report as NLL.
 ///
 /// # Errors
-/// - If the data are grey or scaled values and the likelihood is one of bits: such figures are
-///   cross-entropies, see [`Measure`]. Binarise them first, or [`evaluate`](super::evaluate) a bound.
+/// - If the likelihood gives the data no probability, as that of bits grey or scaled values, or a value
+///   that is no bit: such figures are cross-entropies, see [`Measure`]. Binarise them first, or
+///   [`evaluate`](super::evaluate) a bound.
+/// - If the noise has another standard deviation than 1: the samples would not be the posterior's.
 /// - If a number in `sampling` is zero or absurd, the examples do not fit the model, or one cannot be
 ///   read.
 pub fn log_likelihood<M: ImportanceWeighted>(
@@ -87,15 +93,22 @@ pub fn log_likelihood<M: ImportanceWeighted>(
 ) -> Result<LogLikelihood> {
     let model = model.valid();
     let ImportanceSampling { num_samples, batch_size, rows_at_once } = sampling;
-    let protocol = examples.protocol();
-    if Measure::of(model.support(), protocol) == Measure::CrossEntropy {
+    let (protocol, support) = (examples.protocol(), model.support());
+    let measure = Measure::of(support, protocol);
+    if measure == Measure::CrossEntropy {
         return Err(Error::new(
             ErrorKind::Data,
             format!(
-                "the data are {protocol}, which have no likelihood where the model's is one of bits: \
-                 binarise them, or evaluate a bound on the cross-entropy"
+                "the data are {protocol}, which have no likelihood where the model's is of {support:?} \
+                 values: binarise them, or evaluate a bound on the cross-entropy"
             ),
         ));
+    }
+    if noise.std() != 1.0 {
+        return Err(Error::value(format!(
+            "the noise has a standard deviation of {}, but samples of the posterior need 1",
+            noise.std()
+        )));
     }
     if rows_at_once == 0 {
         return Err(Error::config("rows_at_once is 0, but it must be at least 1"));
@@ -110,6 +123,7 @@ pub fn log_likelihood<M: ImportanceWeighted>(
     let mut all = Vec::with_capacity(examples.len());
     for batch in BatchLoader::ordered(examples, batch_size, &device)?.epoch() {
         let batch = batch.map_err(|error| Error::around(error, ErrorKind::Data))?;
+        check_values(&batch, support, all.len())?;
         let shape = [batch.x.dims()[0], model.noise_dim()];
         let mut weights = vec![WeightSums::default(); shape[0]];
         for first in (0..num_samples).step_by(samples_at_once) {
@@ -126,7 +140,24 @@ pub fn log_likelihood<M: ImportanceWeighted>(
         }
         all.extend(weights);
     }
-    Ok(LogLikelihood::of(&all, num_samples, protocol))
+    Ok(LogLikelihood::of(&all, num_samples, measure, protocol))
+}
+
+/// Checks that a batch holds what the likelihood is of; `first` is the number of its first example.
+fn check_values(batch: &Batch, support: Support, first: usize) -> Result<()> {
+    let columns = batch.x.dims()[1];
+    let data = batch.x.clone().try_into_data();
+    let data = data.map_err(|error| Error::around(error, ErrorKind::Backend))?;
+    let wrong = data.iter::<f32>().enumerate().find(|(_, value)| !support.contains(*value));
+    let Some((i, value)) = wrong else { return Ok(()) };
+    let (example, column) = (first + i / columns, i % columns);
+    Err(Error::new(
+        ErrorKind::Data,
+        format!(
+            "example {example} holds {value} in column {column}, both counted from 0, which is no value \
+             of a likelihood of {support:?} values"
+        ),
+    ))
 }
 
 /// Sums over the weights of an example, one after the other, all divided by `exp(highest)`.
@@ -174,12 +205,20 @@ impl WeightSums {
     /// its square.
     fn variance(&self, num_samples: usize) -> f64 {
         let k = num_samples as f64;
-        ((k / self.effective_samples() - 1.0) / (k - 1.0).max(1.0)).max(0.0)
+        match num_samples {
+            1 => f64::NAN,
+            _ => ((k / self.effective_samples() - 1.0) / (k - 1.0)).max(0.0),
+        }
     }
 }
 
 impl LogLikelihood {
-    fn of(weights: &[WeightSums], num_samples: usize, protocol: Protocol) -> Self {
+    fn of(
+        weights: &[WeightSums],
+        num_samples: usize,
+        measure: Measure,
+        protocol: Protocol,
+    ) -> Self {
         let count = weights.len() as f64;
         let examples = weights.iter().map(|w| -w.log_mean(num_samples)).collect::<Vec<_>>();
         let nll = examples.iter().sum::<f64>() / count;
@@ -188,11 +227,12 @@ impl LogLikelihood {
         let effective = weights.iter().map(WeightSums::effective_samples);
         Self {
             nll,
-            standard_error: (squares / (count - 1.0).max(1.0) / count).sqrt(),
+            standard_error: (squares / (count - 1.0) / count).sqrt(),
             monte_carlo_error: variances.sqrt() / count,
             effective_samples: effective.clone().sum::<f64>() / count,
             least_effective_samples: effective.fold(f64::INFINITY, f64::min),
             num_samples,
+            measure,
             protocol,
             examples,
         }

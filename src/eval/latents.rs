@@ -12,7 +12,8 @@ pub const ACTIVE_UNIT: f64 = 0.01;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LatentStatistics {
-    /// Its share in the divergence, in nats per example.
+    /// Its share in the divergence, in nats per example; empty where the divergence is not known as a
+    /// sum over the dimensions.
     pub kl: Vec<f64>,
     /// The variance over the data of its posterior mean.
     pub mean_variance: Vec<f64>,
@@ -24,9 +25,7 @@ impl LatentStatistics {
     pub fn active_units(&self) -> usize {
         self.mean_variance.iter().filter(|&&variance| variance > ACTIVE_UNIT).count()
     }
-}
 
-impl LatentStatistics {
     /// Whether no dimension is active: the posterior is the prior whatever the data, and the decoder
     /// makes nothing of the code (posterior collapse, Bowman et al. 2016, section 3.1). Warm-up of the
     /// divergence, free bits or a target for it may help, see [`Beta`](crate::Beta) and
@@ -38,7 +37,12 @@ impl LatentStatistics {
 
 impl fmt::Display for LatentStatistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} latent dimensions are active", self.active_units(), self.kl.len())?;
+        write!(
+            f,
+            "{} of {} latent dimensions are active",
+            self.active_units(),
+            self.mean_variance.len()
+        )?;
         if self.is_collapsed() {
             f.write_str(": the posterior has collapsed, the codes say nothing about the data")?;
         }
@@ -49,7 +53,7 @@ impl fmt::Display for LatentStatistics {
 /// Sums over the examples of a batch, on their device.
 #[derive(Clone, Debug)]
 pub(crate) struct LatentSums {
-    /// Divergence, posterior mean and its square, `[3, latent_dim]`.
+    /// Posterior mean, its square and, where it is known, the divergence, `[2 or 3, latent_dim]`.
     sums: Tensor<2>,
     count: usize,
 }
@@ -57,46 +61,56 @@ pub(crate) struct LatentSums {
 /// The same, read from the device.
 #[derive(Clone, Debug)]
 pub(crate) struct ReadSums {
-    values: Vec<f64>,
+    rows: Vec<Vec<f64>>,
     count: usize,
 }
 
 impl LatentSums {
     pub(crate) fn of(latents: &Latents) -> Self {
-        let (mean, divergence) = (latents.mean.clone(), latents.divergence.clone());
+        let mean = latents.mean.clone();
         let count = mean.dims()[0];
-        let sums = [divergence, mean.clone(), mean.square()].map(|x| x.sum_dim(0));
-        Self { sums: Tensor::cat(sums.into(), 0).without_autodiff(), count }
+        let rows = [Some(mean.clone()), Some(mean.square()), latents.divergence.clone()];
+        let sums = rows.into_iter().flatten().map(|x| x.sum_dim(0)).collect();
+        Self { sums: Tensor::cat(sums, 0).without_autodiff(), count }
     }
 
     pub(crate) fn read(self) -> Result<ReadSums, ExecutionError> {
-        let data = self.sums.try_into_data()?;
-        Ok(ReadSums { values: data.iter().collect(), count: self.count })
+        let latent_dim = self.sums.dims()[1];
+        let values = self.sums.try_into_data()?.iter().collect::<Vec<f64>>();
+        let rows = values.chunks_exact(latent_dim).map(<[_]>::to_vec).collect();
+        Ok(ReadSums { rows, count: self.count })
     }
 }
 
 /// Sums over the examples of a data set.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LatentTotals {
-    values: Vec<f64>,
+    rows: Vec<Vec<f64>>,
     count: usize,
 }
 
 impl LatentTotals {
     pub(crate) fn add(&mut self, batch: &ReadSums) {
-        self.values.resize(batch.values.len(), 0.0);
-        self.values.iter_mut().zip(&batch.values).for_each(|(total, sum)| *total += sum);
         self.count += batch.count;
+        if self.rows.is_empty() {
+            self.rows = batch.rows.clone();
+            return;
+        }
+        for (totals, sums) in self.rows.iter_mut().zip(&batch.rows) {
+            totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
+        }
     }
 
     /// `None` if nothing was added.
     pub(crate) fn statistics(&self) -> Option<LatentStatistics> {
-        let mean = |sum: &f64| sum / self.count as f64;
-        let dims = self.values.len() / 3;
-        let [kl, means, squares] =
-            [0, 1, 2].map(|i| self.values[i * dims..][..dims].iter().map(mean).collect::<Vec<_>>());
+        let mut rows = self
+            .rows
+            .iter()
+            .map(|row| row.iter().map(|sum| sum / self.count as f64).collect::<Vec<_>>());
+        let (means, squares) = (rows.next()?, rows.next()?);
         let variance =
             means.iter().zip(squares).map(|(mean, square)| (square - mean * mean).max(0.0));
-        (self.count > 0).then(|| LatentStatistics { kl, mean_variance: variance.collect() })
+        let mean_variance = variance.collect();
+        Some(LatentStatistics { kl: rows.next().unwrap_or_default(), mean_variance })
     }
 }

@@ -7,10 +7,13 @@ use crate::likelihood::Support;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Measure {
-    /// The likelihood of the data, or a bound on it: comparable with any other on the same data.
+    /// The probability of the data, or a bound on it: comparable with any other of the same data.
     Likelihood,
-    /// A cross-entropy: grey or scaled values under the likelihood of bits, which has no density
-    /// between 0 and 1. Comparable among runs of the kind only, and no NLL.
+    /// The density of the data, or a bound on it: comparable with other densities of the same data in the
+    /// same units. It may be above 1, and the figure below 0.
+    Density,
+    /// A cross-entropy: the likelihood gives such values no probability, as that of bits with grey or
+    /// scaled ones. Comparable among runs of the kind only, and no NLL.
     CrossEntropy,
 }
 
@@ -18,7 +21,9 @@ impl Measure {
     /// What a likelihood of `support` measures on data of a protocol.
     pub fn of(support: Support, protocol: Protocol) -> Self {
         match (support, protocol) {
-            (Support::Binary, Protocol::Grey | Protocol::Scaled) => Self::CrossEntropy,
+            (Support::Real | Support::UnitInterval, _) => Self::Density,
+            (Support::Levels(256), Protocol::Grey) => Self::Likelihood,
+            (_, Protocol::Grey | Protocol::Scaled) => Self::CrossEntropy,
             _ => Self::Likelihood,
         }
     }
@@ -28,6 +33,7 @@ impl fmt::Display for Measure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Likelihood => "a likelihood",
+            Self::Density => "a density",
             Self::CrossEntropy => "a cross-entropy, no likelihood",
         })
     }

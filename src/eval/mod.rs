@@ -20,7 +20,7 @@ use crate::{Inputs, LatentVariableModel, NoiseSource, Objective};
 
 /// The means of an objective's terms over a data set, in nats per example.
 ///
-/// `Display` names every figure and what it is of: `nll` only where it is one.
+/// `Display` names every figure and what it is of.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Evaluation {
@@ -54,7 +54,7 @@ impl Evaluation {
 impl fmt::Display for Evaluation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { nelbo, nll, kl, measure, protocol, .. } = self;
-        write!(f, "nelbo={nelbo:.2} nll={nll:.2} kl={kl:.2} ({protocol}; {measure})")
+        write!(f, "nelbo={nelbo:.2} distortion={nll:.2} rate={kl:.2} ({protocol}; {measure})")
     }
 }
 

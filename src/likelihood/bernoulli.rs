@@ -40,6 +40,7 @@ impl Likelihood for BernoulliNll {
     }
 
     fn nll(&self, params: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
+        assert_eq!(params.dims()[1..], x.dims(), "logits and data differ in shape");
         #[cfg(feature = "flex")]
         if crate::fused::runs_on(&params) && crate::fused::runs_on(&x) {
             return crate::fused::bernoulli::bernoulli_nll(params, x);

@@ -29,7 +29,7 @@ use crate::{Error, Result, Seed};
 /// `log p = -softplus(-a) - softplus(b) + log(1 - exp(b - a))`,
 ///
 /// which has its digits wherever the level lies; the lowest level keeps the first term alone, the
-/// highest the second. Log-scales below -80 overflow.
+/// highest the second. Log-scales below -80 and above 80 overflow.
 #[derive(Module, Debug, PartialEq)]
 pub struct DiscretizedLogisticNll {
     levels: u32,

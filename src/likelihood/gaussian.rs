@@ -3,7 +3,7 @@ use burn::tensor::{Device, Tensor};
 use rand_distr::{Distribution, StandardNormal};
 
 use super::draw::draw;
-use super::{Likelihood, Scale, ScaleConfig};
+use super::{Likelihood, Scale, ScaleConfig, Support};
 use crate::config::{ModuleConfig, named_config};
 use crate::math::LN_2PI;
 use crate::{Result, Seed};
@@ -60,6 +60,10 @@ impl GaussianNll {
 }
 
 impl Likelihood for GaussianNll {
+    fn support(&self) -> Support {
+        Support::Real
+    }
+
     fn params_per_value(&self) -> usize {
         self.scale.params_per_value()
     }

@@ -3,7 +3,7 @@ use burn::tensor::{Device, Tensor};
 use rand_distr::{Distribution, Exp1, StandardUniform};
 
 use super::draw::draw;
-use super::{Likelihood, Scale, ScaleConfig};
+use super::{Likelihood, Scale, ScaleConfig, Support};
 use crate::config::{ModuleConfig, named_config};
 use crate::{Result, Seed};
 
@@ -44,6 +44,10 @@ impl LaplaceNll {
 }
 
 impl Likelihood for LaplaceNll {
+    fn support(&self) -> Support {
+        Support::Real
+    }
+
     fn params_per_value(&self) -> usize {
         self.scale.params_per_value()
     }

@@ -31,11 +31,10 @@ use burn::tensor::Tensor;
 use crate::{Result, Seed};
 
 /// What a likelihood is a distribution of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Support {
     /// Any real number.
-    #[default]
     Real,
     /// A bit, 0 or 1.
     Binary,
@@ -47,6 +46,22 @@ pub enum Support {
     Count,
     /// One of so many classes, as a vector that is 1 there and 0 elsewhere.
     OneHot(usize),
+}
+
+impl Support {
+    /// Whether a value of an example is one that the likelihood is of.
+    pub fn contains(self, value: f32) -> bool {
+        match self {
+            Self::Real => value.is_finite(),
+            Self::Binary | Self::OneHot(_) => value == 0.0 || value == 1.0,
+            Self::UnitInterval => (0.0..=1.0).contains(&value),
+            Self::Levels(levels) => {
+                let level = f64::from(value) * f64::from(levels.saturating_sub(1));
+                (0.0..=1.0).contains(&value) && (level - level.round()).abs() < 1e-2
+            }
+            Self::Count => value >= 0.0 && value.is_finite() && value.fract() == 0.0,
+        }
+    }
 }
 
 /// The distribution `p(x|z)` whose parameters a [`Decoder`](crate::Decoder) puts out.
@@ -65,9 +80,7 @@ pub trait Likelihood: Module + ModuleDisplay {
 
     /// What the values of `x` are; decides whether a figure may be called a likelihood, see
     /// [`Measure`](crate::eval::Measure).
-    fn support(&self) -> Support {
-        Support::Real
-    }
+    fn support(&self) -> Support;
 
     /// Whether the likelihood can be of examples with so many values; asked by
     /// [`Vae::new`](crate::Vae::new).

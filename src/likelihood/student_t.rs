@@ -5,7 +5,7 @@ use statrs::function::gamma::ln_gamma;
 
 use super::draw::draw;
 use super::scale::check_positive;
-use super::{Likelihood, Scale, ScaleConfig};
+use super::{Likelihood, Scale, ScaleConfig, Support};
 use crate::config::{ModuleConfig, named_config};
 use crate::{Result, Seed};
 
@@ -71,6 +71,10 @@ fn log_norm(v: f64) -> f64 {
 }
 
 impl Likelihood for StudentTNll {
+    fn support(&self) -> Support {
+        Support::Real
+    }
+
     fn params_per_value(&self) -> usize {
         self.scale.params_per_value()
     }

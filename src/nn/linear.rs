@@ -19,7 +19,10 @@ pub(crate) fn linear(layer: &Linear, x: Tensor<2>, activation: Option<Activation
             rest => (Finish::Identity, rest),
         };
         let y = linear(x, layer.weight.val(), bias.val(), finish);
-        return rest.map_or_else(|| y.clone(), |activation| activation.forward(y.clone()));
+        return match rest {
+            Some(activation) => activation.forward(y),
+            None => y,
+        };
     }
     plain(layer, x, activation)
 }

@@ -88,8 +88,7 @@ where
         let shares = (has_free_bits || wants_latents)
             .then(|| self.divergence.per_dimension(&q, &vae.prior))
             .flatten();
-        let latents = shares.clone().filter(|_| wants_latents);
-        let latents = latents.map(|divergence| Latents { mean: q.mean(), divergence });
+        let latents = wants_latents.then(|| Latents { mean: q.mean(), divergence: shares.clone() });
         let counted = match has_free_bits {
             true => {
                 let whole = || divergence.clone().unsqueeze_dim(1);

@@ -29,12 +29,13 @@ pub enum Gradient {
     #[default]
     Total,
     /// Without the derivative of `log q` by the parameters of `q`, whose expectation is zero for the
-    /// ELBO (Roeder et al. 2017, eq. 7). Where the posterior is the true one its variance is zero.
-    /// With more than one sample it is biased (Tucker et al. 2019, section 5).
+    /// ELBO (Roeder et al. 2017). Where the posterior is the true one its variance is zero.
+    /// With more than one sample it is biased (Tucker et al. 2019).
     StickingTheLanding,
     /// Unbiased for any number of samples, and its signal does not fade: through the samples alone,
-    /// with the squares of the normalised weights (Tucker et al. 2019, eq. 8). The decoder runs once
-    /// more, without a backward pass.
+    /// with the squares of the normalised weights (Tucker et al. 2019). The decoder runs once
+    /// more, without a backward pass; batch normalisation in it counts each batch twice in its moving
+    /// averages.
     DoublyReparameterized,
 }
 
@@ -47,28 +48,23 @@ impl Iwae {
 
 impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Objective<Vae<E, D, L, P>> for Iwae {
     fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
-        let Inputs { x, noise, seed, .. } = inputs;
-        let q = vae.encoder.encode(x.clone());
-        let samples = q.draw(noise, seed);
-        let z = samples.z.clone();
-        match self.gradient {
-            Gradient::Total => {
-                let weights = Weights::new(vae, x, z, samples.log_prob(&q));
-                weights.terms(log_mean_exp(weights.log()))
-            }
-            Gradient::StickingTheLanding => {
-                let weights = Weights::along_path(vae, x, &q, z);
-                weights.terms(log_mean_exp(weights.log()))
-            }
-            Gradient::DoublyReparameterized => {
-                let fixed = z.clone().detach();
-                let w = normalized(Weights::along_path(&frozen(vae), x.clone(), &q, fixed).log());
-                let z = scale_gradient(z, w.clone().unsqueeze_dim(2));
-                let weights = Weights::along_path(vae, x, &q, z);
-                let terms = weights.terms(log_mean_exp(weights.log()));
-                terms.with_loss((w * weights.log()).sum_dim(0).squeeze_dim::<1>(0).neg())
-            }
+        if self.gradient == Gradient::Total {
+            let weights = Weights::draw(vae, inputs);
+            return weights.terms(log_mean_exp(weights.log()));
         }
+        let Inputs { x, noise, seed, wants_latents, .. } = inputs;
+        let q = vae.encoder.encode(x.clone());
+        let z = q.draw(noise, seed).z;
+        let of = |vae: &Vae<E, D, L, P>, z| Weights::along_path(vae, x.clone(), &q, z);
+        if self.gradient == Gradient::StickingTheLanding {
+            let weights = of(vae, z).with_latents(wants_latents, &q);
+            return weights.terms(log_mean_exp(weights.log()));
+        }
+        let w = normalized(of(&frozen(vae), z.clone().detach()).log());
+        let weights = of(vae, scale_gradient(z, w.clone().unsqueeze_dim(2)));
+        let weights = weights.with_latents(wants_latents, &q);
+        let terms = weights.terms(log_mean_exp(weights.log()));
+        terms.with_loss((w * weights.log()).sum_dim(0).squeeze_dim::<1>(0).neg())
     }
 }
 

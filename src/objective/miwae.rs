@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::math::{log_mean_exp, mean_over_samples};
 use crate::{Decoder, Encoder, Likelihood, Posterior, Prior, Vae};
 
-/// The negative mean of several importance-weighted bounds (Rainforth et al. 2018, eq. 12).
+/// The negative mean of several importance-weighted bounds (Rainforth et al. 2018, section 6).
 ///
 /// `L_(M,K)(x) = 1/M sum_m log 1/K sum_k w_mk`
 ///
@@ -19,15 +19,16 @@ pub struct Miwae {
 }
 
 /// The bound of [`Miwae`] for the encoder and that of [`Iwae`](super::Iwae), over all samples, for the
-/// decoder, the likelihood and the prior (Rainforth et al. 2018, section 6.3).
+/// decoder, the likelihood and the prior (Rainforth et al. 2018, section 6).
 ///
-/// What is reported is the tighter of the two, the latter. The decoder runs twice, once for each.
+/// What is reported is the tighter of the two, the latter. The decoder runs twice, once for each, so
+/// batch normalisation in it counts each batch twice in its moving averages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piwae {
     groups: usize,
 }
 
-/// A weighted sum of the ELBO and the importance-weighted bound (Rainforth et al. 2018, eq. 13).
+/// A weighted sum of the ELBO and the importance-weighted bound (Rainforth et al. 2018, section 6).
 ///
 /// `beta 1/K sum_k log w_k + (1 - beta) log 1/K sum_k w_k`
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,10 +73,7 @@ impl Ciwae {
 
 impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Objective<Vae<E, D, L, P>> for Miwae {
     fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
-        let Inputs { x, noise, seed, .. } = inputs;
-        let q = vae.encoder.encode(x.clone());
-        let samples = q.draw(noise, seed);
-        let weights = Weights::new(vae, x, samples.z.clone(), samples.log_prob(&q));
+        let weights = Weights::draw(vae, inputs);
         weights.terms(mean_of_bounds(weights.log(), self.groups))
     }
 
@@ -86,7 +84,7 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Objective<Vae<E, D, L, P>>
 
 impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Objective<Vae<E, D, L, P>> for Piwae {
     fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
-        let Inputs { x, noise, seed, .. } = inputs;
+        let Inputs { x, noise, seed, wants_latents, .. } = inputs;
         let q = vae.encoder.encode(x.clone());
         let samples = q.draw(noise, seed);
         let (z, log_posterior) = (samples.z.clone(), samples.log_prob(&q));
@@ -95,7 +93,7 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Objective<Vae<E, D, L, P>>
         let inference = Weights::new(&frozen(vae), x, z, log_posterior);
         let bound = log_mean_exp(generative.log());
         let loss = bound.clone() + mean_of_bounds(inference.log(), self.groups);
-        generative.terms(bound).with_loss(loss.neg())
+        generative.with_latents(wants_latents, &q).terms(bound).with_loss(loss.neg())
     }
 
     fn check_samples(&self, num_samples: usize) -> Result<()> {
@@ -105,10 +103,7 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Objective<Vae<E, D, L, P>>
 
 impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Objective<Vae<E, D, L, P>> for Ciwae {
     fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
-        let Inputs { x, noise, seed, .. } = inputs;
-        let q = vae.encoder.encode(x.clone());
-        let samples = q.draw(noise, seed);
-        let weights = Weights::new(vae, x, samples.z.clone(), samples.log_prob(&q));
+        let weights = Weights::draw(vae, inputs);
         let (elbo, iwae) = (mean_over_samples(weights.log()), log_mean_exp(weights.log()));
         weights.terms(elbo.mul_scalar(self.beta) + iwae.mul_scalar(1.0 - self.beta))
     }

@@ -74,7 +74,8 @@ impl Inputs {
 pub struct Terms {
     /// What is differentiated. It may be a surrogate with the right gradient and any value.
     pub loss: Tensor<1>,
-    /// The negative bound to report, at full weight whatever `loss` weighs.
+    /// What is reported and compared, the lower the better: the negative bound, at full weight whatever
+    /// `loss` weighs. Of a bound from above it is the bound.
     pub nelbo: Tensor<1>,
     /// Negative log-likelihood, averaged over the Monte Carlo samples.
     pub nll: Tensor<1>,
@@ -92,8 +93,8 @@ pub struct Terms {
 pub struct Latents {
     /// The posterior means.
     pub mean: Tensor<2>,
-    /// The share of each dimension in the divergence, in nats.
-    pub divergence: Tensor<2>,
+    /// The share of each dimension in the divergence, in nats, where it is a sum over them.
+    pub divergence: Option<Tensor<2>>,
 }
 
 impl Terms {

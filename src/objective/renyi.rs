@@ -2,9 +2,9 @@ use super::weights::{Weights, frozen};
 use super::{Inputs, Objective, Terms};
 use crate::error::{Error, Result};
 use crate::math::log_power_mean;
-use crate::{Decoder, Encoder, Likelihood, Posterior, Prior, Vae};
+use crate::{Decoder, Encoder, Likelihood, Prior, Vae};
 
-/// The negative variational Renyi bound (Li and Turner 2016, eq. 8 and 12).
+/// The negative variational Renyi bound (Li and Turner 2016, sections 3 and 4).
 ///
 /// `L_alpha(x) = 1/(1 - alpha) log 1/K sum_k w_k^(1 - alpha)` with
 /// `w_k = p(x|z_k) p(z_k) / q(z_k|x)`
@@ -39,25 +39,24 @@ impl RenyiBound {
 
 impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Objective<Vae<E, D, L, P>> for RenyiBound {
     fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
-        let Inputs { x, noise, seed, .. } = inputs;
-        let q = vae.encoder.encode(x.clone());
-        let samples = q.draw(noise, seed);
-        let weights = Weights::new(vae, x, samples.z.clone(), samples.log_prob(&q));
+        let weights = Weights::draw(vae, inputs);
         weights.terms(log_power_mean(weights.log(), 1.0 - self.alpha))
     }
 }
 
-/// The chi upper bound (Dieng et al. 2017, eq. 4).
+/// The chi upper bound (Dieng et al. 2017, section 2).
 ///
 /// `CUBO_n(x) = 1/n log 1/K sum_k w_k^n >= log p(x)` with `w_k = p(x|z_k) p(z_k) / q(z_k|x)`, which
 /// is `log p(x) + 1/n log(1 + chi^n(p(z|x) || q(z|x)))` in the limit of many samples.
 ///
 /// What is minimised is an upper bound, so it fits the posterior to a given model, in the direction
 /// opposite to the ELBO's, which covers all of the true posterior: decoder, likelihood and prior take
-/// no gradient. [`Terms::nelbo`] is `-CUBO_n`, a lower bound on `-log p(x)`.
+/// no gradient. [`Terms::nelbo`], the lower the better, is `CUBO_n` itself here.
 ///
 /// With finitely many samples the logarithm makes the estimate biased, downwards: it bounds
 /// `log p(x)` in the limit only.
+///
+/// Batch normalisation in the decoder goes on with its moving averages.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cubo {
     n: f64,
@@ -87,11 +86,8 @@ impl Cubo {
 
 impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Objective<Vae<E, D, L, P>> for Cubo {
     fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
-        let Inputs { x, noise, seed, .. } = inputs;
-        let q = vae.encoder.encode(x.clone());
-        let samples = q.draw(noise, seed);
-        let weights = Weights::new(&frozen(vae), x, samples.z.clone(), samples.log_prob(&q));
+        let weights = Weights::draw(&frozen(vae), inputs);
         let bound = log_power_mean(weights.log(), self.n);
-        weights.terms(bound.clone()).with_loss(bound)
+        weights.terms(bound.neg())
     }
 }

@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
 
-use super::Terms;
+use super::{Inputs, Latents, Terms};
 use crate::math::mean_over_samples;
 use crate::{Decoder, Encoder, Likelihood, Posterior, Prior, Vae};
 
@@ -11,9 +11,22 @@ pub(crate) struct Weights {
     nll: Tensor<2>,
     log_prior: Tensor<2>,
     log_posterior: Tensor<2>,
+    latents: Option<Latents>,
 }
 
 impl Weights {
+    /// The weights of samples that are drawn for a batch.
+    pub(crate) fn draw<E: Encoder, D: Decoder, L: Likelihood, P: Prior>(
+        vae: &Vae<E, D, L, P>,
+        inputs: Inputs,
+    ) -> Self {
+        let Inputs { x, noise, seed, wants_latents, .. } = inputs;
+        let q = vae.encoder.encode(x.clone());
+        let samples = q.draw(noise, seed);
+        let weights = Self::new(vae, x, samples.z.clone(), samples.log_prob(&q));
+        weights.with_latents(wants_latents, &q)
+    }
+
     /// The weights of `z`, `[num_samples, batch, latent_dim]`, with densities `log_posterior`.
     pub(crate) fn new<E: Encoder, D: Decoder, L: Likelihood, P: Prior>(
         vae: &Vae<E, D, L, P>,
@@ -21,7 +34,8 @@ impl Weights {
         z: Tensor<3>,
         log_posterior: Tensor<2>,
     ) -> Self {
-        Self { nll: vae.nll(z.clone(), x), log_prior: vae.prior.log_prob(z), log_posterior }
+        let (nll, log_prior) = (vae.nll(z.clone(), x), vae.prior.log_prob(z));
+        Self { nll, log_prior, log_posterior, latents: None }
     }
 
     /// The same of samples that were drawn from `q`, with no gradient to the parameters of `q` but
@@ -33,6 +47,12 @@ impl Weights {
         z: Tensor<3>,
     ) -> Self {
         Self::new(vae, x, z.clone(), q.detach().log_prob(z))
+    }
+
+    /// The same, with what the posteriors look like where that is wanted.
+    pub(super) fn with_latents(self, wants_latents: bool, q: &impl Posterior) -> Self {
+        let latents = wants_latents.then(|| Latents { mean: q.mean(), divergence: None });
+        Self { latents, ..self }
     }
 
     /// `log w`
@@ -47,7 +67,8 @@ impl Weights {
         let (nll, divergence) =
             (mean_over_samples(self.nll.clone()), mean_over_samples(divergence));
         let nelbo = bound.neg();
-        Terms::new(nll, divergence).with_loss(nelbo.clone()).with_nelbo(nelbo)
+        let terms = Terms::new(nll, divergence).with_loss(nelbo.clone()).with_nelbo(nelbo);
+        terms.with_latents(self.latents.clone())
     }
 }
 

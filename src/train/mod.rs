@@ -318,7 +318,10 @@ impl<O> Trainer<O> {
         let objective = self.objective.clone();
         let protocols = sets.each_ref().map(|set| set.protocol());
         let watch = Watch {
-            title: title(protocols, Measure::of(model.support(), protocols[1])),
+            title: title(
+                protocols,
+                protocols.map(|protocol| Measure::of(model.support(), protocol)),
+            ),
             csv: self.csv,
             progress: self.progress,
             batches,
@@ -376,12 +379,11 @@ impl<O> Trainer<O> {
 }
 
 /// What the figures of a run are of.
-fn title([train, valid]: [Protocol; 2], measure: Measure) -> String {
-    let sets = match train == valid {
-        true => format!("{train}"),
-        false => format!("{train}, validated on {valid}"),
-    };
-    format!("{sets}: {measure}, in nats per example")
+fn title([train, valid]: [Protocol; 2], [measure, valid_measure]: [Measure; 2]) -> String {
+    if (train, measure) == (valid, valid_measure) {
+        return format!("{train}: {measure}, in nats per example");
+    }
+    format!("{train}: {measure}; validated on {valid}: {valid_measure}; in nats per example")
 }
 
 /// Keeps the Learner from writing a file for each metric of each epoch: [`Monitor`] has them all.
