@@ -119,7 +119,7 @@ pub use config::ModuleConfig;
 pub use decoder::{ConvDecoder, ConvDecoderConfig, Decoder, MlpDecoder, MlpDecoderConfig};
 pub use divergence::{
     ChiDivergence, Divergence, Kernel, KlDivergence, Mmd, MonteCarloKl, MonteCarloRenyi,
-    RenyiDivergence,
+    RenyiDivergence, Width,
 };
 pub use encoder::{ConvEncoder, ConvEncoderConfig, Encoder, MlpEncoder, MlpEncoderConfig};
 pub use error::{Error, ErrorKind, Result};
@@ -135,7 +135,7 @@ pub use objective::{
     TargetKl, Terms,
 };
 pub use posterior::{DiagonalGaussian, Posterior, Samples};
-pub use prior::{GaussianPrior, GaussianPriorConfig, Prior, StandardNormal};
+pub use prior::{DiagonalPrior, GaussianPrior, GaussianPriorConfig, Prior, StandardNormal};
 pub use reparameterize::Reparameterize;
 pub use seed::Seed;
 pub use vae::{

@@ -1,6 +1,8 @@
 //! Bounds and their gradients against PyTorch's: see `fixtures/bounds.py`.
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+mod parameters;
+
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use burn_vae::nn::Activation;
 use burn_vae::{
@@ -8,6 +10,7 @@ use burn_vae::{
     MlpEncoderConfig, MlpVae, MlpVaeConfig, ModuleConfig, MonteCarloKl, Objective, Piwae,
     RenyiBound, Seed, StandardNormal, Terms,
 };
+use parameters::filled;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -34,18 +37,6 @@ fn fixture() -> Fixture {
     serde_json::from_str(include_str!("fixtures/bounds.json")).unwrap()
 }
 
-/// Puts numbers in the place of all parameters, one after the other.
-struct Fill(std::vec::IntoIter<f32>);
-
-impl ModuleMapper for Fill {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let shape = param.shape();
-        let values = self.0.by_ref().take(shape.num_elements()).collect();
-        let device = param.device();
-        param.map(|_| Tensor::from_data(TensorData::new::<f32, _>(values, shape), &device))
-    }
-}
-
 /// Collects the gradients of all parameters, zeros where there is none.
 struct Collect<'a> {
     gradients: &'a Gradients,
@@ -69,10 +60,7 @@ fn model(fixture: &Fixture) -> MlpVae {
         prior: StandardNormal,
     };
     let vae = config.init(Seed::new(0), &Device::flex()).unwrap();
-    let mut fill = Fill(fixture.parameters.clone().into_iter());
-    let vae = vae.map(&mut fill);
-    assert!(fill.0.next().is_none(), "the fixture has more parameters than the model");
-    vae.train()
+    filled(vae, fixture.parameters.clone()).train()
 }
 
 fn inputs(fixture: &Fixture, device: &Device) -> Inputs {

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use burn_vae::{
     ChiDivergence, DiagonalGaussian, Divergence, GaussianPriorConfig, Kernel, KlDivergence, Mmd,
     ModuleConfig, MonteCarloKl, MonteCarloRenyi, NoiseSource, Posterior, Prior, RenyiDivergence,
-    Samples, Seed, StandardNormal,
+    Samples, Seed, StandardNormal, Width,
 };
 use serde::Deserialize;
 
@@ -91,7 +91,7 @@ fn discrepancies_of_kernels() {
         let points = |rows: &[[f32; 3]]| {
             Tensor::<1>::from_data(rows.as_flattened(), &device).reshape([rows.len(), 3])
         };
-        let width = row.width.unwrap_or(1.0);
+        let width = row.width.map_or(Width::OfBatch, Width::Fixed);
         let kernel = match row.kernel.as_str() {
             "gaussian" => Kernel::gaussian(width),
             "laplacian" => Kernel::laplacian(width),
@@ -100,7 +100,6 @@ fn discrepancies_of_kernels() {
             other => panic!("{other}"),
         };
         let kernel = kernel.unwrap();
-        let kernel = if row.width.is_some() { kernel } else { kernel.with_width_of_batch() };
         let mmd = if row.is_biased { Mmd::new(kernel).biased() } else { Mmd::new(kernel) };
         let z = points(&row.z).require_grad();
         let found = mmd.between(z.clone(), points(&row.y));

@@ -1,10 +1,12 @@
 //! Linear-Gaussian models, of which everything is known: `z ~ N(0, I)`, `x|z ~ N(W z + b, s^2 I)`, so
 //! `x ~ N(b, W W^T + s^2 I)`, and the posterior is Gaussian.
 
+mod parameters;
+
 use std::sync::Arc;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Gradients, Tensor};
 use burn_vae::data::Table;
 use burn_vae::eval::{ImportanceSampling, log_likelihood};
 use burn_vae::{
@@ -13,6 +15,7 @@ use burn_vae::{
     Objective, Scale, Seed, StandardNormal, Vae,
 };
 use nalgebra::{DMatrix, DVector};
+use parameters::filled;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, StandardNormal as Normal, Uniform};
@@ -117,10 +120,7 @@ impl LinearGaussian {
             .chain(self.w.iter().copied())
             .chain(self.b.iter().copied())
             .map(|value| value as f32);
-        let mut fill = Fill(values.collect::<Vec<_>>().into_iter());
-        let vae = vae.unwrap().map(&mut fill);
-        assert!(fill.0.next().is_none(), "numbers are left over");
-        vae
+        filled(vae.unwrap(), values.collect())
     }
 
     /// The example, `rows` times.
@@ -132,18 +132,6 @@ impl LinearGaussian {
 
 fn is_orthogonal(seed: u64) -> bool {
     seed.is_multiple_of(2)
-}
-
-/// Puts numbers in the place of all parameters, one after the other.
-struct Fill(std::vec::IntoIter<f32>);
-
-impl ModuleMapper for Fill {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let shape = param.shape();
-        let values = self.0.by_ref().take(shape.num_elements()).collect();
-        let device = param.device();
-        param.map(|_| Tensor::from_data(TensorData::new::<f32, _>(values, shape), &device))
-    }
 }
 
 /// Mean and standard error of one bound of many, each from `k` samples of its own.

@@ -2,7 +2,7 @@ use burn::tensor::Tensor;
 
 use super::Divergence;
 use crate::math::expm1;
-use crate::{DiagonalGaussian, GaussianPrior, Samples, StandardNormal};
+use crate::{DiagonalGaussian, DiagonalPrior, Samples};
 
 /// The Kullback-Leibler divergence in closed form.
 ///
@@ -51,52 +51,22 @@ impl KlDivergence {
     /// # Panics
     /// If the shapes do not agree.
     pub fn between(&self, q: &DiagonalGaussian, p: &DiagonalGaussian) -> Tensor<1> {
-        self.per_dimension_between(q, p).sum_dim(1).squeeze_dim(1)
-    }
-
-    /// The share of each latent dimension in [`between`](Self::between), `[batch, latent_dim]`.
-    ///
-    /// # Panics
-    /// If the shapes do not agree.
-    pub fn per_dimension_between(&self, q: &DiagonalGaussian, p: &DiagonalGaussian) -> Tensor<2> {
-        self.per_dimension(&standardized(q, p))
+        self.to_standard_normal(&q.standardized_by(p))
     }
 }
 
-/// `q` in the coordinates in which `p` is the standard normal distribution; divergences do not change.
-pub(super) fn standardized(q: &DiagonalGaussian, p: &DiagonalGaussian) -> DiagonalGaussian {
-    let mean = (q.mean.clone() - p.mean.clone()) * p.log_var.clone().mul_scalar(-0.5).exp();
-    DiagonalGaussian::new(mean, q.log_var.clone() - p.log_var.clone())
-}
-
-impl Divergence<DiagonalGaussian, StandardNormal> for KlDivergence {
+impl<P: DiagonalPrior> Divergence<DiagonalGaussian, P> for KlDivergence {
     fn forward(
         &self,
         posterior: DiagonalGaussian,
-        _prior: &StandardNormal,
+        prior: &P,
         _samples: &Samples,
     ) -> (DiagonalGaussian, Tensor<1>) {
-        let divergence = self.to_standard_normal(&posterior);
+        let divergence = self.to_standard_normal(&prior.standardized(&posterior));
         (posterior, divergence)
     }
 
-    fn per_dimension(&self, q: &DiagonalGaussian, _prior: &StandardNormal) -> Option<Tensor<2>> {
-        Some(KlDivergence::per_dimension(self, q))
-    }
-}
-
-impl Divergence<DiagonalGaussian, GaussianPrior> for KlDivergence {
-    fn forward(
-        &self,
-        posterior: DiagonalGaussian,
-        prior: &GaussianPrior,
-        _samples: &Samples,
-    ) -> (DiagonalGaussian, Tensor<1>) {
-        let divergence = self.between(&posterior, &prior.distribution());
-        (posterior, divergence)
-    }
-
-    fn per_dimension(&self, q: &DiagonalGaussian, prior: &GaussianPrior) -> Option<Tensor<2>> {
-        Some(self.per_dimension_between(q, &prior.distribution()))
+    fn per_dimension(&self, q: &DiagonalGaussian, prior: &P) -> Option<Tensor<2>> {
+        Some(KlDivergence::per_dimension(self, &prior.standardized(q)))
     }
 }

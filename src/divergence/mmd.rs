@@ -35,8 +35,23 @@ pub struct Mmd {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Kernel {
     shape: Shape,
-    /// `None` for the root mean square distance of the points at hand.
-    width: Option<f64>,
+    width: Width,
+}
+
+/// How far a [`Kernel`] reaches.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Width {
+    /// So far; above 0.
+    Fixed(f64),
+    /// The root mean square distance between the samples of the posteriors and those of the prior, in each
+    /// batch anew; no gradient goes through it.
+    OfBatch,
+}
+
+impl From<f64> for Width {
+    fn from(width: f64) -> Self {
+        Self::Fixed(width)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,7 +67,7 @@ impl Kernel {
     ///
     /// # Errors
     /// If the width is not above 0 and finite.
-    pub fn gaussian(width: f64) -> Result<Self> {
+    pub fn gaussian(width: impl Into<Width>) -> Result<Self> {
         Self::new(Shape::Gaussian, width)
     }
 
@@ -60,7 +75,7 @@ impl Kernel {
     ///
     /// # Errors
     /// If the width is not above 0 and finite.
-    pub fn laplacian(width: f64) -> Result<Self> {
+    pub fn laplacian(width: impl Into<Width>) -> Result<Self> {
         Self::new(Shape::Laplacian, width)
     }
 
@@ -68,7 +83,7 @@ impl Kernel {
     ///
     /// # Errors
     /// If the width is not above 0 and finite.
-    pub fn inverse_multiquadratic(width: f64) -> Result<Self> {
+    pub fn inverse_multiquadratic(width: impl Into<Width>) -> Result<Self> {
         Self::new(Shape::InverseMultiquadratic, width)
     }
 
@@ -76,27 +91,24 @@ impl Kernel {
     ///
     /// # Errors
     /// If the width or `alpha` is not above 0 and finite.
-    pub fn rational_quadratic(alpha: f64, width: f64) -> Result<Self> {
+    pub fn rational_quadratic(alpha: f64, width: impl Into<Width>) -> Result<Self> {
         check("alpha", alpha)?;
         Self::new(Shape::RationalQuadratic { alpha }, width)
     }
 
-    /// The same kernel with the root mean square distance between the samples of the posteriors and
-    /// those of the prior as its width, in each batch anew; no gradient goes through it.
-    pub fn with_width_of_batch(self) -> Self {
-        Self { width: None, ..self }
-    }
-
-    fn new(shape: Shape, width: f64) -> Result<Self> {
-        check("the width", width)?;
-        Ok(Self { shape, width: Some(width) })
+    fn new(shape: Shape, width: impl Into<Width>) -> Result<Self> {
+        let width = width.into();
+        if let Width::Fixed(width) = width {
+            check("the width", width)?;
+        }
+        Ok(Self { shape, width })
     }
 
     /// The kernel at squared distances, none of which is zero.
     fn at(&self, squares: Tensor<2>, mean_square: &Tensor<2>) -> Tensor<2> {
         let scaled = match self.width {
-            Some(width) => squares.div_scalar(width * width),
-            None => squares / mean_square.clone(),
+            Width::Fixed(width) => squares.div_scalar(width * width),
+            Width::OfBatch => squares / mean_square.clone(),
         };
         match self.shape {
             Shape::Gaussian => scaled.mul_scalar(-0.5).exp(),

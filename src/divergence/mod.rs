@@ -6,7 +6,7 @@ mod monte_carlo;
 mod renyi;
 
 pub use kl::KlDivergence;
-pub use mmd::{Kernel, Mmd};
+pub use mmd::{Kernel, Mmd, Width};
 pub use monte_carlo::{MonteCarloKl, MonteCarloRenyi};
 pub use renyi::{ChiDivergence, RenyiDivergence};
 

@@ -1,11 +1,10 @@
 use burn::tensor::Tensor;
 
 use super::Divergence;
-use super::kl::standardized;
 use super::monte_carlo::check_order;
 use crate::error::{Error, Result};
 use crate::math::expm1;
-use crate::{DiagonalGaussian, GaussianPrior, KlDivergence, Samples, StandardNormal};
+use crate::{DiagonalGaussian, DiagonalPrior, KlDivergence, Samples};
 
 /// The Renyi divergence in closed form.
 ///
@@ -54,7 +53,7 @@ impl RenyiDivergence {
     /// # Panics
     /// If the shapes do not agree.
     pub fn between(&self, q: &DiagonalGaussian, p: &DiagonalGaussian) -> Tensor<1> {
-        self.to_standard_normal(&standardized(q, p))
+        self.to_standard_normal(&q.standardized_by(p))
     }
 
     /// The share of each latent dimension, `[batch, latent_dim]`.
@@ -130,62 +129,34 @@ impl ChiDivergence {
     /// # Panics
     /// If the shapes do not agree.
     pub fn between(&self, q: &DiagonalGaussian, p: &DiagonalGaussian) -> Tensor<1> {
-        self.to_standard_normal(&standardized(q, p))
+        self.to_standard_normal(&q.standardized_by(p))
     }
 }
 
-impl Divergence<DiagonalGaussian, StandardNormal> for RenyiDivergence {
+impl<P: DiagonalPrior> Divergence<DiagonalGaussian, P> for RenyiDivergence {
     fn forward(
         &self,
         posterior: DiagonalGaussian,
-        _prior: &StandardNormal,
+        prior: &P,
         _samples: &Samples,
     ) -> (DiagonalGaussian, Tensor<1>) {
-        let divergence = self.to_standard_normal(&posterior);
+        let divergence = self.to_standard_normal(&prior.standardized(&posterior));
         (posterior, divergence)
     }
 
-    fn per_dimension(&self, q: &DiagonalGaussian, _prior: &StandardNormal) -> Option<Tensor<2>> {
-        Some(RenyiDivergence::per_dimension(self, q))
+    fn per_dimension(&self, q: &DiagonalGaussian, prior: &P) -> Option<Tensor<2>> {
+        Some(RenyiDivergence::per_dimension(self, &prior.standardized(q)))
     }
 }
 
-impl Divergence<DiagonalGaussian, GaussianPrior> for RenyiDivergence {
+impl<P: DiagonalPrior> Divergence<DiagonalGaussian, P> for ChiDivergence {
     fn forward(
         &self,
         posterior: DiagonalGaussian,
-        prior: &GaussianPrior,
+        prior: &P,
         _samples: &Samples,
     ) -> (DiagonalGaussian, Tensor<1>) {
-        let divergence = self.between(&posterior, &prior.distribution());
-        (posterior, divergence)
-    }
-
-    fn per_dimension(&self, q: &DiagonalGaussian, prior: &GaussianPrior) -> Option<Tensor<2>> {
-        Some(RenyiDivergence::per_dimension(self, &standardized(q, &prior.distribution())))
-    }
-}
-
-impl Divergence<DiagonalGaussian, StandardNormal> for ChiDivergence {
-    fn forward(
-        &self,
-        posterior: DiagonalGaussian,
-        _prior: &StandardNormal,
-        _samples: &Samples,
-    ) -> (DiagonalGaussian, Tensor<1>) {
-        let divergence = self.to_standard_normal(&posterior);
-        (posterior, divergence)
-    }
-}
-
-impl Divergence<DiagonalGaussian, GaussianPrior> for ChiDivergence {
-    fn forward(
-        &self,
-        posterior: DiagonalGaussian,
-        prior: &GaussianPrior,
-        _samples: &Samples,
-    ) -> (DiagonalGaussian, Tensor<1>) {
-        let divergence = self.between(&posterior, &prior.distribution());
+        let divergence = self.to_standard_normal(&prior.standardized(&posterior));
         (posterior, divergence)
     }
 }

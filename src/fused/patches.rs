@@ -16,11 +16,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::matmul::{Matrix, Threads, matmul};
-use super::rows::add;
+use super::rows::{PARTS, add};
 use crate::nn::Geometry;
-
-/// A batch is cut into so many parts, or as many as it has images, whatever the number of threads.
-const PARTS: usize = 8;
 
 /// Patches are gathered for so many values at a time (a quarter of a megabyte), to stay in the cache.
 ///

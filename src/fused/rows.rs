@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 /// Sums over rows are taken in so many parts, or as many as there are rows, whatever the number of
 /// threads.
-const PARTS: usize = 8;
+pub(super) const PARTS: usize = 8;
 
 /// Values that one thread takes at a time.
 const SHARE: usize = 1 << 14;

@@ -22,6 +22,13 @@ impl DiagonalGaussian {
         assert_eq!(mean.dims(), log_var.dims(), "mean and log_var differ in shape");
         Self { mean, log_var }
     }
+
+    /// The same in the coordinates in which `other` is the standard normal distribution.
+    pub(crate) fn standardized_by(&self, other: &Self) -> Self {
+        let mean = self.mean.clone() - other.mean.clone();
+        let scale = other.log_var.clone().mul_scalar(-0.5).exp();
+        Self::new(mean * scale, self.log_var.clone() - other.log_var.clone())
+    }
 }
 
 impl Posterior for DiagonalGaussian {

@@ -2,7 +2,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::Prior;
+use super::{DiagonalPrior, Prior};
 use crate::config::ModuleConfig;
 use crate::math::normal_log_prob;
 use crate::nn::check_dim;
@@ -99,5 +99,11 @@ impl Prior for GaussianPrior {
         let noise = NoiseSource::new(seed).draw(0, [num_samples, 1, latent_dim], device);
         let DiagonalGaussian { mean, log_var } = self.distribution();
         Reparameterize.forward(mean, log_var, noise).squeeze_dim(1)
+    }
+}
+
+impl DiagonalPrior for GaussianPrior {
+    fn standardized(&self, posterior: &DiagonalGaussian) -> DiagonalGaussian {
+        posterior.standardized_by(&self.distribution())
     }
 }

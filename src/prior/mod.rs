@@ -9,7 +9,7 @@ pub use standard_normal::StandardNormal;
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
 
-use crate::Seed;
+use crate::{DiagonalGaussian, Seed};
 
 /// A distribution `p(z)` over the latent space.
 ///
@@ -35,4 +35,12 @@ pub trait Prior: Module + ModuleDisplay {
         seed: Seed,
         device: &Device,
     ) -> Tensor<2>;
+}
+
+/// A prior that is a diagonal Gaussian. Divergences in closed form take any of these, of this crate or of
+/// yours.
+pub trait DiagonalPrior: Prior {
+    /// The posterior in the coordinates in which this prior is `N(0, I)`; divergences do not depend on
+    /// coordinates.
+    fn standardized(&self, posterior: &DiagonalGaussian) -> DiagonalGaussian;
 }

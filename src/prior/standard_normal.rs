@@ -1,10 +1,10 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::Prior;
+use super::{DiagonalPrior, Prior};
 use crate::config::unit_config;
 use crate::math::normal_log_prob;
-use crate::{NoiseSource, Seed};
+use crate::{DiagonalGaussian, NoiseSource, Seed};
 
 /// `p(z) = N(0, I)`, the prior of Kingma and Welling (2014); it has no parameters.
 #[derive(Module, Debug, Default, PartialEq)]
@@ -24,6 +24,12 @@ impl Prior for StandardNormal {
         device: &Device,
     ) -> Tensor<2> {
         NoiseSource::new(seed).draw(0, [1, num_samples, latent_dim], device).squeeze_dim(0)
+    }
+}
+
+impl DiagonalPrior for StandardNormal {
+    fn standardized(&self, posterior: &DiagonalGaussian) -> DiagonalGaussian {
+        posterior.clone()
     }
 }
 
