@@ -170,7 +170,7 @@ impl Mmd {
                 + self.mean_within(kernel.at(within_y.clone(), &mean_square))
                 - between.mul_scalar(2.0)
         });
-        sums.reduce(|sum, next| sum + next).expect("there is always a kernel")
+        sums.fold(mean_square.zeros_like().reshape([1]), |sum, next| sum + next)
     }
 
     /// The mean of a kernel over pairs of points of one set, `[points, points]`.

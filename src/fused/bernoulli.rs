@@ -12,7 +12,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_e
 use burn::tensor::{Shape, Tensor};
 use rayon::prelude::*;
 
-use super::elementary::{exp, vectorized};
+use super::elementary::{exp, sigmoid, vectorized};
 use super::rows::share;
 use super::storage::{contiguous, editable, tensor, values};
 
@@ -126,9 +126,7 @@ fn with_residuals(logits: FlexTensor, x: FlexTensor) -> (FlexTensor, FlexTensor)
                 || {
                     *nll = row(logits, x);
                     for (value, x) in logits.iter_mut().zip(x) {
-                        let e = exp(-value.abs());
-                        let small = e / (1.0 + e);
-                        *value = if *value < 0.0 { small } else { 1.0 - small } - x;
+                        *value = sigmoid(*value) - x;
                     }
                 },
             );

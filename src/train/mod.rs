@@ -29,7 +29,7 @@ use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
 use burn::train::metric::{MetricDefinition, NumericEntry};
 use burn::train::{Interrupter, Learner, SupervisedTraining};
 
-use crate::data::{BatchLoader, Examples, Protocol};
+use crate::data::{BatchLoader, Examples};
 use crate::error::{Error, ErrorKind, Result};
 use crate::eval::Measure;
 use crate::files::create_dir;
@@ -39,7 +39,7 @@ use checkpoint::{EveryEpoch, Folder, Keeper, Patience};
 use identity::{DataIdentity, Identity, learning_rates, probe};
 use metric::{LatentMetric, TermMetric};
 use monitor::{Monitor, Report, Watch};
-use run::{Run, check_annealing, check_dim, load};
+use run::{Run, check_annealing, check_dim, load, title};
 use step::{Setup, Trainable};
 
 /// Trains a model on Burn's Learner.
@@ -376,14 +376,6 @@ impl<O> Trainer<O> {
         };
         Ok(Run { folder: Some(folder), ..run })
     }
-}
-
-/// What the figures of a run are of.
-fn title([train, valid]: [Protocol; 2], [measure, valid_measure]: [Measure; 2]) -> String {
-    if (train, measure) == (valid, valid_measure) {
-        return format!("{train}: {measure}, in nats per example");
-    }
-    format!("{train}: {measure}; validated on {valid}: {valid_measure}; in nats per example")
 }
 
 /// Keeps the Learner from writing a file for each metric of each epoch: [`Monitor`] has them all.

@@ -9,8 +9,9 @@ use super::checkpoint::{Folder, Saved};
 use super::monitor::Watch;
 use super::step::Trainable;
 use super::{History, TrainConfig, Trained};
-use crate::data::{BatchLoader, Examples};
+use crate::data::{BatchLoader, Examples, Protocol};
 use crate::error::{Error, ErrorKind, Result};
+use crate::eval::Measure;
 use crate::{LatentVariableModel, Objective};
 
 /// All that is needed to train, checked.
@@ -96,4 +97,15 @@ pub(super) fn check_dim(
         ));
     }
     Ok(())
+}
+
+/// What the figures of a run are of.
+pub(super) fn title(
+    [train, valid]: [Protocol; 2],
+    [measure, valid_measure]: [Measure; 2],
+) -> String {
+    if (train, measure) == (valid, valid_measure) {
+        return format!("{train}: {measure}, in nats per example");
+    }
+    format!("{train}: {measure}; validated on {valid}: {valid_measure}; in nats per example")
 }
