@@ -23,9 +23,9 @@ pub trait ModuleConfig: Serialize + DeserializeOwned {
     fn init(&self, seed: Seed, device: &Device) -> Result<Self::Module>;
 }
 
-/// Implements [`ModuleConfig`] for a part without anything to configure, which describes itself. It
-/// is written to files as its name, so that no other part is read in its place.
-macro_rules! unit_config {
+/// Writes a description without anything to configure to files as its name, so that no other is read in
+/// its place.
+macro_rules! unit_name {
     ($part:ident) => {
         impl serde::Serialize for $part {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -43,6 +43,13 @@ macro_rules! unit_config {
                 Err(serde::de::Error::invalid_value(serde::de::Unexpected::Str(&name), &expected))
             }
         }
+    };
+}
+
+/// Implements [`ModuleConfig`] for a part without anything to configure, which describes itself.
+macro_rules! unit_config {
+    ($part:ident) => {
+        crate::config::unit_name!($part);
 
         impl crate::ModuleConfig for $part {
             type Module = Self;
@@ -86,4 +93,4 @@ macro_rules! named_config {
     };
 }
 
-pub(crate) use {named_config, unit_config};
+pub(crate) use {named_config, unit_config, unit_name};

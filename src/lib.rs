@@ -129,12 +129,14 @@ pub use likelihood::{
     Likelihood, NegativeBinomialNll, NegativeBinomialNllConfig, PoissonNll, Scale, ScaleConfig,
     ScaleSource, StudentTNll, StudentTNllConfig, Support,
 };
-pub use noise::NoiseSource;
+pub use noise::{Noise, NoiseShape, NoiseSource};
 pub use objective::{
     Beta, Ciwae, Cubo, Elbo, Gradient, Inputs, Iwae, Latents, Miwae, Objective, Piwae, RenyiBound,
     TargetKl, Terms,
 };
-pub use posterior::{DiagonalGaussian, Posterior, Samples};
+pub use posterior::{
+    Diagonal, DiagonalGaussian, DiagonalHead, ExplicitPosterior, Family, Head, Posterior, Samples,
+};
 pub use prior::{DiagonalPrior, GaussianPrior, GaussianPriorConfig, Prior, StandardNormal};
 pub use reparameterize::Reparameterize;
 pub use seed::Seed;

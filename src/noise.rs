@@ -3,16 +3,90 @@
 use std::ops::Range;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::Seed;
 use crate::error::{Error, Result};
 
+/// What a noise value is drawn from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Noise {
+    /// `N(0, 1)`
+    Normal,
+    /// `U(0, 1)`, never closer to either end than 2^-24.
+    Uniform,
+    /// `-log(-log U(0, 1))`, the standard Gumbel distribution.
+    Gumbel,
+}
+
+impl Noise {
+    fn draw(self, rng: &mut impl Rng, std: f32) -> f32 {
+        match self {
+            Self::Normal => std * Distribution::<f32>::sample(&StandardNormal, rng),
+            Self::Uniform => uniform(rng) as f32,
+            Self::Gumbel => -(-uniform(rng).ln()).ln() as f32,
+        }
+    }
+}
+
+/// The middle of one of 2^23 equal parts of the unit interval, which an `f32` holds exactly.
+fn uniform(rng: &mut impl Rng) -> f64 {
+    (f64::from(rng.random::<u32>() >> 9) + 0.5) / f64::from(1u32 << 23)
+}
+
+/// The noise that one sample of the posterior of one example takes: so many values of a kind, then so many
+/// of the next.
+///
+/// ```
+/// use burn_vae::{Noise, NoiseShape};
+///
+/// let shape = NoiseShape::normal(50).and(&NoiseShape::new(Noise::Gumbel, 200));
+/// assert_eq!(shape.dim(), 250);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NoiseShape {
+    parts: Vec<(Noise, usize)>,
+}
+
+impl NoiseShape {
+    /// So many values of a kind.
+    pub fn new(noise: Noise, dim: usize) -> Self {
+        Self { parts: vec![(noise, dim)] }
+    }
+
+    /// So many standard normal values.
+    pub fn normal(dim: usize) -> Self {
+        Self::new(Noise::Normal, dim)
+    }
+
+    /// These values and behind them others.
+    pub fn and(mut self, other: &Self) -> Self {
+        self.parts.extend(&other.parts);
+        self
+    }
+
+    /// How many values there are in all.
+    pub fn dim(&self) -> usize {
+        self.parts.iter().map(|(_, dim)| dim).sum()
+    }
+
+    /// Appends the values of so many samples, one after the other.
+    fn draw(&self, samples: usize, std: f32, rng: &mut impl Rng, values: &mut Vec<f32>) {
+        for _ in 0..samples {
+            for &(noise, dim) in &self.parts {
+                values.extend((0..dim).map(|_| noise.draw(rng, std)));
+            }
+        }
+    }
+}
+
 /// Draws the noise `eps` that [`Reparameterize`](crate::Reparameterize) turns into samples.
 ///
 /// The forward pass of a model is a function of its input and of an explicit noise tensor; this
-/// object draws that tensor, `eps ~ N(0, std^2)`. The draw is a pure function of the seed and of
-/// the step, the same on every backend.
+/// object draws that tensor, `eps ~ N(0, std^2)` unless the model asks for other kinds of [`Noise`]. The
+/// draw is a pure function of the seed and of the step, the same on every backend.
 ///
 /// `std` is the `epsilon_std` of the Keras examples. It is 1 for a variational autoencoder: with
 /// any other value the samples no longer follow the posterior that the divergence is computed for,
@@ -38,7 +112,7 @@ impl NoiseSource {
         Self { seed: seed.into(), std: 1.0 }
     }
 
-    /// Noise of another standard deviation.
+    /// Noise whose normal values have another standard deviation; other kinds stay.
     ///
     /// # Errors
     /// If `std` is negative or not finite. Zero is allowed: every sample is then the posterior mean.
@@ -51,7 +125,7 @@ impl NoiseSource {
         Ok(Self { std, ..self })
     }
 
-    /// The standard deviation of the noise.
+    /// The standard deviation of the normal noise.
     pub fn std(&self) -> f32 {
         self.std
     }
@@ -62,35 +136,51 @@ impl NoiseSource {
     }
 
     /// The noise of some of the samples of one step, each with a stream of its own, so that they are the
-    /// same however they are taken together; `[samples.len(), batch, latent_dim]`.
+    /// same however they are taken together; `[samples.len(), batch, shape.dim()]`.
     pub(crate) fn draw_samples(
         &self,
         step: u64,
         samples: Range<u64>,
-        [batch, latent_dim]: [usize; 2],
+        batch: usize,
+        shape: &NoiseShape,
         device: &Device,
     ) -> Tensor<3> {
-        let shape = [samples.clone().count(), batch, latent_dim];
-        let mut noise = Vec::with_capacity(shape.iter().product());
+        let dims = [samples.clone().count(), batch, shape.dim()];
+        let mut values = Vec::with_capacity(dims.iter().product());
         for sample in samples {
             let mut rng = self.seed.at(step).at(sample).rng();
-            let values = (0..batch * latent_dim)
-                .map(|_| self.std * Distribution::<f32>::sample(&StandardNormal, &mut rng));
-            noise.extend(values);
+            shape.draw(batch, self.std, &mut rng, &mut values);
         }
-        Tensor::from_data(TensorData::new::<f32, _>(noise, shape), device)
+        Tensor::from_data(TensorData::new::<f32, _>(values, dims), device)
     }
 
-    /// The noise of one step.
+    /// The normal noise of one step.
     ///
     /// # Shapes
     /// `[num_samples, batch, latent_dim]`, whatever is asked for in `shape`.
     pub fn draw(&self, step: u64, shape: [usize; 3], device: &Device) -> Tensor<3> {
+        let [num_samples, batch, dim] = shape;
+        self.draw_for(step, num_samples, batch, &NoiseShape::normal(dim), device)
+    }
+
+    /// The noise of one step, of any kinds, such as a model says in
+    /// [`noise`](crate::LatentVariableModel::noise).
+    ///
+    /// # Shapes
+    /// `[num_samples, batch, shape.dim()]`
+    pub fn draw_for(
+        &self,
+        step: u64,
+        num_samples: usize,
+        batch: usize,
+        shape: &NoiseShape,
+        device: &Device,
+    ) -> Tensor<3> {
         let mut rng = self.seed.at(step).rng();
-        let noise = (0..shape.iter().product())
-            .map(|_| self.std * Distribution::<f32>::sample(&StandardNormal, &mut rng))
-            .collect();
-        Tensor::from_data(TensorData::new::<f32, _>(noise, shape), device)
+        let dims = [num_samples, batch, shape.dim()];
+        let mut values = Vec::with_capacity(dims.iter().product());
+        shape.draw(num_samples * batch, self.std, &mut rng, &mut values);
+        Tensor::from_data(TensorData::new::<f32, _>(values, dims), device)
     }
 }
 
@@ -107,5 +197,71 @@ pub(crate) fn check_noise(num_samples: usize, batch: usize, noise_dim: usize) ->
             "{num_samples} samples of {batch} examples at {noise_dim} noise values each are more \
              than {MAX_LEN} numbers"
         ))),
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+
+    fn draw(shape: &NoiseShape, samples: usize) -> Vec<f64> {
+        let noise = NoiseSource::new(5).draw_for(3, samples, 100, shape, &Device::flex());
+        assert_eq!(noise.dims(), [samples, 100, shape.dim()]);
+        noise.into_data().iter().collect()
+    }
+
+    /// Means and variances of 100,000 draws against those of the distributions; four standard errors.
+    #[test]
+    fn each_kind_has_its_moments() {
+        let gumbel = (0.577_215_664_9, std::f64::consts::PI.powi(2) / 6.0, 5.4);
+        for (kind, (mean, variance, kurtosis)) in [
+            (Noise::Normal, (0.0, 1.0, 3.0)),
+            (Noise::Uniform, (0.5, 1.0 / 12.0, 1.8)),
+            (Noise::Gumbel, gumbel),
+        ] {
+            let values = draw(&NoiseShape::new(kind, 10), 100);
+            let n = values.len() as f64;
+            let found = values.iter().sum::<f64>() / n;
+            let spread = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+            assert!((found - mean).abs() < 4.0 * f64::sqrt(variance / n), "{kind:?}: {found}");
+            let error: f64 = variance * f64::sqrt((kurtosis - 1.0) / n);
+            assert!((spread - variance).abs() < 4.0 * error, "{kind:?}: {spread}");
+        }
+    }
+
+    /// The least and the greatest draw that there can be, of which no logarithm is infinite.
+    #[test]
+    fn uniform_noise_keeps_away_from_both_ends() {
+        struct Constant(u32);
+        impl rand::rand_core::TryRng for Constant {
+            type Error = std::convert::Infallible;
+            fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+                Ok(self.0)
+            }
+            fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+                Ok(u64::from(self.0) << 32 | u64::from(self.0))
+            }
+            fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+                bytes.fill(self.0 as u8);
+                Ok(())
+            }
+        }
+        let end = 2f32.powi(-24);
+        for (bits, expected) in [(0, end), (u32::MAX, 1.0 - end)] {
+            assert_eq!(Noise::Uniform.draw(&mut Constant(bits), 1.0), expected);
+            assert!(Noise::Gumbel.draw(&mut Constant(bits), 1.0).is_finite());
+        }
+    }
+
+    /// Kinds one behind the other, in every row; the width of the normal ones is theirs alone.
+    #[test]
+    fn kinds_stand_in_their_columns() {
+        let shape = NoiseShape::normal(2).and(&NoiseShape::new(Noise::Uniform, 3));
+        let source = NoiseSource::new(5).with_std(0.0).unwrap();
+        let noise = source.draw_for(0, 4, 7, &shape, &Device::flex());
+        for row in noise.into_data().try_to_vec::<f32>().unwrap().chunks_exact(5) {
+            assert_eq!(row[..2], [0.0; 2]);
+            assert!(row[2..].iter().all(|u| (0.0..1.0).contains(u) && *u != row[0]));
+        }
     }
 }

@@ -11,8 +11,8 @@ use crate::nn::ConvConfig;
 use crate::objective::Weights;
 use crate::{
     BernoulliNll, ConvDecoder, ConvDecoderConfig, ConvEncoder, ConvEncoderConfig, Decoder, Encoder,
-    Inputs, Likelihood, MlpDecoder, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, Posterior,
-    Prior, Seed, StandardNormal,
+    ExplicitPosterior, Inputs, Likelihood, MlpDecoder, MlpDecoderConfig, MlpEncoder,
+    MlpEncoderConfig, NoiseShape, Posterior, Prior, Seed, StandardNormal,
 };
 
 /// A model of data `x` with latent variables `z` whose forward pass takes explicit noise.
@@ -20,8 +20,8 @@ pub trait LatentVariableModel: Module + ModuleDisplay {
     /// The length of an example.
     fn data_dim(&self) -> usize;
 
-    /// How many noise values one Monte Carlo sample of one example takes.
-    fn noise_dim(&self) -> usize;
+    /// The noise that one Monte Carlo sample of one example takes.
+    fn noise(&self) -> NoiseShape;
 
     /// The data that the model's likelihood is of.
     fn support(&self) -> Support;
@@ -33,7 +33,7 @@ pub trait ImportanceWeighted: LatentVariableModel {
     ///
     /// # Shapes
     /// - `x`: `[batch, data_dim]`
-    /// - `noise`: `[num_samples, batch, noise_dim]`
+    /// - `noise`: `[num_samples, batch, noise().dim()]`
     /// - output: `[num_samples, batch]`
     ///
     /// # Panics
@@ -105,18 +105,23 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Vae<E, D, L, P> {
         self.encoder.latent_dim()
     }
 
+    /// The model as it is in a step of a training or, with `None`, outside it.
+    pub(crate) fn at(&self, step: Option<u64>) -> Self {
+        Self { prior: self.prior.within(&self.encoder, step), ..self.clone() }
+    }
+
     /// The device that holds the weights.
     pub fn device(&self) -> Device {
         self.devices().first().cloned().unwrap_or_default()
     }
 
-    /// The posteriors of a batch of examples, `[batch, data_dim]`.
+    /// The posteriors of a batch of examples, `[batch, data_dim]`, as they are outside training.
     ///
     /// # Errors
     /// If `x` has another number of columns.
     pub fn encode(&self, x: Tensor<2>) -> Result<E::Posterior> {
         Error::check_columns("x", x.dims(), self.encoder.data_dim())?;
-        Ok(self.encoder.encode(x))
+        Ok(self.encoder.encode(x).at(None))
     }
 
     /// The expected data `E[x|z]` of a batch of codes, from `[n, latent_dim]` to `[n, data_dim]`.
@@ -144,7 +149,8 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Vae<E, D, L, P> {
         if n == 0 {
             return Err(Error::value("0 samples were asked for, but at least 1 is needed"));
         }
-        self.decode(self.prior.sample(n, self.latent_dim(), seed.into(), &self.device()))
+        let prior = self.prior.within(&self.encoder, None);
+        self.decode(prior.sample(n, self.latent_dim(), seed.into(), &self.device()))
     }
 
     /// Expected data on a straight line between the posterior means of two examples.
@@ -190,8 +196,8 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> LatentVariableModel for Va
         self.encoder.data_dim()
     }
 
-    fn noise_dim(&self) -> usize {
-        self.encoder.latent_dim()
+    fn noise(&self) -> NoiseShape {
+        self.encoder.noise()
     }
 
     fn support(&self) -> Support {
@@ -199,9 +205,15 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> LatentVariableModel for Va
     }
 }
 
-impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> ImportanceWeighted for Vae<E, D, L, P> {
+impl<E, D, L, P> ImportanceWeighted for Vae<E, D, L, P>
+where
+    E: Encoder<Posterior: ExplicitPosterior>,
+    D: Decoder,
+    L: Likelihood,
+    P: Prior,
+{
     fn log_weights(&self, x: Tensor<2>, noise: Tensor<3>, seed: Seed) -> Tensor<2> {
-        Weights::draw(self, Inputs::new(x, noise).at(0, seed)).log()
+        Weights::draw(&self.at(None), Inputs::new(x, noise).with_seed(seed)).log()
     }
 }
 

@@ -10,9 +10,9 @@ use burn_vae::data::Examples;
 use burn_vae::nn::Init;
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
-    Decoder, DiagonalGaussian, Divergence, Elbo, Encoder, Inputs, Likelihood, MlpDecoderConfig,
-    ModuleConfig, NoiseSource, Objective, Posterior, Prior, Result, Samples, Seed, Support, Terms,
-    Vae,
+    Decoder, DiagonalGaussian, Divergence, Elbo, Encoder, ExplicitPosterior, Inputs, Likelihood,
+    MlpDecoderConfig, ModuleConfig, NoiseSource, Objective, Prior, Result, Samples, Seed, Support,
+    Terms, Vae,
 };
 
 #[derive(Module, Debug)]
@@ -77,7 +77,7 @@ impl Prior for Wide {
 #[derive(Clone, Debug)]
 struct MonteCarlo;
 
-impl<Q: Posterior, P: Prior> Divergence<Q, P> for MonteCarlo {
+impl<Q: ExplicitPosterior, P: Prior> Divergence<Q, P> for MonteCarlo {
     fn forward(&self, q: Q, prior: &P, samples: &Samples) -> (Q, Tensor<1>) {
         let ratio = samples.log_prob(&q) - prior.log_prob(samples.z.clone());
         let divergence = ratio.mean_dim(0).squeeze_dim(0);

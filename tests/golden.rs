@@ -2,8 +2,8 @@
 
 use burn::tensor::{Device, Tensor};
 use burn_vae::{
-    BernoulliNll, DiagonalGaussian, KlDivergence, Likelihood, Posterior, Prior, Reparameterize,
-    StandardNormal,
+    BernoulliNll, DiagonalGaussian, ExplicitPosterior, KlDivergence, Likelihood, Prior,
+    Reparameterize, StandardNormal,
 };
 use serde::Deserialize;
 

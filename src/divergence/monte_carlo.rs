@@ -3,7 +3,7 @@ use burn::tensor::Tensor;
 use super::Divergence;
 use crate::error::{Error, Result};
 use crate::math::{log_power_mean, mean_over_samples};
-use crate::{Posterior, Prior, Samples};
+use crate::{ExplicitPosterior, Prior, Samples};
 
 /// The Kullback-Leibler divergence estimated from the samples of the posterior.
 ///
@@ -28,11 +28,11 @@ impl MonteCarloKl {
 }
 
 /// `log q(z|x) - log p(z)`, `[num_samples, batch]`.
-fn log_ratio<Q: Posterior, P: Prior>(q: &Q, prior: &P, samples: &Samples) -> Tensor<2> {
+fn log_ratio<Q: ExplicitPosterior, P: Prior>(q: &Q, prior: &P, samples: &Samples) -> Tensor<2> {
     samples.log_prob(q) - prior.log_prob(samples.z.clone())
 }
 
-impl<Q: Posterior, P: Prior> Divergence<Q, P> for MonteCarloKl {
+impl<Q: ExplicitPosterior, P: Prior> Divergence<Q, P> for MonteCarloKl {
     fn forward(&self, posterior: Q, prior: &P, samples: &Samples) -> (Q, Tensor<1>) {
         let log_ratio = match self.along_path {
             true => {
@@ -68,7 +68,7 @@ impl MonteCarloRenyi {
     }
 }
 
-impl<Q: Posterior, P: Prior> Divergence<Q, P> for MonteCarloRenyi {
+impl<Q: ExplicitPosterior, P: Prior> Divergence<Q, P> for MonteCarloRenyi {
     fn forward(&self, posterior: Q, prior: &P, samples: &Samples) -> (Q, Tensor<1>) {
         let log_ratio = log_ratio(&posterior, prior, samples);
         (posterior, log_power_mean(log_ratio, self.alpha - 1.0))

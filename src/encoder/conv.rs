@@ -1,36 +1,43 @@
 use burn::module::Module;
-use burn::nn::{BatchNorm, Linear};
+use burn::nn::BatchNorm;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::Encoder;
 use crate::config::ModuleConfig;
-use crate::nn::{ConvBlock, ConvConfig, Mlp, MlpConfig, linear, normalize};
+use crate::nn::{ConvBlock, ConvConfig, Mlp, MlpConfig, normalize};
 use crate::summary::Layer;
-use crate::{DiagonalGaussian, Result, Seed};
+use crate::{Diagonal, DiagonalHead, Family, Head, NoiseShape, Result, Seed};
 
 /// Description of a [`ConvEncoder`]; see [`ConvConfig::encoder`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ConvEncoderConfig {
+#[serde(deny_unknown_fields)]
+pub struct ConvEncoderConfig<F = Diagonal> {
     /// The network whose encoder it is.
     pub network: ConvConfig,
+    /// The family of the posterior.
+    pub posterior: F,
 }
 
-/// Convolutions, a dense layer, and two linear heads, the mean and the log-variance of a
-/// [`DiagonalGaussian`].
+impl<F> ConvEncoderConfig<F> {
+    /// Another family of posteriors.
+    pub fn with_posterior<G>(self, posterior: G) -> ConvEncoderConfig<G> {
+        ConvEncoderConfig { network: self.network, posterior }
+    }
+}
+
+/// Convolutions, a dense layer and a head, from its output to the posterior.
 #[derive(Module, Debug)]
-pub struct ConvEncoder {
+pub struct ConvEncoder<H = DiagonalHead> {
     blocks: Vec<ConvBlock>,
     dense: Mlp,
     norm: Option<BatchNorm>,
-    mean: Linear,
-    log_var: Linear,
+    head: H,
     #[module(skip)]
     image: [usize; 3],
 }
 
-impl ConvEncoder {
+impl<H: Head> ConvEncoder<H> {
     /// The output of the last convolution, its activation and normalisation.
     ///
     /// # Shapes
@@ -43,20 +50,23 @@ impl ConvEncoder {
     }
 }
 
-impl Encoder for ConvEncoder {
-    type Posterior = DiagonalGaussian;
+impl<H: Head> Encoder for ConvEncoder<H> {
+    type Posterior = H::Posterior;
 
     fn data_dim(&self) -> usize {
         self.image.iter().product()
     }
 
     fn latent_dim(&self) -> usize {
-        self.mean.weight.dims()[1]
+        self.head.latent_dim()
     }
 
-    fn encode(&self, x: Tensor<2>) -> DiagonalGaussian {
-        let h = normalize(&self.norm, self.dense.forward(self.features(x)));
-        DiagonalGaussian::new(linear(&self.mean, h.clone(), None), linear(&self.log_var, h, None))
+    fn noise(&self) -> NoiseShape {
+        self.head.noise()
+    }
+
+    fn encode(&self, x: Tensor<2>) -> H::Posterior {
+        self.head.forward(normalize(&self.norm, self.dense.forward(self.features(x))))
     }
 
     fn layers(&self) -> Vec<Layer> {
@@ -69,17 +79,15 @@ impl Encoder for ConvEncoder {
             layers.push(Layer::new("hidden_norm", "BatchNorm", norm.gamma.dims(), norm));
         }
         let trunk = layers.last().map(|layer| layer.name.clone()).unwrap_or_default();
-        for (name, head) in [("mean", &self.mean), ("log_var", &self.log_var)] {
-            layers.push(Layer::linear(name, "Linear", head).after(&trunk));
-        }
+        layers.extend(self.head.layers(&trunk));
         layers
     }
 }
 
-impl ModuleConfig for ConvEncoderConfig {
-    type Module = ConvEncoder;
+impl<F: Family> ModuleConfig for ConvEncoderConfig<F> {
+    type Module = ConvEncoder<F::Head>;
 
-    fn init(&self, seed: Seed, device: &Device) -> Result<ConvEncoder> {
+    fn init(&self, seed: Seed, device: &Device) -> Result<Self::Module> {
         let network = &self.network;
         network.check()?;
         let dense = MlpConfig {
@@ -89,18 +97,14 @@ impl ModuleConfig for ConvEncoderConfig {
             init: network.init,
         };
         let trunk = dense.init(seed, device)?;
-        let head = |name| {
-            let (fan_in, seed) = (dense.output_dim(), seed.child(name));
-            network.init.linear(fan_in, network.latent_dim, seed, device)
-        };
+        let (features, latent_dim) = (dense.output_dim(), network.latent_dim);
         Ok(ConvEncoder {
             blocks: network.down(seed, device)?,
             norm: match network.dense {
                 Some(units) => network.normalization.init(units, device)?,
                 None => None,
             },
-            mean: head("mean")?,
-            log_var: head("log_var")?,
+            head: self.posterior.init(features, latent_dim, network.init, seed, device)?,
             dense: trunk,
             image: network.image,
         })

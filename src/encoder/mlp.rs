@@ -1,13 +1,12 @@
 use burn::module::Module;
-use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::Encoder;
 use crate::config::ModuleConfig;
-use crate::nn::{Activation, Init, Mlp, MlpConfig, check_dim, linear};
+use crate::nn::{Activation, Init, Mlp, MlpConfig, check_dim};
 use crate::summary::{INPUT, Layer};
-use crate::{DiagonalGaussian, Result, Seed};
+use crate::{Diagonal, DiagonalHead, Family, Head, NoiseShape, Result, Seed};
 
 /// Description of an [`MlpEncoder`].
 ///
@@ -18,9 +17,10 @@ use crate::{DiagonalGaussian, Result, Seed};
 /// | `latent_dim` | | length of a code |
 /// | `activation` | ReLU | function after each hidden layer |
 /// | `init` | Glorot uniform | where the weights start |
+/// | `posterior` | [`Diagonal`] | the family of the posterior |
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct MlpEncoderConfig {
+pub struct MlpEncoderConfig<F = Diagonal> {
     /// Length of an example.
     pub data_dim: usize,
     /// Units of each hidden layer, from data to code.
@@ -33,10 +33,12 @@ pub struct MlpEncoderConfig {
     /// Where the weights start.
     #[serde(default)]
     pub init: Init,
+    /// The family of the posterior.
+    pub posterior: F,
 }
 
 impl MlpEncoderConfig {
-    /// ReLU layers, Glorot uniform weights, zero biases.
+    /// ReLU layers, Glorot uniform weights, zero biases, a diagonal Gaussian as posterior.
     pub fn new(data_dim: usize, hidden: impl Into<Vec<usize>>, latent_dim: usize) -> Self {
         Self {
             data_dim,
@@ -44,7 +46,16 @@ impl MlpEncoderConfig {
             latent_dim,
             activation: Activation::default(),
             init: Init::default(),
+            posterior: Diagonal,
         }
+    }
+}
+
+impl<F> MlpEncoderConfig<F> {
+    /// Another family of posteriors.
+    pub fn with_posterior<G>(self, posterior: G) -> MlpEncoderConfig<G> {
+        let Self { data_dim, hidden, latent_dim, activation, init, .. } = self;
+        MlpEncoderConfig { data_dim, hidden, latent_dim, activation, init, posterior }
     }
 
     /// Another function after each hidden layer.
@@ -58,56 +69,59 @@ impl MlpEncoderConfig {
     }
 }
 
-/// A multi-layer perceptron with two linear heads, the mean and the log-variance of a
-/// [`DiagonalGaussian`].
+/// A multi-layer perceptron and a head, from its output to the posterior.
 #[derive(Module, Debug)]
-pub struct MlpEncoder {
-    hidden: Mlp,
-    mean: Linear,
-    log_var: Linear,
+pub struct MlpEncoder<H = DiagonalHead> {
+    trunk: Mlp,
+    head: H,
+    #[module(skip)]
+    data_dim: usize,
 }
 
-impl Encoder for MlpEncoder {
-    type Posterior = DiagonalGaussian;
+impl<H: Head> Encoder for MlpEncoder<H> {
+    type Posterior = H::Posterior;
 
     fn data_dim(&self) -> usize {
-        self.hidden.input_dim().unwrap_or_else(|| self.mean.weight.dims()[0])
+        self.data_dim
     }
 
     fn latent_dim(&self) -> usize {
-        self.mean.weight.dims()[1]
+        self.head.latent_dim()
     }
 
-    fn encode(&self, x: Tensor<2>) -> DiagonalGaussian {
-        let h = self.hidden.forward(x);
-        DiagonalGaussian::new(linear(&self.mean, h.clone(), None), linear(&self.log_var, h, None))
+    fn noise(&self) -> NoiseShape {
+        self.head.noise()
+    }
+
+    fn encode(&self, x: Tensor<2>) -> H::Posterior {
+        self.head.forward(self.trunk.forward(x))
     }
 
     fn layers(&self) -> Vec<Layer> {
-        let mut layers = self.hidden.layers();
+        let mut layers = self.trunk.layers();
         let trunk = layers.last().map_or(INPUT.to_string(), |layer| layer.name.clone());
-        for (name, head) in [("mean", &self.mean), ("log_var", &self.log_var)] {
-            layers.push(Layer::linear(name, "Linear", head).after(&trunk));
-        }
+        layers.extend(self.head.layers(&trunk));
         layers
     }
 }
 
-impl ModuleConfig for MlpEncoderConfig {
-    type Module = MlpEncoder;
+impl<F: Family> ModuleConfig for MlpEncoderConfig<F> {
+    type Module = MlpEncoder<F::Head>;
 
-    fn init(&self, seed: Seed, device: &Device) -> Result<MlpEncoder> {
+    fn init(&self, seed: Seed, device: &Device) -> Result<Self::Module> {
         check_dim("data_dim", self.data_dim)?;
         check_dim("latent_dim", self.latent_dim)?;
-        let hidden = MlpConfig {
+        let trunk = MlpConfig {
             input_dim: self.data_dim,
             hidden: self.hidden.clone(),
             activation: self.activation,
             init: self.init,
         };
-        let trunk = hidden.init(seed, device)?;
-        let head =
-            |name| self.init.linear(hidden.output_dim(), self.latent_dim, seed.child(name), device);
-        Ok(MlpEncoder { hidden: trunk, mean: head("mean")?, log_var: head("log_var")? })
+        let (features, latent_dim) = (trunk.output_dim(), self.latent_dim);
+        Ok(MlpEncoder {
+            trunk: trunk.init(seed, device)?,
+            head: self.posterior.init(features, latent_dim, self.init, seed, device)?,
+            data_dim: self.data_dim,
+        })
     }
 }

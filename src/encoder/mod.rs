@@ -9,8 +9,8 @@ pub use mlp::{MlpEncoder, MlpEncoderConfig};
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 
-use crate::Posterior;
 use crate::summary::Layer;
+use crate::{NoiseShape, Posterior};
 
 /// An inference network: from data `x` to the approximate posterior `q(z|x)`.
 ///
@@ -25,6 +25,11 @@ pub trait Encoder: Module + ModuleDisplay {
 
     /// The length of a code.
     fn latent_dim(&self) -> usize;
+
+    /// The noise that one sample of the posterior of one example takes.
+    fn noise(&self) -> NoiseShape {
+        NoiseShape::normal(self.latent_dim())
+    }
 
     /// Maps each example to its posterior.
     ///

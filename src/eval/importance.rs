@@ -116,26 +116,27 @@ pub fn log_likelihood<M: ImportanceWeighted>(
     Error::check_columns("the data", [examples.len(), examples.dim()], model.data_dim())?;
     let batch_size = batch_size.min(examples.len());
     let samples_at_once = (rows_at_once / batch_size.max(1)).max(1).min(num_samples);
+    let noise_shape = model.noise();
     check_noise(num_samples, 1, 1)?;
-    check_noise(samples_at_once, batch_size, model.noise_dim())?;
+    check_noise(samples_at_once, batch_size, noise_shape.dim())?;
     let device = model.devices().first().cloned().unwrap_or_default();
 
     let mut all = Vec::with_capacity(examples.len());
     for batch in BatchLoader::ordered(examples, batch_size, &device)?.epoch() {
         let batch = batch.map_err(|error| Error::around(error, ErrorKind::Data))?;
         check_values(&batch, support, all.len())?;
-        let shape = [batch.x.dims()[0], model.noise_dim()];
-        let mut weights = vec![WeightSums::default(); shape[0]];
+        let size = batch.x.dims()[0];
+        let mut weights = vec![WeightSums::default(); size];
         for first in (0..num_samples).step_by(samples_at_once) {
             let samples = first as u64..num_samples.min(first + samples_at_once) as u64;
-            let eps = noise.draw_samples(batch.step, samples.clone(), shape, &device);
+            let eps = noise.draw_samples(batch.step, samples.clone(), size, &noise_shape, &device);
             let seed = noise.seed_at(batch.step).at(samples.start);
             let log_weights = model.log_weights(batch.x.clone(), eps, seed);
             let log_weights = log_weights.try_into_data();
             let log_weights =
                 log_weights.map_err(|error| Error::around(error, ErrorKind::Backend))?;
             for (i, log) in log_weights.iter::<f64>().enumerate() {
-                weights[i % shape[0]].add(log);
+                weights[i % size].add(log);
             }
         }
         all.extend(weights);

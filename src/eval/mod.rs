@@ -76,7 +76,7 @@ pub fn evaluate<M: LatentVariableModel>(
 ) -> Result<Evaluation> {
     let model = model.valid();
     Error::check_columns("the data", [examples.len(), examples.dim()], model.data_dim())?;
-    check_noise(num_samples, batch_size.min(examples.len()), model.noise_dim())?;
+    check_noise(num_samples, batch_size.min(examples.len()), model.noise().dim())?;
     objective.check_samples(num_samples)?;
     let device = model.devices().first().cloned().unwrap_or_default();
     let (count, protocol) = (examples.len() as f64, examples.protocol());
@@ -85,9 +85,9 @@ pub fn evaluate<M: LatentVariableModel>(
     let mut latents = LatentTotals::default();
     for batch in BatchLoader::ordered(examples, batch_size, &device)?.epoch() {
         let batch = batch.map_err(|error| Error::around(error, ErrorKind::Data))?;
-        let shape = [num_samples, batch.x.dims()[0], model.noise_dim()];
-        let eps = noise.draw(batch.step, shape, &device);
-        let inputs = Inputs::new(batch.x, eps).at(0, noise.seed_at(batch.step)).with_latents();
+        let size = batch.x.dims()[0];
+        let eps = noise.draw_for(batch.step, num_samples, size, &model.noise(), &device);
+        let inputs = Inputs::new(batch.x, eps).with_seed(noise.seed_at(batch.step)).with_latents();
         let terms = objective.terms(&model, inputs);
         if let Some(found) = &terms.latents {
             let sums = LatentSums::of(found).read();

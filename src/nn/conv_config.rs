@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Activation, Conv, Direction, Geometry, Init, Normalization, check_dim, normalize};
 use crate::error::{Error, Result};
 use crate::summary::Layer;
-use crate::{ConvDecoderConfig, ConvEncoderConfig, Seed};
+use crate::{ConvDecoderConfig, ConvEncoderConfig, Diagonal, Seed};
 
 /// Description of a convolutional network, from images to codes and, mirrored, back.
 ///
@@ -108,7 +108,7 @@ impl ConvConfig {
 
     /// The encoder of this network.
     pub fn encoder(&self) -> ConvEncoderConfig {
-        ConvEncoderConfig { network: self.clone() }
+        ConvEncoderConfig { network: self.clone(), posterior: Diagonal }
     }
 
     /// The decoder of this network, for a likelihood with one parameter for each value.

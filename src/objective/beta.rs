@@ -144,16 +144,21 @@ impl Beta {
         }
     }
 
-    /// `term` weighed, and the state for the next step. Without a state, as in validation, what
-    /// depends on it counts fully.
+    /// `term` weighed, and the state for the next step. Outside training what changes in the course of one
+    /// counts fully.
     pub(super) fn weigh(
         &self,
         term: Tensor<1>,
-        step: u64,
+        step: Option<u64>,
         state: Option<Tensor<1>>,
         divergence: Tensor<1>,
     ) -> (Tensor<1>, Option<Tensor<1>>) {
-        match (self.0, self.at(step), state) {
+        // A constant weight is that of every step.
+        let beta = match (self.0, step) {
+            (Kind::Constant(beta), _) => Some(beta),
+            (_, step) => step.and_then(|step| self.at(step)),
+        };
+        match (self.0, beta, state) {
             (_, Some(beta), _) => (term.mul_scalar(beta), None),
             (Kind::TargetKl(controller), _, Some(state)) => {
                 let kl = divergence.detach().mean();

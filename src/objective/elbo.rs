@@ -79,7 +79,8 @@ where
 {
     fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
         let Inputs { x, noise, step, seed, state, wants_latents } = inputs;
-        let q = vae.encoder.encode(x.clone()); // q(z|x)
+        let vae = &vae.at(step);
+        let q = vae.encoder.encode(x.clone()).at(step); // q(z|x)
         let samples = q.draw(noise, seed); // z = g(x, eps) ~ q(z|x)
         let (q, divergence) = self.divergence.forward(q, &vae.prior, &samples); // D(q(z|x), p(z))
         let nll = vae.nll(samples.z, x).mean_dim(0).squeeze_dim::<1>(0); // -1/K sum_k log p(x|z_k)

@@ -3,7 +3,7 @@ use burn::tensor::{Tensor, activation};
 use super::weights::{Weights, frozen};
 use super::{Inputs, Objective, Terms};
 use crate::math::log_mean_exp;
-use crate::{Decoder, Encoder, Likelihood, Posterior, Prior, Vae};
+use crate::{Decoder, Encoder, ExplicitPosterior, Likelihood, Posterior, Prior, Vae};
 
 /// The negative importance-weighted bound (Burda et al. 2016, eq. 8).
 ///
@@ -46,21 +46,28 @@ impl Iwae {
     }
 }
 
-impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Objective<Vae<E, D, L, P>> for Iwae {
+impl<E, D, L, P> Objective<Vae<E, D, L, P>> for Iwae
+where
+    E: Encoder<Posterior: ExplicitPosterior>,
+    D: Decoder,
+    L: Likelihood,
+    P: Prior,
+{
     fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
         if self.gradient == Gradient::Total {
-            let weights = Weights::draw(vae, inputs);
+            let weights = Weights::draw(&vae.at(inputs.step), inputs);
             return weights.terms(log_mean_exp(weights.log()));
         }
-        let Inputs { x, noise, seed, wants_latents, .. } = inputs;
-        let q = vae.encoder.encode(x.clone());
+        let Inputs { x, noise, step, seed, wants_latents, .. } = inputs;
+        let (frozen, vae) = (frozen(vae, step), &vae.at(step));
+        let q = vae.encoder.encode(x.clone()).at(step);
         let z = q.draw(noise, seed).z;
         let of = |vae: &Vae<E, D, L, P>, z| Weights::along_path(vae, x.clone(), &q, z);
         if self.gradient == Gradient::StickingTheLanding {
             let weights = of(vae, z).with_latents(wants_latents, &q);
             return weights.terms(log_mean_exp(weights.log()));
         }
-        let w = normalized(of(&frozen(vae), z.clone().detach()).log());
+        let w = normalized(of(&frozen, z.clone().detach()).log());
         let weights = of(vae, scale_gradient(z, w.clone().unsqueeze_dim(2)));
         let weights = weights.with_latents(wants_latents, &q);
         let terms = weights.terms(log_mean_exp(weights.log()));

@@ -4,7 +4,7 @@ use super::weights::{Weights, frozen};
 use super::{Inputs, Objective, Terms};
 use crate::error::{Error, Result};
 use crate::math::{log_mean_exp, mean_over_samples};
-use crate::{Decoder, Encoder, Likelihood, Posterior, Prior, Vae};
+use crate::{Decoder, Encoder, ExplicitPosterior, Likelihood, Posterior, Prior, Vae};
 
 /// The negative mean of several importance-weighted bounds (Rainforth et al. 2018, section 6).
 ///
@@ -71,9 +71,15 @@ impl Ciwae {
     }
 }
 
-impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Objective<Vae<E, D, L, P>> for Miwae {
+impl<E, D, L, P> Objective<Vae<E, D, L, P>> for Miwae
+where
+    E: Encoder<Posterior: ExplicitPosterior>,
+    D: Decoder,
+    L: Likelihood,
+    P: Prior,
+{
     fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
-        let weights = Weights::draw(vae, inputs);
+        let weights = Weights::draw(&vae.at(inputs.step), inputs);
         weights.terms(mean_of_bounds(weights.log(), self.groups))
     }
 
@@ -82,15 +88,22 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Objective<Vae<E, D, L, P>>
     }
 }
 
-impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Objective<Vae<E, D, L, P>> for Piwae {
+impl<E, D, L, P> Objective<Vae<E, D, L, P>> for Piwae
+where
+    E: Encoder<Posterior: ExplicitPosterior>,
+    D: Decoder,
+    L: Likelihood,
+    P: Prior,
+{
     fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
-        let Inputs { x, noise, seed, wants_latents, .. } = inputs;
-        let q = vae.encoder.encode(x.clone());
+        let Inputs { x, noise, step, seed, wants_latents, .. } = inputs;
+        let (frozen, vae) = (frozen(vae, step), &vae.at(step));
+        let q = vae.encoder.encode(x.clone()).at(step);
         let samples = q.draw(noise, seed);
         let (z, log_posterior) = (samples.z.clone(), samples.log_prob(&q));
         let generative =
             Weights::new(vae, x.clone(), z.clone().detach(), log_posterior.clone().detach());
-        let inference = Weights::new(&frozen(vae), x, z, log_posterior);
+        let inference = Weights::new(&frozen, x, z, log_posterior);
         let bound = log_mean_exp(generative.log());
         let loss = bound.clone() + mean_of_bounds(inference.log(), self.groups);
         generative.with_latents(wants_latents, &q).terms(bound).with_loss(loss.neg())
@@ -101,9 +114,15 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Objective<Vae<E, D, L, P>>
     }
 }
 
-impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Objective<Vae<E, D, L, P>> for Ciwae {
+impl<E, D, L, P> Objective<Vae<E, D, L, P>> for Ciwae
+where
+    E: Encoder<Posterior: ExplicitPosterior>,
+    D: Decoder,
+    L: Likelihood,
+    P: Prior,
+{
     fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
-        let weights = Weights::draw(vae, inputs);
+        let weights = Weights::draw(&vae.at(inputs.step), inputs);
         let (elbo, iwae) = (mean_over_samples(weights.log()), log_mean_exp(weights.log()));
         weights.terms(elbo.mul_scalar(self.beta) + iwae.mul_scalar(1.0 - self.beta))
     }

@@ -25,11 +25,11 @@ use crate::{Result, Seed};
 pub struct Inputs {
     /// The examples, `[batch, data_dim]`.
     pub x: Tensor<2>,
-    /// The noise of the posterior's samples, `[num_samples, batch, noise_dim]`.
+    /// The noise of the posterior's samples, `[num_samples, batch, noise().dim()]`.
     pub noise: Tensor<3>,
-    /// The number of the training step, for what changes in the course of a training; 0 in
-    /// validation.
-    pub step: u64,
+    /// The number of the training step, for what changes in the course of a training; `None` outside
+    /// training, where nothing is annealed or relaxed.
+    pub step: Option<u64>,
     /// Where anything else that is random comes from.
     pub seed: Seed,
     /// What the objective handed on in the step before, in [`Terms::state`]; `None` outside
@@ -40,18 +40,23 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Data and noise, for step 0.
+    /// Data and noise, outside training.
     ///
     /// # Shapes
     /// - `x`: `[batch, data_dim]`
-    /// - `noise`: `[num_samples, batch, noise_dim]`
+    /// - `noise`: `[num_samples, batch, noise().dim()]`
     pub fn new(x: Tensor<2>, noise: Tensor<3>) -> Self {
-        Self { x, noise, step: 0, seed: Seed::default(), state: None, wants_latents: false }
+        Self { x, noise, step: None, seed: Seed::default(), state: None, wants_latents: false }
     }
 
     /// The same in a step of a training.
     pub fn at(self, step: u64, seed: Seed) -> Self {
-        Self { step, seed, ..self }
+        Self { step: Some(step), seed, ..self }
+    }
+
+    /// The same with randomness of its own.
+    pub fn with_seed(self, seed: Seed) -> Self {
+        Self { seed, ..self }
     }
 
     /// The same with a state of the objective's.

@@ -2,7 +2,7 @@ use super::weights::{Weights, frozen};
 use super::{Inputs, Objective, Terms};
 use crate::error::{Error, Result};
 use crate::math::log_power_mean;
-use crate::{Decoder, Encoder, Likelihood, Prior, Vae};
+use crate::{Decoder, Encoder, ExplicitPosterior, Likelihood, Prior, Vae};
 
 /// The negative variational Renyi bound (Li and Turner 2016, sections 3 and 4).
 ///
@@ -37,9 +37,15 @@ impl RenyiBound {
     }
 }
 
-impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Objective<Vae<E, D, L, P>> for RenyiBound {
+impl<E, D, L, P> Objective<Vae<E, D, L, P>> for RenyiBound
+where
+    E: Encoder<Posterior: ExplicitPosterior>,
+    D: Decoder,
+    L: Likelihood,
+    P: Prior,
+{
     fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
-        let weights = Weights::draw(vae, inputs);
+        let weights = Weights::draw(&vae.at(inputs.step), inputs);
         weights.terms(log_power_mean(weights.log(), 1.0 - self.alpha))
     }
 }
@@ -84,9 +90,15 @@ impl Cubo {
     }
 }
 
-impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Objective<Vae<E, D, L, P>> for Cubo {
+impl<E, D, L, P> Objective<Vae<E, D, L, P>> for Cubo
+where
+    E: Encoder<Posterior: ExplicitPosterior>,
+    D: Decoder,
+    L: Likelihood,
+    P: Prior,
+{
     fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
-        let weights = Weights::draw(&frozen(vae), inputs);
+        let weights = Weights::draw(&frozen(vae, inputs.step), inputs);
         let bound = log_power_mean(weights.log(), self.n);
         weights.terms(bound.neg())
     }

@@ -2,7 +2,7 @@ use burn::tensor::Tensor;
 
 use super::{Inputs, Latents, Terms};
 use crate::math::mean_over_samples;
-use crate::{Decoder, Encoder, Likelihood, Posterior, Prior, Vae};
+use crate::{Decoder, Encoder, ExplicitPosterior, Likelihood, Posterior, Prior, Vae};
 
 /// The importance weights `w_k = p(x|z_k) p(z_k) / q(z_k|x)` of samples in their parts, all
 /// `[num_samples, batch]`, in nats.
@@ -15,13 +15,16 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// The weights of samples that are drawn for a batch.
-    pub(crate) fn draw<E: Encoder, D: Decoder, L: Likelihood, P: Prior>(
-        vae: &Vae<E, D, L, P>,
-        inputs: Inputs,
-    ) -> Self {
-        let Inputs { x, noise, seed, wants_latents, .. } = inputs;
-        let q = vae.encoder.encode(x.clone());
+    /// The weights of samples that are drawn for a batch, of a model as it is in the step.
+    pub(crate) fn draw<E, D, L, P>(vae: &Vae<E, D, L, P>, inputs: Inputs) -> Self
+    where
+        E: Encoder<Posterior: ExplicitPosterior>,
+        D: Decoder,
+        L: Likelihood,
+        P: Prior,
+    {
+        let Inputs { x, noise, step, seed, wants_latents, .. } = inputs;
+        let q = vae.encoder.encode(x.clone()).at(step);
         let samples = q.draw(noise, seed);
         let weights = Self::new(vae, x, samples.z.clone(), samples.log_prob(&q));
         weights.with_latents(wants_latents, &q)
@@ -40,12 +43,18 @@ impl Weights {
 
     /// The same of samples that were drawn from `q`, with no gradient to the parameters of `q` but
     /// that which comes through the samples.
-    pub(super) fn along_path<E: Encoder, D: Decoder, L: Likelihood, P: Prior>(
+    pub(super) fn along_path<E, D, L, P>(
         vae: &Vae<E, D, L, P>,
         x: Tensor<2>,
         q: &E::Posterior,
         z: Tensor<3>,
-    ) -> Self {
+    ) -> Self
+    where
+        E: Encoder<Posterior: ExplicitPosterior>,
+        D: Decoder,
+        L: Likelihood,
+        P: Prior,
+    {
         Self::new(vae, x, z.clone(), q.detach().log_prob(z))
     }
 
@@ -72,15 +81,16 @@ impl Weights {
     }
 }
 
-/// The same model as far as values go, whose generative part, decoder, likelihood and prior, takes no
-/// gradient.
+/// The same model as far as values go, as it is in the step, whose generative part, decoder, likelihood and
+/// prior, takes no gradient.
 pub(super) fn frozen<E: Encoder, D: Decoder, L: Likelihood, P: Prior>(
     vae: &Vae<E, D, L, P>,
+    step: Option<u64>,
 ) -> Vae<E, D, L, P> {
     Vae {
         encoder: vae.encoder.clone(),
         decoder: vae.decoder.clone().no_grad(),
         likelihood: vae.likelihood.clone().no_grad(),
-        prior: vae.prior.clone().no_grad(),
+        prior: vae.prior.clone().no_grad().within(&vae.encoder.clone().no_grad(), step),
     }
 }

@@ -1,8 +1,10 @@
 //! Approximate posteriors `q(z|x)`.
 
 mod diagonal_gaussian;
+mod family;
 
-pub use diagonal_gaussian::DiagonalGaussian;
+pub use diagonal_gaussian::{Diagonal, DiagonalGaussian, DiagonalHead};
+pub use family::{Family, Head};
 
 use burn::tensor::Tensor;
 use std::fmt::Debug;
@@ -13,7 +15,8 @@ use crate::Seed;
 /// returns.
 ///
 /// Samples are a deterministic, differentiable function of the posterior's parameters and of
-/// explicit standard normal noise.
+/// explicit noise, of the kind that [`Encoder::noise`](crate::Encoder::noise) says. A posterior whose
+/// density is known is an [`ExplicitPosterior`] as well.
 pub trait Posterior: Clone + Debug + Send {
     /// `[batch, latent_dim]`.
     fn dims(&self) -> [usize; 2];
@@ -31,16 +34,18 @@ pub trait Posterior: Clone + Debug + Send {
     /// Reparameterised samples.
     ///
     /// # Shapes
-    /// - `noise`: `[num_samples, batch, latent_dim]`
+    /// - `noise`: `[num_samples, batch, noise().dim()]`
     /// - output: `[num_samples, batch, latent_dim]`
     fn rsample(&self, noise: Tensor<3>) -> Tensor<3>;
 
-    /// `log q(z|x)` in nats, summed over the latent dimensions.
+    /// The same distributions as they are sampled in a step of a training or, with `None`, outside it.
     ///
-    /// # Shapes
-    /// - `z`: `[num_samples, batch, latent_dim]`
-    /// - output: `[num_samples, batch]`
-    fn log_prob(&self, z: Tensor<3>) -> Tensor<2>;
+    /// A relaxation of a discrete posterior implements this: its temperature may follow the step, and
+    /// outside training nothing is relaxed.
+    fn at(self, step: Option<u64>) -> Self {
+        let _ = step;
+        self
+    }
 
     /// Samples as an objective and its divergence see them.
     ///
@@ -49,6 +54,16 @@ pub trait Posterior: Clone + Debug + Send {
     fn draw(&self, noise: Tensor<3>, seed: Seed) -> Samples {
         Samples { z: self.rsample(noise), log_prob: None, seed }
     }
+}
+
+/// A posterior whose density is known.
+pub trait ExplicitPosterior: Posterior {
+    /// `log q(z|x)` in nats, summed over the latent dimensions.
+    ///
+    /// # Shapes
+    /// - `z`: `[num_samples, batch, latent_dim]`
+    /// - output: `[num_samples, batch]`
+    fn log_prob(&self, z: Tensor<3>) -> Tensor<2>;
 }
 
 /// Samples of a posterior.
@@ -65,7 +80,7 @@ pub struct Samples {
 
 impl Samples {
     /// `log q(z|x)` in nats under the posterior that drew the samples, `[num_samples, batch]`.
-    pub fn log_prob(&self, posterior: &impl Posterior) -> Tensor<2> {
+    pub fn log_prob(&self, posterior: &impl ExplicitPosterior) -> Tensor<2> {
         self.log_prob.clone().unwrap_or_else(|| posterior.log_prob(self.z.clone()))
     }
 }

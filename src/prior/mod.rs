@@ -9,7 +9,7 @@ pub use standard_normal::StandardNormal;
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
 
-use crate::{DiagonalGaussian, Seed};
+use crate::{DiagonalGaussian, Encoder, Seed};
 
 /// A distribution `p(z)` over the latent space.
 ///
@@ -26,6 +26,16 @@ pub trait Prior: Module + ModuleDisplay {
     /// - `z`: `[num_samples, batch, latent_dim]`
     /// - output: `[num_samples, batch]`
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2>;
+
+    /// The prior as it is in a model with that encoder, in a step of a training or, with `None`, outside
+    /// it; what the model hands on to objectives and divergences.
+    ///
+    /// A prior that is made of posteriors implements this, or one that is relaxed in training like the
+    /// posterior ([`Posterior::at`](crate::Posterior::at)).
+    fn within<E: Encoder>(&self, encoder: &E, step: Option<u64>) -> Self {
+        let _ = (encoder, step);
+        self.clone()
+    }
 
     /// Draws `num_samples` latent vectors, `[num_samples, latent_dim]`.
     fn sample(

@@ -300,7 +300,7 @@ impl<O> Trainer<O> {
         check_dim("training", &*train, &model)?;
         check_dim("validation", &*valid, &model)?;
         let largest_batch = batch_size.min(train.len().max(valid.len()));
-        check_noise(num_samples, largest_batch, model.noise_dim())?;
+        check_noise(num_samples, largest_batch, model.noise().dim())?;
         self.objective.check_samples(num_samples)?;
         let device = model.devices().first().cloned().ok_or_else(|| {
             Error::config("the model has no parameters, so there is nothing to train")

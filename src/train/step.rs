@@ -32,10 +32,11 @@ pub(super) struct Setup<O> {
 
 impl<M: LatentVariableModel, O: Objective<M>> Trainable<M, O> {
     /// What a batch and its noise are to the objective.
-    fn inputs(&self, batch: Batch, noise: &NoiseSource, step: u64) -> Inputs {
-        let shape = [self.setup.num_samples, batch.x.dims()[0], self.model.noise_dim()];
-        let eps = noise.draw(batch.step, shape, &batch.x.device());
-        Inputs::new(batch.x, eps).at(step, noise.seed_at(batch.step))
+    fn inputs(&self, batch: Batch, noise: &NoiseSource) -> Inputs {
+        let (samples, examples) = (self.setup.num_samples, batch.x.dims()[0]);
+        let (shape, device) = (self.model.noise(), batch.x.device());
+        let eps = noise.draw_for(batch.step, samples, examples, &shape, &device);
+        Inputs::new(batch.x, eps).with_seed(noise.seed_at(batch.step))
     }
 }
 
@@ -46,7 +47,8 @@ impl<M: LatentVariableModel, O: Objective<M>> TrainStep for Trainable<M, O> {
     fn step(&self, batch: Batch) -> TrainOutput<BatchMeans> {
         let step = batch.step;
         let state = self.state.as_ref().map(|state| Tensor::from_inner(state.value_sync().inner()));
-        let inputs = self.inputs(batch, &self.setup.train_noise, step).with_state(state);
+        let inputs = self.inputs(batch, &self.setup.train_noise);
+        let inputs = Inputs { step: Some(step), state, ..inputs };
         let terms = self.setup.objective.terms(&self.model, inputs);
         if let (Some(state), Some(next)) = (&self.state, &terms.state) {
             state.update(next.clone().detach());
@@ -65,7 +67,7 @@ impl<M: LatentVariableModel, O: Objective<M>> InferenceStep for Trainable<M, O> 
     type Output = BatchMeans;
 
     fn step(&self, batch: Batch) -> BatchMeans {
-        let inputs = self.inputs(batch, &self.setup.valid_noise, 0).with_latents();
+        let inputs = self.inputs(batch, &self.setup.valid_noise).with_latents();
         BatchMeans::new(self.setup.objective.terms(&self.model, inputs))
     }
 }

@@ -1,0 +1,68 @@
+use std::fmt::Debug;
+
+use burn::module::{Module, ModuleDisplay};
+use burn::tensor::{Device, Tensor};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Posterior;
+use crate::nn::Init;
+use crate::summary::Layer;
+use crate::{NoiseShape, Result, Seed};
+
+/// A family of posteriors, as the description of an encoder's last layers.
+///
+/// The encoders of this crate are a trunk, whose output are features of the data, and a [`Head`], from
+/// the features to the posterior. The trunk's description takes any family, so any posterior goes with
+/// any network:
+///
+/// ```
+/// use burn_vae::{Diagonal, MlpEncoderConfig};
+///
+/// let encoder = MlpEncoderConfig::new(784, [200, 200], 50).with_posterior(Diagonal);
+/// assert_eq!(encoder, MlpEncoderConfig::new(784, [200, 200], 50)); // the default
+/// ```
+pub trait Family: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
+    /// The layers that are built.
+    type Head: Head;
+
+    /// Builds the layers with fresh weights, from `features` numbers to posteriors over codes of length
+    /// `latent_dim`.
+    ///
+    /// # Errors
+    /// If there is no such posterior.
+    fn init(
+        &self,
+        features: usize,
+        latent_dim: usize,
+        init: Init,
+        seed: Seed,
+        device: &Device,
+    ) -> Result<Self::Head>;
+}
+
+/// The last layers of an encoder: from features of the data to the posterior.
+pub trait Head: Module + ModuleDisplay {
+    /// The family of `q(z|x)`.
+    type Posterior: Posterior;
+
+    /// The length of a code.
+    fn latent_dim(&self) -> usize;
+
+    /// The noise that one sample of the posterior of one example takes.
+    fn noise(&self) -> NoiseShape {
+        NoiseShape::normal(self.latent_dim())
+    }
+
+    /// Maps the features of each example to its posterior.
+    ///
+    /// # Shapes
+    /// - `features`: `[batch, features]`
+    fn forward(&self, features: Tensor<2>) -> Self::Posterior;
+
+    /// The rows of a [`Summary`](crate::summary::Summary), one for each layer, behind the layer of that
+    /// name.
+    fn layers(&self, trunk: &str) -> Vec<Layer> {
+        vec![Layer::opaque(self, [self.latent_dim()]).after(trunk)]
+    }
+}
