@@ -5,7 +5,8 @@ use burn::tensor::Device;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Result, Seed};
+use crate::Seed;
+use crate::error::{Error, ErrorKind, Result};
 
 /// A description of a module that can be written to a file and built anywhere.
 ///
@@ -21,6 +22,21 @@ pub trait ModuleConfig: Serialize + DeserializeOwned {
     /// If no module can be built from the description, such as one with a layer of zero units; the
     /// message names the field.
     fn init(&self, seed: Seed, device: &Device) -> Result<Self::Module>;
+}
+
+/// Builds one module after the other, each from a seed of its own; `field` is what errors call the list.
+pub(crate) fn init_each<C: ModuleConfig>(
+    field: &str,
+    configs: &[C],
+    seed: Seed,
+    device: &Device,
+) -> Result<Vec<C::Module>> {
+    let init = |(i, config): (usize, &C)| {
+        config.init(seed.child(field).at(i as u64), device).map_err(|error| {
+            Error::new(ErrorKind::Config, format!("{field}[{i}]: {error}")).with_source(error)
+        })
+    };
+    configs.iter().enumerate().map(init).collect()
 }
 
 /// Writes a description without anything to configure to files as its name, so that no other is read in

@@ -64,6 +64,7 @@
 //! |---|---|
 //! | the model and what to do with a trained one | [`Vae`] |
 //! | networks | [`Encoder`], [`Decoder`], [`nn`] |
+//! | models of the literature by name | [`presets`] |
 //! | distributions | [`Posterior`], [`Prior`], [`Likelihood`] |
 //! | what is minimised | [`Objective`], [`Divergence`] |
 //! | randomness | [`Seed`], [`NoiseSource`] |
@@ -106,6 +107,7 @@ pub mod nn;
 mod noise;
 mod objective;
 mod posterior;
+pub mod presets;
 mod prior;
 mod reparameterize;
 pub mod saved;
@@ -116,12 +118,18 @@ mod vae;
 pub mod viz;
 
 pub use config::ModuleConfig;
-pub use decoder::{ConvDecoder, ConvDecoderConfig, Decoder, MlpDecoder, MlpDecoderConfig};
+pub use decoder::{
+    ConvDecoder, ConvDecoderConfig, Decoder, FirstLayerDecoder, FirstLayerDecoderConfig,
+    MlpDecoder, MlpDecoderConfig,
+};
 pub use divergence::{
     ChiDivergence, Divergence, Kernel, KlDivergence, Mmd, MonteCarloKl, MonteCarloRenyi,
     RenyiDivergence, Width,
 };
-pub use encoder::{ConvEncoder, ConvEncoderConfig, Encoder, MlpEncoder, MlpEncoderConfig};
+pub use encoder::{
+    ConvEncoder, ConvEncoderConfig, Encoder, HierarchicalEncoder, HierarchicalEncoderConfig,
+    MlpEncoder, MlpEncoderConfig,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use likelihood::{
     BernoulliNll, CategoricalNll, ContinuousBernoulliNll, DiscretizedLogisticMixtureNll,
@@ -135,9 +143,13 @@ pub use objective::{
     TargetKl, Terms,
 };
 pub use posterior::{
-    Diagonal, DiagonalGaussian, DiagonalHead, ExplicitPosterior, Family, Head, Posterior, Samples,
+    Diagonal, DiagonalGaussian, DiagonalHead, ExplicitPosterior, Family, Head,
+    HierarchicalPosterior, Posterior, Samples,
 };
-pub use prior::{DiagonalPrior, GaussianPrior, GaussianPriorConfig, Prior, StandardNormal};
+pub use prior::{
+    DiagonalPrior, GaussianPrior, GaussianPriorConfig, HierarchicalPrior, HierarchicalPriorConfig,
+    MixturePrior, MixturePriorConfig, Prior, StandardNormal, VampPrior, VampPriorConfig,
+};
 pub use reparameterize::Reparameterize;
 pub use seed::Seed;
 pub use vae::{

@@ -54,6 +54,19 @@ impl Layer {
         Self::new("network", kind.unwrap_or(path), output, module)
     }
 
+    /// The layers of a network within a larger one, where `above` is what it is given.
+    pub(crate) fn all_within(part: &str, above: &str, layers: Vec<Self>) -> Vec<Self> {
+        let rename = |(i, layer): (usize, Self)| {
+            let input = match layer.input.as_deref() {
+                None if i > 0 => None,
+                None | Some(INPUT) => Some(above.to_string()),
+                Some(name) => Some(format!("{part}.{name}")),
+            };
+            Self { name: format!("{part}.{}", layer.name), input, ..layer }
+        };
+        layers.into_iter().enumerate().map(rename).collect()
+    }
+
     /// Names the layer this one takes its input from; [`INPUT`] is what the network is given.
     pub fn after(mut self, input: &str) -> Self {
         self.input = Some(input.into());

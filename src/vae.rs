@@ -87,6 +87,7 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Vae<E, D, L, P> {
                 encoder.latent_dim()
             )));
         }
+        prior.check(&encoder)?;
         likelihood.check(encoder.data_dim())?;
         let params = likelihood.params_per_value();
         if params.checked_mul(encoder.data_dim()) != Some(decoder.output_dim()) {

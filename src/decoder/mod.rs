@@ -1,9 +1,11 @@
 //! Decoders: generative networks that map codes to the parameters of a likelihood.
 
 mod conv;
+mod hierarchical;
 mod mlp;
 
 pub use conv::{ConvDecoder, ConvDecoderConfig};
+pub use hierarchical::{FirstLayerDecoder, FirstLayerDecoderConfig};
 pub use mlp::{MlpDecoder, MlpDecoderConfig};
 
 use burn::module::{Module, ModuleDisplay};

@@ -1,9 +1,11 @@
 //! Encoders: inference networks that map data to posteriors.
 
 mod conv;
+mod hierarchical;
 mod mlp;
 
 pub use conv::{ConvEncoder, ConvEncoderConfig};
+pub use hierarchical::{HierarchicalEncoder, HierarchicalEncoderConfig};
 pub use mlp::{MlpEncoder, MlpEncoderConfig};
 
 use burn::module::{Module, ModuleDisplay};
@@ -25,6 +27,12 @@ pub trait Encoder: Module + ModuleDisplay {
 
     /// The length of a code.
     fn latent_dim(&self) -> usize;
+
+    /// The lengths of the parts that a code consists of: of the stochastic layers of a hierarchy, else the
+    /// one of the whole.
+    fn latent_layers(&self) -> Vec<usize> {
+        vec![self.latent_dim()]
+    }
 
     /// The noise that one sample of the posterior of one example takes.
     fn noise(&self) -> NoiseShape {

@@ -1,10 +1,10 @@
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 
 use super::{ExplicitPosterior, Family, Head, Posterior};
 use crate::config::unit_name;
-use crate::math::normal_log_prob;
+use crate::math::{LN_2PI, log_sum_exp, normal_log_prob};
 use crate::nn::{Init, linear};
 use crate::summary::Layer;
 use crate::{Reparameterize, Result, Seed};
@@ -28,6 +28,39 @@ impl DiagonalGaussian {
         Self { mean, log_var }
     }
 
+    /// `log sum_i w_i N(z; mean_i, diag(exp(log_var_i)))`, the density of a mixture of all distributions of
+    /// the batch, in nats.
+    ///
+    /// The squares are multiplied out so that all densities are one matrix product; what the difference of
+    /// large numbers loses is some 1e-7 of `sum_j z_j^2 / exp(log_var_j)`.
+    ///
+    /// # Shapes
+    /// - `log_weights`: `[components]`, logarithms that sum to 1 as weights
+    /// - `z`: `[num_samples, batch, latent_dim]`
+    /// - output: `[num_samples, batch]`
+    pub(crate) fn log_mixture(&self, log_weights: Tensor<1>, z: Tensor<3>) -> Tensor<2> {
+        let [samples, batch, latent_dim] = z.dims();
+        let precision = self.log_var.clone().neg().exp();
+        let scaled_mean = self.mean.clone() * precision.clone();
+        let constant = scaled_mean.clone() * self.mean.clone() + self.log_var.clone();
+        let constant = constant.add_scalar(LN_2PI).sum_dim(1).squeeze_dim::<1>(1);
+        let z = z.reshape([samples * batch, latent_dim]);
+        let terms = Tensor::cat(vec![z.clone().square(), z], 1);
+        let factors = Tensor::cat(vec![precision, scaled_mean.mul_scalar(-2.0)], 1);
+        let squares = terms.matmul(factors.transpose());
+        let constant = (log_weights - constant.mul_scalar(0.5)).unsqueeze_dim(0);
+        let log = squares.mul_scalar(-0.5) + constant;
+        log_sum_exp(log, 1).reshape([samples, batch])
+    }
+
+    /// The distributions of so many rows, by their numbers.
+    pub(crate) fn select(&self, rows: &[usize]) -> Self {
+        let device = self.mean.device();
+        let rows = rows.iter().map(|&row| row as i64).collect::<Vec<_>>();
+        let rows = Tensor::<1, Int>::from_data(rows.as_slice(), &device);
+        Self::new(self.mean.clone().select(0, rows.clone()), self.log_var.clone().select(0, rows))
+    }
+
     /// The same in the coordinates in which `other` is the standard normal distribution.
     pub(crate) fn standardized_by(&self, other: &Self) -> Self {
         let mean = self.mean.clone() - other.mean.clone();
@@ -47,6 +80,10 @@ impl Posterior for DiagonalGaussian {
 
     fn detach(&self) -> Self {
         Self { mean: self.mean.clone().detach(), log_var: self.log_var.clone().detach() }
+    }
+
+    fn components(&self) -> Option<DiagonalGaussian> {
+        Some(self.clone())
     }
 
     fn rsample(&self, noise: Tensor<3>) -> Tensor<3> {

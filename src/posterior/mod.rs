@@ -2,9 +2,11 @@
 
 mod diagonal_gaussian;
 mod family;
+mod hierarchical;
 
 pub use diagonal_gaussian::{Diagonal, DiagonalGaussian, DiagonalHead};
 pub use family::{Family, Head};
+pub use hierarchical::HierarchicalPosterior;
 
 use burn::tensor::Tensor;
 use std::fmt::Debug;
@@ -37,6 +39,11 @@ pub trait Posterior: Clone + Debug + Send {
     /// - `noise`: `[num_samples, batch, noise().dim()]`
     /// - output: `[num_samples, batch, latent_dim]`
     fn rsample(&self, noise: Tensor<3>) -> Tensor<3>;
+
+    /// The same as diagonal Gaussians, where that is what they are; see [`VampPrior`](crate::VampPrior).
+    fn components(&self) -> Option<DiagonalGaussian> {
+        None
+    }
 
     /// The same distributions as they are sampled in a step of a training or, with `None`, outside it.
     ///

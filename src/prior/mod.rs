@@ -1,15 +1,21 @@
 //! Priors `p(z)`.
 
 mod gaussian;
+mod hierarchical;
+mod mixture;
 mod standard_normal;
+mod vamp;
 
 pub use gaussian::{GaussianPrior, GaussianPriorConfig};
+pub use hierarchical::{HierarchicalPrior, HierarchicalPriorConfig};
+pub use mixture::{MixturePrior, MixturePriorConfig};
 pub use standard_normal::StandardNormal;
+pub use vamp::{VampPrior, VampPriorConfig};
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
 
-use crate::{DiagonalGaussian, Encoder, Seed};
+use crate::{DiagonalGaussian, Encoder, Result, Seed};
 
 /// A distribution `p(z)` over the latent space.
 ///
@@ -26,6 +32,15 @@ pub trait Prior: Module + ModuleDisplay {
     /// - `z`: `[num_samples, batch, latent_dim]`
     /// - output: `[num_samples, batch]`
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2>;
+
+    /// Whether the prior can be that of a model with this encoder; asked by [`Vae::new`](crate::Vae::new).
+    ///
+    /// # Errors
+    /// If it cannot.
+    fn check<E: Encoder>(&self, encoder: &E) -> Result<()> {
+        let _ = encoder;
+        Ok(())
+    }
 
     /// The prior as it is in a model with that encoder, in a step of a training or, with `None`, outside
     /// it; what the model hands on to objectives and divergences.

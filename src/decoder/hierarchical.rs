@@ -1,0 +1,70 @@
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::Decoder;
+use crate::config::ModuleConfig;
+use crate::summary::Layer;
+use crate::{Error, Result, Seed};
+
+/// Description of a [`FirstLayerDecoder`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FirstLayerDecoderConfig<D> {
+    /// The network from the first layer's codes.
+    pub network: D,
+    /// The length of a whole code, of all layers.
+    pub latent_dim: usize,
+}
+
+/// The decoder of a hierarchy of stochastic layers, `p(x|z_1, .., z_n) = p(x|z_1)`: a decoder that is
+/// handed the first layer's part of a code.
+#[derive(Module, Debug)]
+pub struct FirstLayerDecoder<D> {
+    /// The network from the first layer's codes.
+    pub network: D,
+    #[module(skip)]
+    latent_dim: usize,
+}
+
+impl<D: Decoder> Decoder for FirstLayerDecoder<D> {
+    fn latent_dim(&self) -> usize {
+        self.latent_dim
+    }
+
+    fn output_dim(&self) -> usize {
+        self.network.output_dim()
+    }
+
+    fn decode(&self, z: Tensor<2>) -> Tensor<2> {
+        self.network.decode(z.narrow(1, 0, self.network.latent_dim()))
+    }
+
+    fn layers(&self) -> Vec<Layer> {
+        self.network.layers()
+    }
+}
+
+impl<D: Decoder> FirstLayerDecoder<D> {
+    /// Hands a network the first part of codes of length `latent_dim`.
+    ///
+    /// # Errors
+    /// If the network takes longer ones.
+    pub fn new(network: D, latent_dim: usize) -> Result<Self> {
+        if network.latent_dim() > latent_dim {
+            return Err(Error::config(format!(
+                "latent_dim is {latent_dim}, but the network takes {} of it",
+                network.latent_dim()
+            )));
+        }
+        Ok(Self { network, latent_dim })
+    }
+}
+
+impl<C: ModuleConfig<Module: Decoder>> ModuleConfig for FirstLayerDecoderConfig<C> {
+    type Module = FirstLayerDecoder<C::Module>;
+
+    fn init(&self, seed: Seed, device: &Device) -> Result<Self::Module> {
+        FirstLayerDecoder::new(self.network.init(seed, device)?, self.latent_dim)
+    }
+}

@@ -1,0 +1,93 @@
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::Encoder;
+use crate::config::{ModuleConfig, init_each};
+use crate::summary::{INPUT, Layer};
+use crate::{Error, ExplicitPosterior, HierarchicalPosterior, NoiseShape, Result, Seed};
+
+/// Description of a [`HierarchicalEncoder`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HierarchicalEncoderConfig<E> {
+    /// The networks from the data to the first layer of codes, from there to the second, and so on.
+    pub layers: Vec<E>,
+}
+
+/// An inference network with any number of stochastic layers,
+/// `q(z_1, .., z_n|x) = q(z_1|x) q(z_2|z_1) .. q(z_n|z_{n-1})` (Burda et al. 2016, section 3).
+///
+/// Each layer is an encoder whose data are the codes of the layer before. A code of the whole are those of
+/// the layers one behind the other, the first layer's first.
+#[derive(Module, Debug)]
+pub struct HierarchicalEncoder<E> {
+    layers: Vec<E>,
+}
+
+impl<E: Encoder<Posterior: ExplicitPosterior>> HierarchicalEncoder<E> {
+    /// Puts layers together.
+    ///
+    /// # Errors
+    /// If there are none, or one does not take the codes of the one before it.
+    pub fn new(layers: Vec<E>) -> Result<Self> {
+        if layers.is_empty() {
+            return Err(Error::config("layers is empty, but a hierarchy has at least 1"));
+        }
+        for (i, pair) in layers.windows(2).enumerate() {
+            let (codes, data) = (pair[0].latent_dim(), pair[1].data_dim());
+            if codes != data {
+                return Err(Error::config(format!(
+                    "layers[{i}] gives codes of length {codes}, but layers[{}] takes {data} numbers",
+                    i + 1
+                )));
+            }
+        }
+        Ok(Self { layers })
+    }
+}
+
+impl<E: Encoder<Posterior: ExplicitPosterior>> Encoder for HierarchicalEncoder<E> {
+    type Posterior = HierarchicalPosterior<E>;
+
+    fn data_dim(&self) -> usize {
+        self.layers[0].data_dim()
+    }
+
+    fn latent_dim(&self) -> usize {
+        self.latent_layers().iter().sum()
+    }
+
+    fn latent_layers(&self) -> Vec<usize> {
+        self.layers.iter().map(Encoder::latent_dim).collect()
+    }
+
+    fn noise(&self) -> NoiseShape {
+        self.layers.iter().fold(NoiseShape::default(), |shape, layer| shape.and(&layer.noise()))
+    }
+
+    fn encode(&self, x: Tensor<2>) -> HierarchicalPosterior<E> {
+        let (first, upper) = self.layers.split_first().expect("a hierarchy has a layer");
+        HierarchicalPosterior::new(first.encode(x), first.noise().dim(), upper.to_vec())
+    }
+
+    fn layers(&self) -> Vec<Layer> {
+        let mut rows: Vec<Layer> = Vec::new();
+        for (i, layer) in self.layers.iter().enumerate() {
+            let above = rows.last().map_or(INPUT.to_string(), |row| row.name.clone());
+            rows.extend(Layer::all_within(&format!("z{}", i + 1), &above, layer.layers()));
+        }
+        rows
+    }
+}
+
+impl<C> ModuleConfig for HierarchicalEncoderConfig<C>
+where
+    C: ModuleConfig<Module: Encoder<Posterior: ExplicitPosterior>>,
+{
+    type Module = HierarchicalEncoder<C::Module>;
+
+    fn init(&self, seed: Seed, device: &Device) -> Result<Self::Module> {
+        HierarchicalEncoder::new(init_each("layers", &self.layers, seed, device)?)
+    }
+}

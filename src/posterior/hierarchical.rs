@@ -1,0 +1,91 @@
+use burn::tensor::Tensor;
+
+use super::{ExplicitPosterior, Posterior, Samples};
+use crate::{Encoder, Seed};
+
+/// `q(z_1, .., z_n|x) = q(z_1|x) q(z_2|z_1) .. q(z_n|z_{n-1})`, what a
+/// [`HierarchicalEncoder`](crate::HierarchicalEncoder) returns.
+#[derive(Clone, Debug)]
+pub struct HierarchicalPosterior<E: Encoder> {
+    first: E::Posterior,
+    first_noise: usize,
+    upper: Vec<E>,
+    step: Option<u64>,
+}
+
+impl<E: Encoder<Posterior: ExplicitPosterior>> HierarchicalPosterior<E> {
+    /// The posterior of the first layer, which takes so many noise values, and the networks of the others.
+    pub(crate) fn new(first: E::Posterior, first_noise: usize, upper: Vec<E>) -> Self {
+        Self { first, first_noise, upper, step: None }
+    }
+
+    /// The posteriors of a layer, of batch `num_samples * batch`, given samples of the one below.
+    fn given(&self, layer: &E, below: Tensor<3>) -> E::Posterior {
+        let [samples, batch, dim] = below.dims();
+        layer.encode(below.reshape([samples * batch, dim])).at(self.step)
+    }
+}
+
+impl<E: Encoder<Posterior: ExplicitPosterior>> Posterior for HierarchicalPosterior<E> {
+    fn dims(&self) -> [usize; 2] {
+        let [batch, first] = self.first.dims();
+        [batch, first + self.upper.iter().map(Encoder::latent_dim).sum::<usize>()]
+    }
+
+    /// The mean of the first layer, that of the second at this mean, and so on.
+    fn mean(&self) -> Tensor<2> {
+        let mut means = vec![self.first.mean()];
+        for layer in &self.upper {
+            let below = means[means.len() - 1].clone();
+            means.push(layer.encode(below).at(self.step).mean());
+        }
+        Tensor::cat(means, 1)
+    }
+
+    fn detach(&self) -> Self {
+        let upper = self.upper.iter().map(|layer| layer.clone().no_grad()).collect();
+        Self { first: self.first.detach(), upper, ..*self }
+    }
+
+    fn at(self, step: Option<u64>) -> Self {
+        Self { first: self.first.at(step), step, ..self }
+    }
+
+    fn rsample(&self, noise: Tensor<3>) -> Tensor<3> {
+        self.draw(noise, Seed::default()).z
+    }
+
+    fn draw(&self, noise: Tensor<3>, seed: Seed) -> Samples {
+        let [samples, batch, _] = noise.dims();
+        let first = self.first.draw(noise.clone().narrow(2, 0, self.first_noise), seed.at(0));
+        let mut log_prob = first.log_prob(&self.first);
+        let (mut layers, mut start) = (vec![first.z], self.first_noise);
+        for (i, layer) in self.upper.iter().enumerate() {
+            let q = self.given(layer, layers[layers.len() - 1].clone());
+            let dim = layer.noise().dim();
+            let eps = noise.clone().narrow(2, start, dim).reshape([1, samples * batch, dim]);
+            let drawn = q.draw(eps, seed.at(i as u64 + 1));
+            log_prob = log_prob + drawn.log_prob(&q).reshape([samples, batch]);
+            layers.push(drawn.z.reshape([samples, batch, layer.latent_dim()]));
+            start += dim;
+        }
+        Samples { z: Tensor::cat(layers, 2), log_prob: Some(log_prob), seed }
+    }
+}
+
+impl<E: Encoder<Posterior: ExplicitPosterior>> ExplicitPosterior for HierarchicalPosterior<E> {
+    fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
+        let [samples, batch, _] = z.dims();
+        let mut start = self.first.dims()[1];
+        let mut below = z.clone().narrow(2, 0, start);
+        let mut log_prob = self.first.log_prob(below.clone());
+        for layer in &self.upper {
+            let q = self.given(layer, below);
+            below = z.clone().narrow(2, start, layer.latent_dim());
+            start += layer.latent_dim();
+            let flat = below.clone().reshape([1, samples * batch, layer.latent_dim()]);
+            log_prob = log_prob + q.log_prob(flat).reshape([samples, batch]);
+        }
+        log_prob
+    }
+}

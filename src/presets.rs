@@ -1,0 +1,173 @@
+//! Models of the literature by name.
+//!
+//! Each function gives the description of a model; its fields are public, so any part can still be changed
+//! before [`init`](crate::ModuleConfig::init) builds it.
+//!
+//! | model | here |
+//! |---|---|
+//! | logistic factor analysis | [`logistic_factor_analysis`] |
+//! | linear factor analysis, probabilistic principal components | [`linear_factor_analysis`] |
+//! | non-linear factor analysis | [`nonlinear_factor_analysis`] |
+//! | deep latent Gaussian model | [`deep_latent_gaussian`] |
+//! | non-linear Gaussian belief network | [`nonlinear_gaussian_belief_network`] |
+//! | importance-weighted autoencoder with one or two stochastic layers | [`iwae_one_layer`], [`iwae_two_layers`] |
+
+use crate::nn::Activation;
+use crate::{
+    BernoulliNll, Diagonal, FirstLayerDecoderConfig, GaussianNllConfig, HierarchicalEncoderConfig,
+    HierarchicalPriorConfig, MlpDecoderConfig, MlpEncoderConfig, MlpVaeConfig, ScaleConfig,
+    StandardNormal, VaeConfig,
+};
+
+/// Logistic factor analysis: `p(x|z)` are Bernoulli variables whose logits are linear in `z ~ N(0, I)`.
+///
+/// The encoder has the hidden layers given; with none it is linear too.
+pub fn logistic_factor_analysis(
+    data_dim: usize,
+    encoder_hidden: impl Into<Vec<usize>>,
+    latent_dim: usize,
+) -> MlpVaeConfig {
+    VaeConfig {
+        encoder: MlpEncoderConfig::new(data_dim, encoder_hidden, latent_dim),
+        decoder: MlpDecoderConfig::new(latent_dim, [], data_dim),
+        likelihood: BernoulliNll,
+        prior: StandardNormal,
+    }
+}
+
+/// A model of real numbers with perceptrons, Gaussian noise and Gaussian codes.
+pub type GaussianVaeConfig =
+    VaeConfig<MlpEncoderConfig, MlpDecoderConfig, GaussianNllConfig, StandardNormal>;
+
+/// Linear factor analysis, `x = W z + b + noise` with `z ~ N(0, I)` and the noise's scale as described: one
+/// for all values is probabilistic principal component analysis (Tipping and Bishop 1999), one for each value
+/// factor analysis (Rubin and Thayer 1982).
+///
+/// Its posterior is Gaussian with a mean that is linear in `x` and a covariance that is the same for all; `W`
+/// can be turned so that it is diagonal. So the encoder is linear, and the ELBO of the best model is its
+/// likelihood (Lucas et al. 2019, section 4).
+pub fn linear_factor_analysis(
+    data_dim: usize,
+    latent_dim: usize,
+    noise: ScaleConfig,
+) -> GaussianVaeConfig {
+    nonlinear_factor_analysis(data_dim, [], latent_dim, noise)
+}
+
+/// Non-linear factor analysis: `x = f(z) + noise` with a perceptron `f` and `z ~ N(0, I)`.
+pub fn nonlinear_factor_analysis(
+    data_dim: usize,
+    hidden: impl Into<Vec<usize>>,
+    latent_dim: usize,
+    noise: ScaleConfig,
+) -> GaussianVaeConfig {
+    let MlpVaeConfig { encoder, decoder, prior, .. } =
+        MlpVaeConfig::mlp(data_dim, hidden, latent_dim);
+    VaeConfig { encoder, decoder, likelihood: GaussianNllConfig::new(noise), prior }
+}
+
+/// A layer of codes and the deterministic layers between it and what lies below it, the data or the layer
+/// of codes before; the same in both directions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StochasticLayer {
+    /// Units of the deterministic layers, from below to the codes.
+    pub hidden: Vec<usize>,
+    /// Length of the layer's codes.
+    pub latent_dim: usize,
+}
+
+impl StochasticLayer {
+    /// Codes of a length above deterministic layers.
+    pub fn new(hidden: impl Into<Vec<usize>>, latent_dim: usize) -> Self {
+        Self { hidden: hidden.into(), latent_dim }
+    }
+}
+
+/// A model with any number of stochastic layers: posteriors of a family, generative conditionals of the same
+/// family, a likelihood and a prior at the top.
+pub type HierarchicalVaeConfig<F, L, P> = VaeConfig<
+    HierarchicalEncoderConfig<MlpEncoderConfig<F>>,
+    FirstLayerDecoderConfig<MlpDecoderConfig>,
+    L,
+    HierarchicalPriorConfig<MlpEncoderConfig<F>, P>,
+>;
+
+/// Any number of stochastic layers over perceptrons, from the data up.
+///
+/// A likelihood that needs several numbers for each value wants a larger
+/// [`output_dim`](MlpDecoderConfig::output_dim). No divergence of a hierarchy has a closed form: train with
+/// [`MonteCarloKl`](crate::MonteCarloKl) or an importance-weighted bound.
+pub fn hierarchical<F: Clone, L, P>(
+    data_dim: usize,
+    layers: &[StochasticLayer],
+    activation: Activation,
+    family: F,
+    likelihood: L,
+    top: P,
+) -> HierarchicalVaeConfig<F, L, P> {
+    let dims = layers.iter().map(|layer| layer.latent_dim).collect::<Vec<_>>();
+    let below = [data_dim].into_iter().chain(dims.iter().copied());
+    let network = |from: usize, hidden: Vec<usize>, to: usize| {
+        let network = MlpEncoderConfig::new(from, hidden, to).with_activation(activation);
+        network.with_posterior(family.clone())
+    };
+    let reversed = |layer: &StochasticLayer| layer.hidden.iter().rev().copied().collect::<Vec<_>>();
+    let up = below
+        .zip(layers)
+        .map(|(below, layer)| network(below, layer.hidden.clone(), layer.latent_dim));
+    let down = layers
+        .windows(2)
+        .map(|pair| network(pair[1].latent_dim, reversed(&pair[1]), pair[0].latent_dim));
+    let first = dims.first().copied().unwrap_or_default();
+    let hidden = layers.first().map(reversed).unwrap_or_default();
+    VaeConfig {
+        encoder: HierarchicalEncoderConfig { layers: up.collect() },
+        decoder: FirstLayerDecoderConfig {
+            network: MlpDecoderConfig::new(first, hidden, data_dim).with_activation(activation),
+            latent_dim: dims.iter().sum(),
+        },
+        likelihood,
+        prior: HierarchicalPriorConfig { layers: down.collect(), top },
+    }
+}
+
+/// A deep latent Gaussian model of bits (Rezende et al. 2014, section 3): Gaussian codes in every layer.
+pub fn deep_latent_gaussian(
+    data_dim: usize,
+    layers: &[StochasticLayer],
+    activation: Activation,
+) -> HierarchicalVaeConfig<Diagonal, BernoulliNll, StandardNormal> {
+    hierarchical(data_dim, layers, activation, Diagonal, BernoulliNll, StandardNormal)
+}
+
+/// A non-linear Gaussian belief network (Frey and Hinton 1999): Gaussian codes in every layer, and data that
+/// are real numbers with Gaussian noise.
+pub fn nonlinear_gaussian_belief_network(
+    data_dim: usize,
+    layers: &[StochasticLayer],
+    activation: Activation,
+    noise: ScaleConfig,
+) -> HierarchicalVaeConfig<Diagonal, GaussianNllConfig, StandardNormal> {
+    let likelihood = GaussianNllConfig::new(noise);
+    hierarchical(data_dim, layers, activation, Diagonal, likelihood, StandardNormal)
+}
+
+/// The network with one stochastic layer of Burda et al. (2016, section 5): 784-200-200-50, tanh.
+///
+/// Their output starts at the logits of the training set's means, see
+/// [`with_output_bias`](crate::MlpDecoder::with_output_bias).
+pub fn iwae_one_layer() -> MlpVaeConfig {
+    VaeConfig {
+        encoder: MlpEncoderConfig::new(784, [200, 200], 50).with_activation(Activation::Tanh),
+        decoder: MlpDecoderConfig::new(50, [200, 200], 784).with_activation(Activation::Tanh),
+        likelihood: BernoulliNll,
+        prior: StandardNormal,
+    }
+}
+
+/// The network with two stochastic layers of Burda et al. (2016, section 5): 784-200-200-100-100-100-50, tanh,
+/// codes of length 100 and 50.
+pub fn iwae_two_layers() -> HierarchicalVaeConfig<Diagonal, BernoulliNll, StandardNormal> {
+    let layers = [StochasticLayer::new([200, 200], 100), StochasticLayer::new([100, 100], 50)];
+    deep_latent_gaussian(784, &layers, Activation::Tanh)
+}

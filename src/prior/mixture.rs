@@ -1,0 +1,117 @@
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, activation};
+use rand::RngExt;
+use rand::distr::Distribution;
+use rand::distr::weighted::WeightedIndex;
+use serde::{Deserialize, Serialize};
+
+use super::Prior;
+use crate::config::ModuleConfig;
+use crate::nn::check_dim;
+use crate::{DiagonalGaussian, NoiseSource, Reparameterize, Result, Seed};
+
+/// Description of a [`MixturePrior`].
+///
+/// | field | meaning | range |
+/// |---|---|---|
+/// | `components` | Gaussians in the mixture | at least 1 |
+/// | `latent_dim` | length of a code | at least 1 |
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MixturePriorConfig {
+    /// Gaussians in the mixture.
+    pub components: usize,
+    /// Length of a code.
+    pub latent_dim: usize,
+}
+
+impl MixturePriorConfig {
+    /// So many Gaussians over codes of that length.
+    pub fn new(components: usize, latent_dim: usize) -> Self {
+        Self { components, latent_dim }
+    }
+}
+
+/// `p(z) = sum_k w_k N(z; mean_k, diag(exp(log_var_k)))`, learned with the rest of the model (the mixture
+/// of Gaussians of Tomczak and Welling 2018, section 4).
+///
+/// It starts from equal weights, means drawn from `N(0, I)` and variances of 1. No divergence to a mixture
+/// has a closed form: train with [`MonteCarloKl`](crate::MonteCarloKl) or an importance-weighted bound.
+#[derive(Module, Debug)]
+pub struct MixturePrior {
+    /// Logits of the weights, `[components]`.
+    logits: Param<Tensor<1>>,
+    /// `[components, latent_dim]`
+    mean: Param<Tensor<2>>,
+    /// `[components, latent_dim]`
+    log_var: Param<Tensor<2>>,
+}
+
+impl MixturePrior {
+    /// The Gaussians, a batch of as many as there are components.
+    pub fn components(&self) -> DiagonalGaussian {
+        DiagonalGaussian::new(self.mean.val(), self.log_var.val())
+    }
+
+    /// The logarithms of their weights, `[components]`.
+    pub fn log_weights(&self) -> Tensor<1> {
+        activation::log_softmax(self.logits.val(), 0)
+    }
+}
+
+impl ModuleConfig for MixturePriorConfig {
+    type Module = MixturePrior;
+
+    fn init(&self, seed: Seed, device: &Device) -> Result<MixturePrior> {
+        check_dim("components", self.components)?;
+        check_dim("latent_dim", self.latent_dim)?;
+        let shape = [self.components, self.latent_dim];
+        let mean = NoiseSource::new(seed).draw(0, [1, shape[0], shape[1]], device).squeeze_dim(0);
+        Ok(MixturePrior {
+            logits: Param::from_tensor(Tensor::zeros([self.components], device)),
+            mean: Param::from_tensor(mean),
+            log_var: Param::from_tensor(Tensor::zeros(shape, device)),
+        })
+    }
+}
+
+impl Prior for MixturePrior {
+    fn latent_dim(&self) -> Option<usize> {
+        Some(self.mean.dims()[1])
+    }
+
+    fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
+        self.components().log_mixture(self.log_weights(), z)
+    }
+
+    fn sample(
+        &self,
+        num_samples: usize,
+        _latent_dim: usize,
+        seed: Seed,
+        device: &Device,
+    ) -> Tensor<2> {
+        let weights = self.log_weights().exp().into_data().iter::<f32>().collect::<Vec<_>>();
+        draw_mixture(&self.components(), &weights, num_samples, seed, device)
+    }
+}
+
+/// Draws from a mixture of a batch of Gaussians, `[n, latent_dim]`.
+pub(super) fn draw_mixture(
+    components: &DiagonalGaussian,
+    weights: &[f32],
+    n: usize,
+    seed: Seed,
+    device: &Device,
+) -> Tensor<2> {
+    let mut rng = seed.child("component").rng();
+    let chosen = match WeightedIndex::new(weights) {
+        Ok(index) => index.sample_iter(rng).take(n).collect::<Vec<_>>(),
+        // Weights that are no numbers, of a model that has diverged: so are its samples' means.
+        Err(_) => (0..n).map(|_| rng.random_range(0..weights.len())).collect(),
+    };
+    let DiagonalGaussian { mean, log_var } = components.select(&chosen);
+    let shape = [1, n, mean.dims()[1]];
+    let noise = NoiseSource::new(seed.child("noise")).draw(0, shape, device);
+    Reparameterize.forward(mean, log_var, noise).squeeze_dim(0)
+}

@@ -1,0 +1,170 @@
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, TensorData, activation};
+use rand_distr::{Distribution, Normal};
+use serde::{Deserialize, Serialize};
+
+use super::Prior;
+use super::mixture::draw_mixture;
+use crate::config::ModuleConfig;
+use crate::error::{Error, Result};
+use crate::nn::check_dim;
+use crate::{DiagonalGaussian, Encoder, Posterior, Seed};
+
+/// Description of a [`VampPrior`].
+///
+/// | field | default | meaning | range |
+/// |---|---|---|---|
+/// | `components` | | pseudo-inputs | at least 1 |
+/// | `data_dim` | | length of an example | at least 1 |
+/// | `low`, `high` | 0, 1 | the interval that the values of an example lie in | `low` below `high` |
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VampPriorConfig {
+    /// Pseudo-inputs.
+    pub components: usize,
+    /// Length of an example.
+    pub data_dim: usize,
+    /// Where the values of an example begin.
+    pub low: f32,
+    /// Where they end.
+    pub high: f32,
+}
+
+impl VampPriorConfig {
+    /// So many pseudo-inputs of that length, with values from 0 to 1.
+    pub fn new(components: usize, data_dim: usize) -> Self {
+        Self { components, data_dim, low: 0.0, high: 1.0 }
+    }
+
+    /// Another interval for the values.
+    pub fn with_range(self, low: f32, high: f32) -> Self {
+        Self { low, high, ..self }
+    }
+}
+
+/// The variational mixture of posteriors, `p(z) = 1/K sum_k q(z|u_k)` (Tomczak and Welling 2018, eq. 9).
+///
+/// The pseudo-inputs `u_k` are learned; the posteriors are those of the model's own encoder, which must be
+/// diagonal Gaussians. A pseudo-input is `low + (high - low) sigmoid(w)`, so it stays within the range of the
+/// data and its gradient does not end there. Fresh ones lie about the middle; better they start from
+/// examples, see [`starting_from`](Self::starting_from).
+///
+/// No divergence to a mixture has a closed form: train with [`MonteCarloKl`](crate::MonteCarloKl) or an
+/// importance-weighted bound. A model asks for [`within`](Prior::within) before anything else; a prior by
+/// itself, without an encoder, has no density.
+#[derive(Module, Debug)]
+pub struct VampPrior {
+    /// `[components, data_dim]`
+    logits: Param<Tensor<2>>,
+    #[module(skip)]
+    range: [f32; 2],
+    /// The posteriors at the pseudo-inputs, in a model.
+    #[module(skip)]
+    posteriors: Option<DiagonalGaussian>,
+}
+
+impl VampPrior {
+    /// The pseudo-inputs, `[components, data_dim]`.
+    pub fn pseudo_inputs(&self) -> Tensor<2> {
+        let [low, high] = self.range;
+        activation::sigmoid(self.logits.val()).mul_scalar(high - low).add_scalar(low)
+    }
+
+    /// The same with pseudo-inputs that start close to so many examples: values at the ends of the range by
+    /// a twentieth of it inside, where a gradient can move them.
+    ///
+    /// # Shapes
+    /// - `examples`: `[components, data_dim]`
+    ///
+    /// # Errors
+    /// If the shape is another one.
+    pub fn starting_from(mut self, examples: Tensor<2>) -> Result<Self> {
+        let shape = self.logits.dims();
+        if examples.dims() != shape {
+            return Err(Error::value(format!(
+                "the examples have the shape {:?}, but the pseudo-inputs {shape:?}",
+                examples.dims()
+            )));
+        }
+        let [low, high] = self.range;
+        let share = examples.sub_scalar(low).div_scalar(high - low).clamp(0.05, 0.95);
+        let logits = share.clone().log() - share.neg().add_scalar(1.0).log();
+        self.logits = Param::from_tensor(logits.to_device(&self.logits.device()).detach());
+        Ok(self)
+    }
+
+    fn posteriors(&self) -> &DiagonalGaussian {
+        let posteriors = self.posteriors.as_ref();
+        posteriors
+            .expect("a VampPrior is made of the posteriors of a model: ask for `within` first")
+    }
+
+    fn log_weights(&self) -> Tensor<1> {
+        let components = self.logits.dims()[0];
+        Tensor::full([components], -(components as f64).ln(), &self.logits.device())
+    }
+}
+
+impl ModuleConfig for VampPriorConfig {
+    type Module = VampPrior;
+
+    fn init(&self, seed: Seed, device: &Device) -> Result<VampPrior> {
+        let Self { components, data_dim, low, high } = *self;
+        check_dim("components", components)?;
+        check_dim("data_dim", data_dim)?;
+        if !(low.is_finite() && high.is_finite() && low < high) {
+            return Err(Error::config(format!(
+                "low is {low} and high is {high}, but they must be finite, low below high"
+            )));
+        }
+        let len =
+            components.checked_mul(data_dim).filter(|&len| len <= 1 << 30).ok_or_else(|| {
+                Error::config(format!(
+                    "{components} pseudo-inputs of {data_dim} values are too many"
+                ))
+            })?;
+        let normal = Normal::new(0.0f32, 0.5).expect("a positive and finite standard deviation");
+        let logits = normal.sample_iter(seed.rng()).take(len).collect();
+        let logits = TensorData::new::<f32, _>(logits, [components, data_dim]);
+        let logits = Param::from_tensor(Tensor::from_data(logits, device));
+        Ok(VampPrior { logits, range: [low, high], posteriors: None })
+    }
+}
+
+impl Prior for VampPrior {
+    fn check<E: Encoder>(&self, encoder: &E) -> Result<()> {
+        let (mine, theirs) = (self.logits.dims()[1], encoder.data_dim());
+        if mine != theirs {
+            return Err(Error::config(format!(
+                "the pseudo-inputs of the prior have {mine} values, but the encoder takes {theirs}"
+            )));
+        }
+        let first = self.pseudo_inputs().narrow(0, 0, 1);
+        if encoder.encode(first).components().is_none() {
+            return Err(Error::config(
+                "a VampPrior is a mixture of diagonal Gaussian posteriors, but the encoder's are others",
+            ));
+        }
+        Ok(())
+    }
+
+    fn within<E: Encoder>(&self, encoder: &E, step: Option<u64>) -> Self {
+        let posteriors = encoder.encode(self.pseudo_inputs()).at(step).components();
+        Self { posteriors, ..self.clone() }
+    }
+
+    fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
+        self.posteriors().log_mixture(self.log_weights(), z)
+    }
+
+    fn sample(
+        &self,
+        num_samples: usize,
+        _latent_dim: usize,
+        seed: Seed,
+        device: &Device,
+    ) -> Tensor<2> {
+        let weights = vec![1.0; self.logits.dims()[0]];
+        draw_mixture(self.posteriors(), &weights, num_samples, seed, device)
+    }
+}
