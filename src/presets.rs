@@ -45,7 +45,8 @@ pub type GaussianVaeConfig =
 ///
 /// Its posterior is Gaussian with a mean that is linear in `x` and a covariance that is the same for all; `W`
 /// can be turned so that it is diagonal. So the encoder is linear, and the ELBO of the best model is its
-/// likelihood (Lucas et al. 2019, section 4).
+/// likelihood (Lucas et al. 2019, section 4). Start the noise below the scale of the weakest factor: what it
+/// exceeds looks like noise, and the factor may be lost.
 pub fn linear_factor_analysis(
     data_dim: usize,
     latent_dim: usize,
