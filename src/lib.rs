@@ -65,6 +65,7 @@
 //! | the model and what to do with a trained one | [`Vae`] |
 //! | networks | [`Encoder`], [`Decoder`], [`nn`] |
 //! | distributions | [`Posterior`], [`Prior`], [`Likelihood`] |
+//! | invertible maps of codes | [`Flow`], [`FlowsConfig`] |
 //! | what is minimised | [`Objective`], [`Divergence`] |
 //! | randomness | [`Seed`], [`NoiseSource`] |
 //! | data | [`data`] |
@@ -97,6 +98,7 @@ mod encoder;
 mod error;
 pub mod eval;
 mod files;
+mod flow;
 #[cfg(feature = "flex")]
 mod fused;
 pub mod latent;
@@ -123,6 +125,10 @@ pub use divergence::{
 };
 pub use encoder::{ConvEncoder, ConvEncoderConfig, Encoder, MlpEncoder, MlpEncoderConfig};
 pub use error::{Error, ErrorKind, Result};
+pub use flow::{
+    AnyFlow, Flow, FlowConfig, FlowKind, Flows, FlowsConfig, InverseAutoregressive, Inverted,
+    Planar, Radial, RealNvp, StepConfig,
+};
 pub use likelihood::{
     BernoulliNll, CategoricalNll, ContinuousBernoulliNll, DiscretizedLogisticMixtureNll,
     DiscretizedLogisticNll, GaussianNll, GaussianNllConfig, LaplaceNll, LaplaceNllConfig,
@@ -135,9 +141,14 @@ pub use objective::{
     TargetKl, Terms,
 };
 pub use posterior::{
-    Diagonal, DiagonalGaussian, DiagonalHead, ExplicitPosterior, Family, Head, Posterior, Samples,
+    Diagonal, DiagonalGaussian, DiagonalHead, ExplicitPosterior, Family, FullCovariance,
+    FullCovarianceHead, FullGaussian, Head, Posterior, Samples, Transformed, TransformedHead,
+    TransformedPosterior,
 };
-pub use prior::{DiagonalPrior, GaussianPrior, GaussianPriorConfig, Prior, StandardNormal};
+pub use prior::{
+    DiagonalPrior, FlowPrior, FlowPriorConfig, GaussianPrior, GaussianPriorConfig, Prior,
+    StandardNormal,
+};
 pub use reparameterize::Reparameterize;
 pub use seed::Seed;
 pub use vae::{

@@ -2,9 +2,13 @@
 
 mod diagonal_gaussian;
 mod family;
+mod flow;
+mod full_covariance;
 
 pub use diagonal_gaussian::{Diagonal, DiagonalGaussian, DiagonalHead};
 pub use family::{Family, Head};
+pub use flow::{Transformed, TransformedHead, TransformedPosterior};
+pub use full_covariance::{FullCovariance, FullCovarianceHead, FullGaussian};
 
 use burn::tensor::Tensor;
 use std::fmt::Debug;

@@ -1,8 +1,10 @@
 //! Priors `p(z)`.
 
+mod flow;
 mod gaussian;
 mod standard_normal;
 
+pub use flow::{FlowPrior, FlowPriorConfig};
 pub use gaussian::{GaussianPrior, GaussianPriorConfig};
 pub use standard_normal::StandardNormal;
 
