@@ -127,8 +127,8 @@ fn samples_of_a_full_gaussian_have_its_covariance() {
     }
 }
 
-/// `z ~ N(0, I)`, `x|z ~ N(W z, s^2 I)`: with the true posterior every weight is `p(x)` and the bound is exact;
-/// the best diagonal one is off by its divergence. Expectations of squares are exact on the points
+/// `z ~ N(0, I)`, `x|z ~ N(W z, s^2 I)`: with the true posterior every weight is `p(x)` and the bound is
+/// exact; the best diagonal one is off by its divergence. Expectations of squares are exact on the points
 /// `+-sqrt(L) e_j`.
 #[test]
 fn a_full_gaussian_is_the_posterior_of_a_linear_model() {

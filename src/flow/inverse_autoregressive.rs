@@ -20,8 +20,8 @@ use crate::{Result, Seed};
 /// starts with `m = 0` and `s = 2`, the bias of the paper for the gate, so that little is forgotten.
 ///
 /// Forward it is one pass of the network, back it is one for each dimension, in turn:
-/// `z_j = z'_j + exp(-s_j) (z'_j - m_j)`. Run the other way round, as [`Inverted`](super::Inverted), it is a masked
-/// autoregressive flow (Papamakarios et al. 2017), whose density is the quick one.
+/// `z_j = z'_j + exp(-s_j) (z'_j - m_j)`. Run the other way round, as [`Inverted`](super::Inverted), it
+/// is a masked autoregressive flow (Papamakarios et al. 2017), whose density is the quick one.
 #[derive(Module, Debug)]
 pub struct InverseAutoregressive {
     network: Network,

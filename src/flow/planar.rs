@@ -22,9 +22,9 @@ use crate::{NoiseSource, Result, Seed};
 /// zero; the factor keeps the slope above 0.001, so that the inverse and the logarithm are finite in
 /// 32 bits.
 ///
-/// The inverse is a root `a` of `a + w.u tanh(a) = w.z' + b`, which is increasing in `a`: bisection and Newton's
-/// method without a graph, then one more step of Newton's with everything but the slope in the graph.
-/// That gives the gradient of the implicit function; second derivatives are not right.
+/// The inverse is a root `a` of `a + w.u tanh(a) = w.z' + b`, which is increasing in `a`: bisection and
+/// Newton's method without a graph, then one more step of Newton's with everything but the slope in the
+/// graph. That gives the gradient of the implicit function; second derivatives are not right.
 #[derive(Module, Debug)]
 pub struct Planar {
     parameters: Parameters,

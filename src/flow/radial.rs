@@ -18,8 +18,8 @@ use crate::{NoiseSource, Result, Seed};
 /// `s = 0.999 (softplus(x + log(e - 1)) - 1)`, which is the softplus of appendix A.1 moved and scaled so that
 /// `x = 0` is the identity, with which the flow starts, and cut off so that no slope falls below 0.001.
 ///
-/// The inverse is in closed form. The distance `R` of `z'` from `c` is `r (1 + s k)`, so `r` is the positive root
-/// of `r^2 + (alpha + beta - R) r - alpha R = 0`.
+/// The inverse is in closed form. The distance `R` of `z'` from `c` is `r (1 + s k)`, so `r` is the
+/// positive root of `r^2 + (alpha + beta - R) r - alpha R = 0`.
 #[derive(Module, Debug)]
 pub struct Radial {
     parameters: Parameters,

@@ -14,7 +14,7 @@ use crate::{Diagonal, Flow, Flows, FlowsConfig, NoiseShape, Result, Seed};
 /// |---|---|---|
 /// | `base` | [`Diagonal`] | the family of `q0`, which the flows start from |
 /// | `flows` | as given | the flows |
-/// | `is_amortized` | true | whether the flows see the encoder's features, so that each example has flows of its own; else they are the same for all |
+/// | `is_amortized` | true | whether the flows see the encoder's features, or are the same for all examples |
 ///
 /// ```
 /// use burn_vae::{FlowsConfig, MlpEncoderConfig, Transformed};

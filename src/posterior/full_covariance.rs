@@ -79,9 +79,9 @@ impl FullGaussian {
     }
 }
 
-/// The lower triangle of a matrix of so many rows, its diagonal included, out of `[batch, rows (rows + 1) / 2]`
-/// numbers: those but the first row's worth, and then all of them from the last to the first, cut into
-/// rows, have each number once on or below the diagonal.
+/// The lower triangle of a matrix of so many rows, its diagonal included, out of
+/// `[batch, rows (rows + 1) / 2]` numbers: those but the first row's worth, and then all of them from the
+/// last to the first, cut into rows, have each number once on or below the diagonal.
 fn unfold(packed: Tensor<2>, rows: usize) -> Tensor<3> {
     let [batch, len] = packed.dims();
     let later = packed.clone().narrow(1, rows.min(len - 1), len - rows.min(len - 1));

@@ -38,8 +38,8 @@ impl<C> FlowPriorConfig<C> {
     }
 }
 
-/// `p(z) = p0(z0) |det df/dz0|^-1` with `z = f(z0)`, for flows `f` that are trained with the model (Rezende and
-/// Mohamed 2015, eq. 7; as a prior Chen et al. 2017).
+/// `p(z) = p0(z0) |det df/dz0|^-1` with `z = f(z0)`, for flows `f` that are trained with the model (Rezende
+/// and Mohamed 2015, eq. 7; as a prior Chen et al. 2017).
 ///
 /// The density runs the flows backwards, samples run them forward: of the flows that are quick one way,
 /// [`FlowsConfig::inverted`] makes a prior that is quick to train.
