@@ -132,7 +132,7 @@ where
     let vae = config.init(seed, &device)?;
     let params = vae.num_params();
     let trained = Trainer::new(TrainConfig { epochs: args.epochs, seed, ..TrainConfig::default() })
-        .with_objective(objective.clone())
+        .with_objective(objective)
         .with_optimizer(AdamConfig::new().with_epsilon(1e-4).init())
         .with_history_csv(args.out.join("history.csv"))
         .fit(vae, train, test.clone())?;

@@ -162,10 +162,9 @@ fn a_full_gaussian_is_the_posterior_of_a_linear_model() {
         let all = layers.chain(w.iter().copied()).chain([0.0; 4]);
         all.map(|value| value as f32).collect::<Vec<_>>()
     };
-    let eps = (0..6).flat_map(|i| {
-        (0..3).map(
-            move |j| if i / 2 == j { 3f32.sqrt() * (1 - 2 * (i as i32 % 2)) as f32 } else { 0.0 },
-        )
+    let eps = (0..6).flat_map(|i: usize| {
+        let value = if i.is_multiple_of(2) { 3f32.sqrt() } else { -3f32.sqrt() };
+        (0..3).map(move |j| if i / 2 == j { value } else { 0.0 })
     });
     let eps = tensor(&eps.collect::<Vec<_>>(), [6, 1, 3], &device);
     let data = tensor(&x.iter().map(|&x| x as f32).collect::<Vec<_>>(), [1, 4], &device);

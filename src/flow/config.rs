@@ -172,6 +172,8 @@ impl StepConfig {
 }
 
 /// Any of the flows of this crate.
+// A module of Burn's cannot be boxed.
+#[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 pub enum FlowKind {
     /// A planar flow.

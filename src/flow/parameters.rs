@@ -111,7 +111,11 @@ mod tests {
             {
                 for (found, expected) in found.iter().zip(expected) {
                     let error = (found - expected).abs();
-                    assert!(error <= 2e-6 * expected.abs(), "{x}: {found} is not {expected}");
+                    // A slope of exp(-200) is zero in 32 bits.
+                    assert!(
+                        error <= 2e-6 * expected.abs() + 1e-37,
+                        "{x}: {found} is not {expected}"
+                    );
                 }
             }
             assert!(run(0)[0] > -1.0);
