@@ -66,6 +66,7 @@
 //! | networks | [`Encoder`], [`Decoder`], [`nn`] |
 //! | models of the literature by name | [`presets`] |
 //! | distributions | [`Posterior`], [`Prior`], [`Likelihood`] |
+//! | invertible maps of codes | [`Flow`], [`FlowsConfig`] |
 //! | what is minimised | [`Objective`], [`Divergence`] |
 //! | randomness | [`Seed`], [`NoiseSource`] |
 //! | data | [`data`] |
@@ -98,6 +99,7 @@ mod encoder;
 mod error;
 pub mod eval;
 mod files;
+mod flow;
 #[cfg(feature = "flex")]
 mod fused;
 pub mod latent;
@@ -131,6 +133,10 @@ pub use encoder::{
     MlpEncoder, MlpEncoderConfig,
 };
 pub use error::{Error, ErrorKind, Result};
+pub use flow::{
+    AnyFlow, Flow, FlowConfig, FlowKind, Flows, FlowsConfig, InverseAutoregressive, Inverted,
+    Planar, Radial, RealNvp, StepConfig,
+};
 pub use likelihood::{
     BernoulliNll, CategoricalNll, ContinuousBernoulliNll, DiscretizedLogisticMixtureNll,
     DiscretizedLogisticNll, GaussianNll, GaussianNllConfig, LaplaceNll, LaplaceNllConfig,
@@ -143,12 +149,14 @@ pub use objective::{
     TargetKl, Terms,
 };
 pub use posterior::{
-    Diagonal, DiagonalGaussian, DiagonalHead, ExplicitPosterior, Family, Head,
-    HierarchicalPosterior, Posterior, Samples,
+    Diagonal, DiagonalGaussian, DiagonalHead, ExplicitPosterior, Family, FullCovariance,
+    FullCovarianceHead, FullGaussian, Head, HierarchicalPosterior, Posterior, Samples, Transformed,
+    TransformedHead, TransformedPosterior,
 };
 pub use prior::{
-    DiagonalPrior, GaussianPrior, GaussianPriorConfig, HierarchicalPrior, HierarchicalPriorConfig,
-    MixturePrior, MixturePriorConfig, Prior, StandardNormal, VampPrior, VampPriorConfig,
+    DiagonalPrior, FlowPrior, FlowPriorConfig, GaussianPrior, GaussianPriorConfig,
+    HierarchicalPrior, HierarchicalPriorConfig, MixturePrior, MixturePriorConfig, Prior,
+    StandardNormal, VampPrior, VampPriorConfig,
 };
 pub use reparameterize::Reparameterize;
 pub use seed::Seed;

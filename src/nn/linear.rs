@@ -11,6 +11,20 @@ use super::Activation;
 pub(crate) fn linear(layer: &Linear, x: Tensor<2>, activation: Option<Activation>) -> Tensor<2> {
     #[cfg(feature = "flex")]
     if let (true, Some(bias)) = (crate::fused::runs_on(&x), &layer.bias) {
+        return affine(x, layer.weight.val(), bias.val(), activation);
+    }
+    plain(layer, x, activation)
+}
+
+/// The same with a weight and a bias that need not be parameters.
+pub(crate) fn affine(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    activation: Option<Activation>,
+) -> Tensor<2> {
+    #[cfg(feature = "flex")]
+    if crate::fused::runs_on(&x) {
         use crate::fused::linear::{Finish, linear};
         let (finish, rest) = match activation {
             Some(Activation::Relu) => (Finish::Relu, None),
@@ -18,20 +32,19 @@ pub(crate) fn linear(layer: &Linear, x: Tensor<2>, activation: Option<Activation
             Some(Activation::Sigmoid) => (Finish::Sigmoid, None),
             rest => (Finish::Identity, rest),
         };
-        let y = linear(x, layer.weight.val(), bias.val(), finish);
-        return match rest {
-            Some(activation) => activation.forward(y),
-            None => y,
-        };
+        return activate(linear(x, weight, bias, finish), rest);
     }
-    plain(layer, x, activation)
+    activate(x.matmul(weight) + bias.unsqueeze(), activation)
 }
 
 fn plain(layer: &Linear, x: Tensor<2>, activation: Option<Activation>) -> Tensor<2> {
-    let y = layer.forward(x);
+    activate(layer.forward(x), activation)
+}
+
+fn activate(x: Tensor<2>, activation: Option<Activation>) -> Tensor<2> {
     match activation {
-        Some(activation) => activation.forward(y),
-        None => y,
+        Some(activation) => activation.forward(x),
+        None => x,
     }
 }
 

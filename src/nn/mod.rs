@@ -13,7 +13,7 @@ pub use conv::{Conv, Direction, Geometry};
 pub(crate) use conv_config::ConvBlock;
 pub use conv_config::ConvConfig;
 pub use init::Init;
-pub(crate) use linear::linear;
+pub(crate) use linear::{affine, linear};
 pub(crate) use mlp::check_dim;
 pub use mlp::{Mlp, MlpConfig};
 pub use normalization::Normalization;

@@ -2,10 +2,14 @@
 
 mod diagonal_gaussian;
 mod family;
+mod flow;
+mod full_covariance;
 mod hierarchical;
 
 pub use diagonal_gaussian::{Diagonal, DiagonalGaussian, DiagonalHead};
 pub use family::{Family, Head};
+pub use flow::{Transformed, TransformedHead, TransformedPosterior};
+pub use full_covariance::{FullCovariance, FullCovarianceHead, FullGaussian};
 pub use hierarchical::HierarchicalPosterior;
 
 use burn::tensor::Tensor;

@@ -1,11 +1,13 @@
 //! Priors `p(z)`.
 
+mod flow;
 mod gaussian;
 mod hierarchical;
 mod mixture;
 mod standard_normal;
 mod vamp;
 
+pub use flow::{FlowPrior, FlowPriorConfig};
 pub use gaussian::{GaussianPrior, GaussianPriorConfig};
 pub use hierarchical::{HierarchicalPrior, HierarchicalPriorConfig};
 pub use mixture::{MixturePrior, MixturePriorConfig};

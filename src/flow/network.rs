@@ -1,0 +1,161 @@
+use burn::module::{Module, Param};
+use burn::nn::Linear;
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::parameters::given;
+use crate::nn::{Activation, Init, affine};
+use crate::{Result, Seed};
+
+/// What a network is to be.
+pub(super) struct Shape<'a> {
+    pub inputs: usize,
+    pub context_dim: usize,
+    pub hidden: &'a [usize],
+    pub outputs: usize,
+    pub activation: Activation,
+}
+
+/// The network inside a flow: a perceptron of the code and of the context, whose output starts at its
+/// biases, which are zero.
+///
+/// The context enters the first layer. It is the same for all samples of an example, so its share is
+/// computed once.
+#[derive(Module, Debug)]
+pub(super) struct Network {
+    layers: Vec<Masked>,
+    /// `[context_dim, first units]`
+    context: Option<Param<Tensor<2>>>,
+    #[module(skip)]
+    activation: Activation,
+}
+
+/// A fully connected layer, some of whose weights may be cut.
+#[derive(Module, Debug)]
+struct Masked {
+    linear: Linear,
+    /// 1 where a weight is, 0 where none is, `[inputs, outputs]`; not a parameter.
+    mask: Option<Tensor<2>>,
+}
+
+impl Masked {
+    fn weight(&self) -> Tensor<2> {
+        let weight = self.linear.weight.val();
+        match &self.mask {
+            Some(mask) => weight * mask.clone(),
+            None => weight,
+        }
+    }
+
+    fn bias(&self) -> Tensor<1> {
+        self.linear.bias.as_ref().expect("layers have biases").val()
+    }
+}
+
+impl Network {
+    /// A network in which everything is connected.
+    pub fn new(shape: Shape, seed: Seed, device: &Device) -> Result<Self> {
+        let Shape { inputs, context_dim, hidden, outputs, activation } = shape;
+        let widths = [&[inputs], hidden, &[outputs]].concat();
+        let last = hidden.len();
+        let layer = |i: usize| {
+            let init = if i == last { Init::Zeros } else { Init::GlorotUniform };
+            let linear =
+                init.linear(widths[i], widths[i + 1], seed.child("layer").at(i as u64), device);
+            linear.map(|linear| Masked { linear, mask: None })
+        };
+        let context = (context_dim > 0).then(|| {
+            let init = if last == 0 { Init::Zeros } else { Init::GlorotUniform };
+            init.linear(context_dim, widths[1], seed.child("context"), device).map(|l| l.weight)
+        });
+        Ok(Self {
+            layers: (0..=last).map(layer).collect::<Result<_>>()?,
+            context: context.transpose()?,
+            activation,
+        })
+    }
+
+    /// A masked autoregressive network (Germain et al. 2015, eq. 13 and 14): `parts` numbers for each
+    /// dimension of the code, in turn, which depend on the context and on the dimensions before it alone.
+    ///
+    /// `degrees` are the places of the dimensions in the order, from 1 to their number. Those of hidden units
+    /// are spread evenly from 1 to one less; with a context from 0, so that the first dimension has units
+    /// which see that alone.
+    pub fn autoregressive(
+        degrees: &[usize],
+        parts: usize,
+        shape: Shape,
+        seed: Seed,
+        device: &Device,
+    ) -> Result<Self> {
+        let lowest = usize::from(shape.context_dim == 0 && degrees.len() > 1);
+        let count = degrees.len() - lowest;
+        let spread = |&units: &usize| (0..units).map(|i| lowest + i * count / units).collect();
+        let mut below = vec![degrees.to_vec()];
+        below.extend(shape.hidden.iter().map(spread));
+
+        let mut network = Self::new(shape, seed, device)?;
+        let last = network.layers.len() - 1;
+        for (i, layer) in network.layers.iter_mut().enumerate() {
+            let mask = match i == last {
+                true => mask(&below[i], &degrees.repeat(parts), |from, to| from < to, device),
+                false => mask(&below[i], &below[i + 1], |from, to| from <= to, device),
+            };
+            layer.mask = Some(mask);
+        }
+        Ok(network)
+    }
+
+    /// The same with other biases of the last layer.
+    pub fn with_output_bias(mut self, bias: Tensor<1>) -> Self {
+        if let Some(layer) = self.layers.last_mut() {
+            layer.linear.bias = Some(Param::from_tensor(bias));
+        }
+        self
+    }
+
+    pub fn context_dim(&self) -> usize {
+        self.context.as_ref().map_or(0, |weight| weight.dims()[0])
+    }
+
+    /// # Shapes
+    /// - `z`: `[num_samples, batch, inputs]`
+    /// - output: `[num_samples, batch, outputs]`
+    pub fn forward(&self, z: Tensor<3>, context: Option<&Tensor<2>>) -> Tensor<3> {
+        let [samples, batch, inputs] = z.dims();
+        let z = z.reshape([samples * batch, inputs]);
+        let (first, rest) = self.layers.split_first().expect("there is a layer for the output");
+        let activation = |i: usize| (i + 1 < self.layers.len()).then_some(self.activation);
+        let x = match &self.context {
+            None => affine(z, first.weight(), first.bias(), activation(0)),
+            Some(weight) => {
+                let bias = given(context).matmul(weight.val()) + first.bias().unsqueeze();
+                let x = z.matmul(first.weight());
+                let units = x.dims()[1];
+                let x = x.reshape([samples, batch, units]) + bias.unsqueeze_dim(0);
+                let x = x.reshape([samples * batch, units]);
+                match activation(0) {
+                    Some(activation) => activation.forward(x),
+                    None => x,
+                }
+            }
+        };
+        let x = rest
+            .iter()
+            .enumerate()
+            .fold(x, |x, (i, layer)| affine(x, layer.weight(), layer.bias(), activation(i + 1)));
+        let outputs = x.dims()[1];
+        x.reshape([samples, batch, outputs])
+    }
+}
+
+/// 1 where `connects(degree of the input, degree of the output)`.
+fn mask(
+    inputs: &[usize],
+    outputs: &[usize],
+    connects: impl Fn(usize, usize) -> bool,
+    device: &Device,
+) -> Tensor<2> {
+    let values = inputs.iter().flat_map(|&from| outputs.iter().map(move |&to| (from, to)));
+    let values = values.map(|(from, to)| f32::from(connects(from, to))).collect();
+    Tensor::from_data(TensorData::new::<f32, _>(values, [inputs.len(), outputs.len()]), device)
+}

@@ -1,0 +1,136 @@
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use super::parameters::{Parameters, above_minus_one};
+use super::{Flow, check_dim};
+use crate::{NoiseSource, Result, Seed};
+
+/// A planar flow (Rezende and Mohamed 2015, eq. 10 to 12): the codes move along one direction by how far
+/// they are from a plane.
+///
+/// ```text
+/// f(z) = z + u tanh(w.z + b)
+/// log|det df/dz| = log(1 + w.u sech(w.z + b)^2)
+/// ```
+///
+/// It is invertible where `w.u > -1`. The free parameters are `v`, `w`, `b`, and (appendix A.1)
+///
+/// `u = v + (m(w.v) - w.v) w / |w|^2`, so that `w.u = m(w.v)`,
+///
+/// with `m(x) = 0.999 (softplus(x + log(e - 1)) - 1)`. Against the `softplus(x) - 1` of the paper, `m(0) = 0`
+/// makes `v = 0` the identity, with which the flow starts, and leaves nothing to divide by zero where `w` is
+/// zero; the factor keeps the slope above 0.001, so that the inverse and the logarithm are finite in
+/// 32 bits.
+///
+/// The inverse is a root `a` of `a + w.u tanh(a) = w.z' + b`, which is increasing in `a`: bisection and
+/// Newton's method without a graph, then one more step of Newton's with everything but the slope in the
+/// graph. That gives the gradient of the implicit function; second derivatives are not right.
+#[derive(Module, Debug)]
+pub struct Planar {
+    parameters: Parameters,
+}
+
+/// Where the map is, in the direction of `w`.
+struct Position {
+    u: Tensor<3>,
+    /// `tanh(w.z + b)`
+    tanh: Tensor<3>,
+    log_det: Tensor<2>,
+}
+
+impl Planar {
+    /// A flow that starts as the identity, with planes at random; with parameters that depend on the context
+    /// where that has a length.
+    ///
+    /// # Errors
+    /// If `dim` is 0.
+    pub fn new(dim: usize, context_dim: usize, seed: Seed, device: &Device) -> Result<Self> {
+        crate::nn::check_dim("dim", dim)?;
+        let w = NoiseSource::new(seed).draw(0, [1, 1, dim], device);
+        let w = w.div_scalar((dim as f64).sqrt()).reshape([dim]);
+        let rest = Tensor::zeros([dim + 1], device);
+        let start = Tensor::cat(vec![w, rest], 0);
+        Ok(Self { parameters: Parameters::new(start, context_dim, device) })
+    }
+
+    /// `w`, `u`, `w.u` and `b`.
+    fn constrained(&self, context: Option<&Tensor<2>>) -> [Tensor<3>; 4] {
+        let dim = self.dim();
+        let [w, v, b] = self.parameters.parts(context, [dim, dim, 1]);
+        let (m, difference) = above_minus_one(dot(&w, &v));
+        // As small as its square, which the gradient divides by, can be.
+        let square = dot(&w, &w).clamp_min(1e-18);
+        let u = v + difference * w.clone() / square;
+        [w, u, m, b]
+    }
+
+    fn position(u: Tensor<3>, m: Tensor<3>, a: Tensor<3>) -> Position {
+        let tanh = a.tanh();
+        let slope = tanh.clone().square().neg().add_scalar(1.0);
+        Position { u, log_det: (m * slope).log1p().squeeze_dim(2), tanh }
+    }
+}
+
+impl Flow for Planar {
+    fn dim(&self) -> usize {
+        (self.parameters.len() - 1) / 2
+    }
+
+    fn context_dim(&self) -> usize {
+        self.parameters.context_dim()
+    }
+
+    fn forward(&self, z: Tensor<3>, context: Option<&Tensor<2>>) -> (Tensor<3>, Tensor<2>) {
+        check_dim(self, &z);
+        let [w, u, m, b] = self.constrained(context);
+        let at = Self::position(u, m, dot(&w, &z) + b);
+        (z + at.u * at.tanh, at.log_det)
+    }
+
+    fn inverse(&self, z: Tensor<3>, context: Option<&Tensor<2>>) -> (Tensor<3>, Tensor<2>) {
+        check_dim(self, &z);
+        let [w, u, m, b] = self.constrained(context);
+        let target = dot(&w, &z) + b;
+        let root = solve(m.clone().detach(), target.clone().detach());
+        let tanh = root.clone().tanh();
+        let slope = slope(m.clone().detach(), tanh.clone());
+        let a = root.clone() - (root + m.clone() * tanh - target) / slope;
+        let at = Self::position(u, m, a);
+        (z - at.u * at.tanh, at.log_det.neg())
+    }
+}
+
+/// `a.b`, `[.., .., 1]`.
+fn dot(a: &Tensor<3>, b: &Tensor<3>) -> Tensor<3> {
+    (a.clone() * b.clone()).sum_dim(2)
+}
+
+/// The derivative of `a + m tanh(a)`.
+fn slope(m: Tensor<3>, tanh: Tensor<3>) -> Tensor<3> {
+    (m * tanh.square().neg().add_scalar(1.0)).add_scalar(1.0)
+}
+
+/// The root of `a + m tanh(a) = target`, which lies no further than `|m|` from the target.
+fn solve(m: Tensor<3>, target: Tensor<3>) -> Tensor<3> {
+    let reach = m.clone().abs();
+    let (mut low, mut high) = (target.clone() - reach.clone(), target.clone() + reach);
+    let mut a = target.clone();
+    for step in 0..26 {
+        let tanh = a.clone().tanh();
+        let excess = a.clone() + m.clone() * tanh.clone() - target.clone();
+        let is_above = excess.clone().greater_scalar(0.0);
+        high = high.mask_where(is_above.clone(), a.clone());
+        low = a.clone().mask_where(is_above, low);
+        let middle = (low.clone() + high.clone()).mul_scalar(0.5);
+        a = match step < 20 {
+            true => middle,
+            false => {
+                let newton = a - excess / slope(m.clone(), tanh);
+                let below = newton.clone().lower(low.clone());
+                let outside = below.bool_or(newton.clone().greater(high.clone()));
+                newton.mask_where(outside, middle)
+            }
+        };
+    }
+    a
+}

@@ -1,0 +1,190 @@
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::{ExplicitPosterior, Family, Head, Posterior, Samples};
+use crate::nn::Init;
+use crate::summary::Layer;
+use crate::{Diagonal, Flow, Flows, FlowsConfig, NoiseShape, Result, Seed};
+
+/// The family of posteriors whose samples are those of another family after a chain of flows (Rezende and
+/// Mohamed 2015).
+///
+/// | field | in [`new`](Self::new) | meaning |
+/// |---|---|---|
+/// | `base` | [`Diagonal`] | the family of `q0`, which the flows start from |
+/// | `flows` | as given | the flows |
+/// | `is_amortized` | true | whether the flows see the encoder's features, or are the same for all examples |
+///
+/// ```
+/// use burn_vae::{FlowsConfig, MlpEncoderConfig, Transformed};
+///
+/// let posterior = Transformed::new(FlowsConfig::inverse_autoregressive(2, [100]));
+/// let encoder = MlpEncoderConfig::new(784, [200, 200], 50).with_posterior(posterior);
+/// ```
+///
+/// There is no divergence in closed form: [`MonteCarloKl`](crate::MonteCarloKl) takes its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transformed<F = Diagonal> {
+    /// The family that the flows start from.
+    pub base: F,
+    /// The flows.
+    pub flows: FlowsConfig,
+    /// Whether the flows see the encoder's features.
+    pub is_amortized: bool,
+}
+
+impl Transformed {
+    /// Flows that see the encoder's features and start from a diagonal Gaussian.
+    pub fn new(flows: FlowsConfig) -> Self {
+        Self { base: Diagonal, flows, is_amortized: true }
+    }
+}
+
+impl<F> Transformed<F> {
+    /// Another family to start from.
+    pub fn with_base<G>(self, base: G) -> Transformed<G> {
+        Transformed { base, flows: self.flows, is_amortized: self.is_amortized }
+    }
+
+    /// The same flows for all examples.
+    pub fn shared(self) -> Self {
+        Self { is_amortized: false, ..self }
+    }
+}
+
+/// A head and flows of its samples.
+#[derive(Module, Debug)]
+pub struct TransformedHead<H> {
+    base: H,
+    flows: Flows,
+}
+
+impl<F: Family> Family for Transformed<F>
+where
+    <F::Head as Head>::Posterior: ExplicitPosterior,
+{
+    type Head = TransformedHead<F::Head>;
+
+    fn init(
+        &self,
+        features: usize,
+        latent_dim: usize,
+        init: Init,
+        seed: Seed,
+        device: &Device,
+    ) -> Result<Self::Head> {
+        let context_dim = if self.is_amortized { features } else { 0 };
+        Ok(TransformedHead {
+            base: self.base.init(features, latent_dim, init, seed, device)?,
+            flows: self.flows.init(latent_dim, context_dim, seed.child("flows"), device)?,
+        })
+    }
+}
+
+impl<H: Head<Posterior: ExplicitPosterior>> Head for TransformedHead<H> {
+    type Posterior = TransformedPosterior<H::Posterior>;
+
+    fn latent_dim(&self) -> usize {
+        self.base.latent_dim()
+    }
+
+    fn noise(&self) -> NoiseShape {
+        self.base.noise()
+    }
+
+    fn forward(&self, features: Tensor<2>) -> Self::Posterior {
+        let context = (self.flows.context_dim() > 0).then(|| features.clone());
+        TransformedPosterior {
+            base: self.base.forward(features),
+            flows: self.flows.clone(),
+            context,
+        }
+    }
+
+    fn layers(&self, trunk: &str) -> Vec<Layer> {
+        let mut layers = self.base.layers(trunk);
+        let kind = format!("{} flows", self.flows.steps().len());
+        layers.push(Layer::new("flows", kind, [self.latent_dim()], &self.flows));
+        layers
+    }
+}
+
+/// `q(z|x) = q0(z0|x) |det df/dz0|^-1` with `z = f(z0)`, for flows `f` (Rezende and Mohamed 2015, eq. 7).
+///
+/// [`draw`](Posterior::draw) keeps the density of the samples, which comes with them;
+/// [`log_prob`](ExplicitPosterior::log_prob) of other codes runs the flows backwards. The code that
+/// stands for an example is where the flows lead the mean of `q0`, which is not the mean of `q`.
+#[derive(Clone, Debug)]
+pub struct TransformedPosterior<Q> {
+    base: Q,
+    flows: Flows,
+    /// The features that the flows see, `[batch, features]`.
+    context: Option<Tensor<2>>,
+}
+
+impl<Q: ExplicitPosterior> TransformedPosterior<Q> {
+    /// Flows of the samples of `base`, given a context `[batch, context_dim]` if they take one.
+    ///
+    /// # Panics
+    /// If the shapes do not agree, or if the flows need a context and there is none.
+    pub fn new(base: Q, flows: Flows, context: Option<Tensor<2>>) -> Self {
+        assert_eq!(base.dims()[1], flows.dim(), "flows and base are of codes of different lengths");
+        if flows.context_dim() > 0 {
+            let found = context.as_ref().map(|context| context.dims());
+            let wanted = [base.dims()[0], flows.context_dim()];
+            assert_eq!(found, Some(wanted), "the shape of the context of the flows");
+        }
+        Self { base, flows, context }
+    }
+
+    /// The distribution that the flows start from, `q0`.
+    pub fn base(&self) -> &Q {
+        &self.base
+    }
+
+    fn forward(&self, z: Tensor<3>) -> (Tensor<3>, Tensor<2>) {
+        self.flows.forward(z, self.context.as_ref())
+    }
+}
+
+impl<Q: ExplicitPosterior> Posterior for TransformedPosterior<Q> {
+    fn dims(&self) -> [usize; 2] {
+        self.base.dims()
+    }
+
+    fn mean(&self) -> Tensor<2> {
+        self.forward(self.base.mean().unsqueeze_dim(0)).0.squeeze_dim(0)
+    }
+
+    fn detach(&self) -> Self {
+        Self {
+            base: self.base.detach(),
+            flows: self.flows.clone().no_grad(),
+            context: self.context.clone().map(Tensor::detach),
+        }
+    }
+
+    fn rsample(&self, noise: Tensor<3>) -> Tensor<3> {
+        self.forward(self.base.rsample(noise)).0
+    }
+
+    fn at(self, step: Option<u64>) -> Self {
+        Self { base: self.base.at(step), ..self }
+    }
+
+    fn draw(&self, noise: Tensor<3>, seed: Seed) -> Samples {
+        let start = self.base.draw(noise, seed);
+        let log_prob = start.log_prob(&self.base); // log q0(z0)
+        let (z, log_det) = self.forward(start.z); // z = f(z0)
+        Samples { z, log_prob: Some(log_prob - log_det), seed }
+    }
+}
+
+impl<Q: ExplicitPosterior> ExplicitPosterior for TransformedPosterior<Q> {
+    fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
+        let (start, log_det) = self.flows.inverse(z, self.context.as_ref());
+        self.base.log_prob(start) + log_det
+    }
+}
