@@ -135,9 +135,14 @@ pub use objective::{
     TargetKl, Terms,
 };
 pub use posterior::{
+    Bernoulli, BernoulliFamily, BernoulliHead, Categorical, CategoricalFamily, CategoricalHead,
     Diagonal, DiagonalGaussian, DiagonalHead, ExplicitPosterior, Family, Head, Posterior, Samples,
+    Temperature,
 };
-pub use prior::{DiagonalPrior, GaussianPrior, GaussianPriorConfig, Prior, StandardNormal};
+pub use prior::{
+    BernoulliPrior, BernoulliPriorConfig, CategoricalPrior, CategoricalPriorConfig, DiagonalPrior,
+    GaussianPrior, GaussianPriorConfig, Prior, StandardNormal,
+};
 pub use reparameterize::Reparameterize;
 pub use seed::Seed;
 pub use vae::{

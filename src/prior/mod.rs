@@ -1,8 +1,12 @@
 //! Priors `p(z)`.
 
+mod bernoulli;
+mod categorical;
 mod gaussian;
 mod standard_normal;
 
+pub use bernoulli::{BernoulliPrior, BernoulliPriorConfig};
+pub use categorical::{CategoricalPrior, CategoricalPriorConfig};
 pub use gaussian::{GaussianPrior, GaussianPriorConfig};
 pub use standard_normal::StandardNormal;
 
