@@ -10,8 +10,8 @@ use crate::nn::{Init, linear};
 use crate::summary::Layer;
 use crate::{Noise, NoiseShape, Result, Seed};
 
-/// How close a relaxed bit comes to 0 and 1, 2^-22: below 1 there are four 32-bit floats up to here, so that
-/// `log(1 - z)` has digits.
+/// How close a relaxed bit comes to 0 and 1, 2^-22. Just below 1 the 32-bit floats are 2^-24 apart, so nearer
+/// to it `log(1 - z)` would have no digits.
 const LEAST: f64 = 1.0 / (1u32 << 22) as f64;
 
 /// `q(z|x)`, bits given by logits, and what training relaxes them to.

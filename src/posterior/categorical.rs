@@ -200,7 +200,7 @@ impl ExplicitPosterior for Categorical {
 /// | posterior | prior | divergence | the objective |
 /// |---|---|---|---|
 /// | relaxed | any | [`KlDivergence`](crate::KlDivergence) | of Jang et al. (2017): relaxed samples for the decoder, the divergence of the discrete distributions. No bound while the temperature is above zero |
-/// | relaxed | [`relaxed`](crate::CategoricalPriorConfig::relaxed) | by densities | of Maddison et al. (2017, section 3.3): a bound for the relaxed model |
+/// | relaxed | [`relaxed`](crate::CategoricalPriorConfig::relaxed) | by densities | of Maddison et al. (2017, appendix C): a bound for the relaxed model |
 /// | straight-through | any | `KlDivergence` | of Jang et al. (2017, section 2.2): the bound of the discrete model, with a biased gradient |
 /// | straight-through | exact | by densities | the same bound, estimated from samples |
 /// | relaxed | exact | by densities | none: minus infinity |

@@ -154,3 +154,44 @@ impl Sampling {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixed(temperature: f64) -> Temperature {
+        Temperature::constant(temperature).unwrap()
+    }
+
+    #[test]
+    fn temperatures_follow_the_step() {
+        let falling = Temperature::exponential(1.0, 0.1, 0.5).unwrap();
+        for (step, expected) in [(0, 1.0), (3, (-0.3f64).exp()), (6, (-0.6f64).exp()), (7, 0.5)] {
+            assert_eq!(falling.at(step), expected);
+        }
+        assert_eq!(falling.at(u64::MAX), 0.5);
+        let stepwise = falling.every(3).unwrap();
+        assert_eq!([2, 3, 5].map(|s| stepwise.at(s)), [1.0, (-0.3f64).exp(), (-0.3f64).exp()]);
+        assert_eq!(fixed(0.7).every(5).unwrap().at(1_000), 0.7);
+        for temperature in [fixed(2.0 / 3.0), stepwise] {
+            let json = serde_json::to_string(&temperature).unwrap();
+            assert_eq!(serde_json::from_str::<Temperature>(&json).unwrap(), temperature);
+        }
+        let message = |error: Error| error.to_string();
+        for t in [0.0, -1.0, 1e-5, 1e5, f64::NAN, f64::INFINITY] {
+            assert!(message(Temperature::constant(t).unwrap_err()).contains(&format!("is {t}")));
+            assert!(Temperature::exponential(t, 0.0, 0.5).is_err());
+        }
+        assert!(
+            message(Temperature::exponential(0.5, 0.1, 1.0).unwrap_err()).contains("floor is 1")
+        );
+        assert!(
+            message(Temperature::exponential(1.0, -0.1, 0.5).unwrap_err()).contains("rate is -0.1")
+        );
+        assert!(message(falling.every(0).unwrap_err()).contains("every 0 steps"));
+        let bad = r#"{"exponential":{"start":0.5,"rate":0.1,"floor":1.0,"every":1}}"#;
+        assert!(
+            serde_json::from_str::<Temperature>(bad).unwrap_err().to_string().contains("floor")
+        );
+    }
+}
