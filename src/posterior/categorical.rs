@@ -211,6 +211,18 @@ impl ExplicitPosterior for Categorical {
 /// relaxed ones, which is larger. The last two rows would compare a density with a probability: an
 /// exact distribution has no mass at a relaxed sample, nor a relaxed one at an exact sample, so
 /// `log p` is minus infinity and a [`Trainer`](crate::train::Trainer) stops at the first batch.
+///
+/// ```
+/// use burn_vae::{CategoricalFamily, CategoricalPriorConfig, MlpEncoderConfig, Temperature};
+///
+/// let temperature = Temperature::exponential(1.0, 3e-5, 0.5)?;
+/// // 20 variables of 10 categories.
+/// let encoder = MlpEncoderConfig::new(784, [512, 256], 200)
+///     .with_posterior(CategoricalFamily::new(10, temperature));
+/// let prior = CategoricalPriorConfig::new(10); // for `Elbo::default()`
+/// let relaxed = prior.relaxed(temperature); // for `Elbo::new(MonteCarloKl::default())` and `Iwae`
+/// # Ok::<(), burn_vae::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CategoricalFamily {
     /// Categories of each variable.

@@ -63,7 +63,7 @@ impl CategoricalPriorConfig {
 ///
 /// `log_prob` is the probability of exact samples. With a temperature it is, in training, the density of
 /// the relaxed distribution; see [`CategoricalFamily`](crate::CategoricalFamily) for what goes with
-/// what. Samples are always exact.
+/// what. Samples are always exact. Codes whose length is no whole number of groups make it panic.
 #[derive(Module, Debug)]
 pub struct CategoricalPrior {
     /// `[latent_dim]`
