@@ -2,12 +2,13 @@
 
 mod parameters;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::AdamConfig;
 use burn::tensor::{Device, Tensor};
-use burn_vae::data::{Examples, Table};
+use burn_vae::data::mnist::Mnist;
+use burn_vae::data::{Binarized, ByteImages, Examples, Table};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
 use burn_vae::train::{Existing, Progress, TrainConfig, Trained, Trainer};
 use burn_vae::{
@@ -304,10 +305,14 @@ fn the_step_says_how_samples_are_drawn() {
     assert_eq!(z.into_data().iter::<f32>().collect::<Vec<_>>(), draw(relaxed, None));
 }
 
+/// Few digits, read once for all tests.
 fn digits() -> [Arc<dyn Examples>; 2] {
-    let mnist = burn_vae::data::mnist::Mnist::find(None).unwrap();
-    let bits = |images, seed: u64| burn_vae::data::Binarized::each_epoch(images, seed);
-    [Arc::new(bits(mnist.train.take(120), 0)), Arc::new(bits(mnist.test.take(40), 1))]
+    static IMAGES: LazyLock<[ByteImages; 2]> = LazyLock::new(|| {
+        let mnist = Mnist::find(None).unwrap();
+        [mnist.train.take(120), mnist.test.take(40)]
+    });
+    let [train, test] = IMAGES.clone();
+    [Arc::new(Binarized::each_epoch(train, 0)), Arc::new(Binarized::each_epoch(test, 1))]
 }
 
 fn fit<F: Family<Head: 'static>, P: Prior + 'static, O: Objective<Model<F, P>>>(
