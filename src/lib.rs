@@ -149,14 +149,16 @@ pub use objective::{
     TargetKl, Terms,
 };
 pub use posterior::{
+    Bernoulli, BernoulliFamily, BernoulliHead, Categorical, CategoricalFamily, CategoricalHead,
     Diagonal, DiagonalGaussian, DiagonalHead, ExplicitPosterior, Family, FullCovariance,
-    FullCovarianceHead, FullGaussian, Head, HierarchicalPosterior, Posterior, Samples, Transformed,
-    TransformedHead, TransformedPosterior,
+    FullCovarianceHead, FullGaussian, Head, HierarchicalPosterior, Posterior, Samples, Temperature,
+    Transformed, TransformedHead, TransformedPosterior,
 };
 pub use prior::{
-    DiagonalPrior, FlowPrior, FlowPriorConfig, GaussianPrior, GaussianPriorConfig,
-    HierarchicalPrior, HierarchicalPriorConfig, MixturePrior, MixturePriorConfig, Prior,
-    StandardNormal, VampPrior, VampPriorConfig,
+    BernoulliPrior, BernoulliPriorConfig, CategoricalPrior, CategoricalPriorConfig, DiagonalPrior,
+    FlowPrior, FlowPriorConfig, GaussianPrior, GaussianPriorConfig, HierarchicalPrior,
+    HierarchicalPriorConfig, MixturePrior, MixturePriorConfig, Prior, StandardNormal, VampPrior,
+    VampPriorConfig,
 };
 pub use reparameterize::Reparameterize;
 pub use seed::Seed;

@@ -1,5 +1,6 @@
 //! Divergences from the posterior to the prior.
 
+mod discrete;
 mod kl;
 mod mmd;
 mod monte_carlo;

@@ -1,16 +1,24 @@
 //! Approximate posteriors `q(z|x)`.
 
+mod bernoulli;
+mod categorical;
 mod diagonal_gaussian;
 mod family;
 mod flow;
 mod full_covariance;
 mod hierarchical;
+mod temperature;
 
+pub use bernoulli::{Bernoulli, BernoulliFamily, BernoulliHead};
+pub(crate) use categorical::check_groups;
+pub use categorical::{Categorical, CategoricalFamily, CategoricalHead};
 pub use diagonal_gaussian::{Diagonal, DiagonalGaussian, DiagonalHead};
 pub use family::{Family, Head};
 pub use flow::{Transformed, TransformedHead, TransformedPosterior};
 pub use full_covariance::{FullCovariance, FullCovarianceHead, FullGaussian};
 pub use hierarchical::HierarchicalPosterior;
+pub(crate) use temperature::Sampling;
+pub use temperature::Temperature;
 
 use burn::tensor::Tensor;
 use std::fmt::Debug;

@@ -1,5 +1,7 @@
 //! Priors `p(z)`.
 
+mod bernoulli;
+mod categorical;
 mod flow;
 mod gaussian;
 mod hierarchical;
@@ -7,6 +9,8 @@ mod mixture;
 mod standard_normal;
 mod vamp;
 
+pub use bernoulli::{BernoulliPrior, BernoulliPriorConfig};
+pub use categorical::{CategoricalPrior, CategoricalPriorConfig};
 pub use flow::{FlowPrior, FlowPriorConfig};
 pub use gaussian::{GaussianPrior, GaussianPriorConfig};
 pub use hierarchical::{HierarchicalPrior, HierarchicalPriorConfig};

@@ -1,0 +1,184 @@
+//! Discrete codes on binarised MNIST: the Gumbel-softmax variational autoencoder (Jang et al. 2017) and the
+//! sigmoid belief network with concrete bits (Maddison et al. 2017).
+//!
+//! ```sh
+//! cargo run --release --example discrete_mnist -- --latents gumbel --groups 20 --categories 10
+//! cargo run --release --example discrete_mnist -- --latents bits --bits 200 --hidden none
+//! ```
+//!
+//! `gumbel` takes the divergence of the discrete distributions, `bits` that of the relaxed densities,
+//! the straight-through ones exact samples. Adam at 1e-3; pixels binarised anew in every epoch, the test
+//! set once. The figure is -log p(x) of the discrete model by importance sampling.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use burn::optim::AdamConfig;
+use burn_vae::data::mnist::Mnist;
+use burn_vae::data::{Binarized, idx};
+use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
+use burn_vae::train::{Existing, TrainConfig, Trainer};
+use burn_vae::viz::{ImageGrid, curves};
+use burn_vae::{
+    BernoulliFamily, BernoulliNll, BernoulliPriorConfig, CategoricalFamily, CategoricalPriorConfig,
+    Divergence, Elbo, ExplicitPosterior, Family, Head, KlDivergence, MlpDecoderConfig,
+    MlpEncoderConfig, ModuleConfig, MonteCarloKl, NoiseSource, Prior, Result, Seed, Temperature,
+    VaeConfig, backend, saved,
+};
+use clap::{Parser, ValueEnum};
+
+// Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Trains a variational autoencoder with discrete codes on binarised MNIST and estimates its likelihood.
+#[derive(Parser)]
+struct Args {
+    /// What a code is, and what training makes of it
+    #[arg(long, value_enum, default_value_t = Latents::Gumbel)]
+    latents: Latents,
+
+    /// Categorical variables of a code
+    #[arg(long, default_value_t = 20)]
+    groups: usize,
+
+    /// Categories of each
+    #[arg(long, default_value_t = 10)]
+    categories: usize,
+
+    /// Bits of a code
+    #[arg(long, default_value_t = 200)]
+    bits: usize,
+
+    /// Units of the hidden layers of the encoder, or `none`; the decoder has them reversed
+    #[arg(long, default_value = "512,256", value_parser = parse_hidden)]
+    hidden: Hidden,
+
+    /// Temperature at the start
+    #[arg(long, default_value_t = 1.0)]
+    temperature: f64,
+
+    /// Its decay in a step
+    #[arg(long, default_value_t = 3e-5)]
+    rate: f64,
+
+    /// The least temperature
+    #[arg(long, default_value_t = 0.5)]
+    floor: f64,
+
+    /// Passes over the training set
+    #[arg(long, default_value_t = 50, default_value_if("quick", "true", "1"))]
+    epochs: usize,
+
+    /// Samples of the estimate of the likelihood
+    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "100"))]
+    test_samples: usize,
+
+    /// Where to compute; GPUs need a build with a feature, as in `cargo run --features wgpu`
+    #[arg(long, default_value = backend::names()[0], value_parser = backend::names().to_vec())]
+    backend: String,
+
+    /// Where weights, shuffles, bits and noise come from
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+
+    /// Folder for the model, the history, the binarised test set and the pictures
+    #[arg(long, default_value = "out/discrete_mnist")]
+    out: PathBuf,
+
+    /// Goes on with the run in the output folder
+    #[arg(long)]
+    resume: bool,
+
+    /// Takes 2,000 images and, unless told otherwise, one epoch, to see that everything works
+    #[arg(long)]
+    quick: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Latents {
+    /// Categorical variables, relaxed
+    Gumbel,
+    /// Categorical variables, exact with the gradients of relaxed ones
+    GumbelSt,
+    /// Bits, relaxed
+    Bits,
+    /// Bits, exact with the gradients of relaxed ones
+    BitsSt,
+}
+
+#[derive(Clone)]
+struct Hidden(Vec<usize>);
+
+fn parse_hidden(text: &str) -> Result<Hidden, std::num::ParseIntError> {
+    let units = text.split(',').filter(|units| *units != "none");
+    Ok(Hidden(units.map(|units| units.trim().parse()).collect::<Result<_, _>>()?))
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let temperature = Temperature::exponential(args.temperature, args.rate, args.floor)?;
+    let variables = CategoricalFamily::new(args.categories, temperature);
+    let (alike, columns) =
+        (CategoricalPriorConfig::new(args.categories), args.groups * args.categories);
+    let (bits, fair) = (BernoulliFamily::new(temperature), BernoulliPriorConfig::new());
+    match args.latents {
+        Latents::Gumbel => run(&args, columns, variables, alike, KlDivergence),
+        Latents::GumbelSt => run(&args, columns, variables.straight_through(), alike, KlDivergence),
+        Latents::Bits => {
+            run(&args, args.bits, bits, fair.relaxed(temperature), MonteCarloKl::default())
+        }
+        Latents::BitsSt => run(&args, args.bits, bits.straight_through(), fair, KlDivergence),
+    }
+}
+
+fn run<F, P, V>(args: &Args, latent_dim: usize, posterior: F, prior: P, divergence: V) -> Result<()>
+where
+    F: Family<Head: Head<Posterior: ExplicitPosterior> + 'static>,
+    P: ModuleConfig<Module: Prior + 'static>,
+    V: Divergence<<F::Head as Head>::Posterior, P::Module>,
+{
+    let (seed, device) = (Seed::new(args.seed), backend::device(&args.backend)?);
+    let Mnist { mut train, mut test } = Mnist::find(None)?;
+    if args.quick {
+        (train, test) = (train.take(2000), test.take(200));
+    }
+    let hidden = args.hidden.0.clone();
+    let reversed = hidden.iter().rev().copied().collect::<Vec<_>>();
+    let config = VaeConfig {
+        encoder: MlpEncoderConfig::new(784, hidden, latent_dim).with_posterior(posterior),
+        decoder: MlpDecoderConfig::new(latent_dim, reversed, 784),
+        likelihood: BernoulliNll,
+        prior,
+    };
+
+    // The test set is the same in every run.
+    let shape = test.shape();
+    let train = Arc::new(Binarized::each_epoch(train, seed.child("bits")));
+    let test = Arc::new(Binarized::once(test, Seed::new(0).child("test bits")));
+    let training = TrainConfig { epochs: args.epochs, seed, ..TrainConfig::default() };
+    let objective = Elbo::new(divergence);
+    let existing = if args.resume { Existing::Resume } else { Existing::Refuse };
+    let trained = Trainer::new(training)
+        .with_objective(objective.clone())
+        .with_optimizer(AdamConfig::new().with_epsilon(1e-8).init())
+        .with_checkpoints(args.out.join("checkpoint"), existing)
+        .with_history_csv(args.out.join("history.csv"))
+        .fit(config.init(seed, &device)?, train, test.clone())?;
+    let vae = trained.model;
+    saved::save(args.out.join("model"), &config, &vae)?;
+    // The very bits that the figures below are of, for others to be measured on.
+    idx::write_images(args.out.join("test-images-idx3-ubyte.gz"), &test.to_images()?)?;
+
+    curves(&trained.history, args.out.join("nelbo.png"))?;
+    ImageGrid::new(vae.sample(100, seed)?, shape, 10)?.save(args.out.join("samples.png"))?;
+
+    let noise = NoiseSource::new(seed.child("test"));
+    let elbo = evaluate(&vae, &objective, test.clone(), 100, 1, noise)?;
+    let sampling = ImportanceSampling { num_samples: args.test_samples, ..Default::default() };
+    let nll = log_likelihood(&vae, test, sampling, noise)?;
+    println!("\nmodel, history and pictures are in {}", args.out.display());
+    println!("elbo: {elbo}");
+    println!("test: {nll}");
+    Ok(())
+}

@@ -1,0 +1,219 @@
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::activation::{log_sigmoid, sigmoid};
+use burn::tensor::{Device, Tensor};
+
+use super::temperature::{Relaxation, Sampling};
+use super::{ExplicitPosterior, Family, Head, Posterior, Temperature};
+use crate::config::named_config;
+use crate::nn::{Init, linear};
+use crate::summary::Layer;
+use crate::{Noise, NoiseShape, Result, Seed};
+
+/// How close a relaxed bit comes to 0 and 1, 2^-22. Just below 1 the 32-bit floats are 2^-24 apart, so nearer
+/// to it `log(1 - z)` would have no digits.
+const LEAST: f64 = 1.0 / (1u32 << 22) as f64;
+
+/// `q(z|x)`, bits given by logits, and what training relaxes them to.
+///
+/// With the logit `l` of a bit and uniform noise `u`, `s = l + log u - log(1 - u)`,
+///
+/// | | sample | `log_prob` |
+/// |---|---|---|
+/// | outside training | 1 if `s > 0`, else 0 | `z log sigmoid(l) + (1 - z) log sigmoid(-l)`, minus infinity at what is no bit |
+/// | relaxed | `sigmoid(s / temperature)` | the density, below |
+/// | straight-through | 1 if `s > 0`, else 0, with the gradient of the relaxed sample | as outside training |
+///
+/// Which goes with which prior and divergence is said at [`CategoricalFamily`](super::CategoricalFamily). The
+/// density of the relaxed sample is that of the binary concrete distribution with temperature `t` (Maddison
+/// et al. 2017, appendix B), with `a = l - t (log z - log(1 - z))`
+///
+/// `log q(z) = log t + log sigmoid(a) + log sigmoid(-a) - log z - log(1 - z)`
+///
+/// in nats. A sample that would be below 2^-22 or above `1 - 2^-22` is that number, since there is
+/// hardly a 32-bit float beyond. The distribution of what comes out has a share there, not a density, so
+/// `log_prob` is `log sigmoid(-a)` at the lower end and `log sigmoid(a)` at the upper. So everything is
+/// finite, ratios of such densities are those of the samples that the decoder sees, and for `t` to zero they
+/// go to those of the probabilities. At 0 and 1 themselves a relaxed distribution has nothing, and
+/// `log_prob` is minus infinity.
+#[derive(Clone, Debug)]
+pub struct Bernoulli {
+    /// Logits, unbounded, `[batch, latent_dim]`.
+    pub logits: Tensor<2>,
+    relaxation: Option<Relaxation>,
+    sampling: Sampling,
+}
+
+impl Bernoulli {
+    /// A batch of distributions that nothing relaxes.
+    pub fn new(logits: Tensor<2>) -> Self {
+        Self { logits, relaxation: None, sampling: Sampling::Exact }
+    }
+
+    /// The same with relaxed samples in training, which [`at`](Posterior::at) says.
+    pub fn relaxed(self, temperature: Temperature) -> Self {
+        Self { relaxation: Some(Relaxation { temperature, straight_through: false }), ..self }
+    }
+
+    /// The same with exact samples in training and the gradients of relaxed ones.
+    pub fn straight_through(self, temperature: Temperature) -> Self {
+        Self { relaxation: Some(Relaxation { temperature, straight_through: true }), ..self }
+    }
+
+    /// The distribution as it is sampled in a certain way.
+    pub(crate) fn with_sampling(self, sampling: Sampling) -> Self {
+        Self { sampling, ..self }
+    }
+
+    /// `log p(z)` of bits, minus infinity where one is anything but 0 and 1.
+    fn log_mass(&self, z: Tensor<3>) -> Tensor<2> {
+        let outside = between(z.clone()).abs().sum_dim(2).squeeze_dim::<2>(2).greater_scalar(0.0);
+        let logits = self.logits.clone().unsqueeze_dim::<3>(0);
+        let ones = z.clone() * log_sigmoid(logits.clone());
+        let zeros = z.neg().add_scalar(1.0) * log_sigmoid(logits.neg());
+        (ones + zeros).sum_dim(2).squeeze_dim::<2>(2).mask_fill(outside, f64::NEG_INFINITY)
+    }
+
+    /// The density of relaxed samples.
+    fn log_density(&self, z: Tensor<3>, temperature: f64) -> Tensor<2> {
+        let outside = between(z.clone()).equal_elem(0.0).float();
+        let outside = outside.sum_dim(2).squeeze_dim::<2>(2).greater_scalar(0.0);
+        let fixed = z.clone().detach();
+        let not_below = fixed.clone().greater_scalar(LEAST).float();
+        let not_above = fixed.lower_scalar(1.0 - LEAST).float();
+        let z = z.clamp(LEAST, 1.0 - LEAST);
+        let (log_z, log_rest) = (z.clone().log(), z.neg().log1p());
+        let logits = self.logits.clone().unsqueeze_dim::<3>(0);
+        let a = logits - (log_z.clone() - log_rest.clone()).mul_scalar(temperature);
+        let volume = (log_z + log_rest).neg().add_scalar(temperature.ln());
+        let log_prob = log_sigmoid(a.clone()) * not_below.clone()
+            + log_sigmoid(a.neg()) * not_above.clone()
+            + volume * (not_below * not_above);
+        log_prob.sum_dim(2).squeeze_dim::<2>(2).mask_fill(outside, f64::NEG_INFINITY)
+    }
+}
+
+/// `z (1 - z)`, which is zero at bits alone, as a constant.
+fn between(z: Tensor<3>) -> Tensor<3> {
+    let z = z.detach();
+    z.clone() * z.neg().add_scalar(1.0)
+}
+
+impl Posterior for Bernoulli {
+    fn dims(&self) -> [usize; 2] {
+        self.logits.dims()
+    }
+
+    /// The probabilities of 1.
+    fn mean(&self) -> Tensor<2> {
+        sigmoid(self.logits.clone())
+    }
+
+    fn detach(&self) -> Self {
+        Self { logits: self.logits.clone().detach(), ..self.clone() }
+    }
+
+    fn rsample(&self, noise: Tensor<3>) -> Tensor<3> {
+        let logistic = noise.clone().log() - noise.neg().log1p();
+        let s = self.logits.clone().unsqueeze_dim::<3>(0) + logistic;
+        let hard = |s: Tensor<3>| s.detach().greater_scalar(0.0).float();
+        let soft = |s: Tensor<3>, temperature| sigmoid(s.div_scalar(temperature));
+        match self.sampling {
+            Sampling::Exact => hard(s),
+            Sampling::Relaxed(temperature) => soft(s, temperature).clamp(LEAST, 1.0 - LEAST),
+            Sampling::StraightThrough(temperature) => {
+                let soft = soft(s.clone(), temperature);
+                // The difference is exactly zero.
+                hard(s) + (soft.clone() - soft.detach())
+            }
+        }
+    }
+
+    fn at(self, step: Option<u64>) -> Self {
+        Self { sampling: Sampling::at(self.relaxation, step), ..self }
+    }
+}
+
+impl ExplicitPosterior for Bernoulli {
+    fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
+        match self.sampling {
+            Sampling::Relaxed(temperature) => self.log_density(z, temperature),
+            Sampling::Exact | Sampling::StraightThrough(_) => self.log_mass(z),
+        }
+    }
+}
+
+/// The family of the [`Bernoulli`], relaxed in training: the binary concrete distribution (Maddison et al.
+/// 2017, appendix B).
+///
+/// Outside training it is never relaxed. What a training minimises follows from posterior, prior and
+/// divergence together, see [`CategoricalFamily`](super::CategoricalFamily).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BernoulliFamily {
+    /// The temperature of the relaxation in training.
+    pub temperature: Temperature,
+    /// Whether training takes exact samples with the gradients of relaxed ones.
+    pub straight_through: bool,
+}
+
+impl BernoulliFamily {
+    /// Bits with relaxed samples in training.
+    pub fn new(temperature: Temperature) -> Self {
+        Self { temperature, straight_through: false }
+    }
+
+    /// Exact samples with the gradients of relaxed ones in training.
+    pub fn straight_through(self) -> Self {
+        Self { straight_through: true, ..self }
+    }
+}
+
+named_config!(BernoulliFamily, Bernoulli { temperature: Temperature, straight_through: bool });
+
+/// A linear layer, the logits of a [`Bernoulli`].
+#[derive(Module, Debug)]
+pub struct BernoulliHead {
+    logits: Linear,
+    #[module(skip)]
+    family: BernoulliFamily,
+}
+
+impl Family for BernoulliFamily {
+    type Head = BernoulliHead;
+
+    fn init(
+        &self,
+        features: usize,
+        latent_dim: usize,
+        init: Init,
+        seed: Seed,
+        device: &Device,
+    ) -> Result<BernoulliHead> {
+        let logits = init.linear(features, latent_dim, seed.child("logits"), device)?;
+        Ok(BernoulliHead { logits, family: *self })
+    }
+}
+
+impl Head for BernoulliHead {
+    type Posterior = Bernoulli;
+
+    fn latent_dim(&self) -> usize {
+        self.logits.weight.dims()[1]
+    }
+
+    fn noise(&self) -> NoiseShape {
+        NoiseShape::new(Noise::Uniform, self.latent_dim())
+    }
+
+    fn forward(&self, features: Tensor<2>) -> Bernoulli {
+        let q = Bernoulli::new(linear(&self.logits, features, None));
+        match self.family.straight_through {
+            true => q.straight_through(self.family.temperature),
+            false => q.relaxed(self.family.temperature),
+        }
+    }
+
+    fn layers(&self, trunk: &str) -> Vec<Layer> {
+        vec![Layer::linear("logits", "Linear", &self.logits).after(trunk)]
+    }
+}

@@ -1,0 +1,316 @@
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::activation::{log_softmax, softmax};
+use burn::tensor::{Device, Int, Tensor};
+
+use super::temperature::{Relaxation, Sampling};
+use super::{ExplicitPosterior, Family, Head, Posterior, Temperature};
+use crate::config::named_config;
+use crate::math::{LN_2PI, log_sum_exp, stirling_error};
+use crate::nn::{Init, linear};
+use crate::summary::Layer;
+use crate::{Error, Noise, NoiseShape, Result, Seed};
+
+/// The least component of a relaxed sample, 2^-100: its inverse, which is in the gradient of a density,
+/// still fits a 32-bit float with room for its factors.
+const LEAST: f64 = 1.0 / (1u128 << 100) as f64;
+
+/// `q(z|x)`, groups of categorical variables given by logits, and what training relaxes it to.
+///
+/// A group of `C` columns of a code is one variable: of the exact samples one column is 1 and the others
+/// are 0. With the logits `l` of a group and standard Gumbel noise `g`
+///
+/// | | sample | `log_prob` |
+/// |---|---|---|
+/// | outside training | 1 at `argmax(l + g)` | `sum_c z_c log softmax(l)_c`, minus infinity at what is no such vector |
+/// | relaxed | `softmax((l + g) / temperature)` | the density on the simplex, below |
+/// | straight-through | 1 at `argmax(l + g)`, with the gradient of the relaxed sample | as outside training |
+///
+/// (Maddison et al. 2017; Jang et al. 2017). Which goes with which prior and divergence is said at
+/// [`CategoricalFamily`]. The density of the relaxed sample is that of the concrete distribution with
+/// temperature `t` (Maddison et al. 2017, eq. 10)
+///
+/// `log q(z) = log (C - 1)! + (C - 1) log t + sum_c log softmax(l - t log z)_c - log z_c`
+///
+/// in nats, by the Lebesgue measure of `C - 1` of the components. A component that would be below 2^-100
+/// is that number. The distribution of what comes out has a share there, not a density, so `log_prob`
+/// counts the `m` components that are above as the integral over the others does:
+///
+/// `log (m - 1)! + (m - 1) log t + sum_(c above) log softmax(l - t log z)_c - log z_c`
+///
+/// Everything is finite for it, ratios of such densities are those of the samples that the decoder sees, and
+/// for `t` to zero they go to those of the probabilities. Where a component is 0, as in an exact
+/// sample, a relaxed distribution has nothing, and `log_prob` is minus infinity.
+#[derive(Clone, Debug)]
+pub struct Categorical {
+    /// Logits, unbounded, `[batch, latent_dim]`; the categories of a variable stand side by side.
+    pub logits: Tensor<2>,
+    categories: usize,
+    relaxation: Option<Relaxation>,
+    sampling: Sampling,
+}
+
+impl Categorical {
+    /// A batch of distributions that nothing relaxes.
+    ///
+    /// # Panics
+    /// If the columns are no whole number of groups of so many categories.
+    pub fn new(logits: Tensor<2>, categories: usize) -> Self {
+        let columns = logits.dims()[1];
+        assert!(
+            categories > 0 && columns.is_multiple_of(categories),
+            "{columns} logits are no whole number of groups of {categories}"
+        );
+        Self { logits, categories, relaxation: None, sampling: Sampling::Exact }
+    }
+
+    /// The same with relaxed samples in training, which [`at`](Posterior::at) says.
+    pub fn relaxed(self, temperature: Temperature) -> Self {
+        Self { relaxation: Some(Relaxation { temperature, straight_through: false }), ..self }
+    }
+
+    /// The same with exact samples in training and the gradients of relaxed ones.
+    pub fn straight_through(self, temperature: Temperature) -> Self {
+        Self { relaxation: Some(Relaxation { temperature, straight_through: true }), ..self }
+    }
+
+    /// How many categories each variable has.
+    pub fn categories(&self) -> usize {
+        self.categories
+    }
+
+    /// The logarithms of the probabilities, `[batch, latent_dim]`.
+    pub fn log_probs(&self) -> Tensor<2> {
+        log_softmax(self.grouped(self.logits.clone().unsqueeze()), 3).reshape(self.logits.shape())
+    }
+
+    /// The distribution as it is sampled in a certain way.
+    pub(crate) fn with_sampling(self, sampling: Sampling) -> Self {
+        Self { sampling, ..self }
+    }
+
+    /// `[.., .., latent_dim]` as `[.., .., groups, categories]`.
+    fn grouped(&self, x: Tensor<3>) -> Tensor<4> {
+        let [samples, batch, columns] = x.dims();
+        x.reshape([samples, batch, columns / self.categories, self.categories])
+    }
+
+    /// `sum z log softmax(l)`, minus infinity where a group is anything but a 1 and zeros.
+    fn log_mass(&self, z: Tensor<4>) -> Tensor<2> {
+        let log_p = log_softmax(self.grouped(self.logits.clone().unsqueeze()), 3);
+        let fixed = z.clone().detach();
+        let between = (fixed.clone() * fixed.clone().neg().add_scalar(1.0)).abs().sum_dim(3);
+        let off = between + fixed.sum_dim(3).sub_scalar(1.0).abs();
+        let outside = sum_of_groups(off).greater_scalar(0.0);
+        sum_of_groups((z * log_p).sum_dim(3)).mask_fill(outside, f64::NEG_INFINITY)
+    }
+
+    /// The density of relaxed samples.
+    fn log_density(&self, z: Tensor<4>, temperature: f64) -> Tensor<2> {
+        let fixed = z.clone().detach();
+        let outside = fixed.clone().equal_elem(0.0).float().sum_dim(3);
+        let outside = sum_of_groups(outside).greater_scalar(0.0);
+        let above = fixed.greater_scalar(LEAST).float();
+        let log_z = z.clamp_min(LEAST).log();
+        let logits = self.grouped(self.logits.clone().unsqueeze());
+        let scores = logits - log_z.clone().mul_scalar(temperature);
+        let total = log_sum_exp(scores.clone(), 3);
+        let parts = ((scores - total - log_z) * above.clone()).sum_dim(3);
+        let count = above.sum_dim(3);
+        let log_t = count.clone().sub_scalar(1.0).mul_scalar(temperature.ln());
+        sum_of_groups(parts + log_t + log_gamma(count)).mask_fill(outside, f64::NEG_INFINITY)
+    }
+}
+
+/// `[samples, batch, groups, 1]` summed to `[samples, batch]`.
+fn sum_of_groups(x: Tensor<4>) -> Tensor<2> {
+    x.sum_dim(2).squeeze_dim::<3>(3).squeeze_dim(2)
+}
+
+/// `log Gamma(n)`
+fn log_gamma(n: Tensor<4>) -> Tensor<4> {
+    let leading = n.clone().sub_scalar(0.5) * n.clone().log() - n.clone();
+    leading.add_scalar(0.5 * LN_2PI) + stirling_error(n)
+}
+
+/// 1 at the largest of each group and 0 elsewhere; of equals, at one.
+fn one_hot(x: Tensor<4>) -> Tensor<4> {
+    let (shape, categories) = (x.dims(), x.dims()[3]);
+    let columns = Tensor::<1, Int>::arange(0..categories as i64, &x.device());
+    let highest = x.detach().argmax(3).expand(shape);
+    highest.equal(columns.reshape([1, 1, 1, categories]).expand(shape)).float()
+}
+
+impl Posterior for Categorical {
+    fn dims(&self) -> [usize; 2] {
+        self.logits.dims()
+    }
+
+    /// The probabilities.
+    fn mean(&self) -> Tensor<2> {
+        let logits = self.grouped(self.logits.clone().unsqueeze());
+        softmax(logits, 3).reshape(self.logits.shape())
+    }
+
+    fn detach(&self) -> Self {
+        Self { logits: self.logits.clone().detach(), ..self.clone() }
+    }
+
+    fn rsample(&self, noise: Tensor<3>) -> Tensor<3> {
+        let perturbed = self.logits.clone().unsqueeze_dim::<3>(0) + noise;
+        let shape = perturbed.shape();
+        let perturbed = self.grouped(perturbed);
+        let soft = |x: Tensor<4>, temperature| softmax(x.div_scalar(temperature), 3);
+        let z = match self.sampling {
+            Sampling::Exact => one_hot(perturbed),
+            Sampling::Relaxed(t) => soft(perturbed, t).clamp_min(LEAST),
+            Sampling::StraightThrough(t) => {
+                let soft = soft(perturbed.clone(), t);
+                // The difference is exactly zero.
+                one_hot(perturbed) + (soft.clone() - soft.detach())
+            }
+        };
+        z.reshape(shape)
+    }
+
+    fn at(self, step: Option<u64>) -> Self {
+        Self { sampling: Sampling::at(self.relaxation, step), ..self }
+    }
+}
+
+impl ExplicitPosterior for Categorical {
+    fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
+        let z = self.grouped(z);
+        match self.sampling {
+            Sampling::Relaxed(temperature) => self.log_density(z, temperature),
+            Sampling::Exact | Sampling::StraightThrough(_) => self.log_mass(z),
+        }
+    }
+}
+
+/// The family of the [`Categorical`], relaxed in training: the Gumbel-softmax or concrete distribution
+/// (Jang et al. 2017; Maddison et al. 2017).
+///
+/// A code of an encoder with this family has `latent_dim / categories` variables. Outside training it
+/// is never relaxed: evaluations, likelihoods and samples are those of the discrete model.
+///
+/// What a training minimises follows from posterior, prior and divergence together. The same holds for
+/// [`BernoulliFamily`](super::BernoulliFamily) with [`BernoulliPrior`](crate::BernoulliPrior).
+///
+/// | posterior | prior | divergence | the objective |
+/// |---|---|---|---|
+/// | relaxed | any | [`KlDivergence`](crate::KlDivergence) | of Jang et al. (2017): relaxed samples for the decoder, the divergence of the discrete distributions. No bound while the temperature is above zero |
+/// | relaxed | [`relaxed`](crate::CategoricalPriorConfig::relaxed) | by densities | of Maddison et al. (2017, appendix C): a bound for the relaxed model |
+/// | straight-through | any | `KlDivergence` | of Jang et al. (2017, section 2.2): the bound of the discrete model, with a biased gradient |
+/// | straight-through | exact | by densities | the same bound, estimated from samples |
+/// | relaxed | exact | by densities | none: minus infinity |
+/// | straight-through | relaxed | by densities | none: minus infinity |
+///
+/// "By densities" are [`MonteCarloKl`](crate::MonteCarloKl), [`Iwae`](crate::Iwae) and all others that ask
+/// for `log q` and `log p`. The divergence of the discrete distributions is not that of the
+/// relaxed ones, which is larger. The last two rows would compare a density with a probability: an
+/// exact distribution has no mass at a relaxed sample, nor a relaxed one at an exact sample, so
+/// `log p` is minus infinity and a [`Trainer`](crate::train::Trainer) stops at the first batch.
+///
+/// ```
+/// use burn_vae::{CategoricalFamily, CategoricalPriorConfig, MlpEncoderConfig, Temperature};
+///
+/// let temperature = Temperature::exponential(1.0, 3e-5, 0.5)?;
+/// // 20 variables of 10 categories.
+/// let encoder = MlpEncoderConfig::new(784, [512, 256], 200)
+///     .with_posterior(CategoricalFamily::new(10, temperature));
+/// let prior = CategoricalPriorConfig::new(10); // for `Elbo::default()`
+/// let relaxed = prior.relaxed(temperature); // for `Elbo::new(MonteCarloKl::default())` and `Iwae`
+/// # Ok::<(), burn_vae::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CategoricalFamily {
+    /// Categories of each variable.
+    pub categories: usize,
+    /// The temperature of the relaxation in training.
+    pub temperature: Temperature,
+    /// Whether training takes exact samples with the gradients of relaxed ones.
+    pub straight_through: bool,
+}
+
+impl CategoricalFamily {
+    /// Variables of so many categories, with relaxed samples in training.
+    pub fn new(categories: usize, temperature: Temperature) -> Self {
+        Self { categories, temperature, straight_through: false }
+    }
+
+    /// Exact samples with the gradients of relaxed ones in training.
+    pub fn straight_through(self) -> Self {
+        Self { straight_through: true, ..self }
+    }
+}
+
+named_config!(
+    CategoricalFamily,
+    Categorical { categories: usize, temperature: Temperature, straight_through: bool }
+);
+
+/// A linear layer, the logits of a [`Categorical`].
+#[derive(Module, Debug)]
+pub struct CategoricalHead {
+    logits: Linear,
+    #[module(skip)]
+    family: CategoricalFamily,
+}
+
+impl Family for CategoricalFamily {
+    type Head = CategoricalHead;
+
+    fn init(
+        &self,
+        features: usize,
+        latent_dim: usize,
+        init: Init,
+        seed: Seed,
+        device: &Device,
+    ) -> Result<CategoricalHead> {
+        check_groups(latent_dim, self.categories)?;
+        let logits = init.linear(features, latent_dim, seed.child("logits"), device)?;
+        Ok(CategoricalHead { logits, family: *self })
+    }
+}
+
+/// Checks that so many columns are groups of categories.
+pub(crate) fn check_groups(latent_dim: usize, categories: usize) -> Result<()> {
+    if categories < 2 {
+        return Err(Error::config(format!(
+            "categories is {categories}, but it must be at least 2"
+        )));
+    }
+    if !latent_dim.is_multiple_of(categories) {
+        return Err(Error::config(format!(
+            "latent_dim is {latent_dim}, no whole number of groups of {categories} categories"
+        )));
+    }
+    Ok(())
+}
+
+impl Head for CategoricalHead {
+    type Posterior = Categorical;
+
+    fn latent_dim(&self) -> usize {
+        self.logits.weight.dims()[1]
+    }
+
+    fn noise(&self) -> NoiseShape {
+        NoiseShape::new(Noise::Gumbel, self.latent_dim())
+    }
+
+    fn forward(&self, features: Tensor<2>) -> Categorical {
+        let CategoricalFamily { categories, temperature, straight_through } = self.family;
+        let q = Categorical::new(linear(&self.logits, features, None), categories);
+        match straight_through {
+            true => q.straight_through(temperature),
+            false => q.relaxed(temperature),
+        }
+    }
+
+    fn layers(&self, trunk: &str) -> Vec<Layer> {
+        vec![Layer::linear("logits", "Linear", &self.logits).after(trunk)]
+    }
+}

@@ -1,0 +1,155 @@
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+
+use super::Prior;
+use crate::config::{ModuleConfig, named_config};
+use crate::nn::check_dim;
+use crate::posterior::Sampling;
+use crate::{
+    Bernoulli, Encoder, Error, ExplicitPosterior, Noise, NoiseShape, NoiseSource, Posterior,
+    Result, Seed, Temperature,
+};
+
+/// Description of a [`BernoulliPrior`].
+///
+/// | field | default | meaning |
+/// |---|---|---|
+/// | `logits` | none | logits, one for each bit; without them all bits are fair, in codes of any length |
+/// | `is_learned` | false | whether the logits are trained with the rest of the model |
+/// | `temperature` | none | the temperature of the relaxed distribution in training |
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BernoulliPriorConfig {
+    /// Logits, one for each bit.
+    pub logits: Option<Vec<f32>>,
+    /// Whether the logits are trained with the rest of the model.
+    pub is_learned: bool,
+    /// The temperature of the relaxed distribution in training.
+    pub temperature: Option<Temperature>,
+}
+
+named_config!(BernoulliPriorConfig, BernoulliPrior {
+    logits: Option<Vec<f32>>,
+    is_learned: bool,
+    temperature: Option<Temperature>
+});
+
+impl BernoulliPriorConfig {
+    /// Fair bits, exact in training too.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Logits, one for each bit.
+    pub fn with_logits(self, logits: impl Into<Vec<f32>>) -> Self {
+        Self { logits: Some(logits.into()), ..self }
+    }
+
+    /// Logits that are trained with the rest of the model, from those given.
+    pub fn learned(self) -> Self {
+        Self { is_learned: true, ..self }
+    }
+
+    /// The density of the relaxed distribution as `log_prob` in training, for a relaxed posterior.
+    pub fn relaxed(self, temperature: Temperature) -> Self {
+        Self { temperature: Some(temperature), ..self }
+    }
+}
+
+/// `p(z) = prod_j sigmoid(l_j)^z_j (1 - sigmoid(l_j))^(1 - z_j)`, bits.
+///
+/// `log_prob` is the probability of bits. With a temperature it is, in training, the density of the
+/// relaxed distribution; see [`CategoricalFamily`](crate::CategoricalFamily) for what goes with what.
+/// Samples are always bits.
+#[derive(Module, Debug)]
+pub struct BernoulliPrior {
+    /// `[latent_dim]`
+    logits: Option<Param<Tensor<1>>>,
+    #[module(skip)]
+    temperature: Option<Temperature>,
+    /// As it is in the step.
+    #[module(skip)]
+    sampling: Sampling,
+}
+
+impl BernoulliPrior {
+    /// The distribution of codes of a length as a batch of one.
+    pub fn distribution(&self, latent_dim: usize, device: &Device) -> Bernoulli {
+        Bernoulli::new(row(&self.logits, latent_dim, device)).with_sampling(self.sampling)
+    }
+}
+
+/// The logits as a row, zeros where there are none.
+pub(super) fn row(
+    logits: &Option<Param<Tensor<1>>>,
+    latent_dim: usize,
+    device: &Device,
+) -> Tensor<2> {
+    match logits {
+        Some(logits) => logits.val().unsqueeze(),
+        None => Tensor::zeros([1, latent_dim], device),
+    }
+}
+
+/// Checks the logits of a description and takes them to a device.
+pub(super) fn param(
+    logits: Option<&[f32]>,
+    is_learned: bool,
+    device: &Device,
+) -> Result<Option<Param<Tensor<1>>>> {
+    let Some(logits) = logits else {
+        return match is_learned {
+            true => Err(Error::config("is_learned is true, but there are no logits to begin with")),
+            false => Ok(None),
+        };
+    };
+    check_dim("the number of logits", logits.len())?;
+    if let Some((i, value)) = logits.iter().enumerate().find(|(_, value)| !value.is_finite()) {
+        return Err(Error::config(format!("logits[{i}] is {value}, but must be finite")));
+    }
+    let param = Param::from_tensor(Tensor::from_data(logits, device));
+    Ok(Some(param.set_require_grad(is_learned)))
+}
+
+/// How a prior with that temperature is sampled in a step of a training or outside it.
+pub(super) fn sampling_at(temperature: Option<Temperature>, step: Option<u64>) -> Sampling {
+    match (temperature, step) {
+        (Some(temperature), Some(step)) => Sampling::Relaxed(temperature.at(step)),
+        _ => Sampling::Exact,
+    }
+}
+
+impl ModuleConfig for BernoulliPriorConfig {
+    type Module = BernoulliPrior;
+
+    fn init(&self, _seed: Seed, device: &Device) -> Result<BernoulliPrior> {
+        let logits = param(self.logits.as_deref(), self.is_learned, device)?;
+        Ok(BernoulliPrior { logits, temperature: self.temperature, sampling: Sampling::Exact })
+    }
+}
+
+impl Prior for BernoulliPrior {
+    fn latent_dim(&self) -> Option<usize> {
+        self.logits.as_ref().map(|logits| logits.dims()[0])
+    }
+
+    fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
+        self.distribution(z.dims()[2], &z.device()).log_prob(z)
+    }
+
+    fn within<E: Encoder>(&self, _encoder: &E, step: Option<u64>) -> Self {
+        Self { sampling: sampling_at(self.temperature, step), ..self.clone() }
+    }
+
+    fn sample(
+        &self,
+        num_samples: usize,
+        latent_dim: usize,
+        seed: Seed,
+        device: &Device,
+    ) -> Tensor<2> {
+        let shape = NoiseShape::new(Noise::Uniform, latent_dim);
+        let noise = NoiseSource::new(seed).draw_for(0, num_samples, 1, &shape, device);
+        let exact = self.distribution(latent_dim, device).with_sampling(Sampling::Exact);
+        exact.rsample(noise).squeeze_dim(1)
+    }
+}
