@@ -88,6 +88,7 @@
 #![deny(missing_docs, rustdoc::broken_intra_doc_links)]
 #![deny(unsafe_code)]
 
+mod adversarial;
 pub mod backend;
 mod config;
 pub mod data;
@@ -115,6 +116,10 @@ pub mod train;
 mod vae;
 pub mod viz;
 
+pub use adversarial::{
+    AdversarialVae, AdversarialVaeConfig, DensityRatio, Discriminator, MlpDiscriminator,
+    MlpDiscriminatorConfig,
+};
 pub use config::ModuleConfig;
 pub use decoder::{ConvDecoder, ConvDecoderConfig, Decoder, MlpDecoder, MlpDecoderConfig};
 pub use divergence::{
@@ -131,11 +136,12 @@ pub use likelihood::{
 };
 pub use noise::{Noise, NoiseShape, NoiseSource};
 pub use objective::{
-    Beta, Ciwae, Cubo, Elbo, Gradient, Inputs, Iwae, Latents, Miwae, Objective, Piwae, RenyiBound,
-    TargetKl, Terms,
+    AdversarialElbo, Beta, Ciwae, Cubo, Elbo, Gradient, Inputs, Iwae, Latents, Miwae, Objective,
+    Piwae, RenyiBound, TargetKl, Terms,
 };
 pub use posterior::{
-    Diagonal, DiagonalGaussian, DiagonalHead, ExplicitPosterior, Family, Head, Posterior, Samples,
+    Diagonal, DiagonalGaussian, DiagonalHead, ExplicitPosterior, Family, Head, Implicit,
+    ImplicitEncoder, ImplicitEncoderConfig, ImplicitHead, ImplicitPosterior, Posterior, Samples,
 };
 pub use prior::{DiagonalPrior, GaussianPrior, GaussianPriorConfig, Prior, StandardNormal};
 pub use reparameterize::Reparameterize;

@@ -2,9 +2,13 @@
 
 mod diagonal_gaussian;
 mod family;
+mod implicit;
 
 pub use diagonal_gaussian::{Diagonal, DiagonalGaussian, DiagonalHead};
 pub use family::{Family, Head};
+pub use implicit::{
+    Implicit, ImplicitEncoder, ImplicitEncoderConfig, ImplicitHead, ImplicitPosterior,
+};
 
 use burn::tensor::Tensor;
 use std::fmt::Debug;
