@@ -90,6 +90,7 @@
 
 mod adversarial;
 pub mod backend;
+mod conditional;
 mod config;
 pub mod data;
 mod decoder;
@@ -119,6 +120,10 @@ pub mod viz;
 pub use adversarial::{
     AdversarialVae, AdversarialVaeConfig, DensityRatio, Discriminator, MlpDiscriminator,
     MlpDiscriminatorConfig,
+};
+pub use conditional::{
+    ConditionalEncoder, ConditionalLikelihood, ConditionalPrior, ConditionalVae,
+    ConditionalVaeConfig, Conditioned,
 };
 pub use config::ModuleConfig;
 pub use decoder::{ConvDecoder, ConvDecoderConfig, Decoder, MlpDecoder, MlpDecoderConfig};

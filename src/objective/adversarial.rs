@@ -125,7 +125,7 @@ where
         let logistic = mean_over_samples(DensityRatio.loss(of_q, of_others));
 
         let loss = terms.loss.clone() + logistic;
-        let latents = wants_latents.then(|| Latents { mean: q.mean(), divergence: None });
+        let latents = wants_latents.then(|| Latents { mean: q.latent_mean(), divergence: None });
         terms.with_loss(loss).with_latents(latents)
     }
 }

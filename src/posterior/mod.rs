@@ -31,6 +31,15 @@ pub trait Posterior: Clone + Debug + Send {
     /// `[batch, latent_dim]`
     fn mean(&self) -> Tensor<2>;
 
+    /// The [`mean`](Self::mean) of the dimensions that statistics count as latent: all unless a code
+    /// holds something else beside them, as that of a [`Conditioned`](crate::Conditioned) posterior does.
+    ///
+    /// # Shapes
+    /// `[batch, number of latent dimensions]`
+    fn latent_mean(&self) -> Tensor<2> {
+        self.mean()
+    }
+
     /// The same distributions cut off from the graph: no gradient reaches the encoder through the
     /// parameters of what is returned.
     fn detach(&self) -> Self;
