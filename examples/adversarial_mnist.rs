@@ -41,6 +41,10 @@ struct Args {
     #[arg(long, default_value_t = 8)]
     latent_dim: usize,
 
+    /// Noise values that go into a sample of the posterior
+    #[arg(long, default_value_t = 32)]
+    noise_dim: usize,
+
     /// Draws of each posterior for adaptive contrast; 0 has the discriminator tell posterior from prior
     #[arg(long, default_value_t = 16)]
     contrast: usize,
@@ -96,7 +100,9 @@ fn main() -> Result<()> {
     let test = Arc::new(Binarized::once(test, Seed::new(0).child("test bits")));
     let training = TrainConfig { epochs: args.epochs, seed, ..TrainConfig::default() };
 
-    let config = AdversarialVaeConfig::mlp(pixels, [args.hidden], args.latent_dim);
+    let mut config = AdversarialVaeConfig::mlp(pixels, [args.hidden], args.latent_dim);
+    config.vae.encoder.posterior.noise_dim = Some(args.noise_dim);
+    config.discriminator.hidden = vec![args.hidden; 2];
     let model = config.init(seed, &device)?;
     let objective = match args.contrast {
         0 => AdversarialElbo::default(),

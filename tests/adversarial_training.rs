@@ -38,27 +38,26 @@ fn quarters_of_the_prior_are_learnt_by_an_implicit_posterior_alone() {
     let device = Device::flex();
     let decoder = MlpDecoderConfig::new(2, [64], 4);
     let encoder = MlpEncoderConfig::new(4, [], 2);
-    let training = TrainConfig { epochs: 1, batch_size: 200, ..TrainConfig::default() };
+    let training = TrainConfig { epochs: 30, batch_size: 200, ..TrainConfig::default() };
     let gaussian = VaeConfig {
         encoder: MlpEncoderConfig::new(4, [32], 2),
         decoder: decoder.clone(),
         likelihood: BernoulliNll,
         prior: StandardNormal,
     };
-    let trainer = |epochs| {
-        let config = TrainConfig { epochs, ..training };
-        Trainer::new(config).with_progress(Progress::Silent)
-    };
+    let trainer = || Trainer::new(training).with_progress(Progress::Silent);
     let (points, test) = (four_points(5000), four_points(1));
-    let gaussian = trainer(15)
+    let gaussian = trainer()
         .with_optimizer(AdamConfig::new().init())
         .with_learning_rate(3e-3)
         .fit(gaussian.init(Seed::new(1), &device).unwrap(), points.clone(), test.clone())
         .unwrap()
         .model;
+    // The model comes to rest, the discriminator follows it to the end.
+    let falling = |rate| CosineAnnealingLrSchedulerConfig::new(rate, 3000).init().unwrap();
     let config = AdversarialVaeConfig {
         vae: VaeConfig {
-            encoder: encoder.with_posterior(Implicit::new([64, 64]).with_noise_dim(4)),
+            encoder: encoder.with_posterior(Implicit::new([64, 64]).with_noise_dim(16)),
             decoder,
             likelihood: BernoulliNll,
             prior: StandardNormal,
@@ -68,21 +67,22 @@ fn quarters_of_the_prior_are_learnt_by_an_implicit_posterior_alone() {
     let model = config.init(Seed::new(1), &device).unwrap();
     let group = model.discriminator_group();
     let adam = AdamConfig::new().with_beta_1(0.5);
-    let model = trainer(15)
+    let model = trainer()
         .with_objective(AdversarialElbo::default())
         .with_optimizer(adam.init())
-        .with_learning_rate(ModuleLrScheduler::from(1e-3).with_group(group, 3e-3))
+        .with_learning_rate(falling(2e-3).with_group(group, 3e-3))
         .fit(model, points, test.clone())
         .unwrap()
         .model;
+    // What is measured is the likelihood, and no bound: the posteriors' gaps are not part of it.
     let (of_gaussian, of_model) = (nll(&gaussian), nll(&model));
     let elbo = evaluate(&gaussian, &Elbo::default(), test.clone(), 4, 2000, NoiseSource::new(5));
     let estimate = AdversarialElbo::default();
     let estimate = evaluate(&model, &estimate, test, 4, 2000, NoiseSource::new(5)).unwrap();
     eprintln!("gaussian: {of_gaussian} {}, implicit: {of_model} {estimate}", elbo.unwrap());
     let best = 4f64.ln();
-    assert!(of_gaussian > best + 0.08, "the Gaussian posterior reaches {of_gaussian}");
-    assert!(of_model < best + 0.05, "the implicit posterior reaches {of_model} only");
+    assert!(of_gaussian > best + 0.17, "the Gaussian posterior reaches {of_gaussian}");
+    assert!(of_model < best + 0.12, "the implicit posterior reaches {of_model} only");
 }
 
 type Model = AdversarialVae<ImplicitEncoder, MlpDecoder, BernoulliNll, StandardNormal>;
@@ -101,6 +101,12 @@ fn weights(module: &impl Module) -> Vec<Vec<f32>> {
     let mut visitor = Visitor(Vec::new());
     module.visit(&mut visitor);
     visitor.0
+}
+
+/// How far the weights lie apart at most.
+fn largest_step<M: Module>(to: &M, from: &M) -> f32 {
+    let pairs = weights(to).concat().into_iter().zip(weights(from).concat());
+    pairs.fold(0.0, |most, (to, from)| most.max((to - from).abs()))
 }
 
 /// RMSprop for the model, Adam for the discriminator.
@@ -169,12 +175,12 @@ fn a_network_without_a_rate_stays() {
     for optimizer in [rmsprop(), two_optimizers(group())] {
         let rates = ModuleLrScheduler::from(1e-3).with_group(group(), 1e-30);
         let trained = run(1, optimizer.clone(), rates, None, fresh()).unwrap().model;
-        assert_eq!(weights(&trained.discriminator), weights(&fresh().discriminator));
-        assert_ne!(weights(&trained.vae), weights(&fresh().vae));
+        assert!(largest_step(&trained.discriminator, &fresh().discriminator) < 1e-20);
+        assert!(largest_step(&trained.vae, &fresh().vae) > 1e-4);
         let rates = ModuleLrScheduler::from(1e-30).with_group(group(), 1e-3);
         let trained = run(1, optimizer, rates, None, fresh()).unwrap().model;
-        assert_eq!(weights(&trained.vae), weights(&fresh().vae));
-        assert_ne!(weights(&trained.discriminator), weights(&fresh().discriminator));
+        assert!(largest_step(&trained.vae, &fresh().vae) < 1e-20);
+        assert!(largest_step(&trained.discriminator, &fresh().discriminator) > 1e-4);
     }
 }
 
