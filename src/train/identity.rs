@@ -161,7 +161,7 @@ fn three<const D: usize>(numbers: [f32; 3], device: &Device) -> Tensor<D> {
     Tensor::<1>::from_data(numbers, device).reshape(shape)
 }
 
-/// Puts three numbers in the place of each parameter.
+/// Puts three numbers in the place of each parameter that is trained.
 struct Shrink {
     device: Device,
     keep_ids: bool,
@@ -170,10 +170,13 @@ struct Shrink {
 impl ModuleMapper for Shrink {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (id, tensor, mapper) = param.consume();
+        if !tensor.is_require_grad() {
+            // A running statistic is shared with the model that this one is a clone of.
+            return Param::from_mapped_value(id, tensor, mapper);
+        }
         let id = if self.keep_ids { id } else { ParamId::new() };
         let small = Tensor::from_inner(three([0.5, -1.0, 2.0], &self.device));
-        let small = small.set_require_grad(tensor.is_require_grad());
-        Param::from_mapped_value(id, small, mapper)
+        Param::from_mapped_value(id, small.require_grad(), mapper)
     }
 }
 
