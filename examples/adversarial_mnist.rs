@@ -46,15 +46,15 @@ struct Args {
     noise_dim: usize,
 
     /// Draws of each posterior for adaptive contrast; 0 has the discriminator tell posterior from prior
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 32)]
     contrast: usize,
 
-    /// Learning rate of the model
-    #[arg(long, default_value_t = 1e-3)]
+    /// Learning rate of the models; at 1e-3 the discriminator does not keep up
+    #[arg(long, default_value_t = 4e-4)]
     lr: f64,
 
     /// Learning rate of the discriminator
-    #[arg(long, default_value_t = 1e-3)]
+    #[arg(long, default_value_t = 2e-3)]
     discriminator_lr: f64,
 
     /// Images of the test set, spread over it, that the likelihood is estimated of
