@@ -90,7 +90,9 @@
 #![deny(missing_docs, rustdoc::broken_intra_doc_links)]
 #![deny(unsafe_code)]
 
+mod adversarial;
 pub mod backend;
+mod conditional;
 mod config;
 pub mod data;
 mod decoder;
@@ -119,6 +121,14 @@ pub mod train;
 mod vae;
 pub mod viz;
 
+pub use adversarial::{
+    AdversarialVae, AdversarialVaeConfig, DensityRatio, Discriminator, MlpDiscriminator,
+    MlpDiscriminatorConfig,
+};
+pub use conditional::{
+    ConditionalEncoder, ConditionalLikelihood, ConditionalPrior, ConditionalVae,
+    ConditionalVaeConfig, Conditioned,
+};
 pub use config::ModuleConfig;
 pub use decoder::{
     ConvDecoder, ConvDecoderConfig, Decoder, FirstLayerDecoder, FirstLayerDecoderConfig,
@@ -145,13 +155,14 @@ pub use likelihood::{
 };
 pub use noise::{Noise, NoiseShape, NoiseSource};
 pub use objective::{
-    Beta, Ciwae, Cubo, Elbo, Gradient, Inputs, Iwae, Latents, Miwae, Objective, Piwae, RenyiBound,
-    TargetKl, Terms,
+    AdversarialElbo, Beta, Ciwae, Cubo, Elbo, Gradient, Inputs, Iwae, Latents, Miwae, Objective,
+    Piwae, RenyiBound, TargetKl, Terms,
 };
 pub use posterior::{
     Bernoulli, BernoulliFamily, BernoulliHead, Categorical, CategoricalFamily, CategoricalHead,
     Diagonal, DiagonalGaussian, DiagonalHead, ExplicitPosterior, Family, FullCovariance,
-    FullCovarianceHead, FullGaussian, Head, HierarchicalPosterior, Posterior, Samples, Temperature,
+    FullCovarianceHead, FullGaussian, Head, HierarchicalPosterior, Implicit, ImplicitEncoder,
+    ImplicitEncoderConfig, ImplicitHead, ImplicitPosterior, Posterior, Samples, Temperature,
     Transformed, TransformedHead, TransformedPosterior,
 };
 pub use prior::{

@@ -90,12 +90,12 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Vae<E, D, L, P> {
         prior.check(&encoder)?;
         likelihood.check(encoder.data_dim())?;
         let params = likelihood.params_per_value();
-        if params.checked_mul(encoder.data_dim()) != Some(decoder.output_dim()) {
+        let values = likelihood.num_values(encoder.data_dim());
+        if params.checked_mul(values) != Some(decoder.output_dim()) {
             return Err(Error::config(format!(
                 "the decoder puts out {} numbers, but the likelihood needs {params} for each of \
-                 the {} values of an example",
-                decoder.output_dim(),
-                encoder.data_dim()
+                 the {values} values of an example",
+                decoder.output_dim()
             )));
         }
         Ok(Self { encoder, decoder, likelihood, prior })

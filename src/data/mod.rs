@@ -8,7 +8,8 @@
 //! | a table of numbers, such as CSV | [`Table`] | [`TableFile`] |
 //! | anything else | [`ByteImages`], [`Table::new`] | your own [`Examples`] |
 //!
-//! [`Binarized`] makes bits of grey values, as the likelihoods in papers are of. [`split_last`] and [`split_random`] hold out a part of any of them, [`Scaling`] brings the columns
+//! [`Binarized`] makes bits of grey values, as the likelihoods in papers are of. [`WithLabels`] puts the
+//! class behind each example, for conditional models. [`split_last`] and [`split_random`] hold out a part of any of them, [`Scaling`] brings the columns
 //! of a table to a common range.
 
 mod binarized;
@@ -16,6 +17,7 @@ mod folder;
 mod gzip;
 pub mod idx;
 mod images;
+mod labels;
 mod loader;
 pub mod mnist;
 mod protocol;
@@ -27,6 +29,7 @@ mod table;
 pub use binarized::Binarized;
 pub use folder::{Channels, Fit, ImageFolder};
 pub use images::ByteImages;
+pub use labels::WithLabels;
 pub use loader::{Batch, BatchLoader};
 pub use protocol::Protocol;
 pub use rows::{Column, TableOptions};

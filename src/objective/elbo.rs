@@ -89,7 +89,8 @@ where
         let shares = (has_free_bits || wants_latents)
             .then(|| self.divergence.per_dimension(&q, &vae.prior))
             .flatten();
-        let latents = wants_latents.then(|| Latents { mean: q.mean(), divergence: shares.clone() });
+        let latents =
+            wants_latents.then(|| Latents { mean: q.latent_mean(), divergence: shares.clone() });
         let counted = match has_free_bits {
             true => {
                 let whole = || divergence.clone().unsqueeze_dim(1);

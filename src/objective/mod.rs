@@ -1,5 +1,6 @@
 //! What training minimises.
 
+mod adversarial;
 mod beta;
 mod elbo;
 mod iwae;
@@ -7,6 +8,7 @@ mod miwae;
 mod renyi;
 mod weights;
 
+pub use adversarial::AdversarialElbo;
 pub use beta::{Beta, TargetKl};
 pub use elbo::Elbo;
 pub use iwae::{Gradient, Iwae};

@@ -60,7 +60,7 @@ impl Weights {
 
     /// The same, with what the posteriors look like where that is wanted.
     pub(super) fn with_latents(self, wants_latents: bool, q: &impl Posterior) -> Self {
-        let latents = wants_latents.then(|| Latents { mean: q.mean(), divergence: None });
+        let latents = wants_latents.then(|| Latents { mean: q.latent_mean(), divergence: None });
         Self { latents, ..self }
     }
 

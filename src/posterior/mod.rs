@@ -7,6 +7,7 @@ mod family;
 mod flow;
 mod full_covariance;
 mod hierarchical;
+mod implicit;
 mod temperature;
 
 pub use bernoulli::{Bernoulli, BernoulliFamily, BernoulliHead};
@@ -17,6 +18,9 @@ pub use family::{Family, Head};
 pub use flow::{Transformed, TransformedHead, TransformedPosterior};
 pub use full_covariance::{FullCovariance, FullCovarianceHead, FullGaussian};
 pub use hierarchical::HierarchicalPosterior;
+pub use implicit::{
+    Implicit, ImplicitEncoder, ImplicitEncoderConfig, ImplicitHead, ImplicitPosterior,
+};
 pub(crate) use temperature::Sampling;
 pub use temperature::Temperature;
 
@@ -40,6 +44,15 @@ pub trait Posterior: Clone + Debug + Send {
     /// # Shapes
     /// `[batch, latent_dim]`
     fn mean(&self) -> Tensor<2>;
+
+    /// The [`mean`](Self::mean) of the dimensions that statistics count as latent: all unless a code
+    /// holds something else beside them, as that of a [`Conditioned`](crate::Conditioned) posterior does.
+    ///
+    /// # Shapes
+    /// `[batch, number of latent dimensions]`
+    fn latent_mean(&self) -> Tensor<2> {
+        self.mean()
+    }
 
     /// The same distributions cut off from the graph: no gradient reaches the encoder through the
     /// parameters of what is returned.

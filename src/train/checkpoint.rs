@@ -346,6 +346,7 @@ mod tests {
             max_norm: None,
             optimizer: Vec::new(),
             learning_rates: Vec::new(),
+            groups: Vec::new(),
             train_set: set(),
             valid_set: set(),
         };

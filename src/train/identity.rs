@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
-use burn::module::{Module, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::nn::Linear;
-use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::optim::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -24,8 +24,21 @@ pub(super) struct Identity {
     pub(super) optimizer: Vec<f32>,
     /// The learning rates of steps 1, 10, 100, ..
     pub(super) learning_rates: Vec<f64>,
+    /// The same of the parameters that are treated in another way; none where all are alike.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) groups: Vec<Group>,
     pub(super) train_set: DataIdentity,
     pub(super) valid_set: DataIdentity,
+}
+
+/// Parameters with an optimiser or a learning rate of their own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Group {
+    parameters: usize,
+    first: String,
+    optimizer: Vec<f32>,
+    learning_rates: Vec<f64>,
 }
 
 /// What tells a data set from another one, as far as two of its examples go.
@@ -51,10 +64,17 @@ impl DataIdentity {
 
 /// The learning rates that a schedule will give, without touching it.
 pub(super) fn learning_rates(schedule: &ModuleLrScheduler) -> Vec<f64> {
+    rates(schedule).iter().map(ModuleLearningRate::base).collect()
+}
+
+fn rates(schedule: &ModuleLrScheduler) -> Vec<ModuleLearningRate> {
     let mut schedule = schedule.clone();
-    let rates = (1..=10_000u32).map(|step| (step, schedule.step().base()));
+    let rates = (1..=10_000u32).map(|step| (step, schedule.step()));
     rates.filter(|(step, _)| 10u32.pow(step.ilog10()) == *step).map(|(_, rate)| rate).collect()
 }
+
+const GRADIENTS: [[f32; 3]; 3] = [[0.3, -2.0, 1e-4], [0.1, 1.0, -3e-4], [-0.2, 0.5, 0.0]];
+const RATE: f64 = 0.1;
 
 /// What an optimiser makes of a parameter in three steps: enough to tell its kind and its constants
 /// from others'.
@@ -63,13 +83,143 @@ pub(super) fn probe(optimizer: &ModuleOptimizer, device: &Device) -> Result<Vec<
     let mut optimizer = optimizer.clone();
     let weight = Param::from_tensor(Tensor::<2>::from_data([[0.5, -1.0, 2.0]], &device));
     let mut layer = Linear { weight, bias: None }.train();
-    for gradient in [[[0.3, -2.0, 1e-4]], [[0.1, 1.0, -3e-4]], [[-0.2, 0.5, 0.0]]] {
+    for gradient in GRADIENTS {
         let mut gradients = GradientsParams::new();
-        gradients.register(layer.weight.id, Tensor::<2>::from_data(gradient, &device));
-        layer = optimizer.step(0.1, layer, gradients);
+        gradients.register(layer.weight.id, Tensor::<2>::from_data([gradient], &device));
+        layer = optimizer.step(RATE, layer, gradients);
     }
     let data = layer.weight.val().without_autodiff().try_into_data();
     Ok(data.map_err(|error| Error::around(error, ErrorKind::Training))?.iter().collect())
+}
+
+/// The parameters of a model that an optimiser or a schedule does not treat as its base does
+/// ([`probe`], [`learning_rates`]), group by group.
+///
+/// # Errors
+/// If a group goes by ids. Those of a model that goes on from a checkpoint are the ids of the run that
+/// wrote it, so such a group would lose its parameters.
+pub(super) fn groups<M: Module>(
+    optimizer: &ModuleOptimizer,
+    schedule: &ModuleLrScheduler,
+    model: &M,
+    device: &Device,
+) -> Result<Vec<Group>> {
+    let found = outcomes(optimizer, schedule, model, device, true)?;
+    if found != outcomes(optimizer, schedule, model, device, false)? {
+        return Err(Error::config(
+            "a group of the optimiser or of the learning rate goes by the ids of parameters, which are \
+             others where a run goes on from a checkpoint: make it of their names, as with \
+             ParamGroup::from_predicate",
+        ));
+    }
+    let base = (probe(optimizer, device)?, learning_rates(schedule));
+    let mut groups = Vec::<Group>::new();
+    for (path, (optimizer, learning_rates)) in found {
+        if (&optimizer, &learning_rates) == (&base.0, &base.1) {
+            continue;
+        }
+        let known = |group: &&mut Group| {
+            (&group.optimizer, &group.learning_rates) == (&optimizer, &learning_rates)
+        };
+        match groups.iter_mut().find(known) {
+            Some(group) => group.parameters += 1,
+            None => groups.push(Group { parameters: 1, first: path, optimizer, learning_rates }),
+        }
+    }
+    Ok(groups)
+}
+
+/// A parameter's name, what an optimiser makes of it in the steps of a [`probe`], and its learning rates.
+type Outcome = (String, (Vec<f32>, Vec<f64>));
+
+/// The outcome of each parameter that is trained.
+fn outcomes<M: Module>(
+    optimizer: &ModuleOptimizer,
+    schedule: &ModuleLrScheduler,
+    model: &M,
+    device: &Device,
+    keep_ids: bool,
+) -> Result<Vec<Outcome>> {
+    let device = device.clone().inner();
+    let mut optimizer = optimizer.clone();
+    let mut small = model.clone().map(&mut Shrink { device: device.clone(), keep_ids });
+    for gradient in GRADIENTS {
+        let mut register =
+            Register { gradients: GradientsParams::new(), gradient, device: device.clone() };
+        small.visit(&mut register);
+        small = optimizer.step(RATE, small, register.gradients);
+    }
+    let mut read = Read { path: Vec::new(), rates: rates(schedule), outcomes: Vec::new() };
+    small.visit(&mut read);
+    read.outcomes.into_iter().collect()
+}
+
+/// The three numbers of a probe as a tensor of any rank.
+fn three<const D: usize>(numbers: [f32; 3], device: &Device) -> Tensor<D> {
+    let mut shape = [1; D];
+    shape[D - 1] = 3;
+    Tensor::<1>::from_data(numbers, device).reshape(shape)
+}
+
+/// Puts three numbers in the place of each parameter that is trained.
+struct Shrink {
+    device: Device,
+    keep_ids: bool,
+}
+
+impl ModuleMapper for Shrink {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        if !tensor.is_require_grad() {
+            // A running statistic is shared with the model that this one is a clone of.
+            return Param::from_mapped_value(id, tensor, mapper);
+        }
+        let id = if self.keep_ids { id } else { ParamId::new() };
+        let small = Tensor::from_inner(three([0.5, -1.0, 2.0], &self.device));
+        Param::from_mapped_value(id, small.require_grad(), mapper)
+    }
+}
+
+/// Gives the same gradient to each parameter that is trained.
+struct Register {
+    gradients: GradientsParams,
+    gradient: [f32; 3],
+    device: Device,
+}
+
+impl ModuleVisitor for Register {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if param.val().is_require_grad() {
+            self.gradients.register(param.id, three::<D>(self.gradient, &self.device));
+        }
+    }
+}
+
+struct Read {
+    path: Vec<String>,
+    rates: Vec<ModuleLearningRate>,
+    outcomes: Vec<Result<Outcome>>,
+}
+
+impl ModuleVisitor for Read {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if !param.val().is_require_grad() {
+            return;
+        }
+        let path = self.path.join(".");
+        let rates = self.rates.iter().map(|rate| rate.lr_from_param(param.id, Some(&path)));
+        let (rates, data) = (rates.collect(), param.val().without_autodiff().try_into_data());
+        let data = data.map_err(|error| Error::around(error, ErrorKind::Training));
+        self.outcomes.push(data.map(|data| (path, (data.iter().collect(), rates))));
+    }
 }
 
 impl Identity {

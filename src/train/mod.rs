@@ -36,7 +36,7 @@ use crate::files::create_dir;
 use crate::noise::check_noise;
 use crate::{Elbo, LatentVariableModel, NoiseSource, Objective};
 use checkpoint::{EveryEpoch, Folder, Keeper, Patience};
-use identity::{DataIdentity, Identity, learning_rates, probe};
+use identity::{DataIdentity, Identity, groups, learning_rates, probe};
 use metric::{LatentMetric, TermMetric};
 use monitor::{Monitor, Report, Watch};
 use run::{Run, check_annealing, check_dim, load, title};
@@ -146,12 +146,14 @@ impl<O> Trainer<O> {
         Trainer { config, objective, optimizer, lr, progress, csv, checkpoints, max_norm }
     }
 
-    /// Any optimiser of Burn's.
+    /// Any optimiser of Burn's, also one with others for groups of parameters. In a run with checkpoints
+    /// groups go by the parameters' names, as `ParamGroup::from_predicate("encoder")` does.
     pub fn with_optimizer(self, optimizer: ModuleOptimizer) -> Self {
         Self { optimizer, ..self }
     }
 
-    /// A learning rate, or any schedule of Burn's, which advances once a step.
+    /// A learning rate, or any schedule of Burn's, which advances once a step; also one with others for
+    /// groups of parameters, as [`with_optimizer`](Self::with_optimizer).
     pub fn with_learning_rate(self, lr: impl Into<ModuleLrScheduler>) -> Self {
         Self { lr: lr.into(), ..self }
     }
@@ -176,8 +178,8 @@ impl<O> Trainer<O> {
     ///
     /// What a run is made of must be the same as before: the configuration but for
     /// [`epochs`](TrainConfig::epochs) and [`patience`](TrainConfig::patience), the objective by its
-    /// `Debug` text, the norm to clip to, what the optimiser makes of known gradients, the learning
-    /// rates of steps 1, 10, 100, 1,000 and 10,000, and the data sets by their sizes and their first
+    /// `Debug` text, the norm to clip to, what the optimiser makes of known gradients and the learning
+    /// rates of steps 1, 10, 100, 1,000 and 10,000, of each group of parameters, and the data sets by their sizes and their first
     /// and last examples. Weights must have the shapes of the model's.
     pub fn with_checkpoints(self, dir: impl Into<PathBuf>, existing: Existing) -> Self {
         Self { checkpoints: Some((dir.into(), existing)), ..self }
@@ -338,16 +340,18 @@ impl<O> Trainer<O> {
             train_noise: noise("train noise")?,
             valid_noise: noise("valid noise")?,
         };
+        let trainable = Trainable { model: model.train(), state, setup };
         let folder = match self.checkpoints {
             None => None,
             Some((dir, existing)) => {
                 let [train_set, valid_set] = sets.map(|set| DataIdentity::of(&*set));
                 let identity = Identity {
                     config,
-                    objective: format!("{:?}", setup.objective),
+                    objective: format!("{:?}", trainable.setup.objective),
                     max_norm: self.max_norm,
                     optimizer: probe(&self.optimizer, &device)?,
                     learning_rates: learning_rates(&self.lr),
+                    groups: groups(&self.optimizer, &self.lr, &trainable, &device)?,
                     train_set: train_set?,
                     valid_set: valid_set?,
                 };
@@ -355,7 +359,7 @@ impl<O> Trainer<O> {
             }
         };
         let run = Run {
-            trainable: Trainable { model: model.train(), state, setup },
+            trainable,
             config,
             optimizer: self.optimizer,
             lr: self.lr,

@@ -1,0 +1,143 @@
+//! Adversarial variational Bayes (Mescheder et al. 2017) on dynamically binarised MNIST: a posterior that is
+//! a network fed noise, a discriminator in the place of its density, and a plain variational autoencoder of
+//! the same sizes to compare.
+//!
+//! ```sh
+//! cargo run --release --example adversarial_mnist
+//! ```
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use burn::optim::AdamConfig;
+use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn_vae::data::mnist::Mnist;
+use burn_vae::data::{Binarized, Examples};
+use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
+use burn_vae::train::{TrainConfig, Trainer};
+use burn_vae::viz::{ImageGrid, curves};
+use burn_vae::{
+    AdversarialElbo, AdversarialVaeConfig, MlpVaeConfig, ModuleConfig, NoiseSource, Result, Seed,
+    backend, saved,
+};
+use clap::Parser;
+
+// Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Trains a variational autoencoder with an implicit posterior, and one with a Gaussian posterior.
+#[derive(Parser)]
+struct Args {
+    /// Passes over the training set
+    #[arg(long, default_value_t = 20, default_value_if("quick", "true", "1"))]
+    epochs: usize,
+
+    /// Units of the hidden layers of all networks
+    #[arg(long, default_value_t = 256)]
+    hidden: usize,
+
+    /// Length of a code
+    #[arg(long, default_value_t = 8)]
+    latent_dim: usize,
+
+    /// Noise values that go into a sample of the posterior
+    #[arg(long, default_value_t = 32)]
+    noise_dim: usize,
+
+    /// Draws of each posterior for adaptive contrast; 0 has the discriminator tell posterior from prior
+    #[arg(long, default_value_t = 32)]
+    contrast: usize,
+
+    /// Learning rate of the models; at 1e-3 the discriminator does not keep up
+    #[arg(long, default_value_t = 4e-4)]
+    lr: f64,
+
+    /// Learning rate of the discriminator
+    #[arg(long, default_value_t = 2e-3)]
+    discriminator_lr: f64,
+
+    /// Images of the test set, spread over it, that the likelihood is estimated of
+    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "20"))]
+    test_images: usize,
+
+    /// Samples of the estimate of the likelihood
+    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "50"))]
+    test_samples: usize,
+
+    /// Where to compute
+    #[arg(long, default_value = backend::names()[0], value_parser = backend::names().to_vec())]
+    backend: String,
+
+    /// Where weights, shuffles, bits and noise come from
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+
+    /// Folder with the four files of MNIST; without it, the clone's own copy
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+
+    /// Folder for the model, the history and the pictures
+    #[arg(long, default_value = "out/adversarial_mnist")]
+    out: PathBuf,
+
+    /// Takes 2,000 images and, unless told otherwise, one epoch, to see that everything works
+    #[arg(long)]
+    quick: bool,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let (seed, device) = (Seed::new(args.seed), backend::device(&args.backend)?);
+    let Mnist { mut train, test } = Mnist::find(args.data_dir.as_deref())?;
+    if args.quick {
+        train = train.take(2000);
+    }
+    let count = args.test_images.clamp(1, test.len());
+    let test = test.select(&(0..count).map(|i| i * test.len() / count).collect::<Vec<_>>())?;
+    let (shape, pixels) = (train.shape(), train.shape().iter().product());
+    let train = Arc::new(Binarized::each_epoch(train, seed.child("bits")));
+    let test = Arc::new(Binarized::once(test, Seed::new(0).child("test bits")));
+    let training = TrainConfig { epochs: args.epochs, seed, ..TrainConfig::default() };
+
+    let mut config = AdversarialVaeConfig::mlp(pixels, [args.hidden], args.latent_dim);
+    config.vae.encoder.posterior.noise_dim = Some(args.noise_dim);
+    config.discriminator.hidden = vec![args.hidden; 2];
+    let model = config.init(seed, &device)?;
+    let objective = match args.contrast {
+        0 => AdversarialElbo::default(),
+        draws => AdversarialElbo::default().with_adaptive_contrast(draws)?,
+    };
+    // An optimiser and a learning rate for each network.
+    let group = model.discriminator_group();
+    let adam = AdamConfig::new().with_beta_1(0.5).build();
+    let rates = ModuleLrScheduler::from(args.lr).with_group(group.clone(), args.discriminator_lr);
+    let trained = Trainer::new(training)
+        .with_objective(objective)
+        .with_optimizer(AdamConfig::new().init().with_group(group, adam, None))
+        .with_learning_rate(rates)
+        .with_history_csv(args.out.join("history.csv"))
+        .fit(model, train.clone(), test.clone())?;
+    let model = trained.model;
+    saved::save(args.out.join("model"), &config, &model)?;
+    curves(&trained.history, args.out.join("nelbo.png"))?;
+    ImageGrid::new(model.vae.sample(100, seed)?, shape, 10)?.save(args.out.join("samples.png"))?;
+
+    let plain = MlpVaeConfig::mlp(pixels, [args.hidden], args.latent_dim).init(seed, &device)?;
+    let plain = Trainer::new(training)
+        .with_optimizer(AdamConfig::new().init())
+        .with_learning_rate(args.lr)
+        .fit(plain, train, test.clone())?
+        .model;
+
+    let noise = NoiseSource::new(seed.child("test"));
+    let sampling = ImportanceSampling { num_samples: args.test_samples, ..Default::default() };
+    let plain = log_likelihood(&plain, test.clone(), sampling, noise)?;
+    let estimate = evaluate(&model, &objective, test.clone(), 100, 1, noise)?;
+    let nll = log_likelihood(&model, test, sampling, noise)?;
+    println!("\nmodel, history and pictures are in {}", args.out.display());
+    println!("estimate of the discriminator, no bound: {estimate}");
+    println!("Gaussian posterior: {plain}");
+    println!("test: {nll}");
+    Ok(())
+}

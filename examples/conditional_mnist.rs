@@ -1,0 +1,113 @@
+//! A conditional variational autoencoder (Sohn et al. 2015) of dynamically binarised MNIST: encoder and
+//! decoder are told the class of the digit, and the code is left to say the rest.
+//!
+//! ```sh
+//! cargo run --release --example conditional_mnist
+//! ```
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use burn::optim::AdamConfig;
+use burn::tensor::Tensor;
+use burn_vae::data::mnist::Mnist;
+use burn_vae::data::{Binarized, Examples, WithLabels};
+use burn_vae::eval::{ImportanceSampling, log_likelihood};
+use burn_vae::train::{TrainConfig, Trainer};
+use burn_vae::viz::ImageGrid;
+use burn_vae::{
+    ConditionalVaeConfig, ModuleConfig, NoiseSource, Prior, Result, Seed, StandardNormal, backend,
+    saved,
+};
+use clap::Parser;
+
+// Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const CLASSES: usize = 10;
+
+/// Trains a conditional variational autoencoder and draws each class from the same codes.
+#[derive(Parser)]
+struct Args {
+    /// Passes over the training set
+    #[arg(long, default_value_t = 20, default_value_if("quick", "true", "1"))]
+    epochs: usize,
+
+    /// Length of a code
+    #[arg(long, default_value_t = 8)]
+    latent_dim: usize,
+
+    /// Images of the test set, spread over it, that the likelihood is estimated of
+    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "20"))]
+    test_images: usize,
+
+    /// Samples of the estimate of the likelihood
+    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "50"))]
+    test_samples: usize,
+
+    /// Where to compute
+    #[arg(long, default_value = backend::names()[0], value_parser = backend::names().to_vec())]
+    backend: String,
+
+    /// Where weights, shuffles, bits and noise come from
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+
+    /// Folder with the four files of MNIST; without it, the clone's own copy
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+
+    /// Folder for the model and the pictures
+    #[arg(long, default_value = "out/conditional_mnist")]
+    out: PathBuf,
+
+    /// Takes 2,000 images and, unless told otherwise, one epoch, to see that everything works
+    #[arg(long)]
+    quick: bool,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let (seed, device) = (Seed::new(args.seed), backend::device(&args.backend)?);
+    let Mnist { mut train, test } = Mnist::find(args.data_dir.as_deref())?;
+    if args.quick {
+        train = train.take(2000);
+    }
+    let count = args.test_images.clamp(1, test.len());
+    let test = test.select(&(0..count).map(|i| i * test.len() / count).collect::<Vec<_>>())?;
+    let (shape, pixels) = (train.shape(), train.shape().iter().product());
+
+    // [pixels, class]: the bits are drawn of the pixels, and the class is put behind them.
+    let labels = |images: &burn_vae::data::ByteImages| images.labels().unwrap_or(&[]).to_vec();
+    let (train_labels, test_labels) = (labels(&train), labels(&test));
+    let train = Binarized::each_epoch(train, seed.child("bits"));
+    let test = Binarized::once(test, Seed::new(0).child("test bits"));
+    let train = Arc::new(WithLabels::new(train, train_labels, CLASSES)?);
+    let test = Arc::new(WithLabels::new(test, test_labels, CLASSES)?);
+
+    let config = ConditionalVaeConfig::mlp(pixels, CLASSES, [256], args.latent_dim);
+    let vae = config.init(seed, &device)?;
+    let training = TrainConfig { epochs: args.epochs, seed, ..TrainConfig::default() };
+    let vae = Trainer::new(training)
+        .with_optimizer(AdamConfig::new().init())
+        .with_history_csv(args.out.join("history.csv"))
+        .fit(vae, train, test.clone())?
+        .model;
+    saved::save(args.out.join("model"), &config, &vae)?;
+
+    // A row for each class, with the same ten codes.
+    let z = StandardNormal.sample(10, args.latent_dim, seed.child("codes"), &device);
+    let rows = Tensor::<2>::eye(CLASSES, &device).chunk(CLASSES, 0).into_iter();
+    let codes = rows.map(|class| Tensor::cat(vec![z.clone(), class.repeat_dim(0, 10)], 1));
+    ImageGrid::new(vae.decode(Tensor::cat(codes.collect(), 0))?, shape, 10)?
+        .with_rows("class", 0..CLASSES)
+        .save(args.out.join("classes.png"))?;
+
+    let sampling = ImportanceSampling { num_samples: args.test_samples, ..Default::default() };
+    let nll = log_likelihood(&vae, test, sampling, NoiseSource::new(seed.child("test")))?;
+    println!("\nmodel, history and picture are in {}", args.out.display());
+    println!("-log p(x|y), the class given");
+    println!("test: {nll}");
+    Ok(())
+}

@@ -1,0 +1,131 @@
+use burn::tensor::Tensor;
+
+use super::{Inputs, Latents, Objective, Terms};
+use crate::adversarial::{draws, mean_and_std};
+use crate::error::{Error, Result};
+use crate::math::{mean_over_samples, normal_log_prob};
+use crate::{
+    AdversarialVae, Decoder, DensityRatio, Discriminator, Encoder, Likelihood, NoiseSource,
+    Posterior, Prior, Seed, Vae,
+};
+
+/// The negative ELBO with a divergence that a discriminator estimates, for posteriors without a density:
+/// adversarial variational Bayes (Mescheder et al. 2017, algorithm 1 and eq. 3.7).
+///
+/// `-1/K sum_k log p(x|z_k) + 1/K sum_k T(x, z_k)` with `z_k ~ q(z|x)`
+///
+/// for the model and, for the discriminator `T` (eq. 3.3),
+///
+/// `1/K sum_k -log sigmoid(T(x, z_k)) - log(1 - sigmoid(T(x, z'_k)))` with `z'_k ~ p(z)`.
+///
+/// The loss is their sum. The first term takes `T` as fixed, the second the samples, so each network gets
+/// the gradient of its own loss alone, in one step for both.
+///
+/// [`Terms::nelbo`] is the first term: an estimate, as good as the discriminator, and no bound. A weak
+/// discriminator makes it too small. What the model is worth is said by its
+/// [likelihood](crate::eval::log_likelihood).
+///
+/// ## Adaptive contrast
+///
+/// Posterior and prior may be so far apart that any discriminator tells them by a glance and learns
+/// nothing of their ratio. [`with_adaptive_contrast`](Self::with_adaptive_contrast) puts a Gaussian
+/// `r(z|x)` with the posterior's own means and variances between them (section 3.3, eq. 3.9 to 3.12):
+///
+/// `KL(q || p) = KL(q || r) + E_q[log r(z|x) - log p(z)]`
+///
+/// The second term has a closed form at each sample, and the first, small one, is left to the
+/// discriminator. It sees codes in units in which `r` is standard normal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AdversarialElbo {
+    contrast_draws: usize,
+}
+
+impl AdversarialElbo {
+    /// Has the discriminator tell the posterior from a Gaussian with the moments of so many further draws
+    /// of it in the place of the prior.
+    ///
+    /// # Errors
+    /// If there are fewer than two.
+    pub fn with_adaptive_contrast(self, draws: usize) -> Result<Self> {
+        if draws < 2 {
+            return Err(Error::value(format!(
+                "{draws} draws of a posterior have no variance, but adaptive contrast needs one: at \
+                 least 2"
+            )));
+        }
+        Ok(Self { contrast_draws: draws })
+    }
+
+    fn contrast<E: Encoder, D: Decoder, L: Likelihood, P: Prior>(
+        &self,
+        vae: &Vae<E, D, L, P>,
+        q: &E::Posterior,
+        z: Tensor<3>,
+        seed: Seed,
+    ) -> Contrast {
+        let ([num_samples, batch, latent_dim], device) = (z.dims(), z.device());
+        let other = seed.child("other");
+        if self.contrast_draws == 0 {
+            let others = vae.prior.sample(num_samples * batch, latent_dim, other, &device);
+            // A prior that is learned gets its gradient here, and no value is added.
+            let log_prior = vae.prior.log_prob(z.clone().detach());
+            return Contrast {
+                others: others.detach().reshape([num_samples, batch, latent_dim]),
+                rest: log_prior.clone().detach() - log_prior,
+                z,
+            };
+        }
+        let draws = draws(&vae.encoder, &q.detach(), self.contrast_draws, seed.child("contrast"));
+        let [mean, std] = mean_and_std(draws);
+        let log_var = std.clone().log().mul_scalar(2.0);
+        let log_r = normal_log_prob(z.clone(), mean.clone(), log_var);
+        Contrast {
+            rest: log_r - vae.prior.log_prob(z.clone()),
+            z: (z - mean) / std,
+            others: NoiseSource::new(other).draw(0, [num_samples, batch, latent_dim], &device),
+        }
+    }
+}
+
+/// What the discriminator tells apart, and the rest of the divergence, all of each sample.
+struct Contrast {
+    /// Samples of the posterior, as the discriminator sees them.
+    z: Tensor<3>,
+    /// Samples of what it is told from.
+    others: Tensor<3>,
+    /// The logarithm of the ratio of that to the prior, `[num_samples, batch]`.
+    rest: Tensor<2>,
+}
+
+impl<E, D, L, P, T> Objective<AdversarialVae<E, D, L, P, T>> for AdversarialElbo
+where
+    E: Encoder,
+    D: Decoder,
+    L: Likelihood,
+    P: Prior,
+    T: Discriminator,
+{
+    fn terms(&self, model: &AdversarialVae<E, D, L, P, T>, inputs: Inputs) -> Terms {
+        let Inputs { x, noise, step, seed, wants_latents, .. } = inputs;
+        let vae = &model.vae.at(step);
+        let q = vae.encoder.encode(x.clone()).at(step);
+        let noise = noise.narrow(2, 0, vae.encoder.noise().dim());
+        let z = q.draw(noise, seed).z;
+        let contrast = self.contrast(vae, &q, z.clone(), seed);
+
+        // The model, by a discriminator that stays as it is.
+        let fixed = model.discriminator.clone().no_grad();
+        let ratio = fixed.logits(x.clone(), contrast.z.clone()) + contrast.rest;
+        let nll = mean_over_samples(vae.nll(z, x.clone()));
+        let terms = Terms::new(nll, DensityRatio.kl(ratio));
+
+        // The discriminator, by samples that stay as they are.
+        let of_q = model.discriminator.logits(x.clone(), contrast.z.detach());
+        let of_others = model.discriminator.logits(x, contrast.others);
+        let logistic = mean_over_samples(DensityRatio.loss(of_q, of_others));
+
+        let loss = terms.loss.clone() + logistic;
+        let latents = wants_latents.then(|| Latents { mean: q.latent_mean(), divergence: None });
+        terms.with_loss(loss).with_latents(latents)
+    }
+}

@@ -1,0 +1,143 @@
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use super::{Family, Head, Posterior};
+use crate::config::named_config;
+use crate::nn::{Activation, Init, Joint, JointDims, check_dim};
+use crate::{Error, MlpEncoder, MlpEncoderConfig, NoiseShape, Result, Seed};
+
+/// The family of the [`ImplicitPosterior`]: `z = g(f(x), eps)` with a perceptron `g` that is fed noise.
+///
+/// | field | default | meaning |
+/// |---|---|---|
+/// | `hidden` | | units of the layers of `g` between features and noise, and code; may be empty |
+/// | `noise_dim` | length of a code | how many noise values go into a sample |
+/// | `activation` | ReLU | function after each of these layers |
+///
+/// The noise enters behind the trunk, which is run once for all samples of an example (Mescheder et al.
+/// 2017, figure 2b and section 2.2: noise as an additional input of the inference network).
+///
+/// ```
+/// use burn::tensor::Device;
+/// use burn_vae::{Encoder, Implicit, MlpEncoderConfig, ModuleConfig, Seed};
+///
+/// let config = MlpEncoderConfig::new(784, [256], 8).with_posterior(Implicit::new([256]));
+/// let encoder = config.init(Seed::new(0), &Device::flex())?;
+/// assert_eq!(encoder.noise().dim(), 8);
+/// # Ok::<(), burn_vae::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Implicit {
+    /// Units of the layers that mix features and noise.
+    pub hidden: Vec<usize>,
+    /// Noise values that go into a sample; as many as a code has by default.
+    pub noise_dim: Option<usize>,
+    /// The function after each of the layers.
+    pub activation: Activation,
+}
+
+impl Implicit {
+    /// ReLU layers, as many noise values as a code has.
+    pub fn new(hidden: impl Into<Vec<usize>>) -> Self {
+        Self { hidden: hidden.into(), noise_dim: None, activation: Activation::default() }
+    }
+
+    /// Another number of noise values. With fewer than a code has, the samples of an example lie on a
+    /// surface, and their density is infinite there.
+    pub fn with_noise_dim(self, noise_dim: usize) -> Self {
+        Self { noise_dim: Some(noise_dim), ..self }
+    }
+
+    /// Another function after each layer.
+    pub fn with_activation(self, activation: Activation) -> Self {
+        Self { activation, ..self }
+    }
+}
+
+named_config!(Implicit, Implicit { hidden: Vec<usize>, noise_dim: Option<usize>, activation: Activation });
+
+/// An inference network of a perceptron with an [`ImplicitPosterior`].
+pub type ImplicitEncoder = MlpEncoder<ImplicitHead>;
+
+/// Description of an [`ImplicitEncoder`].
+pub type ImplicitEncoderConfig = MlpEncoderConfig<Implicit>;
+
+/// The perceptron of features and noise of an [`ImplicitPosterior`].
+#[derive(Module, Debug)]
+pub struct ImplicitHead {
+    network: Joint,
+}
+
+impl Family for Implicit {
+    type Head = ImplicitHead;
+
+    fn init(
+        &self,
+        features: usize,
+        latent_dim: usize,
+        init: Init,
+        seed: Seed,
+        device: &Device,
+    ) -> Result<ImplicitHead> {
+        let noise_dim = self.noise_dim.unwrap_or(latent_dim);
+        check_dim("noise_dim", noise_dim)?;
+        if let Some(i) = self.hidden.iter().position(|&units| units == 0) {
+            return Err(Error::config(format!(
+                "hidden[{i}] of the posterior is 0, but it must be at least 1"
+            )));
+        }
+        let dims =
+            JointDims { one: features, many: noise_dim, hidden: &self.hidden, output: latent_dim };
+        let seed = seed.child("implicit");
+        Ok(ImplicitHead { network: Joint::new(dims, self.activation, init, seed, device)? })
+    }
+}
+
+impl Head for ImplicitHead {
+    type Posterior = ImplicitPosterior;
+
+    fn latent_dim(&self) -> usize {
+        self.network.output_dim()
+    }
+
+    fn noise(&self) -> NoiseShape {
+        NoiseShape::normal(self.network.input_dims()[1])
+    }
+
+    fn forward(&self, features: Tensor<2>) -> ImplicitPosterior {
+        ImplicitPosterior { features, network: self.network.clone() }
+    }
+}
+
+/// `z = g(f(x), eps)` with `eps ~ N(0, I)`: samples of a distribution that may have any shape, and whose
+/// density nobody knows (Mescheder et al. 2017, section 2.2).
+///
+/// It is a [`Posterior`] but no [`ExplicitPosterior`](super::ExplicitPosterior), so it goes with what needs
+/// samples alone, as [`AdversarialElbo`](crate::AdversarialElbo) and [`Mmd`](crate::Mmd), and with
+/// nothing that asks for a density.
+#[derive(Clone, Debug)]
+pub struct ImplicitPosterior {
+    features: Tensor<2>,
+    network: Joint,
+}
+
+impl Posterior for ImplicitPosterior {
+    fn dims(&self) -> [usize; 2] {
+        [self.features.dims()[0], self.network.output_dim()]
+    }
+
+    /// The sample at zero noise. It is not the mean of the distribution, which has no closed form.
+    fn mean(&self) -> Tensor<2> {
+        let [batch, _] = self.features.dims();
+        let dims = [1, batch, self.network.input_dims()[1]];
+        self.rsample(Tensor::zeros(dims, &self.features.device())).squeeze_dim(0)
+    }
+
+    fn detach(&self) -> Self {
+        Self { features: self.features.clone().detach(), network: self.network.clone().no_grad() }
+    }
+
+    fn rsample(&self, noise: Tensor<3>) -> Tensor<3> {
+        self.network.forward(self.features.clone(), noise)
+    }
+}

@@ -1,0 +1,350 @@
+//! Conditional variational autoencoders: what they share with plain ones, what the condition reaches, and
+//! a linear-Gaussian one, of which everything is known.
+
+mod parameters;
+
+use std::sync::Arc;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn_vae::data::{Binarized, ByteImages, Examples, Protocol, Table, WithLabels};
+use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
+use burn_vae::train::{Progress, TrainConfig, Trainer};
+use burn_vae::{
+    BernoulliNll, ConditionalEncoder, ConditionalLikelihood, ConditionalPrior, ConditionalVae,
+    ConditionalVaeConfig, Elbo, ErrorKind, GaussianNll, GaussianPriorConfig, ImportanceWeighted,
+    Inputs, Iwae, KlDivergence, LatentVariableModel, Likelihood, MlpDecoderConfig,
+    MlpEncoderConfig, MlpVaeConfig, ModuleConfig, MonteCarloKl, NoiseSource, Objective, Posterior,
+    Prior, RenyiDivergence, Scale, Seed, StandardNormal, saved,
+};
+use nalgebra::{DMatrix, DVector};
+use parameters::filled;
+
+fn tensor<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
+}
+
+fn values<const D: usize>(x: Tensor<D>) -> Vec<f64> {
+    x.into_data().iter().collect()
+}
+
+fn random<const D: usize>(seed: u64, shape: [usize; D]) -> Tensor<D> {
+    let count = shape.iter().product();
+    NoiseSource::new(seed).draw(0, [1, 1, count], &Device::flex()).reshape(shape)
+}
+
+fn assert_close(what: &str, found: &[f64], expected: &[f64]) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (found, expected) in found.iter().zip(expected) {
+        let off = (found - expected).abs();
+        assert!(off < 1e-6 * expected.abs().max(1.0), "{what}: {found} is not {expected}");
+    }
+}
+
+/// Where the condition is zero its weights have no say, and everything is as without them.
+#[test]
+fn a_condition_of_zeros_leaves_a_plain_model() {
+    let device = Device::flex();
+    let (data, hidden, latent) = (6, 5, 2);
+    for condition in [1, 3] {
+        let random = |rows: usize, columns: usize, seed| {
+            values(random(seed, [rows * columns]))
+                .iter()
+                .map(|&v| 0.5 * v as f32)
+                .collect::<Vec<_>>()
+        };
+        let (first, heads) = (random(data, hidden, 1), random(hidden + 1, 2 * latent, 2));
+        let (from_code, output) = (random(latent, hidden, 3), random(hidden + 1, data, 4));
+        let more = random(condition, hidden, 5);
+        let bias = || vec![0.1; hidden];
+        // Weights are [inputs, outputs], by rows: those of the condition come last.
+        let plain =
+            [first.clone(), bias(), heads.clone(), from_code.clone(), bias(), output.clone()];
+        let with = [first, more.clone(), bias(), heads, from_code, more, bias(), output];
+        let config = MlpVaeConfig::mlp(data, [hidden], latent);
+        let plain = filled(config.init(Seed::new(0), &device).unwrap(), plain.concat());
+        let config = ConditionalVaeConfig::mlp(data, condition, [hidden], latent);
+        let vae = filled(config.init(Seed::new(0), &device).unwrap(), with.concat());
+        assert_eq!(vae.noise(), plain.noise());
+
+        let x = self::random(6, [4, data]).greater_elem(0.0).float();
+        let row = Tensor::cat(vec![x.clone(), Tensor::zeros([4, condition], &device)], 1);
+        let noise = self::random(7, [3, 4, latent]);
+        let inputs = |x: &Tensor<2>| Inputs::new(x.clone(), noise.clone()).with_latents();
+        macro_rules! same {
+            ($($objective:expr),+) => {$(
+                let expected = $objective.terms(&plain, inputs(&x));
+                let found = $objective.terms(&vae, inputs(&row));
+                assert_close("loss", &values(found.loss), &values(expected.loss));
+                assert_close("nelbo", &values(found.nelbo), &values(expected.nelbo));
+                assert_close("kl", &values(found.divergence), &values(expected.divergence));
+                let (found, expected) = (found.latents.unwrap(), expected.latents.unwrap());
+                assert_close("means", &values(found.mean), &values(expected.mean));
+                let shares = |shares: Option<Tensor<2>>| shares.map(values).unwrap_or_default();
+                assert_close("shares", &shares(found.divergence), &shares(expected.divergence));
+            )+};
+        }
+        same!(
+            Elbo::default(),
+            Elbo::new(MonteCarloKl::default()),
+            Elbo::new(RenyiDivergence::new(0.5).unwrap()),
+            Elbo::default().with_free_bits(0.3).unwrap(),
+            Iwae::default()
+        );
+        let weights = vae.log_weights(row.clone(), noise.clone(), Seed::new(0));
+        let expected = plain.log_weights(x.clone(), noise.clone(), Seed::new(0));
+        assert_close("weights", &values(weights), &values(expected));
+        let expected = values(plain.reconstruct(x).unwrap());
+        assert_close("reconstruction", &values(vae.reconstruct(row).unwrap()), &expected);
+    }
+}
+
+#[test]
+fn likelihood_and_prior_look_past_the_condition() {
+    let likelihood = ConditionalLikelihood::new(BernoulliNll, 2).unwrap();
+    let prior = ConditionalPrior::new(StandardNormal, 2).unwrap();
+    let (params, noise) = (random(1, [3, 4, 5]), random(2, [3, 4, 6]));
+    let x = random(3, [4, 7]).greater_elem(0.0).float();
+    let changed = Tensor::cat(vec![x.clone().narrow(1, 0, 5), random(4, [4, 2])], 1);
+    let nll = values(likelihood.nll(params.clone(), x.clone()));
+    assert_eq!(values(likelihood.nll(params.clone(), changed)), nll);
+    assert_eq!(values(BernoulliNll.nll(params, x.narrow(1, 0, 5))), nll);
+    assert_eq!(likelihood.support(), BernoulliNll.support());
+    let expected = values(StandardNormal.log_prob(noise.clone().narrow(2, 0, 4)));
+    assert_eq!(values(prior.log_prob(noise)), expected);
+}
+
+/// The codes of an example have its condition behind them, in every sample.
+#[test]
+fn codes_carry_the_condition() {
+    let device = Device::flex();
+    let encoder = MlpEncoderConfig::new(5, [4], 3).init(Seed::new(0), &device).unwrap();
+    let encoder = ConditionalEncoder::new(encoder, 2).unwrap();
+    let x = random(1, [4, 5]);
+    let q = burn_vae::Encoder::encode(&encoder, x.clone());
+    assert_eq!((q.dims(), q.mean().dims(), q.latent_mean().dims()), ([4, 5], [4, 5], [4, 3]));
+    let condition = values(x.narrow(1, 3, 2));
+    assert_eq!(values(q.condition()), condition);
+    assert_eq!(values(q.mean().narrow(1, 3, 2)), condition);
+    let z = q.draw(random(2, [6, 4, 3]), Seed::new(0)).z;
+    assert_eq!(z.dims(), [6, 4, 5]);
+    for sample in z.narrow(2, 3, 2).chunk(6, 0) {
+        assert_eq!(values(sample), condition);
+    }
+}
+
+#[test]
+fn every_parameter_gets_a_gradient() {
+    struct Largest<'a>(&'a Gradients);
+    impl ModuleVisitor for Largest<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let gradient = values(param.val().grad(self.0).expect("a gradient"));
+            let largest = gradient.iter().fold(0.0f64, |most, g| most.max(g.abs()));
+            assert!(largest > 1e-4, "{:?}: {largest}", param.shape());
+        }
+    }
+    let config = ConditionalVaeConfig::mlp(6, 2, [5], 3);
+    let vae = config.init(Seed::new(1), &Device::flex()).unwrap().train();
+    let x = random(3, [8, 8]).greater_elem(0.0).float();
+    let inputs = Inputs::new(Tensor::from_inner(x), Tensor::from_inner(random(4, [2, 8, 3])));
+    let gradients = Elbo::default().terms(&vae, inputs).mean().backward();
+    vae.visit(&mut Largest(&gradients));
+}
+
+/// `z ~ N(0, I)`, `x|z, y ~ N(W z + U y, s^2 I)`, so `x|y ~ N(U y, W W^T + s^2 I)`; the posterior is the
+/// true one but for its width.
+#[test]
+fn the_estimated_likelihood_is_that_of_the_values_given_the_condition() {
+    let device = Device::flex();
+    // Orthogonal columns, so that the true posterior is diagonal.
+    let w = DMatrix::from_row_slice(4, 2, &[1.0, 0.5, -0.5, 1.0, 1.0, 0.5, 0.5, -1.0]);
+    assert_eq!((w.transpose() * &w)[(0, 1)], 0.0);
+    let u = DMatrix::from_row_slice(
+        4,
+        3,
+        &[2.0, -1.0, 0.0, 0.5, 1.5, -2.0, 0.0, 1.0, 1.0, -1.0, 0.0, 3.0],
+    );
+    let (variance, n) = (0.5, 60);
+    let precision = w.transpose() * &w / variance + DMatrix::identity(2, 2);
+    let covariance = precision.try_inverse().unwrap();
+    let gain = &covariance * w.transpose() / variance;
+    let against = -&gain * &u;
+    let vae = ConditionalVae::conditional(
+        MlpEncoderConfig::new(4 + 3, [], 2).init(Seed::new(0), &device).unwrap(),
+        MlpDecoderConfig::new(2 + 3, [], 4).init(Seed::new(0), &device).unwrap(),
+        GaussianNll::new(Scale::fixed(f64::sqrt(variance)).unwrap()),
+        StandardNormal,
+        3,
+    );
+    let zeros = |n| std::iter::repeat_n(0.0, n);
+    let log_var = covariance.diagonal().map(|v: f64| (1.5 * v).ln());
+    // Weights are [inputs, outputs], by rows; nalgebra's matrices go by columns.
+    let encoder = gain.iter().chain(&against).copied().chain(zeros(2));
+    let numbers = encoder.chain(zeros(7 * 2)).chain(log_var.iter().copied());
+    let numbers = numbers.chain(w.iter().chain(&u).copied()).chain(zeros(4));
+    let vae = filled(vae.unwrap(), numbers.map(|value| value as f32).collect());
+
+    let noise = values(random(5, [n * 6]));
+    let total = &w * w.transpose() + DMatrix::identity(4, 4) * variance;
+    let cholesky = total.cholesky().unwrap();
+    let (mut rows, mut exact) = (Vec::new(), Vec::new());
+    for (i, noise) in noise.chunks_exact(6).enumerate() {
+        let (noise, y) = (DVector::from_column_slice(noise), i % 3);
+        let x = &w * noise.rows(0, 2) + u.column(y) + noise.rows(2, 4) * variance.sqrt();
+        let d = x.map(|value| f64::from(value as f32)) - u.column(y);
+        let log = cholesky.ln_determinant() + 4.0 * std::f64::consts::TAU.ln();
+        exact.push(0.5 * (d.dot(&cholesky.solve(&d)) + log));
+        rows.extend(x.iter().map(|&value| value as f32));
+    }
+    let labels = (0..n).map(|i| (i % 3) as u8).collect::<Vec<_>>();
+    let table = Table::new(rows, ["a", "b", "c", "d"]).unwrap();
+    let examples = Arc::new(WithLabels::new(table, labels, 3).unwrap());
+    let sampling = ImportanceSampling { num_samples: 1000, batch_size: 7, rows_at_once: 700 };
+    let found = log_likelihood(&vae, examples, sampling, NoiseSource::new(3)).unwrap();
+    let mean = exact.iter().sum::<f64>() / n as f64;
+    assert!(found.monte_carlo_error < 0.01, "{found}");
+    assert!((found.nll - mean).abs() < 4.0 * found.monte_carlo_error + 1e-5, "{found}, {mean}");
+    for (found, exact) in found.examples.iter().zip(&exact) {
+        assert!((found - exact).abs() < 0.15, "{found} is not {exact}");
+    }
+}
+
+fn images() -> ByteImages {
+    let pixels = (0..40 * 6).map(|i| [0, 90, 255, 200, 30][i % 5]).collect::<Vec<_>>();
+    let labels = (0..40).map(|i| i % 3).collect::<Vec<_>>();
+    ByteImages::new(pixels, [2, 3, 1]).unwrap().with_labels(labels).unwrap()
+}
+
+#[test]
+fn labels_stand_behind_the_values() {
+    let images = images();
+    let labels = images.labels().unwrap().to_vec();
+    let bits = Binarized::each_epoch(images, 7);
+    let examples = WithLabels::new(bits.clone(), labels.clone(), 4).unwrap();
+    assert_eq!((examples.len(), examples.dim(), examples.classes()), (40, 10, 4));
+    assert_eq!(examples.protocol(), Protocol::DynamicBinarization { seed: Seed::new(7) });
+    let indices = [3, 17, 0, 39];
+    for epoch in [0, 5] {
+        let (mut rows, mut plain) = ([0.5; 40], [0.5; 24]);
+        examples.read_in(epoch, &indices, &mut rows).unwrap();
+        bits.read_in(epoch, &indices, &mut plain).unwrap();
+        for (i, row) in rows.chunks_exact(10).enumerate() {
+            assert_eq!(row[..6], plain[i * 6..][..6]);
+            let class = usize::from(labels[indices[i]]);
+            let one_hot = (0..4).map(|j| if j == class { 1.0 } else { 0.0 });
+            assert_eq!(row[6..], one_hot.collect::<Vec<f32>>());
+        }
+    }
+}
+
+/// Through training, evaluation and a folder, as any model.
+#[test]
+fn a_conditional_model_goes_the_way_of_any_other() {
+    let images = images();
+    let labels = images.labels().unwrap().to_vec();
+    let set = |bits| Arc::new(WithLabels::new(bits, labels.clone(), 3).unwrap());
+    let train = set(Binarized::each_epoch(images.clone(), 1));
+    let test = set(Binarized::once(images.clone(), 2));
+    let config = ConditionalVaeConfig::mlp(6, 3, [8], 2);
+    let vae = config.init(Seed::new(0), &Device::flex()).unwrap();
+    let training = TrainConfig { epochs: 3, batch_size: 8, ..TrainConfig::default() };
+    let trainer = Trainer::new(training).with_progress(Progress::Silent);
+    let trained = trainer.fit(vae, train, test.clone()).unwrap();
+    let epochs = &trained.history.epochs;
+    assert!(epochs[2].train_nelbo < epochs[0].train_nelbo);
+    assert_eq!(epochs[2].kl_per_dimension.len(), 2, "the condition is no latent dimension");
+
+    let noise = NoiseSource::new(4);
+    let elbo = evaluate(&trained.model, &Elbo::default(), test.clone(), 8, 1, noise).unwrap();
+    assert_eq!(elbo.latents.as_ref().unwrap().mean_variance.len(), 2);
+    let sampling = ImportanceSampling { num_samples: 50, ..ImportanceSampling::default() };
+    let nll = log_likelihood(&trained.model, test.clone(), sampling, noise).unwrap();
+    assert!(nll.nll < elbo.nelbo + 0.1 && nll.nll > 0.0, "{nll}, {elbo}");
+    // Grey values are no bits, with labels or without.
+    let grey = WithLabels::new(images, labels.clone(), 3).unwrap();
+    let error = log_likelihood(&trained.model, Arc::new(grey), sampling, noise).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Data);
+
+    let dir = tempfile::tempdir().unwrap();
+    saved::save(dir.path(), &config, &trained.model).unwrap();
+    let (loaded, vae) = saved::load::<ConditionalVaeConfig>(dir.path(), &Device::flex()).unwrap();
+    assert_eq!(loaded, config);
+    let condition = tensor(&[0.0, 1.0, 0.0], [1, 3], &Device::flex()).repeat_dim(0, 5);
+    let samples = |vae: &burn_vae::ConditionalVae<_, _, _, _>| {
+        values(vae.sample_given(condition.clone(), 9).unwrap())
+    };
+    assert_eq!(samples(&vae), samples(&trained.model));
+    assert_eq!(samples(&vae).len(), 5 * 6);
+    assert!(saved::load::<MlpVaeConfig>(dir.path(), &Device::flex()).is_err());
+}
+
+/// Frequencies within four standard errors, and the latent dimensions as without a condition.
+#[test]
+fn conditions_are_drawn_evenly() {
+    let prior = ConditionalPrior::new(StandardNormal, 4).unwrap();
+    let codes = prior.sample(4000, 2 + 4, Seed::new(3), &Device::flex());
+    let expected = StandardNormal.sample(4000, 2, Seed::new(3), &Device::flex());
+    assert_eq!(values(codes.clone().narrow(1, 0, 2)), values(expected));
+    let conditions = codes.narrow(1, 2, 4);
+    assert!(values(conditions.clone()).iter().all(|&v| v == 0.0 || v == 1.0));
+    assert!(values(conditions.clone().sum_dim(1)).iter().all(|&sum| sum == 1.0));
+    for count in values(conditions.sum_dim(0)) {
+        assert!((count - 1000.0).abs() < 4.0 * f64::sqrt(750.0), "{count}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let device = Device::flex();
+    let good = || ConditionalVaeConfig::mlp(6, 3, [8], 2);
+    let message = |change: fn(&mut ConditionalVaeConfig)| {
+        let mut config = good();
+        change(&mut config);
+        config.init(Seed::new(0), &device).unwrap_err().to_string()
+    };
+    for (found, text) in [
+        (message(|c| c.condition_dim = 0), "have length 2, but the decoder takes 5"),
+        (message(|c| c.condition_dim = 4), "have length 6, but the decoder takes 5"),
+        (message(|c| c.decoder.latent_dim = 2), "have length 5, but the decoder takes 2"),
+        (message(|c| c.decoder.output_dim = 9), "puts out 9 numbers"),
+        (message(|c| c.decoder.output_dim = 9), "each of the 6 values"),
+        (message(|c| c.encoder.data_dim = 3), "no value of the example is left"),
+        (message(|c| c.encoder.hidden = vec![0]), "encoder: hidden[0] is 0"),
+        (message(|c| (c.condition_dim, c.decoder.latent_dim) = (0, 2)), "condition_dim is 0"),
+    ] {
+        assert!(found.contains(text), "{found}");
+    }
+    let wide = GaussianPriorConfig::new([0.0; 5], [0.0; 5]);
+    let ConditionalVaeConfig { encoder, decoder, likelihood, condition_dim, .. } = good();
+    let config = ConditionalVaeConfig { encoder, decoder, likelihood, prior: wide, condition_dim };
+    let error = config.init(Seed::new(0), &device).unwrap_err().to_string();
+    assert!(error.contains("prior is over codes of length 5"), "{error}");
+
+    let vae = good().init(Seed::new(0), &device).unwrap();
+    let error = vae.sample_given(Tensor::zeros([2, 4], &device), 0).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Shape);
+    let error = vae.encode(Tensor::zeros([2, 6], &device)).unwrap_err().to_string();
+    assert!(error.contains("[batch, 9] is needed"), "{error}");
+
+    for (labels, classes, text) in [
+        (vec![0; 39], 3, "39 labels for 40 examples"),
+        (vec![2; 40], 2, "example 0 has the label 2, but there are only 2 classes"),
+        (vec![0; 40], 0, "only 0 classes"),
+    ] {
+        let error = WithLabels::new(images(), labels, classes).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert!(error.to_string().contains(text), "{error}");
+    }
+}
+
+/// The closed form of the latent dimensions, whatever the conditions are.
+#[test]
+fn the_divergence_is_that_of_the_latent_dimensions() {
+    let config = ConditionalVaeConfig::mlp(6, 3, [8], 2);
+    let vae = config.init(Seed::new(2), &Device::flex()).unwrap();
+    let x = random(3, [5, 9]).greater_elem(0.0).float();
+    let terms = Elbo::default().terms(&vae, Inputs::new(x.clone(), random(4, [1, 5, 2])));
+    let q = vae.encode(x).unwrap();
+    let expected = values(KlDivergence.to_standard_normal(q.inner()));
+    assert_close("divergence", &values(terms.divergence), &expected);
+}
