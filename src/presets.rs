@@ -10,13 +10,14 @@
 //! | non-linear factor analysis | [`nonlinear_factor_analysis`] |
 //! | deep latent Gaussian model | [`deep_latent_gaussian`] |
 //! | non-linear Gaussian belief network | [`nonlinear_gaussian_belief_network`] |
+//! | sigmoid belief network | [`sigmoid_belief_network`] |
 //! | importance-weighted autoencoder with one or two stochastic layers | [`iwae_one_layer`], [`iwae_two_layers`] |
 
 use crate::nn::Activation;
 use crate::{
-    BernoulliNll, Diagonal, FirstLayerDecoderConfig, GaussianNllConfig, HierarchicalEncoderConfig,
-    HierarchicalPriorConfig, MlpDecoderConfig, MlpEncoderConfig, MlpVaeConfig, ScaleConfig,
-    StandardNormal, VaeConfig,
+    BernoulliFamily, BernoulliNll, BernoulliPriorConfig, Diagonal, FirstLayerDecoderConfig,
+    GaussianNllConfig, HierarchicalEncoderConfig, HierarchicalPriorConfig, MlpDecoderConfig,
+    MlpEncoderConfig, MlpVaeConfig, ScaleConfig, StandardNormal, Temperature, VaeConfig,
 };
 
 /// Logistic factor analysis: `p(x|z)` are Bernoulli variables whose logits are linear in `z ~ N(0, I)`.
@@ -151,6 +152,23 @@ pub fn nonlinear_gaussian_belief_network(
 ) -> HierarchicalVaeConfig<Diagonal, GaussianNllConfig, StandardNormal> {
     let likelihood = GaussianNllConfig::new(noise);
     hierarchical(data_dim, layers, activation, Diagonal, likelihood, StandardNormal)
+}
+
+/// A sigmoid belief network (Neal 1992): bits in every layer, each a Bernoulli variable whose logit is linear in
+/// the bits of the layer above; fair ones at the top.
+///
+/// `units` are the bits of each layer, from the data up. The inference network mirrors it. In training the
+/// bits are relaxed at a temperature, in both directions, and the bound is that of the relaxed densities
+/// (Maddison et al. 2017); train with [`MonteCarloKl`](crate::MonteCarloKl) or an importance-weighted bound.
+pub fn sigmoid_belief_network(
+    data_dim: usize,
+    units: &[usize],
+    temperature: Temperature,
+) -> HierarchicalVaeConfig<BernoulliFamily, BernoulliNll, BernoulliPriorConfig> {
+    let layers = units.iter().map(|&units| StochasticLayer::new([], units)).collect::<Vec<_>>();
+    let family = BernoulliFamily::new(temperature);
+    let top = BernoulliPriorConfig::new().relaxed(temperature);
+    hierarchical(data_dim, &layers, Activation::default(), family, BernoulliNll, top)
 }
 
 /// The network with one stochastic layer of Burda et al. (2016, section 5): 784-200-200-50, tanh.

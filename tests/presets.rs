@@ -3,11 +3,16 @@
 use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
+use burn_vae::data::Table;
+use burn_vae::eval::{ImportanceSampling, log_likelihood};
 use burn_vae::nn::Activation;
 use burn_vae::presets::{self, GaussianVaeConfig, StochasticLayer};
+use burn_vae::summary::Summary;
 use burn_vae::{
-    Decoder, Elbo, Encoder, Inputs, LatentVariableModel, ModuleConfig, MonteCarloKl, NoiseSource,
-    Objective, ScaleConfig, Seed, Support,
+    BernoulliHead, BernoulliNll, BernoulliPrior, Decoder, Elbo, Encoder, FirstLayerDecoder,
+    HierarchicalEncoder, HierarchicalPrior, Inputs, LatentVariableModel, MlpDecoder, MlpEncoder,
+    ModuleConfig, MonteCarloKl, NoiseSource, Objective, ScaleConfig, Seed, Support, Temperature,
+    Vae,
 };
 use nalgebra::{DMatrix, DVector};
 use rand_chacha::ChaCha8Rng;
@@ -68,6 +73,72 @@ fn trained_from(seed: u64, config: &GaussianVaeConfig, x: &DMatrix<f64>) -> f64 
     nelbo / ROWS as f64
 }
 
+/// A sigmoid belief network of two layers by enumeration of its bits: importance sampling gives the
+/// likelihood of each example, and training, which relaxes the bits, raises it.
+#[test]
+fn a_sigmoid_belief_network_of_two_layers_is_the_sum_over_its_bits() {
+    let device = Device::flex();
+    let temperature = Temperature::constant(0.4).unwrap();
+    let config = presets::sigmoid_belief_network(6, &[3, 2], temperature);
+    let mut vae = config.init(Seed::new(2), &device).unwrap().train();
+    let patterns = [[1.0f32, 1.0, 1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]];
+    let rows = (0..100).flat_map(|i| patterns[i % 2]).collect::<Vec<_>>();
+    let x = Tensor::from_data(TensorData::new::<f32, _>(rows.clone(), [100, 6]), &device);
+    let names = (0..6).map(|i| i.to_string()).collect::<Vec<_>>();
+    let first = std::sync::Arc::new(Table::new(rows[..12].to_vec(), names).unwrap());
+
+    let check = |vae: &SigmoidBeliefNetwork| -> f64 {
+        let vae = vae.valid();
+        let logits = |values: Tensor<2>| values.into_data().iter::<f64>().collect::<Vec<_>>();
+        let log =
+            |bit: f64, logit: f64| -(1.0 + (if bit > 0.5 { -logit } else { logit }).exp()).ln();
+        let exact = patterns.map(|pattern| {
+            let mut sum = 0.0;
+            for code in 0..32u32 {
+                let bit = |i: u32| f64::from(code >> i & 1);
+                let z = (0..5).map(bit).collect::<Vec<_>>();
+                let whole = z.iter().map(|&bit| bit as f32).collect::<Vec<_>>();
+                let whole = Tensor::<1>::from_data(whole.as_slice(), &device).unsqueeze_dim::<2>(0);
+                let down = &vae.prior.layers()[0];
+                let given = logits(down.encode(whole.clone().narrow(1, 3, 2)).logits.clone());
+                let pixels = logits(vae.decoder.decode(whole));
+                let log_prior = 2.0 * 0.5f64.ln();
+                let log_first = (0..3).map(|i| log(z[i], given[i])).sum::<f64>();
+                let log_x = (0..6).map(|i| log(f64::from(pattern[i]), pixels[i])).sum::<f64>();
+                sum += (log_prior + log_first + log_x).exp();
+            }
+            -sum.ln()
+        });
+        let exact = (exact[0] + exact[1]) / 2.0;
+        let sampling = ImportanceSampling { num_samples: 5000, ..Default::default() };
+        let found = log_likelihood(&vae, first.clone(), sampling, NoiseSource::new(1)).unwrap();
+        let error = 4.0 * found.monte_carlo_error + 1e-4;
+        assert!((found.nll - exact).abs() < error, "{} is not {exact}", found.nll);
+        exact
+    };
+
+    let before = check(&vae);
+    let (mut optimizer, noise) = (AdamConfig::new().init(), vae.noise());
+    for step in 0..600 {
+        let eps = NoiseSource::new(3).draw_for(step, 1, 100, &noise, &device);
+        let inputs = Inputs::new(Tensor::from_inner(x.clone()), Tensor::from_inner(eps));
+        let elbo = Elbo::new(MonteCarloKl::default());
+        let terms = elbo.terms(&vae, inputs.at(step, Seed::new(0)));
+        let gradients = GradientsParams::from_grads(terms.mean().backward(), &vae);
+        vae = optimizer.step(3e-2, vae, gradients);
+    }
+    // Two equally likely patterns: ln 2 = 0.69 is the best there is.
+    let after = check(&vae);
+    assert!(before > 3.5 && after < 1.5, "from {before} to {after}");
+}
+
+type SigmoidBeliefNetwork = Vae<
+    HierarchicalEncoder<MlpEncoder<BernoulliHead>>,
+    FirstLayerDecoder<MlpDecoder>,
+    BernoulliNll,
+    HierarchicalPrior<MlpEncoder<BernoulliHead>, BernoulliPrior>,
+>;
+
 /// Probabilistic principal component analysis has a closed form (Tipping and Bishop 1999, eq. 7 and 8).
 #[test]
 fn one_noise_for_all_values_is_probabilistic_pca() {
@@ -119,6 +190,11 @@ fn each_name_is_the_network_it_stands_for() {
 
     let one = presets::iwae_one_layer().init(Seed::new(0), &device).unwrap();
     assert_eq!((one.data_dim(), one.latent_dim()), (784, 50));
+
+    let temperature = Temperature::constant(0.5).unwrap();
+    let sigmoid = presets::sigmoid_belief_network(20, &[6, 4], temperature);
+    let sigmoid = sigmoid.init(Seed::new(0), &device).unwrap();
+    assert_eq!(Summary::of(&sigmoid).params().total(), 2 * (20 * 6 + 6 * 4) + 6 + 4 + 20 + 6);
 
     let layers = [StochasticLayer::new([6], 4), StochasticLayer::new([], 2)];
     let noise = ScaleConfig::learned(1.0);

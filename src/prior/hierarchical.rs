@@ -58,6 +58,11 @@ impl<E: Encoder<Posterior: ExplicitPosterior>, P: Prior> HierarchicalPrior<E, P>
         Ok(Self { layers, top, step: None })
     }
 
+    /// The networks of the conditionals, that of the first layer's codes first.
+    pub fn layers(&self) -> &[E] {
+        &self.layers
+    }
+
     /// The lengths of the codes of each layer below the top.
     fn below(&self) -> Vec<usize> {
         self.layers.iter().map(Encoder::latent_dim).collect()

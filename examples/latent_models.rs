@@ -1,0 +1,212 @@
+//! One model after the other on binarised MNIST, each with another posterior, prior or hierarchy, and all with
+//! the same networks and the same budget.
+//!
+//! ```sh
+//! cargo run --release --example latent_models -- --only planar --seed 0
+//! ```
+//!
+//! 784-200-200-50-200-200-784, tanh; the decoder's output starts at the logits of the training set's means;
+//! pixels binarised anew at every use, the test set once; Adam, 1e-3, batch 100, one sample, the divergence
+//! estimated from it. The figure is -log p(x) by importance sampling.
+
+use std::sync::Arc;
+
+use burn::optim::AdamConfig;
+use burn::tensor::Device;
+use burn_vae::data::mnist::Mnist;
+use burn_vae::data::{Binarized, ByteImages, Scaling};
+use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
+use burn_vae::nn::Activation;
+use burn_vae::presets::iwae_two_layers;
+use burn_vae::train::{Progress, TrainConfig, Trainer};
+use burn_vae::{
+    BernoulliNll, Decoder, Diagonal, Divergence, Elbo, Encoder, ExplicitPosterior, Family,
+    FlowPriorConfig, FlowsConfig, FullCovariance, Head, KlDivergence, MixturePriorConfig,
+    MlpDecoder, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig, MonteCarloKl,
+    NoiseSource, Prior, Result, Seed, StandardNormal, Transformed, Vae, VampPriorConfig, backend,
+};
+use clap::Parser;
+
+// Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Trains one model after the other and estimates its likelihood.
+#[derive(Parser)]
+struct Args {
+    /// The rows with this in their names
+    #[arg(long, default_value = "")]
+    only: String,
+
+    /// Passes over the training set
+    #[arg(long, default_value_t = 20, default_value_if("quick", "true", "1"))]
+    epochs: usize,
+
+    /// Samples of the estimate of the likelihood
+    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "20"))]
+    test_samples: usize,
+
+    /// Gaussians in a mixture
+    #[arg(long, default_value_t = 500, default_value_if("quick", "true", "20"))]
+    components: usize,
+
+    /// Where weights, shuffles, bits and noise come from
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+
+    /// Takes 2,000 images and, unless told otherwise, one epoch, to see that everything works
+    #[arg(long)]
+    quick: bool,
+}
+
+/// What all rows share.
+struct Bench {
+    args: Args,
+    seed: Seed,
+    device: Device,
+    /// Logits of the training set's means.
+    bias: Vec<f32>,
+    train: Arc<Binarized<ByteImages>>,
+    test: Arc<Binarized<ByteImages>>,
+}
+
+const LATENT_DIM: usize = 50;
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let (seed, device) = (Seed::new(args.seed), backend::device(backend::names()[0])?);
+    let Mnist { mut train, mut test } = Mnist::find(None)?;
+    if args.quick {
+        (train, test) = (train.take(2000), test.take(200));
+    }
+    let first = train.tensor(0..args.components, &device)?;
+    let bias = logits_of_means(&train)?;
+    // The test set is the same in every run.
+    let bench = Bench {
+        bias,
+        train: Arc::new(Binarized::each_epoch(train, seed.child("bits"))),
+        test: Arc::new(Binarized::once(test, Seed::new(0).child("test bits"))),
+        args,
+        seed,
+        device,
+    };
+    println!("{:<28} {:>6} {:>8} {:>8} {:>8}", "", "seed", "rate", "nll", "seconds");
+    println!("{:<28} {:>6} {:>8} {:>8} {:>8}\n", "", "", "", "", "an epoch");
+
+    let estimate = MonteCarloKl::default();
+    bench.posterior("vae", Diagonal, estimate)?;
+    bench.posterior("vae, closed form", Diagonal, KlDivergence)?;
+    bench.posterior("full covariance", FullCovariance, KlDivergence)?;
+    for (name, flows) in [
+        ("planar flows, 10", FlowsConfig::planar(10)),
+        ("radial flows, 10", FlowsConfig::radial(10)),
+        ("inverse autoregressive, 2", FlowsConfig::inverse_autoregressive(2, [200])),
+        ("real nvp, 4", FlowsConfig::real_nvp(4, [200])),
+    ] {
+        bench.posterior(name, Transformed::new(flows), estimate)?;
+    }
+
+    let components = bench.args.components;
+    let mixture = MixturePriorConfig::new(components, LATENT_DIM);
+    bench.prior("mixture prior", || mixture.init(bench.seed.child("prior"), &bench.device))?;
+    let vamp = VampPriorConfig::new(components, 784);
+    bench.prior("vamp prior", || {
+        vamp.init(bench.seed.child("prior"), &bench.device)?.starting_from(first.clone())
+    })?;
+    let flows = FlowPriorConfig::new(LATENT_DIM, FlowsConfig::real_nvp(4, [200]));
+    bench.prior("flow prior, real nvp, 4", || {
+        flows.init(bench.seed.child("prior"), &bench.device)
+    })?;
+
+    bench.row("two stochastic layers", estimate, || {
+        let mut vae = iwae_two_layers().init(bench.seed, &bench.device)?;
+        vae.decoder.network = vae.decoder.network.with_output_bias(&bench.bias)?;
+        Ok(vae)
+    })
+}
+
+impl Bench {
+    /// A row with another posterior.
+    fn posterior<F, V>(&self, name: &str, family: F, divergence: V) -> Result<()>
+    where
+        F: Family<Head: Head<Posterior: ExplicitPosterior> + 'static>,
+        V: Divergence<<F::Head as Head>::Posterior, StandardNormal>,
+    {
+        self.row(name, divergence, || {
+            let encoder = self.encoder().with_posterior(family.clone());
+            let encoder = encoder.init(self.seed.child("encoder"), &self.device)?;
+            Vae::new(encoder, self.decoder()?, BernoulliNll, StandardNormal)
+        })
+    }
+
+    /// A row with another prior.
+    fn prior<P: Prior + 'static>(&self, name: &str, prior: impl Fn() -> Result<P>) -> Result<()> {
+        self.row(name, MonteCarloKl::default(), || {
+            let encoder: MlpEncoder =
+                self.encoder().init(self.seed.child("encoder"), &self.device)?;
+            Vae::new(encoder, self.decoder()?, BernoulliNll, prior()?)
+        })
+    }
+
+    fn encoder(&self) -> MlpEncoderConfig {
+        MlpEncoderConfig::new(784, [200, 200], LATENT_DIM).with_activation(Activation::Tanh)
+    }
+
+    fn decoder(&self) -> Result<MlpDecoder> {
+        MlpDecoderConfig::new(LATENT_DIM, [200, 200], 784)
+            .with_activation(Activation::Tanh)
+            .init(self.seed.child("decoder"), &self.device)?
+            .with_output_bias(&self.bias)
+    }
+
+    /// Trains and evaluates a model, unless its row is not asked for.
+    fn row<E, D, P, V>(
+        &self,
+        name: &str,
+        divergence: V,
+        vae: impl Fn() -> Result<Vae<E, D, BernoulliNll, P>>,
+    ) -> Result<()>
+    where
+        E: Encoder<Posterior: ExplicitPosterior> + 'static,
+        D: Decoder + 'static,
+        P: Prior + 'static,
+        V: Divergence<E::Posterior, P>,
+    {
+        let Self { args, seed, .. } = self;
+        if !name.contains(&args.only) {
+            return Ok(());
+        }
+        let objective = Elbo::new(divergence);
+        let config = TrainConfig { epochs: args.epochs, seed: *seed, ..TrainConfig::default() };
+        let trained = Trainer::new(config)
+            .with_objective(objective.clone())
+            .with_optimizer(AdamConfig::new().with_epsilon(1e-4).init())
+            .with_progress(Progress::Silent)
+            .fit(vae()?, self.train.clone(), self.test.clone())?;
+        let (vae, noise) = (trained.model, NoiseSource::new(seed.child("test")));
+        let elbo = evaluate(&vae, &objective, self.test.clone(), 100, 1, noise)?;
+        let sampling = ImportanceSampling { num_samples: args.test_samples, ..Default::default() };
+        let found = log_likelihood(&vae, self.test.clone(), sampling, noise)?;
+        let seconds = trained.history.seconds_per_epoch().unwrap_or(f64::NAN);
+        println!(
+            "{name:<28} {:>6} {:>8.2} {:>8.2} {seconds:>8.1}  K={}; {}; {}",
+            args.seed,
+            elbo.rate(),
+            found.nll,
+            found.num_samples,
+            found.protocol,
+            found.measure
+        );
+        Ok(())
+    }
+}
+
+/// The logits of the training set's means, with which the decoder's output starts.
+fn logits_of_means(train: &ByteImages) -> Result<Vec<f32>> {
+    let means = Scaling::standard(train)?;
+    let logit = |p: &f64| {
+        let p = p.clamp(1e-3, 1.0 - 1e-3);
+        (p / (1.0 - p)).ln() as f32
+    };
+    Ok(means.shift().iter().map(logit).collect())
+}
