@@ -24,19 +24,34 @@ pub trait ModuleConfig: Serialize + DeserializeOwned {
     fn init(&self, seed: Seed, device: &Device) -> Result<Self::Module>;
 }
 
-/// Builds one module after the other, each from a seed of its own; `field` is what errors call the list.
+/// Builds a part of a module from a seed of its own; `name` is what errors call it.
+pub(crate) fn init_part<C: ModuleConfig>(
+    name: &str,
+    config: &C,
+    seed: Seed,
+    device: &Device,
+) -> Result<C::Module> {
+    named(name, config.init(seed.child(name), device))
+}
+
+/// Builds one module after the other, each from a seed of its own; `name` is what errors call the list.
 pub(crate) fn init_each<C: ModuleConfig>(
-    field: &str,
+    name: &str,
     configs: &[C],
     seed: Seed,
     device: &Device,
 ) -> Result<Vec<C::Module>> {
     let init = |(i, config): (usize, &C)| {
-        config.init(seed.child(field).at(i as u64), device).map_err(|error| {
-            Error::new(ErrorKind::Config, format!("{field}[{i}]: {error}")).with_source(error)
-        })
+        named(&format!("{name}[{i}]"), config.init(seed.child(name).at(i as u64), device))
     };
     configs.iter().enumerate().map(init).collect()
+}
+
+/// Says which part an error is about.
+pub(crate) fn named<T>(name: &str, result: Result<T>) -> Result<T> {
+    result.map_err(|error| {
+        Error::new(ErrorKind::Config, format!("{name}: {error}")).with_source(error)
+    })
 }
 
 /// Writes a description without anything to configure to files as its name, so that no other is read in

@@ -4,8 +4,8 @@ use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::config::ModuleConfig;
-use crate::error::{Error, ErrorKind, Result};
+use crate::config::{ModuleConfig, init_part};
+use crate::error::{Error, Result};
 use crate::likelihood::Support;
 use crate::nn::ConvConfig;
 use crate::objective::Weights;
@@ -71,7 +71,7 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Vae<E, D, L, P> {
     /// Puts four parts together.
     ///
     /// # Errors
-    /// If the parts do not fit: codes of different lengths, a likelihood that cannot be of examples
+    /// If the parts do not fit: codes of different lengths or kinds, a likelihood that cannot be of examples
     /// of that length, or a decoder whose output is not what the likelihood needs for one.
     pub fn new(encoder: E, decoder: D, likelihood: L, prior: P) -> Result<Self> {
         if encoder.latent_dim() != decoder.latent_dim() {
@@ -87,7 +87,14 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Vae<E, D, L, P> {
                 encoder.latent_dim()
             )));
         }
+        let (codes, expected) = (encoder.latent_support(), prior.latent_support());
+        if codes != expected {
+            return Err(Error::config(format!(
+                "the prior is over codes of {expected:?} values, but the encoder's are {codes:?}"
+            )));
+        }
         prior.check(&encoder)?;
+        decoder.check(&encoder)?;
         likelihood.check(encoder.data_dim())?;
         let params = likelihood.params_per_value();
         let values = likelihood.num_values(encoder.data_dim());
@@ -106,9 +113,19 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Vae<E, D, L, P> {
         self.encoder.latent_dim()
     }
 
-    /// The model as it is in a step of a training or, with `None`, outside it.
-    pub(crate) fn at(&self, step: Option<u64>) -> Self {
+    /// The model as it is in a step of a training or, with `None`, outside it: with its prior made of what it
+    /// is made of, and relaxed if it is. An objective begins with it; see [`Prior::within`].
+    pub fn at(&self, step: Option<u64>) -> Self {
         Self { prior: self.prior.within(&self.encoder, step), ..self.clone() }
+    }
+
+    /// The posteriors of a batch of examples, `[batch, data_dim]`, as they are in a step of a training or, with
+    /// `None`, outside it; what an objective goes on with. See [`Posterior::at`].
+    ///
+    /// # Panics
+    /// If `x` has another number of columns.
+    pub fn posterior(&self, x: Tensor<2>, step: Option<u64>) -> E::Posterior {
+        self.encoder.encode(x).at(step)
     }
 
     /// The device that holds the weights.
@@ -122,7 +139,7 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Vae<E, D, L, P> {
     /// If `x` has another number of columns.
     pub fn encode(&self, x: Tensor<2>) -> Result<E::Posterior> {
         Error::check_columns("x", x.dims(), self.encoder.data_dim())?;
-        Ok(self.encoder.encode(x).at(None))
+        Ok(self.posterior(x, None))
     }
 
     /// The expected data `E[x|z]` of a batch of codes, from `[n, latent_dim]` to `[n, data_dim]`.
@@ -280,21 +297,11 @@ where
     type Module = Vae<E::Module, D::Module, L::Module, P::Module>;
 
     fn init(&self, seed: Seed, device: &Device) -> Result<Self::Module> {
-        fn part<C: ModuleConfig>(
-            name: &str,
-            config: &C,
-            seed: Seed,
-            device: &Device,
-        ) -> Result<C::Module> {
-            config.init(seed.child(name), device).map_err(|error| {
-                Error::new(ErrorKind::Config, format!("{name}: {error}")).with_source(error)
-            })
-        }
         Vae::new(
-            part("encoder", &self.encoder, seed, device)?,
-            part("decoder", &self.decoder, seed, device)?,
-            part("likelihood", &self.likelihood, seed, device)?,
-            part("prior", &self.prior, seed, device)?,
+            init_part("encoder", &self.encoder, seed, device)?,
+            init_part("decoder", &self.decoder, seed, device)?,
+            init_part("likelihood", &self.likelihood, seed, device)?,
+            init_part("prior", &self.prior, seed, device)?,
         )
     }
 }

@@ -13,9 +13,9 @@ use burn_vae::eval::{ImportanceSampling, log_likelihood};
 use burn_vae::nn::{Activation, Init};
 use burn_vae::{
     AdversarialElbo, AdversarialVae, AdversarialVaeConfig, DensityRatio, Discriminator, Encoder,
-    GaussianNll, Implicit, Inputs, LatentVariableModel, MlpDecoderConfig, MlpDiscriminatorConfig,
-    MlpEncoderConfig, MlpVaeConfig, ModuleConfig, NoiseSource, Objective, Posterior, Prior, Scale,
-    Seed, StandardNormal, Terms, Vae,
+    GaussianNll, GaussianPriorConfig, Implicit, Inputs, LatentVariableModel, MlpDecoderConfig,
+    MlpDiscriminatorConfig, MlpEncoderConfig, MlpVaeConfig, ModuleConfig, NoiseSource, Objective,
+    Posterior, Prior, Scale, Seed, StandardNormal, Terms, Vae, VaeConfig,
 };
 use nalgebra::{DMatrix, DVector};
 use parameters::filled;
@@ -160,6 +160,44 @@ fn each_network_gets_the_gradient_of_its_own_loss_alone() {
         for (part, name) in [(&vae, "vae"), (&discriminator, "discriminator")] {
             assert!(part.iter().any(|&g| g.abs() > 1e-4), "{name} has no gradient");
         }
+    }
+}
+
+/// A prior that is learned follows the samples: its gradient is that of `-log p(z)`, with and without contrast.
+#[test]
+fn a_learned_prior_gets_the_gradient_of_its_density() {
+    let vae = MlpVaeConfig::mlp(6, [5], 2);
+    let (prior_mean, prior_log_var) = ([0.3f64, -0.2], [0.1f64, 0.4]);
+    let prior =
+        GaussianPriorConfig::new(prior_mean.map(|v| v as f32), prior_log_var.map(|v| v as f32));
+    let vae = VaeConfig {
+        encoder: vae.encoder.with_posterior(Implicit::new([4])),
+        decoder: vae.decoder,
+        likelihood: vae.likelihood,
+        prior: prior.learned(),
+    };
+    let config =
+        AdversarialVaeConfig { vae, discriminator: MlpDiscriminatorConfig::new(6, 2, [4]) };
+    let model = config.init(Seed::new(3), &Device::flex()).unwrap().train();
+    let device = model.device();
+    let x = tensor(&[1.0, 0.0, 1.0, 1.0, 0.0, 0.0].repeat(4), [4, 6], &device);
+    let noise = NoiseSource::new(1).draw_for(0, 3, 4, &model.noise(), &device);
+    let eps = noise.clone().narrow(2, 0, model.vae.encoder.noise().dim());
+    let z = values(model.vae.encoder.encode(x.clone()).rsample(eps));
+    let mut expected = [0.0; 4];
+    for z in z.chunks_exact(2) {
+        for j in 0..2 {
+            let (d, variance) = (z[j] - prior_mean[j], prior_log_var[j].exp());
+            expected[j] -= d / variance / 12.0;
+            expected[2 + j] += 0.5 * (1.0 - d * d / variance) / 12.0;
+        }
+    }
+    for objective in
+        [AdversarialElbo::default(), AdversarialElbo::default().with_adaptive_contrast(7).unwrap()]
+    {
+        let inputs = Inputs::new(x.clone(), noise.clone()).at(0, Seed::new(5));
+        let found = objective.terms(&model, inputs).mean().backward();
+        assert_close("prior", &gradients(&model.vae.prior, &found), &expected);
     }
 }
 

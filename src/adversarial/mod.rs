@@ -10,14 +10,13 @@ use burn::module::{Module, ParamGroup};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::config::ModuleConfig;
-use crate::error::{Error, ErrorKind, Result};
+use crate::config::{ModuleConfig, init_part};
+use crate::error::{Error, Result};
 use crate::likelihood::Support;
 use crate::objective::Weights;
 use crate::{
     BernoulliNll, Decoder, Encoder, Implicit, ImportanceWeighted, LatentVariableModel, Likelihood,
-    MlpDecoderConfig, MlpEncoderConfig, NoiseShape, Posterior, Prior, Seed, StandardNormal, Vae,
-    VaeConfig,
+    MlpDecoderConfig, MlpEncoderConfig, NoiseShape, Prior, Seed, StandardNormal, Vae, VaeConfig,
 };
 use moments::Proposal;
 
@@ -56,8 +55,13 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior, T: Discriminator>
     /// Puts a model and a discriminator together.
     ///
     /// # Errors
-    /// If the discriminator is of other examples or codes.
+    /// If the discriminator is of other examples or codes, or the model is a conditional one.
     pub fn new(vae: Vae<E, D, L, P>, discriminator: T) -> Result<Self> {
+        if vae.encoder.condition_dim() > 0 {
+            return Err(Error::config(
+                "the model is conditional: a discriminator would tell conditions apart, and not posteriors",
+            ));
+        }
         let found = [discriminator.data_dim(), discriminator.latent_dim()];
         let expected = [vae.data_dim(), vae.latent_dim()];
         for (what, found, expected) in
@@ -127,7 +131,7 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior, T: Discriminator> Importan
 {
     fn log_weights(&self, x: Tensor<2>, noise: Tensor<3>, _seed: Seed) -> Tensor<2> {
         let vae = self.vae.at(None);
-        let q = vae.encoder.encode(x.clone()).at(None);
+        let q = vae.posterior(x.clone(), None);
         let seed = Seed::new(0).child("proposal");
         let proposal = Proposal::fit(draws(&vae.encoder, &q, PROPOSAL_DRAWS, seed).detach());
         let noise = noise.narrow(2, vae.noise().dim(), vae.latent_dim());
@@ -179,10 +183,7 @@ where
     type Module = AdversarialVae<E::Module, D::Module, L::Module, P::Module, T::Module>;
 
     fn init(&self, seed: Seed, device: &Device) -> Result<Self::Module> {
-        let discriminator = self.discriminator.init(seed.child("discriminator"), device);
-        let discriminator = discriminator.map_err(|error| {
-            Error::new(ErrorKind::Config, format!("discriminator: {error}")).with_source(error)
-        })?;
+        let discriminator = init_part("discriminator", &self.discriminator, seed, device)?;
         AdversarialVae::new(self.vae.init(seed, device)?, discriminator)
     }
 }

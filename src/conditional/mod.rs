@@ -9,8 +9,8 @@ pub use posterior::Conditioned;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::config::ModuleConfig;
-use crate::error::{Error, ErrorKind, Result};
+use crate::config::{ModuleConfig, init_part};
+use crate::error::{Error, Result};
 use crate::{
     BernoulliNll, Decoder, Encoder, Likelihood, MlpDecoderConfig, MlpEncoderConfig, Prior, Seed,
     StandardNormal, Vae,
@@ -162,21 +162,11 @@ where
     type Module = ConditionalVae<E::Module, D::Module, L::Module, P::Module>;
 
     fn init(&self, seed: Seed, device: &Device) -> Result<Self::Module> {
-        fn part<C: ModuleConfig>(
-            name: &str,
-            config: &C,
-            seed: Seed,
-            device: &Device,
-        ) -> Result<C::Module> {
-            config.init(seed.child(name), device).map_err(|error| {
-                Error::new(ErrorKind::Config, format!("{name}: {error}")).with_source(error)
-            })
-        }
         ConditionalVae::conditional(
-            part("encoder", &self.encoder, seed, device)?,
-            part("decoder", &self.decoder, seed, device)?,
-            part("likelihood", &self.likelihood, seed, device)?,
-            part("prior", &self.prior, seed, device)?,
+            init_part("encoder", &self.encoder, seed, device)?,
+            init_part("decoder", &self.decoder, seed, device)?,
+            init_part("likelihood", &self.likelihood, seed, device)?,
+            init_part("prior", &self.prior, seed, device)?,
             self.condition_dim,
         )
     }

@@ -50,6 +50,18 @@ impl<E: Encoder> Encoder for ConditionalEncoder<E> {
         self.inner.latent_dim() + self.condition_dim
     }
 
+    fn latent_layers(&self) -> Vec<usize> {
+        self.inner.latent_layers()
+    }
+
+    fn latent_support(&self) -> Support {
+        self.inner.latent_support()
+    }
+
+    fn condition_dim(&self) -> usize {
+        self.condition_dim
+    }
+
     fn noise(&self) -> NoiseShape {
         self.inner.noise()
     }
@@ -128,8 +140,8 @@ impl<L: Likelihood> Likelihood for ConditionalLikelihood<L> {
 
 /// A prior over the latent dimensions of a code `[z, y]` that does not depend on the condition `y`.
 ///
-/// A prior that is made of the encoder's own posteriors is one over whole codes already, and takes the
-/// place of this one as it is.
+/// A divergence that compares whole codes, such as the [`Mmd`](crate::Mmd), sees the conditions too: those of
+/// the data on the one side, all classes alike on the other.
 #[derive(Module, Debug)]
 pub struct ConditionalPrior<P> {
     inner: P,
@@ -174,6 +186,14 @@ impl<P: Prior> ConditionalPrior<P> {
 impl<P: Prior> Prior for ConditionalPrior<P> {
     fn latent_dim(&self) -> Option<usize> {
         self.inner.latent_dim().map(|dim| dim + self.condition_dim)
+    }
+
+    fn latent_support(&self) -> Support {
+        self.inner.latent_support()
+    }
+
+    fn check<E: Encoder>(&self, encoder: &E) -> Result<()> {
+        self.inner.check(encoder)
     }
 
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {

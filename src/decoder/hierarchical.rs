@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Decoder;
 use crate::config::ModuleConfig;
 use crate::summary::Layer;
-use crate::{Error, Result, Seed};
+use crate::{Encoder, Error, Result, Seed};
 
 /// Description of a [`FirstLayerDecoder`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +34,18 @@ impl<D: Decoder> Decoder for FirstLayerDecoder<D> {
 
     fn output_dim(&self) -> usize {
         self.network.output_dim()
+    }
+
+    fn check<E: Encoder>(&self, encoder: &E) -> Result<()> {
+        let (mine, theirs) = (self.network.latent_dim(), encoder.latent_layers());
+        if theirs.first() != Some(&mine) || encoder.condition_dim() > 0 {
+            return Err(Error::config(format!(
+                "the decoder reads the first {mine} numbers of a code, but the layers of the encoder have \
+                 {theirs:?}, with a condition of length {} behind them",
+                encoder.condition_dim()
+            )));
+        }
+        Ok(())
     }
 
     fn decode(&self, z: Tensor<2>) -> Tensor<2> {

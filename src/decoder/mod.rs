@@ -12,6 +12,7 @@ use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 
 use crate::summary::Layer;
+use crate::{Encoder, Result};
 
 /// A generative network: from a code `z` to the parameters of the likelihood `p(x|z)`.
 ///
@@ -30,6 +31,16 @@ pub trait Decoder: Module + ModuleDisplay {
     /// - `z`: `[n, latent_dim]`
     /// - output: `[n, output_dim]`
     fn decode(&self, z: Tensor<2>) -> Tensor<2>;
+
+    /// Whether the decoder can read the codes of this encoder, beyond their length; asked by
+    /// [`Vae::new`](crate::Vae::new).
+    ///
+    /// # Errors
+    /// If it cannot.
+    fn check<E: Encoder>(&self, encoder: &E) -> Result<()> {
+        let _ = encoder;
+        Ok(())
+    }
 
     /// The rows of a [`Summary`](crate::summary::Summary), one for each layer.
     fn layers(&self) -> Vec<Layer> {

@@ -30,6 +30,13 @@ impl Divergence<Categorical, CategoricalPrior> for KlDivergence {
     fn per_dimension(&self, q: &Categorical, prior: &CategoricalPrior) -> Option<Tensor<2>> {
         Some(categorical_shares(q, prior))
     }
+
+    fn per_variable(&self, q: &Categorical, prior: &CategoricalPrior) -> Option<Tensor<2>> {
+        let shares = categorical_shares(q, prior);
+        let ([batch, columns], categories) = (shares.dims(), q.categories());
+        let grouped = shares.reshape([batch, columns / categories, categories]);
+        Some(grouped.sum_dim(2).squeeze_dim(2))
+    }
 }
 
 fn categorical_shares(q: &Categorical, prior: &CategoricalPrior) -> Tensor<2> {

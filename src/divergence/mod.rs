@@ -69,4 +69,10 @@ pub trait Divergence<Q, P>: Clone + Debug + Send + Sync + 'static {
         let _ = (posterior, prior);
         None
     }
+
+    /// The shares by which free bits count, `[batch, shares]`, none of them negative: those of the dimensions,
+    /// unless several dimensions are one variable.
+    fn per_variable(&self, posterior: &Q, prior: &P) -> Option<Tensor<2>> {
+        self.per_dimension(posterior, prior)
+    }
 }

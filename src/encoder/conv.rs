@@ -7,7 +7,7 @@ use super::Encoder;
 use crate::config::ModuleConfig;
 use crate::nn::{ConvBlock, ConvConfig, Mlp, MlpConfig, normalize};
 use crate::summary::Layer;
-use crate::{Diagonal, DiagonalHead, Family, Head, NoiseShape, Result, Seed};
+use crate::{Diagonal, DiagonalHead, Family, Head, NoiseShape, Result, Seed, Support};
 
 /// Description of a [`ConvEncoder`]; see [`ConvConfig::encoder`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,6 +59,10 @@ impl<H: Head> Encoder for ConvEncoder<H> {
 
     fn latent_dim(&self) -> usize {
         self.head.latent_dim()
+    }
+
+    fn latent_support(&self) -> Support {
+        self.head.latent_support()
     }
 
     fn noise(&self) -> NoiseShape {

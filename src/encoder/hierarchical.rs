@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Encoder;
 use crate::config::{ModuleConfig, init_each};
 use crate::summary::{INPUT, Layer};
-use crate::{Error, ExplicitPosterior, HierarchicalPosterior, NoiseShape, Result, Seed};
+use crate::{Error, ExplicitPosterior, HierarchicalPosterior, NoiseShape, Result, Seed, Support};
 
 /// Description of a [`HierarchicalEncoder`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,12 +29,20 @@ impl<E: Encoder<Posterior: ExplicitPosterior>> HierarchicalEncoder<E> {
     /// Puts layers together.
     ///
     /// # Errors
-    /// If there are none, or one does not take the codes of the one before it.
+    /// If there are none, or one does not take the codes of the one before it, or has codes of another kind.
     pub fn new(layers: Vec<E>) -> Result<Self> {
         if layers.is_empty() {
             return Err(Error::config("layers is empty, but a hierarchy has at least 1"));
         }
         for (i, pair) in layers.windows(2).enumerate() {
+            if pair[0].latent_support() != pair[1].latent_support() {
+                return Err(Error::config(format!(
+                    "layers[{i}] has codes of {:?} values, but layers[{}] of {:?}",
+                    pair[0].latent_support(),
+                    i + 1,
+                    pair[1].latent_support()
+                )));
+            }
             let (codes, data) = (pair[0].latent_dim(), pair[1].data_dim());
             if codes != data {
                 return Err(Error::config(format!(
@@ -60,6 +68,10 @@ impl<E: Encoder<Posterior: ExplicitPosterior>> Encoder for HierarchicalEncoder<E
 
     fn latent_layers(&self) -> Vec<usize> {
         self.layers.iter().map(Encoder::latent_dim).collect()
+    }
+
+    fn latent_support(&self) -> Support {
+        self.layers[0].latent_support()
     }
 
     fn noise(&self) -> NoiseShape {

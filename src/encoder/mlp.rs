@@ -6,7 +6,7 @@ use super::Encoder;
 use crate::config::ModuleConfig;
 use crate::nn::{Activation, Init, Mlp, MlpConfig, check_dim};
 use crate::summary::{INPUT, Layer};
-use crate::{Diagonal, DiagonalHead, Family, Head, NoiseShape, Result, Seed};
+use crate::{Diagonal, DiagonalHead, Family, Head, NoiseShape, Result, Seed, Support};
 
 /// Description of an [`MlpEncoder`].
 ///
@@ -87,6 +87,10 @@ impl<H: Head> Encoder for MlpEncoder<H> {
 
     fn latent_dim(&self) -> usize {
         self.head.latent_dim()
+    }
+
+    fn latent_support(&self) -> Support {
+        self.head.latent_support()
     }
 
     fn noise(&self) -> NoiseShape {

@@ -12,7 +12,7 @@ use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 
 use crate::summary::Layer;
-use crate::{NoiseShape, Posterior};
+use crate::{NoiseShape, Posterior, Support};
 
 /// An inference network: from data `x` to the approximate posterior `q(z|x)`.
 ///
@@ -28,10 +28,21 @@ pub trait Encoder: Module + ModuleDisplay {
     /// The length of a code.
     fn latent_dim(&self) -> usize;
 
-    /// The lengths of the parts that a code consists of: of the stochastic layers of a hierarchy, else the
-    /// one of the whole.
+    /// The lengths of the parts that a code consists of, without a condition: of the stochastic layers of a
+    /// hierarchy, else the one of the whole.
     fn latent_layers(&self) -> Vec<usize> {
         vec![self.latent_dim()]
+    }
+
+    /// What the values of a code are outside training; a prior must be over the same.
+    fn latent_support(&self) -> Support {
+        Support::Real
+    }
+
+    /// How many numbers at the end of a code are a condition that came with the example, and not drawn; see
+    /// [`ConditionalVae`](crate::ConditionalVae).
+    fn condition_dim(&self) -> usize {
+        0
     }
 
     /// The noise that one sample of the posterior of one example takes.

@@ -3,8 +3,9 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{Flow, Flows, InverseAutoregressive, Inverted, Planar, Radial, RealNvp};
+use crate::config::named;
 use crate::nn::Activation;
-use crate::{Error, ErrorKind, Result, Seed};
+use crate::{Result, Seed};
 
 /// Description of one flow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,9 +124,8 @@ impl FlowsConfig {
         device: &Device,
     ) -> Result<Flows> {
         let build = |(i, step): (usize, &StepConfig)| {
-            step.init([dim, context_dim], i, seed.at(i as u64), device).map_err(|error| {
-                Error::new(ErrorKind::Config, format!("steps[{i}]: {error}")).with_source(error)
-            })
+            let flow = step.init([dim, context_dim], i, seed.at(i as u64), device);
+            named(&format!("steps[{i}]"), flow)
         };
         Flows::new(self.steps.iter().enumerate().map(build).collect::<Result<_>>()?)
     }

@@ -108,7 +108,7 @@ where
     fn terms(&self, model: &AdversarialVae<E, D, L, P, T>, inputs: Inputs) -> Terms {
         let Inputs { x, noise, step, seed, wants_latents, .. } = inputs;
         let vae = &model.vae.at(step);
-        let q = vae.encoder.encode(x.clone()).at(step);
+        let q = vae.posterior(x.clone(), step);
         let noise = noise.narrow(2, 0, vae.encoder.noise().dim());
         let z = q.draw(noise, seed).z;
         let contrast = self.contrast(vae, &q, z.clone(), seed);

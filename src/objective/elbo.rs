@@ -48,7 +48,8 @@ impl<V> Elbo<V> {
     /// Lets each latent dimension have so many nats for free: in the loss the divergence is
     /// `sum_j max(free_bits, mean over the batch of its share j)` (Kingma et al. 2016, eq. 15).
     ///
-    /// A divergence that does not say how it splits over the dimensions counts as one share.
+    /// Dimensions that are one variable, as the categories of a discrete code, have one share; a divergence that
+    /// does not say how it splits is one share.
     ///
     /// # Errors
     /// If the number is negative or not finite.
@@ -80,19 +81,18 @@ where
     fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
         let Inputs { x, noise, step, seed, state, wants_latents } = inputs;
         let vae = &vae.at(step);
-        let q = vae.encoder.encode(x.clone()).at(step); // q(z|x)
+        let q = vae.posterior(x.clone(), step); // q(z|x)
         let samples = q.draw(noise, seed); // z = g(x, eps) ~ q(z|x)
         let (q, divergence) = self.divergence.forward(q, &vae.prior, &samples); // D(q(z|x), p(z))
         let nll = vae.nll(samples.z, x).mean_dim(0).squeeze_dim::<1>(0); // -1/K sum_k log p(x|z_k)
 
-        let has_free_bits = self.free_bits > 0.0;
-        let shares = (has_free_bits || wants_latents)
-            .then(|| self.divergence.per_dimension(&q, &vae.prior))
-            .flatten();
-        let latents =
-            wants_latents.then(|| Latents { mean: q.latent_mean(), divergence: shares.clone() });
-        let counted = match has_free_bits {
+        let latents = wants_latents.then(|| Latents {
+            mean: q.latent_mean(),
+            divergence: self.divergence.per_dimension(&q, &vae.prior),
+        });
+        let counted = match self.free_bits > 0.0 {
             true => {
+                let shares = self.divergence.per_variable(&q, &vae.prior);
                 let whole = || divergence.clone().unsqueeze_dim(1);
                 self.beyond_free_bits(shares.unwrap_or_else(whole))
             }

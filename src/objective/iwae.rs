@@ -21,7 +21,8 @@ pub struct Iwae {
 }
 
 /// How the gradient of an importance-weighted bound reaches the encoder. The value of the bound and
-/// the gradient of the decoder are the same for all.
+/// the gradient of the decoder are the same for all. All but the total one ask the posterior for densities of given
+/// codes, for which flows run backwards: an inverse autoregressive flow takes a pass for each dimension.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Gradient {
     /// The derivative of the bound (Burda et al. 2016, eq. 13 and 14). Its signal fades as the number
@@ -60,7 +61,7 @@ where
         }
         let Inputs { x, noise, step, seed, wants_latents, .. } = inputs;
         let (frozen, vae) = (frozen(vae, step), &vae.at(step));
-        let q = vae.encoder.encode(x.clone()).at(step);
+        let q = vae.posterior(x.clone(), step);
         let z = q.draw(noise, seed).z;
         let of = |vae: &Vae<E, D, L, P>, z| Weights::along_path(vae, x.clone(), &q, z);
         if self.gradient == Gradient::StickingTheLanding {

@@ -98,7 +98,7 @@ where
     fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
         let Inputs { x, noise, step, seed, wants_latents, .. } = inputs;
         let (frozen, vae) = (frozen(vae, step), &vae.at(step));
-        let q = vae.encoder.encode(x.clone()).at(step);
+        let q = vae.posterior(x.clone(), step);
         let samples = q.draw(noise, seed);
         let (z, log_posterior) = (samples.z.clone(), samples.log_prob(&q));
         let generative =

@@ -139,6 +139,9 @@ impl Terms {
 
 /// A training objective of the model `M`.
 ///
+/// One of a [`Vae`](crate::Vae) begins with [`vae.at(inputs.step)`](crate::Vae::at) and
+/// [`vae.posterior(x, inputs.step)`](crate::Vae::posterior), so that what is relaxed in training is.
+///
 /// The objective drives the forward pass, from data and noise to the terms of the loss, and so
 /// decides the flow: which divergence, how many samples, how they are combined. See [`Elbo`] for
 /// the flow of the variational autoencoder written out.

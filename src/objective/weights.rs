@@ -24,7 +24,7 @@ impl Weights {
         P: Prior,
     {
         let Inputs { x, noise, step, seed, wants_latents, .. } = inputs;
-        let q = vae.encoder.encode(x.clone()).at(step);
+        let q = vae.posterior(x.clone(), step);
         let samples = q.draw(noise, seed);
         let weights = Self::new(vae, x, samples.z.clone(), samples.log_prob(&q));
         weights.with_latents(wants_latents, &q)

@@ -8,7 +8,7 @@ use super::{ExplicitPosterior, Family, Head, Posterior, Temperature};
 use crate::config::named_config;
 use crate::nn::{Init, linear};
 use crate::summary::Layer;
-use crate::{Noise, NoiseShape, Result, Seed};
+use crate::{Noise, NoiseShape, Result, Seed, Support};
 
 /// How close a relaxed bit comes to 0 and 1, 2^-22. Just below 1 the 32-bit floats are 2^-24 apart, so nearer
 /// to it `log(1 - z)` would have no digits.
@@ -199,6 +199,10 @@ impl Head for BernoulliHead {
 
     fn latent_dim(&self) -> usize {
         self.logits.weight.dims()[1]
+    }
+
+    fn latent_support(&self) -> Support {
+        Support::Binary
     }
 
     fn noise(&self) -> NoiseShape {

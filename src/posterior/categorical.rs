@@ -9,7 +9,7 @@ use crate::config::named_config;
 use crate::math::{LN_2PI, log_sum_exp, stirling_error};
 use crate::nn::{Init, linear};
 use crate::summary::Layer;
-use crate::{Error, Noise, NoiseShape, Result, Seed};
+use crate::{Error, Noise, NoiseShape, Result, Seed, Support};
 
 /// The least component of a relaxed sample, 2^-100: its inverse, which is in the gradient of a density,
 /// still fits a 32-bit float with room for its factors.
@@ -295,6 +295,10 @@ impl Head for CategoricalHead {
 
     fn latent_dim(&self) -> usize {
         self.logits.weight.dims()[1]
+    }
+
+    fn latent_support(&self) -> Support {
+        Support::OneHot(self.family.categories)
     }
 
     fn noise(&self) -> NoiseShape {

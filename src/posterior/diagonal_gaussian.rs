@@ -31,8 +31,9 @@ impl DiagonalGaussian {
     /// `log sum_i w_i N(z; mean_i, diag(exp(log_var_i)))`, the density of a mixture of all distributions of
     /// the batch, in nats.
     ///
-    /// The squares are multiplied out so that all densities are one matrix product; what the difference of
-    /// large numbers loses is some 1e-7 of `sum_j z_j^2 / exp(log_var_j)`.
+    /// The squares are multiplied out, about the centre of all means, so that all densities are one matrix
+    /// product; what the difference of large numbers loses is some 1e-7 of
+    /// `sum_j (z_j - centre_j)^2 / exp(log_var_j)`.
     ///
     /// # Shapes
     /// - `log_weights`: `[components]`, logarithms that sum to 1 as weights
@@ -41,10 +42,13 @@ impl DiagonalGaussian {
     pub(crate) fn log_mixture(&self, log_weights: Tensor<1>, z: Tensor<3>) -> Tensor<2> {
         let [samples, batch, latent_dim] = z.dims();
         let precision = self.log_var.clone().neg().exp();
-        let scaled_mean = self.mean.clone() * precision.clone();
-        let constant = scaled_mean.clone() * self.mean.clone() + self.log_var.clone();
+        // It takes nothing from the gradient: densities do not depend on where the origin lies.
+        let centre = self.mean.clone().detach().mean_dim(0);
+        let mean = self.mean.clone() - centre.clone();
+        let scaled_mean = mean.clone() * precision.clone();
+        let constant = scaled_mean.clone() * mean + self.log_var.clone();
         let constant = constant.add_scalar(LN_2PI).sum_dim(1).squeeze_dim::<1>(1);
-        let z = z.reshape([samples * batch, latent_dim]);
+        let z = z.reshape([samples * batch, latent_dim]) - centre;
         let terms = Tensor::cat(vec![z.clone().square(), z], 1);
         let factors = Tensor::cat(vec![precision, scaled_mean.mul_scalar(-2.0)], 1);
         let squares = terms.matmul(factors.transpose());

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::Posterior;
 use crate::nn::Init;
 use crate::summary::Layer;
-use crate::{NoiseShape, Result, Seed};
+use crate::{NoiseShape, Result, Seed, Support};
 
 /// A family of posteriors, as the description of an encoder's last layers.
 ///
@@ -48,6 +48,11 @@ pub trait Head: Module + ModuleDisplay {
 
     /// The length of a code.
     fn latent_dim(&self) -> usize;
+
+    /// What the values of a code are outside training; a prior must be over the same.
+    fn latent_support(&self) -> Support {
+        Support::Real
+    }
 
     /// The noise that one sample of the posterior of one example takes.
     fn noise(&self) -> NoiseShape {

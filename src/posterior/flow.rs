@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{ExplicitPosterior, Family, Head, Posterior, Samples};
 use crate::nn::Init;
 use crate::summary::Layer;
-use crate::{Diagonal, Flow, Flows, FlowsConfig, NoiseShape, Result, Seed};
+use crate::{Diagonal, Error, Flow, Flows, FlowsConfig, NoiseShape, Result, Seed, Support};
 
 /// The family of posteriors whose samples are those of another family after a chain of flows (Rezende and
 /// Mohamed 2015).
@@ -76,8 +76,15 @@ where
         device: &Device,
     ) -> Result<Self::Head> {
         let context_dim = if self.is_amortized { features } else { 0 };
+        let base = self.base.init(features, latent_dim, init, seed, device)?;
+        if base.latent_support() != Support::Real {
+            return Err(Error::config(format!(
+                "flows map real numbers, but their base is over {:?} values",
+                base.latent_support()
+            )));
+        }
         Ok(TransformedHead {
-            base: self.base.init(features, latent_dim, init, seed, device)?,
+            base,
             flows: self.flows.init(latent_dim, context_dim, seed.child("flows"), device)?,
         })
     }

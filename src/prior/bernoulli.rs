@@ -7,7 +7,7 @@ use crate::nn::check_dim;
 use crate::posterior::Sampling;
 use crate::{
     Bernoulli, Encoder, Error, ExplicitPosterior, Noise, NoiseShape, NoiseSource, Posterior,
-    Result, Seed, Temperature,
+    Result, Seed, Support, Temperature,
 };
 
 /// Description of a [`BernoulliPrior`].
@@ -130,6 +130,10 @@ impl ModuleConfig for BernoulliPriorConfig {
 impl Prior for BernoulliPrior {
     fn latent_dim(&self) -> Option<usize> {
         self.logits.as_ref().map(|logits| logits.dims()[0])
+    }
+
+    fn latent_support(&self) -> Support {
+        Support::Binary
     }
 
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {

@@ -7,7 +7,7 @@ use crate::config::{ModuleConfig, named_config};
 use crate::posterior::{Sampling, check_groups};
 use crate::{
     Categorical, Encoder, ExplicitPosterior, Noise, NoiseShape, NoiseSource, Posterior, Result,
-    Seed, Temperature,
+    Seed, Support, Temperature,
 };
 
 /// Description of a [`CategoricalPrior`].
@@ -106,6 +106,10 @@ impl ModuleConfig for CategoricalPriorConfig {
 impl Prior for CategoricalPrior {
     fn latent_dim(&self) -> Option<usize> {
         self.logits.as_ref().map(|logits| logits.dims()[0])
+    }
+
+    fn latent_support(&self) -> Support {
+        Support::OneHot(self.categories)
     }
 
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {

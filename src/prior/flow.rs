@@ -3,8 +3,8 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{Prior, StandardNormal};
-use crate::config::ModuleConfig;
-use crate::{Encoder, Error, Flow, Flows, FlowsConfig, Result, Seed};
+use crate::config::{ModuleConfig, init_part};
+use crate::{Encoder, Error, Flow, Flows, FlowsConfig, Result, Seed, Support};
 
 /// Description of a [`FlowPrior`].
 ///
@@ -55,11 +55,17 @@ impl<C: ModuleConfig<Module: Prior>> ModuleConfig for FlowPriorConfig<C> {
     type Module = FlowPrior<C::Module>;
 
     fn init(&self, seed: Seed, device: &Device) -> Result<Self::Module> {
-        let base = self.base.init(seed.child("base"), device)?;
+        let base = init_part("base", &self.base, seed, device)?;
         if let Some(dim) = base.latent_dim().filter(|&dim| dim != self.latent_dim) {
             return Err(Error::config(format!(
                 "latent_dim is {}, but the base of the flows is over codes of length {dim}",
                 self.latent_dim
+            )));
+        }
+        if base.latent_support() != Support::Real {
+            return Err(Error::config(format!(
+                "flows map real numbers, but their base is over {:?} values",
+                base.latent_support()
             )));
         }
         let flows = self.flows.init(self.latent_dim, 0, seed.child("flows"), device)?;
@@ -70,6 +76,10 @@ impl<C: ModuleConfig<Module: Prior>> ModuleConfig for FlowPriorConfig<C> {
 impl<P: Prior> Prior for FlowPrior<P> {
     fn latent_dim(&self) -> Option<usize> {
         Some(self.flows.dim())
+    }
+
+    fn check<E: Encoder>(&self, encoder: &E) -> Result<()> {
+        self.base.check(encoder)
     }
 
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {

@@ -3,8 +3,8 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::Prior;
-use crate::config::{ModuleConfig, init_each};
-use crate::{Encoder, Error, ExplicitPosterior, NoiseSource, Posterior, Result, Seed};
+use crate::config::{ModuleConfig, init_each, init_part};
+use crate::{Encoder, Error, ExplicitPosterior, NoiseSource, Posterior, Result, Seed, Support};
 
 /// Description of a [`HierarchicalPrior`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ impl<E: Encoder<Posterior: ExplicitPosterior>, P: Prior> HierarchicalPrior<E, P>
     /// Puts layers together; with none there is only the top.
     ///
     /// # Errors
-    /// If one does not take the codes of the one above it.
+    /// If one does not take the codes of the one above it, or has codes of another kind.
     pub fn new(layers: Vec<E>, top: P) -> Result<Self> {
         for (i, pair) in layers.windows(2).enumerate() {
             let (data, codes) = (pair[0].data_dim(), pair[1].latent_dim());
@@ -53,6 +53,13 @@ impl<E: Encoder<Posterior: ExplicitPosterior>, P: Prior> HierarchicalPrior<E, P>
         {
             return Err(Error::config(format!(
                 "the prior at the top is over codes of length {dim}, but the layer below it takes {taken}"
+            )));
+        }
+        let kind = top.latent_support();
+        if let Some(i) = layers.iter().position(|layer| layer.latent_support() != kind) {
+            return Err(Error::config(format!(
+                "layers[{i}] has codes of {:?} values, but the prior at the top of {kind:?}",
+                layers[i].latent_support()
             )));
         }
         Ok(Self { layers, top, step: None })
@@ -75,11 +82,17 @@ impl<E: Encoder<Posterior: ExplicitPosterior>, P: Prior> Prior for HierarchicalP
         top.map(|top| top + self.below().iter().sum::<usize>())
     }
 
+    fn latent_support(&self) -> Support {
+        self.top.latent_support()
+    }
+
     fn check<F: Encoder>(&self, encoder: &F) -> Result<()> {
+        self.top.check(encoder)?;
         let (below, theirs) = (self.below(), encoder.latent_layers());
         if theirs.split_last().is_none_or(|(_, rest)| rest != below) {
             return Err(Error::config(format!(
-                "the layers of the prior below its top have codes of lengths {below:?}, but those of the                  encoder {theirs:?}"
+                "the layers of the prior below its top have codes of lengths {below:?}, but those of the \
+                 encoder {theirs:?}"
             )));
         }
         Ok(())
@@ -144,6 +157,6 @@ where
 
     fn init(&self, seed: Seed, device: &Device) -> Result<Self::Module> {
         let layers = init_each("layers", &self.layers, seed, device)?;
-        HierarchicalPrior::new(layers, self.top.init(seed.child("top"), device)?)
+        HierarchicalPrior::new(layers, init_part("top", &self.top, seed, device)?)
     }
 }

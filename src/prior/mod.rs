@@ -21,7 +21,7 @@ pub use vamp::{VampPrior, VampPriorConfig};
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
 
-use crate::{DiagonalGaussian, Encoder, Result, Seed};
+use crate::{DiagonalGaussian, Encoder, Result, Seed, Support};
 
 /// A distribution `p(z)` over the latent space.
 ///
@@ -38,6 +38,11 @@ pub trait Prior: Module + ModuleDisplay {
     /// - `z`: `[num_samples, batch, latent_dim]`
     /// - output: `[num_samples, batch]`
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2>;
+
+    /// What the values of a code are outside training; a posterior must be over the same.
+    fn latent_support(&self) -> Support {
+        Support::Real
+    }
 
     /// Whether the prior can be that of a model with this encoder; asked by [`Vae::new`](crate::Vae::new).
     ///
