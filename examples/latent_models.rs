@@ -17,13 +17,17 @@ use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{Binarized, ByteImages, Scaling};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
 use burn_vae::nn::Activation;
-use burn_vae::presets::iwae_two_layers;
+use burn_vae::presets::{
+    HierarchicalVaeConfig, StochasticLayer, deep_latent_gaussian, iwae_two_layers,
+    logistic_factor_analysis, sigmoid_belief_network,
+};
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
     BernoulliNll, Decoder, Diagonal, Divergence, Elbo, Encoder, ExplicitPosterior, Family,
     FlowPriorConfig, FlowsConfig, FullCovariance, Head, KlDivergence, MixturePriorConfig,
     MlpDecoder, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig, MonteCarloKl,
-    NoiseSource, Prior, Result, Seed, StandardNormal, Transformed, Vae, VampPriorConfig, backend,
+    NoiseSource, Prior, Result, Seed, StandardNormal, Temperature, Transformed, Vae,
+    VampPriorConfig, backend,
 };
 use clap::Parser;
 
@@ -118,9 +122,19 @@ fn main() -> Result<()> {
         flows.init(bench.seed.child("prior"), &bench.device)
     })?;
 
-    bench.row("two stochastic layers", estimate, || {
-        let mut vae = iwae_two_layers().init(bench.seed, &bench.device)?;
-        vae.decoder.network = vae.decoder.network.with_output_bias(&bench.bias)?;
+    bench.hierarchy("two stochastic layers", iwae_two_layers())?;
+    let layers =
+        [[200, 100], [100, 50], [50, 20]].map(|[hidden, dim]| StochasticLayer::new([hidden], dim));
+    let deep = deep_latent_gaussian(784, &layers, Activation::Tanh);
+    bench.hierarchy("three stochastic layers", deep)?;
+    let temperature = Temperature::exponential(1.0, 3e-5, 0.5)?;
+    let belief = sigmoid_belief_network(784, &[200, 200], temperature);
+    bench.hierarchy("sigmoid belief, 200-200", belief)?;
+
+    bench.row("logistic factor analysis", estimate, || {
+        let config = logistic_factor_analysis(784, [200, 200], LATENT_DIM);
+        let mut vae = config.init(bench.seed, &bench.device)?;
+        vae.decoder = vae.decoder.with_output_bias(&bench.bias)?;
         Ok(vae)
     })
 }
@@ -145,6 +159,23 @@ impl Bench {
             let encoder: MlpEncoder =
                 self.encoder().init(self.seed.child("encoder"), &self.device)?;
             Vae::new(encoder, self.decoder()?, BernoulliNll, prior()?)
+        })
+    }
+
+    /// A row with several stochastic layers.
+    fn hierarchy<F, P>(
+        &self,
+        name: &str,
+        config: HierarchicalVaeConfig<F, BernoulliNll, P>,
+    ) -> Result<()>
+    where
+        F: Family<Head: Head<Posterior: ExplicitPosterior> + 'static>,
+        P: ModuleConfig<Module: Prior + 'static>,
+    {
+        self.row(name, MonteCarloKl::default(), || {
+            let mut vae = config.init(self.seed, &self.device)?;
+            vae.decoder.network = vae.decoder.network.with_output_bias(&self.bias)?;
+            Ok(vae)
         })
     }
 
