@@ -86,7 +86,7 @@ impl Posterior for DiagonalGaussian {
         Self { mean: self.mean.clone().detach(), log_var: self.log_var.clone().detach() }
     }
 
-    fn components(&self) -> Option<DiagonalGaussian> {
+    fn as_diagonal_gaussian(&self) -> Option<DiagonalGaussian> {
         Some(self.clone())
     }
 

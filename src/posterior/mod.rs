@@ -66,7 +66,7 @@ pub trait Posterior: Clone + Debug + Send {
     fn rsample(&self, noise: Tensor<3>) -> Tensor<3>;
 
     /// The same as diagonal Gaussians, where that is what they are; see [`VampPrior`](crate::VampPrior).
-    fn components(&self) -> Option<DiagonalGaussian> {
+    fn as_diagonal_gaussian(&self) -> Option<DiagonalGaussian> {
         None
     }
 

@@ -144,7 +144,7 @@ impl Prior for VampPrior {
             )));
         }
         let first = self.pseudo_inputs().narrow(0, 0, 1);
-        if encoder.encode(first).components().is_none() {
+        if encoder.encode(first).as_diagonal_gaussian().is_none() {
             return Err(Error::config(
                 "a VampPrior is a mixture of diagonal Gaussian posteriors, but the encoder's are others",
             ));
@@ -153,7 +153,7 @@ impl Prior for VampPrior {
     }
 
     fn within<E: Encoder>(&self, encoder: &E, step: Option<u64>) -> Self {
-        let posteriors = encoder.encode(self.pseudo_inputs()).at(step).components();
+        let posteriors = encoder.encode(self.pseudo_inputs()).at(step).as_diagonal_gaussian();
         Self { posteriors, ..self.clone() }
     }
 
