@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! x   [B, N]    --Encoder-->         posterior q(z|x)
-//! eps [K, B, L] --Reparameterize-->  z [K, B, L]          eps from a NoiseSource: the only randomness
+//! eps [K, B, L] --Reparameterize-->  z [K, B, L]          eps from a NoiseSource
 //! q             --Divergence-->      q, unchanged, and its divergence [B] beside it
 //! z             --Decoder-->         parameters of p(x|z)  logits, never squashed
 //! parameters, x --Likelihood-->      nll [K, B]

@@ -60,7 +60,7 @@ where
             return weights.terms(log_mean_exp(weights.log()));
         }
         let Inputs { x, noise, step, seed, wants_latents, .. } = inputs;
-        let (frozen, vae) = (frozen(vae, step), &vae.at(step));
+        let (model, vae) = (vae, &vae.at(step));
         let q = vae.posterior(x.clone(), step);
         let z = q.draw(noise, seed).z;
         let of = |vae: &Vae<E, D, L, P>, z| Weights::along_path(vae, x.clone(), &q, z);
@@ -68,7 +68,7 @@ where
             let weights = of(vae, z).with_latents(wants_latents, &q);
             return weights.terms(log_mean_exp(weights.log()));
         }
-        let w = normalized(of(&frozen, z.clone().detach()).log());
+        let w = normalized(of(&frozen(model, step), z.clone().detach()).log());
         let weights = of(vae, scale_gradient(z, w.clone().unsqueeze_dim(2)));
         let weights = weights.with_latents(wants_latents, &q);
         let terms = weights.terms(log_mean_exp(weights.log()));

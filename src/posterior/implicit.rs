@@ -2,9 +2,9 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::{Family, Head, Posterior};
-use crate::config::named_config;
+use crate::config::{named, named_config};
 use crate::nn::{Activation, Init, Joint, JointDims, check_dim};
-use crate::{Error, MlpEncoder, MlpEncoderConfig, NoiseShape, Result, Seed};
+use crate::{MlpEncoder, MlpEncoderConfig, NoiseShape, Result, Seed};
 
 /// The family of the [`ImplicitPosterior`]: `z = g(f(x), eps)` with a perceptron `g` that is fed noise.
 ///
@@ -81,15 +81,11 @@ impl Family for Implicit {
     ) -> Result<ImplicitHead> {
         let noise_dim = self.noise_dim.unwrap_or(latent_dim);
         check_dim("noise_dim", noise_dim)?;
-        if let Some(i) = self.hidden.iter().position(|&units| units == 0) {
-            return Err(Error::config(format!(
-                "hidden[{i}] of the posterior is 0, but it must be at least 1"
-            )));
-        }
         let dims =
             JointDims { one: features, many: noise_dim, hidden: &self.hidden, output: latent_dim };
         let seed = seed.child("implicit");
-        Ok(ImplicitHead { network: Joint::new(dims, self.activation, init, seed, device)? })
+        let network = Joint::new(dims, self.activation, init, seed, device);
+        Ok(ImplicitHead { network: named("posterior", network)? })
     }
 }
 
