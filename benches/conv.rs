@@ -14,7 +14,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use burn_vae::data::mnist::Mnist;
 use burn_vae::nn::ConvConfig;
-use burn_vae::train::rmsprop;
+use burn_vae::optim::RmsProp;
 use burn_vae::{
     BernoulliNll, ConvVaeConfig, Decoder, DiagonalGaussian, Elbo, Encoder, Inputs, ModuleConfig,
     NoiseSource, Objective, Seed, StandardNormal, Vae,
@@ -107,7 +107,7 @@ fn bench<E: Encoder<Posterior = DiagonalGaussian>, D: Decoder>(
     let x = Mnist::find(None).unwrap().train.tensor(0..BATCH, &vae.device()).unwrap();
     let x = Tensor::from_inner(x);
     let noise = NoiseSource::new(Seed::new(0)).draw(0, [1, BATCH, 2], &x.device());
-    let (mut vae, mut optimizer) = (Some(vae.train()), rmsprop());
+    let (mut vae, mut optimizer) = (Some(vae.train()), RmsProp::new().init());
     let mut group = criterion.benchmark_group("training step of the step-up network, batch 32");
     group.throughput(Throughput::Elements(BATCH as u64)).sample_size(20);
     group.bench_function(name, |bencher| {

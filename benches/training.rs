@@ -12,7 +12,8 @@ use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{BatchLoader, ByteImages};
-use burn_vae::train::{Progress, TrainConfig, Trainer, rmsprop};
+use burn_vae::optim::RmsProp;
+use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{Elbo, Inputs, MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource, Objective, Seed};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -29,7 +30,7 @@ fn bare_loop(vae: MlpVae, examples: Arc<ByteImages>) -> MlpVae {
     let mut vae = vae.train();
     let loader = BatchLoader::shuffled(examples, BATCH, 0, &vae.device()).unwrap();
     let noise = NoiseSource::new(0);
-    let mut optimizer = rmsprop();
+    let mut optimizer = RmsProp::new().init();
     for batch in loader.epoch() {
         let batch = batch.unwrap();
         let noise = noise.draw(batch.step, [1, batch.x.dims()[0], 2], &vae.device());

@@ -9,11 +9,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use burn::optim::AdamConfig;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{Binarized, Examples};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
+use burn_vae::optim::Adam;
 use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::{ImageGrid, curves};
 use burn_vae::{
@@ -110,11 +110,12 @@ fn main() -> Result<()> {
     };
     // An optimiser and a learning rate for each network.
     let group = model.discriminator_group();
-    let adam = AdamConfig::new().with_beta_1(0.5).build();
+    let adam = Adam::new().with_epsilon(1e-5)?;
+    let theirs = adam.with_betas(0.5, 0.999)?;
     let rates = ModuleLrScheduler::from(args.lr).with_group(group.clone(), args.discriminator_lr);
     let trained = Trainer::new(training)
         .with_objective(objective)
-        .with_optimizer(AdamConfig::new().init().with_group(group, adam, None))
+        .with_optimizer(adam.init().with_group(group, theirs, None))
         .with_learning_rate(rates)
         .with_history_csv(args.out.join("history.csv"))
         .fit(model, train.clone(), test.clone())?;
@@ -125,7 +126,7 @@ fn main() -> Result<()> {
 
     let plain = MlpVaeConfig::mlp(pixels, [args.hidden], args.latent_dim).init(seed, &device)?;
     let plain = Trainer::new(training)
-        .with_optimizer(AdamConfig::new().init())
+        .with_optimizer(adam.init())
         .with_learning_rate(args.lr)
         .fit(plain, train, test.clone())?
         .model;

@@ -8,11 +8,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use burn::optim::AdamConfig;
 use burn::tensor::Tensor;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{Binarized, Examples, WithLabels};
 use burn_vae::eval::{ImportanceSampling, log_likelihood};
+use burn_vae::optim::Adam;
 use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::ImageGrid;
 use burn_vae::{
@@ -90,7 +90,7 @@ fn main() -> Result<()> {
     let vae = config.init(seed, &device)?;
     let training = TrainConfig { epochs: args.epochs, seed, ..TrainConfig::default() };
     let vae = Trainer::new(training)
-        .with_optimizer(AdamConfig::new().init())
+        .with_optimizer(Adam::new().with_epsilon(1e-5)?.init())
         .with_history_csv(args.out.join("history.csv"))
         .fit(vae, train, test.clone())?
         .model;

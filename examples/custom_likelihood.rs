@@ -9,10 +9,10 @@ use std::f32::consts::{PI, TAU};
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::optim::AdamConfig;
 use burn::tensor::{Device, Tensor};
 use burn_vae::data::Table;
 use burn_vae::nn::Activation;
+use burn_vae::optim::Adam;
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
     GaussianNll, Likelihood, MlpDecoderConfig, MlpEncoderConfig, ModuleConfig, NoiseSource, Result,
@@ -100,7 +100,7 @@ fn error(
         StandardNormal,
     )?;
     let vae = Trainer::new(TrainConfig { epochs, ..TrainConfig::default() })
-        .with_optimizer(AdamConfig::new().init())
+        .with_optimizer(Adam::new().init())
         .with_learning_rate(3e-3)
         .with_progress(Progress::Silent)
         .fit(vae, points.clone(), points.clone())?

@@ -13,10 +13,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use burn::optim::AdamConfig;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{Binarized, idx};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
+use burn_vae::optim::Adam;
 use burn_vae::train::{Existing, TrainConfig, Trainer};
 use burn_vae::viz::{ImageGrid, curves};
 use burn_vae::{
@@ -161,7 +161,7 @@ where
     let existing = if args.resume { Existing::Resume } else { Existing::Refuse };
     let trained = Trainer::new(training)
         .with_objective(objective.clone())
-        .with_optimizer(AdamConfig::new().with_epsilon(1e-8).init())
+        .with_optimizer(Adam::new().init())
         .with_checkpoints(args.out.join("checkpoint"), existing)
         .with_history_csv(args.out.join("history.csv"))
         .fit(config.init(seed, &device)?, train, test.clone())?;

@@ -11,11 +11,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::optim::AdamConfig;
 use burn_vae::data::Binarized;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
 use burn_vae::nn::Activation;
+use burn_vae::optim::Adam;
 use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::{ImageGrid, curves};
 use burn_vae::{
@@ -133,7 +133,7 @@ where
     let params = vae.num_params();
     let trained = Trainer::new(TrainConfig { epochs: args.epochs, seed, ..TrainConfig::default() })
         .with_objective(objective)
-        .with_optimizer(AdamConfig::new().with_epsilon(1e-4).init())
+        .with_optimizer(Adam::new().with_epsilon(1e-4)?.init())
         .with_history_csv(args.out.join("history.csv"))
         .fit(vae, train, test.clone())?;
     let vae = trained.model;

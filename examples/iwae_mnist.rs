@@ -11,7 +11,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use burn::optim::AdamConfig;
 use burn::optim::lr_scheduler::LrSchedulerConfig;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::lr_scheduler::sequential::SequentialLrSchedulerConfig;
@@ -19,6 +18,7 @@ use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{Binarized, ByteImages, Examples, Scaling, idx};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
 use burn_vae::nn::Activation;
+use burn_vae::optim::Adam;
 use burn_vae::train::{Existing, TrainConfig, Trainer};
 use burn_vae::viz::{ImageGrid, curves};
 use burn_vae::{
@@ -168,7 +168,7 @@ fn run(args: &Args, objective: impl Objective<MlpVae>) -> Result<()> {
     };
     let trained = Trainer::new(train_config)
         .with_objective(objective.clone())
-        .with_optimizer(AdamConfig::new().with_epsilon(1e-4).init())
+        .with_optimizer(Adam::new().with_epsilon(1e-4)?.init())
         .with_learning_rate(schedule(stages, batches)?)
         .with_checkpoints(args.out.join("checkpoint"), existing)
         .with_history_csv(args.out.join("history.csv"))

@@ -11,12 +11,12 @@
 
 use std::sync::Arc;
 
-use burn::optim::AdamConfig;
 use burn::tensor::Device;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{Binarized, ByteImages, Scaling};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
 use burn_vae::nn::Activation;
+use burn_vae::optim::Adam;
 use burn_vae::presets::{
     HierarchicalVaeConfig, StochasticLayer, deep_latent_gaussian, iwae_two_layers,
     logistic_factor_analysis, sigmoid_belief_network,
@@ -211,7 +211,7 @@ impl Bench {
         let config = TrainConfig { epochs: args.epochs, seed: *seed, ..TrainConfig::default() };
         let trained = Trainer::new(config)
             .with_objective(objective.clone())
-            .with_optimizer(AdamConfig::new().with_epsilon(1e-4).init())
+            .with_optimizer(Adam::new().with_epsilon(1e-4)?.init())
             .with_progress(Progress::Silent)
             .fit(vae()?, self.train.clone(), self.test.clone())?;
         let (vae, noise) = (trained.model, NoiseSource::new(seed.child("test")));

@@ -9,12 +9,12 @@
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::optim::AdamConfig;
 use burn::tensor::Tensor;
 use burn::tensor::activation::softplus;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{Binarized, Examples};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
+use burn_vae::optim::Adam;
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
     BernoulliNll, ChiDivergence, Ciwae, ContinuousBernoulliNll, DiagonalGaussian,
@@ -265,7 +265,7 @@ where
     let config = TrainConfig { epochs: args.epochs, num_samples, seed, ..TrainConfig::default() };
     let vae = Trainer::new(config)
         .with_objective(objective)
-        .with_optimizer(AdamConfig::new().init())
+        .with_optimizer(Adam::new().with_epsilon(1e-5)?.init())
         .with_progress(Progress::Silent)
         .fit(vae, train.clone(), test.clone())?
         .model;

@@ -24,8 +24,9 @@
 //!
 //! ```
 //! use burn::module::Module;
-//! use burn::optim::{AdamConfig, GradientsParams};
+//! use burn::optim::GradientsParams;
 //! use burn::tensor::{Device, Tensor};
+//! use burn_vae::optim::Adam;
 //! use burn_vae::{
 //!     BernoulliNll, Elbo, Inputs, MlpDecoderConfig, MlpEncoderConfig, ModuleConfig, NoiseSource,
 //!     Objective, Seed, StandardNormal, Vae,
@@ -43,7 +44,7 @@
 //!
 //! let x = Tensor::zeros([100, 784], &vae.device());
 //! let noise = NoiseSource::new(seed.child("noise"));
-//! let mut optimizer = AdamConfig::new().init();
+//! let mut optimizer = Adam::new().init();
 //! for step in 0..3 {
 //!     let eps = noise.draw(step, [1, 100, 2], &vae.device());
 //!     let loss = Elbo::default().terms(&vae, Inputs::new(x.clone(), eps)).mean();
@@ -70,7 +71,7 @@
 //! | what is minimised | [`Objective`], [`Divergence`] |
 //! | randomness | [`Seed`], [`NoiseSource`] |
 //! | data | [`data`] |
-//! | training and evaluation | [`train`], [`eval`] |
+//! | training and evaluation | [`train`], [`optim`], [`eval`] |
 //! | models on disk | [`saved`] |
 //! | backends by name | [`backend`] |
 //! | pictures, tables and diagrams | [`viz`], [`latent`], [`summary`] |
@@ -110,6 +111,7 @@ mod math;
 pub mod nn;
 mod noise;
 mod objective;
+pub mod optim;
 mod posterior;
 pub mod presets;
 mod prior;

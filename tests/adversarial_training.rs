@@ -10,7 +10,8 @@ use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Tensor};
 use burn_vae::data::Table;
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
-use burn_vae::train::{Existing, Progress, Stopped, TrainConfig, Trained, Trainer, rmsprop};
+use burn_vae::optim::RmsProp;
+use burn_vae::train::{Existing, Progress, Stopped, TrainConfig, Trained, Trainer};
 use burn_vae::{
     AdversarialElbo, AdversarialVae, AdversarialVaeConfig, BernoulliNll, Elbo, Implicit,
     ImplicitEncoder, ImportanceWeighted, MlpDecoder, MlpDecoderConfig, MlpDiscriminatorConfig,
@@ -111,7 +112,7 @@ fn largest_step<M: Module>(to: &M, from: &M) -> f32 {
 
 /// RMSprop for the model, Adam for the discriminator.
 fn two_optimizers(group: ParamGroup) -> ModuleOptimizer {
-    rmsprop().with_group(group, AdamConfig::new().with_beta_1(0.5).build(), None)
+    RmsProp::new().init().with_group(group, AdamConfig::new().with_beta_1(0.5).build(), None)
 }
 
 /// A falling rate for the model, a constant one for the discriminator.
@@ -151,14 +152,14 @@ fn a_run_with_two_optimisers_in_pieces_is_the_run_in_one() {
         assert_eq!(weights(&found) == weights(&expected), epochs == 5, "{epochs} epochs");
     }
     // Another optimiser or rate of the one network alone is another run.
-    let sgd = rmsprop().with_group(group(), SgdConfig::new().build(), None);
+    let sgd = RmsProp::new().init().with_group(group(), SgdConfig::new().build(), None);
     let cosine = CosineAnnealingLrSchedulerConfig::new(2e-2, 25).init().unwrap();
     let slower = cosine.clone().with_group(group(), 1e-4);
     let elsewhere = two_optimizers(ParamGroup::from_predicate("discriminator.network.one"));
     for (optimizer, rate) in [
         (sgd, rate.clone()),
         (optimizer.clone(), slower),
-        (rmsprop(), rate.clone()),
+        (RmsProp::new().init(), rate.clone()),
         (optimizer, cosine),
         (elsewhere, rate),
     ] {
@@ -172,7 +173,7 @@ fn a_run_with_two_optimisers_in_pieces_is_the_run_in_one() {
 #[test]
 fn a_network_without_a_rate_stays() {
     let group = || fresh().discriminator_group();
-    for optimizer in [rmsprop(), two_optimizers(group())] {
+    for optimizer in [RmsProp::new().init(), two_optimizers(group())] {
         let rates = ModuleLrScheduler::from(1e-3).with_group(group(), 1e-30);
         let trained = run(1, optimizer.clone(), rates, None, fresh()).unwrap().model;
         assert!(largest_step(&trained.discriminator, &fresh().discriminator) < 1e-20);
@@ -196,7 +197,8 @@ fn groups_by_id_are_refused_with_checkpoints() {
     let error = run(1, optimizer.clone(), rate.clone(), kept, model.clone()).unwrap_err().error;
     assert!(error.to_string().contains("goes by the ids of parameters"), "{error}");
     assert!(!dir.path().join("state.json").exists());
-    let error = run(1, rmsprop(), rate.clone().with_group(group, 1e-4), kept, model.clone());
+    let error =
+        run(1, RmsProp::new().init(), rate.clone().with_group(group, 1e-4), kept, model.clone());
     assert!(error.unwrap_err().error.to_string().contains("by the ids"));
     run(1, optimizer, rate, None, model).unwrap();
 }

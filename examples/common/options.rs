@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use burn::optim::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
-use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
-use burn_vae::train::rmsprop;
+use burn::optim::{AdamWConfig, ModuleOptimizer, SgdConfig};
+use burn_vae::optim::{Adam, RmsProp};
 use burn_vae::{Beta, Elbo, Error, ErrorKind, Result, TargetKl, backend};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -181,7 +181,7 @@ pub enum LrSchedule {
 pub enum Optimizer {
     /// As in Keras: rho 0.9, epsilon 1e-7, no momentum
     Rmsprop,
-    /// beta 0.9 and 0.999, epsilon 1e-7
+    /// beta 0.9 and 0.999, epsilon 1e-8
     Adam,
     /// Adam with decoupled weight decay 1e-4
     Adamw,
@@ -192,8 +192,8 @@ pub enum Optimizer {
 impl Optimizer {
     pub fn init(self) -> ModuleOptimizer {
         match self {
-            Self::Rmsprop => rmsprop(),
-            Self::Adam => AdamConfig::new().with_epsilon(1e-7).init(),
+            Self::Rmsprop => RmsProp::new().init(),
+            Self::Adam => Adam::new().init(),
             Self::Adamw => AdamWConfig::new().with_epsilon(1e-7).init(),
             Self::Sgd => SgdConfig::new().init(),
         }

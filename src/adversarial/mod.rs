@@ -81,19 +81,19 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior, T: Discriminator>
     /// have its own of both beside the model's:
     ///
     /// ```
-    /// use burn::optim::AdamConfig;
     /// use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
     /// use burn::tensor::Device;
+    /// use burn_vae::optim::Adam;
     /// use burn_vae::train::{TrainConfig, Trainer};
     /// use burn_vae::{AdversarialElbo, AdversarialVaeConfig, ModuleConfig, Seed};
     ///
     /// let config = AdversarialVaeConfig::mlp(784, [256], 8);
     /// let model = config.init(Seed::new(0), &Device::flex())?;
     /// let group = model.discriminator_group();
-    /// let adam = AdamConfig::new().with_beta_1(0.5).build();
+    /// let adam = Adam::new().with_betas(0.5, 0.999)?;
     /// let trainer = Trainer::new(TrainConfig::default())
     ///     .with_objective(AdversarialElbo::default())
-    ///     .with_optimizer(AdamConfig::new().init().with_group(group.clone(), adam, None))
+    ///     .with_optimizer(Adam::new().init().with_group(group.clone(), adam, None))
     ///     .with_learning_rate(ModuleLrScheduler::from(1e-3).with_group(group, 2e-3));
     /// # Ok::<(), burn_vae::Error>(())
     /// ```

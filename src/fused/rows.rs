@@ -7,7 +7,7 @@ use rayon::prelude::*;
 pub(super) const PARTS: usize = 8;
 
 /// Values that one thread takes at a time.
-const SHARE: usize = 1 << 14;
+const SHARE: usize = 1 << 13;
 
 /// So many rows of `columns` values are worth a thread's while.
 pub(super) fn share(columns: usize) -> usize {

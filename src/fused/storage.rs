@@ -1,8 +1,13 @@
 //! Tensors of `flex` as slices of 32-bit floats.
 
-use burn::backend::TensorMetadata;
 use burn::backend::flex::{FlexTensor, Layout};
-use burn::tensor::{Bytes, DType, Shape};
+use burn::backend::{Flex, TensorMetadata};
+use burn::tensor::{Bytes, DType, Shape, Tensor};
+
+/// What [`runs_on`](super::runs_on) has said yes to, without autodiff.
+pub(super) fn primitive<const D: usize>(x: Tensor<D>) -> FlexTensor {
+    x.try_into_primitive::<Flex>().expect("a tensor of flex")
+}
 
 pub(super) fn contiguous(x: FlexTensor) -> FlexTensor {
     match x.as_slice::<f32>() {

@@ -7,7 +7,6 @@ mod history;
 mod identity;
 mod metric;
 mod monitor;
-mod rmsprop;
 mod run;
 mod step;
 
@@ -15,7 +14,6 @@ pub use checkpoint::Existing;
 pub use config::TrainConfig;
 pub use history::{Epoch, History};
 pub use monitor::Progress;
-pub use rmsprop::rmsprop;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,20 +32,21 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::eval::Measure;
 use crate::files::create_dir;
 use crate::noise::check_noise;
+use crate::optim::RmsProp;
 use crate::{Elbo, LatentVariableModel, NoiseSource, Objective};
 use checkpoint::{EveryEpoch, Folder, Keeper, Patience};
 use identity::{DataIdentity, Identity, groups, learning_rates, probe};
 use metric::{LatentMetric, TermMetric};
 use monitor::{Monitor, Report, Watch};
 use run::{Run, check_annealing, check_dim, load, title};
-use step::{Setup, Trainable};
+use step::{Setup, Threads, Trainable};
 
 /// Trains a model on Burn's Learner.
 ///
 /// Every random number is a function of the seed and of the number of the step, so the same
 /// configuration gives the same run.
 ///
-/// By default the objective is the [`Elbo`] and the optimiser [`rmsprop`].
+/// By default the objective is the [`Elbo`] and the optimiser [`RmsProp`].
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -124,12 +123,12 @@ impl<M> std::fmt::Debug for Stopped<M> {
 }
 
 impl Trainer {
-    /// A trainer that minimises the negative ELBO with [`rmsprop`] at a learning rate of 1e-3.
+    /// A trainer that minimises the negative ELBO with [`RmsProp`] at a learning rate of 1e-3.
     pub fn new(config: TrainConfig) -> Self {
         Self {
             config,
             objective: Elbo::default(),
-            optimizer: rmsprop(),
+            optimizer: RmsProp::new().init(),
             lr: ModuleLrScheduler::from(1e-3),
             progress: Progress::default(),
             csv: None,
@@ -339,6 +338,7 @@ impl<O> Trainer<O> {
             max_norm: self.max_norm,
             train_noise: noise("train noise")?,
             valid_noise: noise("valid noise")?,
+            threads: Threads::of(&device),
         };
         let trainable = Trainable { model: model.train(), state, setup };
         let folder = match self.checkpoints {

@@ -1,13 +1,17 @@
 use std::fmt::Debug;
 
 use burn::module::{Module, RunningState};
-use burn::tensor::{ExecutionError, Tensor};
+use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, ExecutionError, Tensor};
 use burn::train::metric::Adaptor;
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 
 use super::clip::clip;
 use crate::data::Batch;
 use crate::eval::{LatentSums, ReadSums};
+#[cfg(feature = "flex")]
+use crate::fused::team::Crew;
 use crate::{Inputs, LatentVariableModel, NoiseSource, Objective, Terms};
 
 /// A model together with what trains it, in the form that Burn's Learner takes.
@@ -28,6 +32,44 @@ pub(super) struct Setup<O> {
     pub(super) max_norm: Option<f64>,
     pub(super) train_noise: NoiseSource,
     pub(super) valid_noise: NoiseSource,
+    pub(super) threads: Threads,
+}
+
+/// Who works on a step.
+#[derive(Clone, Debug)]
+pub(super) enum Threads {
+    /// The threads of the CPU, which is what computes.
+    #[cfg(feature = "flex")]
+    Cpu(Crew),
+    /// The one that asks.
+    Own,
+}
+
+impl Threads {
+    pub(super) fn of(device: &Device) -> Self {
+        #[cfg(feature = "flex")]
+        if device.clone().inner() == Device::flex() {
+            return Self::Cpu(Crew::default());
+        }
+        let _ = device;
+        Self::Own
+    }
+
+    fn begin<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match self {
+            #[cfg(feature = "flex")]
+            Self::Cpu(crew) => crew.begin(work),
+            Self::Own => work(),
+        }
+    }
+
+    fn go_on<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match self {
+            #[cfg(feature = "flex")]
+            Self::Cpu(crew) => crew.go_on(work),
+            Self::Own => work(),
+        }
+    }
 }
 
 impl<M: LatentVariableModel, O: Objective<M>> Trainable<M, O> {
@@ -45,6 +87,23 @@ impl<M: LatentVariableModel, O: Objective<M>> TrainStep for Trainable<M, O> {
     type Output = BatchMeans;
 
     fn step(&self, batch: Batch) -> TrainOutput<BatchMeans> {
+        let model = self.clone();
+        self.setup.threads.begin(move || model.train_on(batch))
+    }
+
+    fn optimize(
+        self,
+        optimizer: &mut ModuleOptimizer,
+        lr: ModuleLearningRate,
+        gradients: GradientsParams,
+    ) -> Self {
+        let threads = self.setup.threads.clone();
+        threads.go_on(move || optimizer.step(lr, self, gradients))
+    }
+}
+
+impl<M: LatentVariableModel, O: Objective<M>> Trainable<M, O> {
+    fn train_on(&self, batch: Batch) -> TrainOutput<BatchMeans> {
         let step = batch.step;
         let state = self.state.as_ref().map(|state| Tensor::from_inner(state.value_sync().inner()));
         let inputs = self.inputs(batch, &self.setup.train_noise);
@@ -53,6 +112,9 @@ impl<M: LatentVariableModel, O: Objective<M>> TrainStep for Trainable<M, O> {
         if let (Some(state), Some(next)) = (&self.state, &terms.state) {
             state.update(next.clone().detach());
         }
+        // What a batch normalisation, and the state above, have seen in this thread; the next step may be run
+        // by another one.
+        let _settled = self.valid();
         let gradients = terms.mean().backward();
         let mut output = TrainOutput::new(self, gradients, BatchMeans::new(terms));
         if let Some(max_norm) = self.setup.max_norm {
@@ -67,8 +129,11 @@ impl<M: LatentVariableModel, O: Objective<M>> InferenceStep for Trainable<M, O> 
     type Output = BatchMeans;
 
     fn step(&self, batch: Batch) -> BatchMeans {
-        let inputs = self.inputs(batch, &self.setup.valid_noise).with_latents();
-        BatchMeans::new(self.setup.objective.terms(&self.model, inputs))
+        let model = self.clone();
+        self.setup.threads.go_on(move || {
+            let inputs = model.inputs(batch, &model.setup.valid_noise).with_latents();
+            BatchMeans::new(model.setup.objective.terms(&model.model, inputs))
+        })
     }
 }
 

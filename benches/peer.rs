@@ -1,0 +1,99 @@
+//! A training through the public API, for `benches/peers/compare.py`, which times it beside PyTorch and
+//! Keras.
+//!
+//! ```sh
+//! cargo bench --bench peer -- --model mlp --examples 60000 --epochs 3
+//! ```
+
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use burn_vae::data::mnist::Mnist;
+use burn_vae::data::{Binarized, Examples};
+use burn_vae::nn::{Activation, ConvConfig};
+use burn_vae::optim::Adam;
+use burn_vae::train::{Progress, TrainConfig, Trained, Trainer};
+use burn_vae::{
+    BernoulliNll, ConvVaeConfig, Elbo, Iwae, LatentVariableModel, MlpDecoderConfig,
+    MlpEncoderConfig, MlpVaeConfig, ModuleConfig, Objective, Seed, StandardNormal,
+};
+use clap::{Parser, ValueEnum};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+struct Options {
+    #[arg(long, value_enum)]
+    model: Model,
+    #[arg(long, default_value_t = 60_000)]
+    examples: usize,
+    #[arg(long, default_value_t = 3)]
+    epochs: usize,
+    /// Given by Cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Model {
+    /// 784-256-2 and back, ReLU, batch 100
+    Mlp,
+    /// The step-up post's, 134,165 parameters, batch 32
+    Conv,
+    /// 784-200-200-50 and back, tanh, batch 100, binarised anew at every use
+    #[value(name = "iwae1")]
+    Iwae1,
+    #[value(name = "iwae5")]
+    Iwae5,
+    #[value(name = "iwae50")]
+    Iwae50,
+}
+
+fn main() {
+    let Options { model, examples, epochs, .. } = Options::parse();
+    let digits = Mnist::find(None).expect("MNIST lies in data/mnist").train.take(examples);
+    let digits: Arc<dyn Examples> = Arc::new(digits);
+    let elbo = Elbo::default();
+    let config = TrainConfig { epochs, batch_size: 100, ..TrainConfig::default() };
+    let mlp = MlpVaeConfig::mlp(784, [256], 2);
+    let conv = ConvVaeConfig::conv(ConvConfig::step_up([28, 28, 1], 2));
+    let deep = MlpVaeConfig {
+        encoder: MlpEncoderConfig::new(784, [200, 200], 50).with_activation(Activation::Tanh),
+        decoder: MlpDecoderConfig::new(50, [200, 200], 784).with_activation(Activation::Tanh),
+        likelihood: BernoulliNll,
+        prior: StandardNormal,
+    };
+    let iwae = |num_samples| {
+        let digits = Arc::new(Binarized::each_epoch(digits.clone(), 0));
+        run(&deep, Iwae::default(), TrainConfig { num_samples, ..config }, digits)
+    };
+    match model {
+        Model::Mlp => run(&mlp, elbo, config, digits),
+        Model::Conv => run(&conv, elbo, TrainConfig { batch_size: 32, ..config }, digits),
+        Model::Iwae1 => iwae(1),
+        Model::Iwae5 => iwae(5),
+        Model::Iwae50 => iwae(50),
+    }
+}
+
+/// Trains and prints the seconds and the losses of each epoch.
+fn run<C: ModuleConfig, O: Objective<C::Module>>(
+    network: &C,
+    objective: O,
+    config: TrainConfig,
+    digits: Arc<dyn Examples>,
+) where
+    C::Module: LatentVariableModel + 'static,
+{
+    let one = Arc::new(Mnist::find(None).expect("MNIST lies in data/mnist").train.take(1));
+    let adam = Adam::new().with_epsilon(1e-7).expect("a constant").init();
+    let trainer = Trainer::new(config).with_objective(objective).with_optimizer(adam);
+    let model = network.init(Seed::new(0), &Device::flex()).expect("a network");
+    let Trained { history, .. } =
+        trainer.with_progress(Progress::Silent).fit(model, digits, one).expect("a training");
+    let epochs = &history.epochs;
+    let seconds = epochs.iter().map(|epoch| epoch.train_seconds).collect::<Vec<_>>();
+    let losses = epochs.iter().map(|epoch| epoch.train_nelbo).collect::<Vec<_>>();
+    println!("{}", serde_json::json!({ "seconds": seconds, "losses": losses }));
+}

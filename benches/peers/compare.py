@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""Trains the same models with this crate, PyTorch and Keras, in turn, and prints what each takes.
+
+    python3 benches/peers/compare.py
+
+On the first run it makes a Python environment (--venv) with the packages of requirements.txt, some 3 GB,
+and builds this crate's side (cargo bench --bench peer). Each round trains each model once with each tool,
+in a process of its own; the first epoch, in which things are compiled, does not count. The losses of the
+last epoch must agree, so that the work is known to be the same.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+EPOCHS = 3
+# Training examples; what a round takes is about the same for each.
+MODELS = {"mlp": 60000, "conv": 3200, "iwae1": 30000, "iwae5": 12000, "iwae50": 2000}
+OURS = "burn-vae"
+# Losses of different tools start from different weights.
+TOLERANCE = 0.03
+
+
+def environment(folder):
+    python = folder / "bin" / "python"
+    if not python.exists():
+        print(f"making {folder}", file=sys.stderr)
+        venv.create(folder, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "-r", HERE / "requirements.txt"], check=True)
+    return python
+
+
+def our_binary():
+    command = ["cargo", "bench", "--bench", "peer", "--no-run", "--message-format=json"]
+    built = subprocess.run(command, cwd=HERE.parents[1], check=True, stdout=subprocess.PIPE)
+    lines = map(json.loads, built.stdout.splitlines())
+    return next(line["executable"] for line in lines if line.get("executable"))
+
+
+def tools(python, ours):
+    """The command and the variables of each tool, and the models that it has."""
+    torch, keras = [python, HERE / "models_torch.py"], [python, HERE / "models_keras.py"]
+    dense, all_models = ["mlp", "conv"], list(MODELS)
+    return {
+        OURS: ([ours], {"MIMALLOC_PURGE_DELAY": "-1"}, all_models),
+        f"{OURS}, 1 thread": (
+            [ours],
+            {"MIMALLOC_PURGE_DELAY": "-1", "RAYON_NUM_THREADS": "1"},
+            all_models,
+        ),
+        "PyTorch": (torch, {}, all_models),
+        "PyTorch, compiled": ([*torch, "--compile"], {}, all_models),
+        "Keras, TensorFlow": (keras, {"KERAS_BACKEND": "tensorflow"}, dense),
+        "Keras, JAX": (keras, {"KERAS_BACKEND": "jax"}, dense),
+    }
+
+
+def measure(command, variables, model):
+    """Microseconds for an example, the loss of the last epoch and the peak of memory in MB."""
+    examples = MODELS[model]
+    options = ["--model", model, "--examples", str(examples), "--epochs", str(EPOCHS)]
+    process = subprocess.Popen(
+        [*map(str, command), *options],
+        env={**os.environ, **variables, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=HERE.parents[1],
+    )
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        sys.exit(f"{' '.join(map(str, command))} failed on {model}")
+    result = json.loads(output.splitlines()[-1])
+    seconds = statistics.median(result["seconds"][1:])
+    return seconds / examples * 1e6, result["losses"][-1], usage.ru_maxrss / 1024
+
+
+def table(model, rounds):
+    """The rows of a model, of the measurements of each tool."""
+    medians = {tool: statistics.median(run[0] for run in runs) for tool, runs in rounds.items()}
+    peers = {tool: median for tool, median in medians.items() if not tool.startswith(OURS)}
+    losses = {tool: statistics.median(run[1] for run in runs) for tool, runs in rounds.items()}
+    centre = statistics.median(losses.values())
+    for tool, loss in losses.items():
+        if abs(loss - centre) > TOLERANCE * abs(centre):
+            sys.exit(f"{tool} trains {model} to a loss of {loss:.2f}, the others to {centre:.2f}")
+    print(f"\n{model} | us per example: median (lowest to highest) | loss | peak MB")
+    print("---|---|---|---")
+    for tool, runs in rounds.items():
+        times = [run[0] for run in runs]
+        print(
+            f"{tool} | {medians[tool]:.1f} ({min(times):.1f} to {max(times):.1f}) | "
+            f"{losses[tool]:.2f} | {max(run[2] for run in runs):.0f}"
+        )
+    fastest = min(peers, key=peers.get)
+    ratios = [ours[0] / peer[0] for ours, peer in zip(rounds[OURS], rounds[fastest])]
+    print(
+        f"{model}: {medians[OURS] / peers[fastest]:.2f} of the time of the fastest, {fastest}; "
+        f"round by round {min(ratios):.2f} to {max(ratios):.2f}",
+        flush=True,
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=["mlp", "conv", "iwae50"])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--neighbour", action="store_true", help="keep one core busy meanwhile")
+    parser.add_argument("--venv", type=Path, default=Path.home() / ".cache/burn-vae/peers")
+    args = parser.parse_args()
+
+    commands = tools(environment(args.venv), our_binary())
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if args.neighbour else None
+    try:
+        for model in args.models:
+            rounds = {tool: [] for tool, (_, _, models) in commands.items() if model in models}
+            for _ in range(args.rounds):
+                for tool, runs in rounds.items():
+                    runs.append(measure(*commands[tool][:2], model))
+            table(model, rounds)
+    finally:
+        if busy:
+            busy.kill()
+
+
+if __name__ == "__main__":
+    main()

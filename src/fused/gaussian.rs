@@ -1,0 +1,191 @@
+//! Samples of diagonal Gaussians and their divergence from the standard normal distribution, as one
+//! operation of autodiff each.
+//!
+//! The numbers are few, so what costs is their way through autodiff: as tensor operations they are 16
+//! nodes of a graph. Here they are 2.
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::{Shape, Tensor};
+
+use super::storage::{contiguous, tensor, values};
+
+/// `mean + exp(log_var / 2) * noise`
+///
+/// # Shapes
+/// - `mean`, `log_var`: `[batch, latent_dim]`
+/// - `noise`, output: `[num_samples, batch, latent_dim]`
+///
+/// # Panics
+/// If the shapes do not agree.
+pub(crate) fn reparameterize(mean: Tensor<2>, log_var: Tensor<2>, noise: Tensor<3>) -> Tensor<3> {
+    let [_, batch, latent_dim] = noise.dims();
+    assert_eq!(mean.dims(), [batch, latent_dim], "means and noise");
+    assert_eq!(log_var.dims(), [batch, latent_dim], "log-variances and noise");
+    Tensor::from_dispatch(<Dispatch as FusedGaussian>::fused_reparameterize(
+        mean.into_dispatch(),
+        log_var.into_dispatch(),
+        noise.into_dispatch(),
+    ))
+}
+
+/// `1/2 sum_j mean_j^2 + exp(log_var_j) - 1 - log_var_j`
+///
+/// # Shapes
+/// - `mean`, `log_var`: `[batch, latent_dim]`
+/// - output: `[batch]`
+///
+/// # Panics
+/// If the shapes do not agree.
+pub(crate) fn kl(mean: Tensor<2>, log_var: Tensor<2>) -> Tensor<1> {
+    assert_eq!(mean.dims(), log_var.dims(), "means and log-variances");
+    Tensor::from_dispatch(<Dispatch as FusedGaussian>::fused_kl(
+        mean.into_dispatch(),
+        log_var.into_dispatch(),
+    ))
+}
+
+#[backend_extension(Flex, Autodiff)]
+trait FusedGaussian: Backend {
+    fn fused_reparameterize(
+        mean: FloatTensor<Self>,
+        log_var: FloatTensor<Self>,
+        noise: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
+    fn fused_kl(mean: FloatTensor<Self>, log_var: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+impl FusedGaussian for Flex {
+    fn fused_reparameterize(
+        mean: FlexTensor,
+        log_var: FlexTensor,
+        noise: FlexTensor,
+    ) -> FlexTensor {
+        let std = standard_deviations(&contiguous(log_var));
+        samples(&contiguous(mean), &std, &contiguous(noise))
+    }
+
+    fn fused_kl(mean: FlexTensor, log_var: FlexTensor) -> FlexTensor {
+        divergence(&contiguous(mean), &contiguous(log_var))
+    }
+}
+
+impl<C: CheckpointStrategy> FusedGaussian for Autodiff<Flex, C> {
+    fn fused_reparameterize(
+        mean: FloatTensor<Self>,
+        log_var: FloatTensor<Self>,
+        noise: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let nodes = [mean.node(), log_var.node(), noise.node()];
+        let prep = ReparameterizeBackward.prepare::<C>(nodes).compute_bound().stateful();
+        let mean = contiguous(mean.into_primitive());
+        let std = standard_deviations(&contiguous(log_var.into_primitive()));
+        let noise = contiguous(noise.into_primitive());
+        let z = samples(&mean, &std, &noise);
+        match prep {
+            OpsKind::Tracked(prep) => prep.finish((std, noise), z),
+            OpsKind::UnTracked(prep) => prep.finish(z),
+        }
+    }
+
+    fn fused_kl(mean: FloatTensor<Self>, log_var: FloatTensor<Self>) -> FloatTensor<Self> {
+        let nodes = [mean.node(), log_var.node()];
+        let prep = KlBackward.prepare::<C>(nodes).compute_bound().stateful();
+        let mean = contiguous(mean.into_primitive());
+        let log_var = contiguous(log_var.into_primitive());
+        let kl = divergence(&mean, &log_var);
+        match prep {
+            OpsKind::Tracked(prep) => prep.finish((mean, log_var), kl),
+            OpsKind::UnTracked(prep) => prep.finish(kl),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct ReparameterizeBackward;
+
+impl Backward<Flex, 3> for ReparameterizeBackward {
+    /// The standard deviations and the noise.
+    type State = (Vec<f32>, FlexTensor);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dz = contiguous(grads.consume::<Flex>(&ops.node));
+        let [mean_node, log_var_node, noise_node] = ops.parents;
+        let (std, noise) = ops.state;
+        let shape = Shape::from([noise.shape()[1], noise.shape()[2]]);
+        let samples = || values(&dz).chunks_exact(std.len().max(1));
+        if let Some(node) = mean_node {
+            let mut sum = vec![0.0; std.len()];
+            for dz in samples() {
+                sum.iter_mut().zip(dz).for_each(|(sum, dz)| *sum += dz);
+            }
+            grads.register::<Flex>(node.id, tensor(sum, shape.clone()));
+        }
+        if let Some(node) = log_var_node {
+            let mut sum = vec![0.0; std.len()];
+            for (dz, noise) in samples().zip(values(&noise).chunks_exact(std.len().max(1))) {
+                let pairs = dz.iter().zip(noise);
+                sum.iter_mut().zip(pairs).for_each(|(sum, (dz, noise))| *sum += dz * noise);
+            }
+            sum.iter_mut().zip(&std).for_each(|(sum, std)| *sum *= 0.5 * std);
+            grads.register::<Flex>(node.id, tensor(sum, shape));
+        }
+        if let Some(node) = noise_node {
+            let scaled = |dz: &[f32]| dz.iter().zip(&std).map(|(dz, std)| dz * std).collect();
+            let dnoise = samples().flat_map(|dz| -> Vec<f32> { scaled(dz) }).collect();
+            grads.register::<Flex>(node.id, tensor(dnoise, noise.shape()));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct KlBackward;
+
+impl Backward<Flex, 2> for KlBackward {
+    /// Means and log-variances.
+    type State = (FlexTensor, FlexTensor);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = contiguous(grads.consume::<Flex>(&ops.node));
+        let [mean_node, log_var_node] = ops.parents;
+        let (mean, log_var) = ops.state;
+        let gradient = |x: &FlexTensor, derivative: fn(f32) -> f32| {
+            let rows = values(x).chunks_exact(x.shape()[1].max(1)).zip(values(&dy));
+            let dx = rows.flat_map(|(x, dy)| x.iter().map(move |&x| dy * derivative(x)));
+            tensor(dx.collect(), x.shape())
+        };
+        if let Some(node) = mean_node {
+            grads.register::<Flex>(node.id, gradient(&mean, |mean| mean));
+        }
+        if let Some(node) = log_var_node {
+            grads.register::<Flex>(node.id, gradient(&log_var, |log_var| 0.5 * log_var.exp_m1()));
+        }
+    }
+}
+
+fn standard_deviations(log_var: &FlexTensor) -> Vec<f32> {
+    values(log_var).iter().map(|log_var| (0.5 * log_var).exp()).collect()
+}
+
+fn samples(mean: &FlexTensor, std: &[f32], noise: &FlexTensor) -> FlexTensor {
+    let parameters = values(mean).iter().zip(std).cycle();
+    let z = values(noise).iter().zip(parameters).map(|(noise, (mean, std))| mean + std * noise);
+    tensor(z.collect(), noise.shape())
+}
+
+fn divergence(mean: &FlexTensor, log_var: &FlexTensor) -> FlexTensor {
+    let (batch, latent_dim) = (mean.shape()[0], mean.shape()[1]);
+    let share = |(mean, log_var): (&f32, &f32)| mean * mean + (log_var.exp_m1() - log_var);
+    let row = |row: usize| {
+        let columns = row * latent_dim..(row + 1) * latent_dim;
+        let pairs = values(mean)[columns.clone()].iter().zip(&values(log_var)[columns]);
+        0.5 * pairs.map(share).sum::<f32>()
+    };
+    tensor((0..batch).map(row).collect(), Shape::from([batch]))
+}

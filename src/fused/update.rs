@@ -1,0 +1,107 @@
+//! A step of an optimiser, in one pass over a parameter, its gradient and the optimiser's state.
+//!
+//! As tensor operations it is a dozen passes, each into memory of its own. Nothing is allocated here: the
+//! state is edited in place, and the new parameter takes the place of the gradient, since the old one is
+//! still that of the Learner's copy of the model.
+
+use burn::backend::Flex;
+use burn::backend::flex::FlexTensor;
+use burn::tensor::Tensor;
+use rayon::prelude::*;
+
+use super::elementary::vectorized;
+use super::rows::share;
+use super::storage::{contiguous, editable, primitive, values};
+
+/// Calls `rule` with each value of a parameter, that of its gradient and those of the optimiser's state, which
+/// returns the next value of the parameter and of the state.
+///
+/// # Panics
+/// If the tensors are not ones that [`runs_on`](super::runs_on), or differ in shape.
+pub(crate) fn update<const D: usize, const N: usize>(
+    parameter: Tensor<D>,
+    gradient: Tensor<D>,
+    state: [Tensor<D>; N],
+    rule: impl Fn(f32, f32, [f32; N]) -> (f32, [f32; N]) + Sync,
+) -> (Tensor<D>, [Tensor<D>; N]) {
+    assert!(
+        state.iter().chain([&gradient]).all(|tensor| tensor.dims() == parameter.dims()),
+        "a parameter, its gradient and its state differ in shape"
+    );
+    let parameter = contiguous(primitive(parameter));
+    let mut gradient = editable(primitive(gradient));
+    let mut state = state.map(|tensor| editable(primitive(tensor)));
+    let mut states = state.each_mut().map(FlexTensor::storage_mut::<f32>);
+    let share = share(1);
+    let parts = values(&parameter).chunks(share).zip(gradient.storage_mut().chunks_mut(share));
+    let parts = parts.map(|(weights, gradients)| {
+        let states = states.each_mut().map(|rest| {
+            let (part, after) = std::mem::take(rest).split_at_mut(weights.len());
+            *rest = after;
+            part
+        });
+        (weights, gradients, states)
+    });
+    let parts = parts.collect::<Vec<_>>();
+    parts.into_par_iter().for_each(|(weights, gradients, states)| {
+        vectorized(
+            #[inline(always)]
+            || part(weights, gradients, states, &rule),
+        );
+    });
+    let tensor = Tensor::from_primitive::<Flex>;
+    (tensor(gradient), state.map(tensor))
+}
+
+const LANES: usize = 16;
+type Lanes = [f32; LANES];
+
+#[inline(always)]
+fn part<const N: usize>(
+    weights: &[f32],
+    gradients: &mut [f32],
+    states: [&mut [f32]; N],
+    rule: &impl Fn(f32, f32, [f32; N]) -> (f32, [f32; N]),
+) {
+    let (weights, last_weights) = weights.as_chunks();
+    let (gradients, last_gradients) = gradients.as_chunks_mut();
+    let mut states = states.map(|state| state.as_chunks_mut());
+    for (i, (weights, gradients)) in weights.iter().zip(gradients).enumerate() {
+        block(weights, gradients, states.each_mut().map(|(state, _)| &mut state[i]), rule);
+    }
+    // The rest, filled up with zeros.
+    let fill = |rest: &[f32]| {
+        let mut lanes = [0.0; LANES];
+        lanes[..rest.len()].copy_from_slice(rest);
+        lanes
+    };
+    let (weights, mut gradients) = (fill(last_weights), fill(last_gradients));
+    let mut filled = states.each_ref().map(|(_, rest)| fill(rest));
+    block(&weights, &mut gradients, filled.each_mut(), rule);
+    last_gradients.copy_from_slice(&gradients[..last_gradients.len()]);
+    for ((_, rest), filled) in states.iter_mut().zip(&filled) {
+        rest.copy_from_slice(&filled[..rest.len()]);
+    }
+}
+
+#[inline(always)]
+fn block<const N: usize>(
+    weights: &Lanes,
+    gradients: &mut Lanes,
+    states: [&mut Lanes; N],
+    rule: &impl Fn(f32, f32, [f32; N]) -> (f32, [f32; N]),
+) {
+    // A copy, which the compiler knows to be apart from everything else.
+    let mut next = states.each_ref().map(|state| **state);
+    for lane in 0..LANES {
+        let before = std::array::from_fn(|k| next[k][lane]);
+        let (weight, after) = rule(weights[lane], gradients[lane], before);
+        gradients[lane] = weight;
+        for k in 0..N {
+            next[k][lane] = after[k];
+        }
+    }
+    for (state, next) in states.into_iter().zip(next) {
+        *state = next;
+    }
+}

@@ -1,0 +1,194 @@
+use burn::optim::{AdamState, AdaptiveMomentumState, LearningRate, ModuleOptimizer, Optimizer};
+use burn::tensor::{Device, Tensor};
+
+use super::{check_decay, check_epsilon};
+use crate::Result;
+
+/// Adam (Kingma and Ba 2015, algorithm 1).
+///
+/// `m <- beta_1 m + (1 - beta_1) g`, `v <- beta_2 v + (1 - beta_2) g^2`,
+/// `w <- w - lr m' / (sqrt(v') + epsilon)`
+///
+/// with `m' = m / (1 - beta_1^t)` and `v' = v / (1 - beta_2^t)` in step `t`, and beta 0.9 and 0.999, epsilon
+/// 1e-8 unless told otherwise, the constants of the paper.
+///
+/// It is `burn::optim::Adam`, whose epsilon is 1e-5, with the same record; that one has weight decay and
+/// AMSGrad as well.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Adam {
+    beta_1: f64,
+    beta_2: f64,
+    epsilon: f64,
+}
+
+/// The numbers of a step.
+#[derive(Clone, Copy)]
+struct Step {
+    /// `lr sqrt(1 - beta_2^t) / (1 - beta_1^t)`
+    rate: f64,
+    /// `epsilon sqrt(1 - beta_2^t)`
+    epsilon: f64,
+}
+
+impl Default for Adam {
+    fn default() -> Self {
+        Self { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8 }
+    }
+}
+
+impl Adam {
+    /// The constants of the paper.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Other weights of the past in the averages of gradients and of their squares.
+    ///
+    /// # Errors
+    /// If one is negative, or 1 or more.
+    pub fn with_betas(self, beta_1: f64, beta_2: f64) -> Result<Self> {
+        let beta_1 = check_decay("beta_1", beta_1)?;
+        Ok(Self { beta_1, beta_2: check_decay("beta_2", beta_2)?, ..self })
+    }
+
+    /// Another number to keep the root from zero.
+    ///
+    /// # Errors
+    /// If it is not above 0 and finite.
+    pub fn with_epsilon(self, epsilon: f64) -> Result<Self> {
+        Ok(Self { epsilon: check_epsilon(epsilon)?, ..self })
+    }
+
+    /// The optimiser of all parameters of a model.
+    pub fn init(self) -> ModuleOptimizer {
+        self.into()
+    }
+
+    fn at(&self, lr: f64, time: usize) -> Step {
+        let time = i32::try_from(time).unwrap_or(i32::MAX);
+        let root = (1.0 - self.beta_2.powi(time)).sqrt();
+        Step { rate: lr * root / (1.0 - self.beta_1.powi(time)), epsilon: self.epsilon * root }
+    }
+
+    fn plain<const D: usize>(
+        &self,
+        step: Step,
+        tensor: Tensor<D>,
+        grad: Tensor<D>,
+        [m, v]: [Tensor<D>; 2],
+    ) -> (Tensor<D>, [Tensor<D>; 2]) {
+        let square = grad.clone().square().mul_scalar(1.0 - self.beta_2);
+        let m = m.mul_scalar(self.beta_1) + grad.mul_scalar(1.0 - self.beta_1);
+        let v = v.mul_scalar(self.beta_2) + square;
+        let scale = v.clone().sqrt().add_scalar(step.epsilon);
+        (tensor - m.clone().mul_scalar(step.rate) / scale, [m, v])
+    }
+
+    #[cfg(feature = "flex")]
+    fn fused<const D: usize>(
+        &self,
+        step: Step,
+        tensor: Tensor<D>,
+        grad: Tensor<D>,
+        moments: [Tensor<D>; 2],
+    ) -> (Tensor<D>, [Tensor<D>; 2]) {
+        use super::flushed;
+        let constants = [self.beta_1, 1.0 - self.beta_1, self.beta_2, 1.0 - self.beta_2];
+        let [beta_1, rest_1, beta_2, rest_2] = constants.map(|constant| constant as f32);
+        let [rate, epsilon] = [step.rate, step.epsilon].map(|constant| constant as f32);
+        crate::fused::update::update(
+            tensor,
+            grad,
+            moments,
+            #[inline(always)]
+            |w, g, [m, v]| {
+                let m = flushed(m * beta_1 + g * rest_1);
+                let v = flushed(v * beta_2 + g * g * rest_2);
+                (w - m * rate / (v.sqrt() + epsilon), [m, v])
+            },
+        )
+    }
+}
+
+impl Optimizer for Adam {
+    type State<const D: usize> = AdamState<D>;
+
+    fn step<const D: usize>(
+        &self,
+        lr: LearningRate,
+        tensor: Tensor<D>,
+        grad: Tensor<D>,
+        state: Option<Self::State<D>>,
+    ) -> (Tensor<D>, Option<Self::State<D>>) {
+        let (time, moments) = match state.map(|state| state.momentum) {
+            Some(state) => (state.time + 1, [state.moment_1, state.moment_2]),
+            None => (1, [grad.zeros_like(), grad.zeros_like()]),
+        };
+        let step = self.at(lr, time);
+        let state =
+            |[m, v]: [Tensor<D>; 2]| Some(AdamState::new(AdaptiveMomentumState::new(time, m, v)));
+        #[cfg(feature = "flex")]
+        if crate::fused::runs_on(&tensor) {
+            let (tensor, moments) = self.fused(step, tensor, grad, moments);
+            return (tensor, state(moments));
+        }
+        let (tensor, moments) = self.plain(step, tensor, grad, moments);
+        (tensor, state(moments))
+    }
+
+    fn to_device<const D: usize>(mut state: Self::State<D>, device: &Device) -> Self::State<D> {
+        state.momentum = state.momentum.to_device(device);
+        state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{GRADIENTS, course, values};
+    use super::*;
+
+    #[test]
+    fn steps_are_those_of_the_definition() {
+        let (mut w, mut m, mut v) = ([1.0f64; 3], [0.0f64; 3], [0.0f64; 3]);
+        let steps = course(&Adam::new(), 0.01);
+        for (t, (g, found)) in (1..).zip(GRADIENTS.iter().zip(steps)) {
+            for i in 0..3 {
+                m[i] = 0.9 * m[i] + 0.1 * g[i];
+                v[i] = 0.999 * v[i] + 0.001 * g[i] * g[i];
+                let (m, v) = (m[i] / (1.0 - 0.9f64.powi(t)), v[i] / (1.0 - 0.999f64.powi(t)));
+                w[i] -= 0.01 * m / (v.sqrt() + 1e-8);
+                assert!((f64::from(found[i]) - w[i]).abs() < 1e-6, "{found:?} is not {w:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn steps_are_those_of_burn() {
+        let theirs = course(&burn::optim::AdamConfig::new().with_epsilon(1e-4).build(), 0.01);
+        let ours = course(&Adam::new().with_epsilon(1e-4).unwrap(), 0.01);
+        for (ours, theirs) in ours.iter().flatten().zip(theirs.iter().flatten()) {
+            // Burn takes its powers of beta in 32 bits.
+            assert!((ours - theirs).abs() < 2e-6, "{ours} {theirs}");
+        }
+    }
+
+    /// The pass over memory against the operations that every other backend runs, to the bit.
+    #[cfg(feature = "flex")]
+    #[test]
+    fn fused_and_plain_agree() {
+        use crate::NoiseSource;
+        let draw = |step| NoiseSource::new(3).draw(step, [3, 7, 2_003], &Device::flex());
+        let optimizer = Adam::new();
+        let start = || (draw(0), [draw(1), draw(2).square()]);
+        let (mut a, mut b) = (start(), start());
+        for time in 1..4 {
+            let step = optimizer.at(0.01, time);
+            let draw = || draw(time as u64 + 2);
+            a = optimizer.fused(step, a.0, draw(), a.1);
+            b = optimizer.plain(step, b.0, draw(), b.1);
+            assert!(values(&a.0) == values(&b.0), "weights of step {time}");
+            let pairs = a.1.iter().zip(&b.1);
+            pairs.for_each(|(a, b)| assert!(values(a) == values(b), "moments of step {time}"));
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Optimisers that edit their parameters in place.
+//!
+//! Any of Burn's optimisers trains a model of this crate ([`Trainer::with_optimizer`]). Those here are the
+//! two that the texts this crate is held against used, by the definitions of those texts, and on `flex` a
+//! step of them is one pass over the memory of parameters, gradients and state (`src/fused/update.rs`).
+//!
+//! [`Trainer::with_optimizer`]: crate::train::Trainer::with_optimizer
+
+mod adam;
+mod rms_prop;
+
+pub use adam::Adam;
+pub use rms_prop::RmsProp;
+
+use crate::{Error, Result};
+
+/// Numbers smaller than this are taken as zero in an average of gradients or of their squares. It would
+/// take long for the average over a pixel that is no longer lit to get there from numbers that matter, and
+/// then each further one would have to be computed without the help of the processor.
+const LEAST: f32 = 1e-30;
+
+/// An average, zero where it is as good as zero.
+#[inline(always)]
+fn flushed(average: f32) -> f32 {
+    if average.abs() < LEAST { 0.0 } else { average }
+}
+
+/// Checks the weight of the past in a moving average.
+fn check_decay(name: &str, value: f64) -> Result<f64> {
+    match (0.0..1.0).contains(&value) {
+        true => Ok(value),
+        false => {
+            Err(Error::value(format!("{name} is {value}, but it must be at least 0 and below 1")))
+        }
+    }
+}
+
+fn check_epsilon(value: f64) -> Result<f64> {
+    match value > 0.0 && value.is_finite() {
+        true => Ok(value),
+        false => {
+            Err(Error::value(format!("epsilon is {value}, but it must be finite and above 0")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::optim::Optimizer;
+    use burn::tensor::{Device, Tensor};
+
+    /// Gradients of some steps well above `sqrt(epsilon)`, well below it, and zero.
+    pub(super) const GRADIENTS: [[f64; 3]; 4] =
+        [[0.5, 1e-5, 0.0], [-0.2, 3e-5, 0.0], [0.1, -1e-5, 0.0], [0.0, 0.0, 1.0]];
+
+    pub(super) fn values<const D: usize>(x: &Tensor<D>) -> Vec<f32> {
+        x.to_data().try_to_vec().unwrap()
+    }
+
+    /// The weights after each step, from 1 on.
+    pub(super) fn course<O: Optimizer>(optimizer: &O, lr: f64) -> Vec<Vec<f32>> {
+        let device = Device::flex();
+        let mut weights = Tensor::<1>::from_data([1.0f32, 1.0, 1.0], &device);
+        let mut state = None;
+        let mut steps = Vec::new();
+        for gradient in GRADIENTS {
+            let gradient = Tensor::from_data(gradient.map(|g| g as f32), &device);
+            (weights, state) = optimizer.step(lr, weights, gradient, state);
+            steps.push(values(&weights));
+        }
+        steps
+    }
+
+    #[test]
+    fn constants_are_checked() {
+        for bad in [-0.1, 1.0, 1.5, f64::NAN, f64::INFINITY] {
+            let message = |error: Error| error.to_string();
+            assert!(message(Adam::new().with_betas(bad, 0.9).unwrap_err()).contains("beta_1 is"));
+            assert!(message(Adam::new().with_betas(0.9, bad).unwrap_err()).contains("beta_2 is"));
+            assert!(message(RmsProp::new().with_rho(bad).unwrap_err()).contains("rho is"));
+        }
+        for bad in [-1e-7, 0.0, f64::NAN, f64::INFINITY] {
+            for error in [
+                Adam::new().with_epsilon(bad).unwrap_err(),
+                RmsProp::new().with_epsilon(bad).unwrap_err(),
+            ] {
+                assert!(error.to_string().contains("epsilon is"), "{error}");
+            }
+        }
+    }
+
+    /// What nothing refers to any more does not stay between the numbers and zero.
+    #[test]
+    fn averages_reach_zero() {
+        assert_eq!([flushed(1e-31), flushed(-1e-31), flushed(1e-29)], [0.0, 0.0, 1e-29]);
+        assert!(flushed(f32::NAN).is_nan());
+    }
+}
