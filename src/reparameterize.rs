@@ -35,8 +35,11 @@ impl Reparameterize {
     /// # Panics
     /// If the shapes do not agree.
     pub fn forward(&self, mean: Tensor<2>, log_var: Tensor<2>, noise: Tensor<3>) -> Tensor<3> {
+        let [_, batch, latent_dim] = noise.dims();
+        assert_eq!(mean.dims(), [batch, latent_dim], "means and noise differ in shape");
+        assert_eq!(log_var.dims(), mean.dims(), "means and log-variances differ in shape");
         #[cfg(feature = "flex")]
-        if crate::fused::runs_on(&noise) {
+        if crate::fused::runs_on(&noise) && crate::fused::runs_on(&mean) {
             return crate::fused::gaussian::reparameterize(mean, log_var, noise);
         }
         plain(mean, log_var, noise)

@@ -15,24 +15,27 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import venv
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 EPOCHS = 3
 # Training examples; what a round takes is about the same for each.
-MODELS = {"mlp": 60000, "conv": 3200, "iwae1": 30000, "iwae5": 12000, "iwae50": 2000}
+MODELS = {"mlp": 60000, "conv": 3200, "iwae1": 30000, "iwae5": 12000, "iwae50": 8000}
 OURS = "burn-vae"
 # Losses of different tools start from different weights.
 TOLERANCE = 0.03
 
 
 def environment(folder):
-    python = folder / "bin" / "python"
-    if not python.exists():
+    python, done = folder / "bin" / "python", folder / "requirements.installed"
+    wanted = (HERE / "requirements.txt").read_text()
+    if not done.exists() or done.read_text() != wanted:
         print(f"making {folder}", file=sys.stderr)
         venv.create(folder, with_pip=True)
         subprocess.run([python, "-m", "pip", "install", "-r", HERE / "requirements.txt"], check=True)
+        done.write_text(wanted)
     return python
 
 
@@ -65,18 +68,21 @@ def measure(command, variables, model):
     """Microseconds for an example, the loss of the last epoch and the peak of memory in MB."""
     examples = MODELS[model]
     options = ["--model", model, "--examples", str(examples), "--epochs", str(EPOCHS)]
-    process = subprocess.Popen(
-        [*map(str, command), *options],
-        env={**os.environ, **variables, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd=HERE.parents[1],
-    )
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))} failed on {model}")
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            [*map(str, command), *options],
+            env={**os.environ, **variables, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            cwd=HERE.parents[1],
+        )
+        output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            errors.seek(0)
+            command = " ".join(map(str, command))
+            sys.exit(f"{command} failed on {model}:\n{errors.read().decode()}")
     result = json.loads(output.splitlines()[-1])
     seconds = statistics.median(result["seconds"][1:])
     return seconds / examples * 1e6, result["losses"][-1], usage.ru_maxrss / 1024

@@ -20,13 +20,7 @@ use super::storage::{contiguous, tensor, values};
 /// # Shapes
 /// - `mean`, `log_var`: `[batch, latent_dim]`
 /// - `noise`, output: `[num_samples, batch, latent_dim]`
-///
-/// # Panics
-/// If the shapes do not agree.
 pub(crate) fn reparameterize(mean: Tensor<2>, log_var: Tensor<2>, noise: Tensor<3>) -> Tensor<3> {
-    let [_, batch, latent_dim] = noise.dims();
-    assert_eq!(mean.dims(), [batch, latent_dim], "means and noise");
-    assert_eq!(log_var.dims(), [batch, latent_dim], "log-variances and noise");
     Tensor::from_dispatch(<Dispatch as FusedGaussian>::fused_reparameterize(
         mean.into_dispatch(),
         log_var.into_dispatch(),
@@ -39,11 +33,7 @@ pub(crate) fn reparameterize(mean: Tensor<2>, log_var: Tensor<2>, noise: Tensor<
 /// # Shapes
 /// - `mean`, `log_var`: `[batch, latent_dim]`
 /// - output: `[batch]`
-///
-/// # Panics
-/// If the shapes do not agree.
 pub(crate) fn kl(mean: Tensor<2>, log_var: Tensor<2>) -> Tensor<1> {
-    assert_eq!(mean.dims(), log_var.dims(), "means and log-variances");
     Tensor::from_dispatch(<Dispatch as FusedGaussian>::fused_kl(
         mean.into_dispatch(),
         log_var.into_dispatch(),

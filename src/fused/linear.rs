@@ -11,7 +11,7 @@ use burn::tensor::{Shape, Tensor};
 use rayon::prelude::*;
 
 use super::elementary::{sigmoid, tanh, vectorized};
-use super::matmul::{Matrix, Threads, product};
+use super::matmul::{Matrix, product};
 use super::rows::{add, column_sums, for_each, share};
 use super::storage::{contiguous, editable, tensor, values};
 
@@ -119,11 +119,11 @@ impl Backward<Flex, 3> for LinearBackward {
         let [inputs, outputs] = [weight.shape()[0], weight.shape()[1]];
         let dy = Matrix::new(values(&dy), outputs);
         if let Some(node) = x_node {
-            let dx = product(dy, Matrix::new(values(&weight), outputs).t(), Threads::All);
+            let dx = product(dy, Matrix::new(values(&weight), outputs).t());
             grads.register::<Flex>(node.id, tensor(dx, x.shape()));
         }
         if let Some(node) = weight_node {
-            let dw = product(Matrix::new(values(&x), inputs).t(), dy, Threads::All);
+            let dw = product(Matrix::new(values(&x), inputs).t(), dy);
             grads.register::<Flex>(node.id, tensor(dw, weight.shape()));
         }
         if let Some(node) = bias_node {
@@ -136,7 +136,7 @@ impl Backward<Flex, 3> for LinearBackward {
 fn forward(x: &FlexTensor, weight: &FlexTensor, bias: &FlexTensor, finish: Finish) -> FlexTensor {
     let (batch, [inputs, outputs]) = (x.shape()[0], [weight.shape()[0], weight.shape()[1]]);
     let (x, weight) = (Matrix::new(values(x), inputs), Matrix::new(values(weight), outputs));
-    let mut y = product(x, weight, Threads::All);
+    let mut y = product(x, weight);
     let bias = values(bias);
     for_each(&mut y, outputs, |row| {
         vectorized(

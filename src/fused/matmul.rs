@@ -1,13 +1,28 @@
-//! The one call into unsafe code of this crate: a product of matrices that are slices.
+//! The unsafe code of this crate: products of matrices that are slices.
 //!
 //! [`product`] does not fill its result with zeros first, which would be a pass over memory for nothing: 3 %
 //! of a training step of a perceptron.
 
 #![allow(unsafe_code, reason = "the interface of the `gemm` crate is raw pointers")]
 
-use gemm::Parallelism;
+use std::ops::Range;
 
-/// A matrix over a slice that it fills, row by row or, transposed, column by column.
+use gemm::Parallelism;
+use rayon::prelude::*;
+
+/// Multiplications that are worth a thread's while. In tests so few that products have parts.
+const PART: usize = if cfg!(test) { 1 << 14 } else { 1 << 22 };
+
+/// Rows or columns of a part of a product, at the least. `gemm` cuts long sums in other places where a product
+/// has at most 64 rows and 64 columns, or 256 values in all, and then the part would be another one's.
+const WIDTH: usize = 96;
+
+/// What the other side of a product must have to be cut at all; with [`WIDTH`], more than 256 values.
+const OTHER_SIDE: usize = 3;
+
+/// A matrix over a slice, row by row or, transposed, column by column.
+///
+/// The last of its values lies within the slice.
 #[derive(Clone, Copy)]
 pub(super) struct Matrix<'a> {
     data: &'a [f32],
@@ -15,15 +30,6 @@ pub(super) struct Matrix<'a> {
     cols: usize,
     row_stride: usize,
     col_stride: usize,
-}
-
-/// Who works on a product.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Threads {
-    /// The thread that asks for it.
-    One,
-    /// All of rayon's where the product is large enough; the result is the same, bit for bit.
-    All,
 }
 
 impl<'a> Matrix<'a> {
@@ -41,6 +47,18 @@ impl<'a> Matrix<'a> {
         self.data
     }
 
+    /// Some of the rows.
+    fn rows(self, range: Range<usize>) -> Self {
+        assert!(range.start < range.end && range.end <= self.rows, "rows of a matrix");
+        let data = &self.data[range.start * self.row_stride..];
+        Self { data, rows: range.len(), ..self }
+    }
+
+    /// Some of the columns.
+    fn columns(self, range: Range<usize>) -> Self {
+        self.t().rows(range).t()
+    }
+
     /// The same matrix with rows and columns exchanged.
     pub(super) fn t(self) -> Self {
         Self {
@@ -53,47 +71,90 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// `out = a b`, or `out += a b`; `out` is filled row by row.
+/// `out = a b`, or `out += a b`, in the thread that asks for it; `out` is filled row by row.
 ///
 /// # Panics
 /// If the shapes do not agree.
-pub(super) fn matmul(out: &mut [f32], a: Matrix, b: Matrix, accumulate: bool, threads: Threads) {
+pub(super) fn matmul(out: &mut [f32], a: Matrix, b: Matrix, accumulate: bool) {
     assert_eq!(Some(out.len()), a.rows.checked_mul(b.cols), "size of a product");
     // SAFETY: `out` has the length that is asked for, and its values are initialised.
-    unsafe { gemm(out.as_mut_ptr(), a, b, accumulate, threads) }
+    unsafe { gemm(out.as_mut_ptr(), b.cols, a, b, accumulate) }
 }
 
 /// `a b`, row by row.
 ///
 /// # Panics
 /// If the shapes do not agree.
-pub(super) fn product(a: Matrix, b: Matrix, threads: Threads) -> Vec<f32> {
-    let len = a.rows.checked_mul(b.cols).expect("size of a product");
-    let mut out = Vec::with_capacity(len);
-    // SAFETY: the vector has room for `len` values, all of which `gemm` writes without reading them, as
-    // nothing is accumulated. If it panics, the vector is still empty.
-    unsafe {
-        gemm(out.as_mut_ptr(), a, b, false, threads);
-        out.set_len(len);
+pub(super) fn product(a: Matrix, b: Matrix) -> Vec<f32> {
+    let (m, n, k) = (a.rows, b.cols, a.cols);
+    assert_eq!(k, b.rows, "inner dimensions of a product");
+    let len = m.checked_mul(n).expect("size of a product");
+    if m == 1 || n == 1 {
+        // Here `gemm` makes a slice of what it writes, which must not be uninitialised.
+        let mut out = vec![0.0; len];
+        matmul(&mut out, a, b, false);
+        return out;
     }
+    let mut out = Vec::with_capacity(len);
+    // The parts do not tell on the result: each value is the sum of the same products in the same order.
+    let by_rows = a.row_stride == 1 && k < m.min(n);
+    let other_side = if by_rows { n } else { m };
+    let parts = match other_side < OTHER_SIDE {
+        true => 1,
+        false => (len.saturating_mul(k) / PART).clamp(1, rayon::current_num_threads()),
+    };
+    let place = Place(out.as_mut_ptr());
+    let ranges = split(if by_rows { m } else { n }, parts);
+    // SAFETY: the vector has room for `m * n` values. The parts are disjoint blocks of rows or of columns,
+    // each of which `gemm` writes whole without reading it, as nothing is accumulated, and together they are
+    // all. If one panics, the vector is still empty.
+    ranges.into_par_iter().for_each(|range| unsafe {
+        let start = if by_rows { range.start * n } else { range.start };
+        let (a, b) = match by_rows {
+            true => (a.rows(range), b),
+            false => (a, b.columns(range)),
+        };
+        gemm({ place }.0.add(start), n, a, b, false);
+    });
+    // SAFETY: see above.
+    unsafe { out.set_len(len) };
     out
 }
 
+/// Where several threads write, each its own part.
+#[derive(Clone, Copy)]
+struct Place(*mut f32);
+
+// SAFETY: a pointer to values that may be written from any thread; who follows it sees to the parts.
+unsafe impl Send for Place {}
+unsafe impl Sync for Place {}
+
+/// So many rows or columns in at most so many parts, none of them below [`WIDTH`] unless all are.
+fn split(len: usize, parts: usize) -> Vec<Range<usize>> {
+    let size = len.div_ceil(parts).next_multiple_of(WIDTH);
+    let mut starts = (0..len).step_by(size.max(1)).collect::<Vec<_>>();
+    if let [_, .., last] = starts[..]
+        && len - last < WIDTH
+    {
+        starts.pop();
+    }
+    let ends = starts.iter().skip(1).copied().chain([len]);
+    starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
+}
+
+/// `out = a b`, or `out += a b`, with `stride` values from one row of `out` to the next.
+///
 /// # Safety
-/// `out` must be valid for writes of `a.rows * b.cols` values, which nothing else refers to, and for reads
-/// of them if `accumulate`. Without it all of them are written.
-unsafe fn gemm(out: *mut f32, a: Matrix, b: Matrix, accumulate: bool, threads: Threads) {
+/// `out` must be valid for writes of `a.rows` rows of `b.cols` values so far apart, which nothing else refers to,
+/// and for reads of them if `accumulate`. Without it all of them are written.
+unsafe fn gemm(out: *mut f32, stride: usize, a: Matrix, b: Matrix, accumulate: bool) {
     let (m, n, k) = (a.rows, b.cols, a.cols);
     assert_eq!(k, b.rows, "inner dimensions of a product");
-    let parallelism = match threads {
-        Threads::One => Parallelism::None,
-        Threads::All => Parallelism::Rayon(0),
-    };
-    // SAFETY: `gemm` reads `a` at `i * row_stride + l * col_stride` for i < m, l < k, and `b` alike.
-    // Both strides of a `Matrix` come from `new` and `t`: one is 1, the other the number of elements
-    // along it, so the largest offset is `rows * cols - 1`, the last element of `data`, which `new`
-    // checked to hold exactly `rows * cols`. `out` is written at `i * n + j` for i < m, j < n, which the
-    // caller has room for; without `accumulate` it is not read, whatever alpha is, and for `k = 0` it is
+    // SAFETY: `gemm` reads `a` at `i * row_stride + l * col_stride` for i < m, l < k, and `b` alike. The
+    // largest of these offsets is that of the last value, which lies within `data`: `new` checked it, one
+    // stride being 1 and the other the number of values along it, `t` exchanges rows and columns, and `rows`
+    // leaves the last of the rows it was asked for where it was. `out` is written at `i * stride + j` for
+    // i < m, j < n, which the caller has room for; without `accumulate` it is not read, and for `k = 0` it is
     // filled with zeros. f32 has no invalid values. `gemm` has no thread at work any more when it returns.
     unsafe {
         gemm::gemm(
@@ -102,7 +163,7 @@ unsafe fn gemm(out: *mut f32, a: Matrix, b: Matrix, accumulate: bool, threads: T
             k,
             out,
             1,
-            n as isize,
+            stride as isize,
             accumulate,
             a.data.as_ptr(),
             a.col_stride as isize,
@@ -115,7 +176,7 @@ unsafe fn gemm(out: *mut f32, a: Matrix, b: Matrix, accumulate: bool, threads: T
             false,
             false,
             false,
-            parallelism,
+            Parallelism::None,
         );
     }
 }
@@ -127,7 +188,9 @@ mod tests {
     #[test]
     fn products_are_those_of_the_definition() {
         let value = |i: usize| ((i * 37 + 11) % 23) as f32 - 11.0;
-        for (m, n, k) in [(1, 1, 1), (3, 5, 7), (16, 9, 32), (33, 17, 1), (2, 64, 40)] {
+        let small = [(1, 1, 1), (3, 5, 7), (16, 9, 32), (33, 17, 1), (2, 64, 40)];
+        let large = [(100, 70, 40), (70, 100, 40), (40, 100, 200), (200, 45, 100), (97, 131, 60)];
+        for (m, n, k) in small.into_iter().chain(large) {
             let a = (0..m * k).map(value).collect::<Vec<_>>();
             let b = (0..k * n).map(|i| value(i + 5)).collect::<Vec<_>>();
             let transposed = |x: &[f32], cols: usize| {
@@ -142,21 +205,72 @@ mod tests {
                 (Matrix::new(&at, m).t(), Matrix::new(&b, n)),
                 (Matrix::new(&a, k), Matrix::new(&bt, k).t()),
             ] {
-                for threads in [Threads::One, Threads::All] {
-                    let mut out = vec![f32::NAN; m * n];
-                    matmul(&mut out, a, b, false, threads);
-                    assert_eq!(out, product(a, b, threads));
-                    let mut twice = out.clone();
-                    matmul(&mut twice, a, b, true, threads);
-                    for i in 0..m {
-                        for j in 0..n {
-                            // Whole numbers, so the sums are exact in any order.
-                            let expected: f32 = expected(i, j);
-                            assert_eq!(out[i * n + j], expected, "{m} {n} {k}");
-                            assert_eq!(twice[i * n + j], 2.0 * expected, "{m} {n} {k}");
-                        }
+                let mut out = vec![f32::NAN; m * n];
+                matmul(&mut out, a, b, false);
+                for threads in [1, 2, 3, 16] {
+                    let pool =
+                        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                    assert_eq!(
+                        out,
+                        pool.install(|| product(a, b)),
+                        "{m} {n} {k}, {threads} threads"
+                    );
+                }
+                let mut twice = out.clone();
+                matmul(&mut twice, a, b, true);
+                for i in 0..m {
+                    for j in 0..n {
+                        // Whole numbers, so the sums are exact in any order.
+                        let expected: f32 = expected(i, j);
+                        assert_eq!(out[i * n + j], expected, "{m} {n} {k}");
+                        assert_eq!(twice[i * n + j], 2.0 * expected, "{m} {n} {k}");
                     }
                 }
+            }
+        }
+    }
+
+    /// The same bits in any number of threads, of sums that are not exact; the shapes are such that a part alone
+    /// would be summed in another way.
+    #[test]
+    fn threads_do_not_change_the_sums() {
+        let value = |i: usize| ((i * 7919 + 13) % 1009) as f32 / 1009.0 - 0.5;
+        for (m, n, k) in
+            [(64, 256, 784), (64, 128, 1500), (256, 64, 784), (2, 300, 1500), (100, 256, 784)]
+        {
+            let a = (0..m * k).map(value).collect::<Vec<_>>();
+            let b = (0..k * n).map(value).collect::<Vec<_>>();
+            let run = |threads: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let (a, b) = (Matrix::new(&a, k), Matrix::new(&b, n));
+                let (at, bt) = (Matrix::new(a.data, m).t(), Matrix::new(b.data, k).t());
+                pool.install(|| [product(a, b), product(at, b), product(a, bt)])
+            };
+            let one = run(1);
+            for threads in [2, 3, 5, 16] {
+                assert!(one == run(threads), "{m} {n} {k}, {threads} threads");
+            }
+        }
+    }
+
+    #[test]
+    fn products_of_nothing_are_zero() {
+        let (none, some) = (Matrix::new(&[], 3), Matrix::new(&[1.0; 6], 2));
+        assert!(product(none, some).is_empty());
+        assert_eq!(product(none.t(), Matrix::new(&[], 2)), [0.0; 6]);
+    }
+
+    #[test]
+    fn parts_are_all_of_it() {
+        for len in [0, 1, 31, 32, 33, 63, 64, 65, 100, 784, 1000] {
+            for parts in [1, 2, 3, 16] {
+                let ranges = split(len, parts);
+                assert!(ranges.len() <= parts && ranges.iter().all(|range| !range.is_empty()));
+                assert!(ranges.len() < 2 || ranges.iter().all(|range| range.len() >= WIDTH));
+                assert_eq!(
+                    ranges.into_iter().flatten().collect::<Vec<_>>(),
+                    (0..len).collect::<Vec<_>>()
+                );
             }
         }
     }
@@ -164,12 +278,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "size of a product")]
     fn a_result_that_is_too_small_is_refused() {
-        matmul(
-            &mut [0.0; 3],
-            Matrix::new(&[1.0; 4], 2),
-            Matrix::new(&[1.0; 4], 2),
-            false,
-            Threads::One,
-        );
+        matmul(&mut [0.0; 3], Matrix::new(&[1.0; 4], 2), Matrix::new(&[1.0; 4], 2), false);
     }
 }

@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::matmul::{Matrix, Threads, matmul};
+use super::matmul::{Matrix, matmul};
 use super::rows::{PARTS, add};
 use crate::nn::Geometry;
 
@@ -148,12 +148,12 @@ impl Patches {
                     let at = scaled(&images, self.small_len());
                     if let Some(finish) = finish {
                         let out = &mut out[at.clone()];
-                        matmul(out, patches, self.weight().t(), false, Threads::One);
+                        matmul(out, patches, self.weight().t(), false);
                         finish.apply(out);
                     }
                     if let Some(weigh) = weigh {
                         let small = Matrix::new(&weigh[at], self.small_channels);
-                        matmul(&mut gradient, small.t(), patches, true, Threads::One);
+                        matmul(&mut gradient, small.t(), patches, true);
                     }
                 });
             }
@@ -179,7 +179,7 @@ impl Patches {
                     let small = &small[scaled(&images, self.small_len())];
                     let large = &mut large[scaled(&images, self.large_len())];
                     let small = Matrix::new(small, self.small_channels);
-                    matmul(patches, small, self.weight(), false, Threads::One);
+                    matmul(patches, small, self.weight(), false);
                     self.add_patches(patches, large);
                     finish.apply(large);
                 });

@@ -28,7 +28,16 @@ const PERIOD: u64 = 1024;
 ///
 /// The numbers that come out are the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Crew(Arc<Mutex<Pace>>);
+pub(crate) struct Crew(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    pace: Mutex<Pace>,
+    /// One thread, which shares with nobody.
+    alone: OnceLock<Option<ThreadPool>>,
+    /// Calls to join a team that nobody has answered yet.
+    unanswered: Arc<AtomicUsize>,
+}
 
 impl Crew {
     /// Runs what a step begins with.
@@ -39,17 +48,27 @@ impl Crew {
 
     /// Runs more of the same step.
     pub(crate) fn go_on<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        if rayon::current_thread_index().is_some() {
+            // A training within somebody's work on threads, who has decided on them.
+            return work();
+        }
         let start = Instant::now();
-        let result = match self.pace(|pace| pace.is_alone()) {
-            true => alone().install(work),
-            false => together(work),
+        let alone = self.pace(|pace| pace.is_alone()).then(|| self.alone()).flatten();
+        let result = match alone {
+            Some(pool) => pool.install(work),
+            None => together(&self.0.unanswered, work),
         };
         self.pace(|pace| pace.step_took += start.elapsed());
         result
     }
 
+    fn alone(&self) -> Option<&ThreadPool> {
+        let pool = || ThreadPoolBuilder::new().num_threads(1).build().ok();
+        self.0.alone.get_or_init(pool).as_ref()
+    }
+
     fn pace<R>(&self, f: impl FnOnce(&mut Pace) -> R) -> R {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.0.pace.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -107,25 +126,30 @@ impl Pace {
     }
 }
 
-/// The pool of one thread, who shares with nobody.
-fn alone() -> &'static ThreadPool {
-    static ALONE: OnceLock<ThreadPool> = OnceLock::new();
-    ALONE.get_or_init(|| ThreadPoolBuilder::new().num_threads(1).build().expect("a thread"))
-}
-
-/// Runs `work` on one of rayon's threads while the others wait for their share of it without sleeping. They
-/// hand the processor to whatever else wants it.
-fn together<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    let team = &Team::default();
-    rayon::scope(|scope| {
-        let leader = rayon::current_thread_index();
-        scope.spawn_broadcast(move |_, context| {
-            if Some(context.index()) != leader {
-                team.join();
+/// Runs `work` on one of rayon's threads while the others wait for their share of it without sleeping; each
+/// time they find none they let whatever else is ready have the processor.
+///
+/// A thread that is busy with something else is not waited for. If one has not answered for long, perhaps
+/// because it waits for this very training, there is no team.
+fn together<R: Send>(unanswered: &Arc<AtomicUsize>, work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| {
+        let threads = rayon::current_num_threads();
+        if unanswered.load(Ordering::SeqCst) > threads {
+            return work();
+        }
+        let (team, leader) = (Arc::new(Team::default()), rayon::current_thread_index());
+        unanswered.fetch_add(threads, Ordering::SeqCst);
+        rayon::spawn_broadcast({
+            let (team, unanswered) = (team.clone(), unanswered.clone());
+            move |context| {
+                unanswered.fetch_sub(1, Ordering::SeqCst);
+                if Some(context.index()) != leader {
+                    team.join();
+                }
             }
         });
-        team.gather();
-        let _over = Over(team);
+        team.gather(threads - 1);
+        let _over = Over(&team);
         work()
     })
 }
@@ -155,8 +179,7 @@ impl Team {
     }
 
     /// Waits for the other threads, not for long.
-    fn gather(&self) {
-        let others = rayon::current_num_threads() - 1;
+    fn gather(&self, others: usize) {
         let start = Instant::now();
         while self.members.load(Ordering::SeqCst) < others && start.elapsed() < PATIENCE {
             thread::yield_now();
@@ -183,11 +206,15 @@ mod tests {
         (0..n).into_par_iter().with_max_len(1).map(|i| i * i).sum()
     }
 
+    fn team<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+        together(&Arc::default(), work)
+    }
+
     #[test]
     fn work_is_done_in_any_pool() {
         for threads in [1, 2, 5] {
             let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let inside = pool.install(|| together(|| together(|| sum_of_squares(1000))));
+            let inside = pool.install(|| team(|| team(|| sum_of_squares(1000))));
             assert_eq!(inside, 332_833_500, "{threads} threads");
         }
     }
@@ -199,18 +226,34 @@ mod tests {
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
+                    let unanswered = Arc::default();
                     for _ in 0..300 {
-                        let sum = pool.install(|| together(|| sum_of_squares(1000)));
-                        assert_eq!(sum, 332_833_500);
+                        let work = || together(&unanswered, || sum_of_squares(1000));
+                        assert_eq!(pool.install(work), 332_833_500);
                     }
                 });
             }
         });
     }
 
+    /// A thread of the pool that waits for the training is not waited for, and is not called for ever.
+    #[test]
+    fn a_thread_that_is_busy_is_left_alone() {
+        let pool = ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let (end, wait) = std::sync::mpsc::channel::<()>();
+        pool.spawn(move || assert!(wait.recv().is_err()));
+        let unanswered = Arc::default();
+        for _ in 0..50 {
+            let work = || together(&unanswered, || sum_of_squares(1000));
+            assert_eq!(pool.install(work), 332_833_500);
+        }
+        assert!(unanswered.load(Ordering::SeqCst) <= 2 * 2 + 1);
+        drop(end);
+    }
+
     #[test]
     fn a_panic_ends_the_team() {
-        let panicked = std::panic::catch_unwind(|| together(|| panic!("of the work")));
+        let panicked = std::panic::catch_unwind(|| team(|| panic!("of the work")));
         let message = panicked.unwrap_err();
         assert_eq!(message.downcast_ref::<&str>(), Some(&"of the work"));
     }

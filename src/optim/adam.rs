@@ -54,7 +54,7 @@ impl Adam {
     /// Another number to keep the root from zero.
     ///
     /// # Errors
-    /// If it is not above 0 and finite.
+    /// If it is below 1e-12 or not finite.
     pub fn with_epsilon(self, epsilon: f64) -> Result<Self> {
         Ok(Self { epsilon: check_epsilon(epsilon)?, ..self })
     }
@@ -128,7 +128,7 @@ impl Optimizer for Adam {
         let state =
             |[m, v]: [Tensor<D>; 2]| Some(AdamState::new(AdaptiveMomentumState::new(time, m, v)));
         #[cfg(feature = "flex")]
-        if crate::fused::runs_on(&tensor) {
+        if crate::fused::runs_on(&tensor) && crate::fused::runs_on(&grad) {
             let (tensor, moments) = self.fused(step, tensor, grad, moments);
             return (tensor, state(moments));
         }

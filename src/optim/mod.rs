@@ -1,4 +1,4 @@
-//! Optimisers that edit their parameters in place.
+//! Optimisers that are fast on the CPU.
 //!
 //! Any of Burn's optimisers trains a model of this crate ([`Trainer::with_optimizer`]). Those here are the
 //! two that the texts this crate is held against used, by the definitions of those texts, and on `flex` a
@@ -14,9 +14,8 @@ pub use rms_prop::RmsProp;
 
 use crate::{Error, Result};
 
-/// Numbers smaller than this are taken as zero in an average of gradients or of their squares. It would
-/// take long for the average over a pixel that is no longer lit to get there from numbers that matter, and
-/// then each further one would have to be computed without the help of the processor.
+/// Averages of gradients, or of their squares, that are smaller are taken as zero. Those over a pixel that is no
+/// longer lit would end among the subnormal numbers, with which a processor is slow.
 const LEAST: f32 = 1e-30;
 
 /// An average, zero where it is as good as zero.
@@ -35,12 +34,13 @@ fn check_decay(name: &str, value: f64) -> Result<f64> {
     }
 }
 
+/// Checks that epsilon is large enough for [`LEAST`] to be nothing beside it.
 fn check_epsilon(value: f64) -> Result<f64> {
-    match value > 0.0 && value.is_finite() {
+    match value >= 1e-12 && value.is_finite() {
         true => Ok(value),
-        false => {
-            Err(Error::value(format!("epsilon is {value}, but it must be finite and above 0")))
-        }
+        false => Err(Error::value(format!(
+            "epsilon is {value}, but it must be finite and at least 1e-12"
+        ))),
     }
 }
 
@@ -80,7 +80,7 @@ mod tests {
             assert!(message(Adam::new().with_betas(0.9, bad).unwrap_err()).contains("beta_2 is"));
             assert!(message(RmsProp::new().with_rho(bad).unwrap_err()).contains("rho is"));
         }
-        for bad in [-1e-7, 0.0, f64::NAN, f64::INFINITY] {
+        for bad in [-1e-7, 0.0, 1e-13, f64::NAN, f64::INFINITY] {
             for error in [
                 Adam::new().with_epsilon(bad).unwrap_err(),
                 RmsProp::new().with_epsilon(bad).unwrap_err(),

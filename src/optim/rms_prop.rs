@@ -42,7 +42,7 @@ impl RmsProp {
     /// Another number to keep the root from zero.
     ///
     /// # Errors
-    /// If it is not above 0 and finite.
+    /// If it is below 1e-12 or not finite.
     pub fn with_epsilon(self, epsilon: f64) -> Result<Self> {
         Ok(Self { epsilon: check_epsilon(epsilon)?, ..self })
     }
@@ -101,7 +101,7 @@ impl Optimizer for RmsProp {
     ) -> (Tensor<D>, Option<Self::State<D>>) {
         let square_avg = state.map_or_else(|| grad.zeros_like(), |state| state.square_avg);
         #[cfg(feature = "flex")]
-        if crate::fused::runs_on(&tensor) {
+        if crate::fused::runs_on(&tensor) && crate::fused::runs_on(&grad) {
             let (tensor, square_avg) = self.fused(lr, tensor, grad, square_avg);
             return (tensor, Some(SquareAvgState::new(square_avg)));
         }

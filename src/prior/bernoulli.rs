@@ -2,13 +2,10 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
 use super::Prior;
+use super::discrete::{draw, param, row, sampling_at};
 use crate::config::{ModuleConfig, named_config};
-use crate::nn::check_dim;
 use crate::posterior::Sampling;
-use crate::{
-    Bernoulli, Encoder, Error, ExplicitPosterior, Noise, NoiseShape, NoiseSource, Posterior,
-    Result, Seed, Support, Temperature,
-};
+use crate::{Bernoulli, Encoder, ExplicitPosterior, Noise, Result, Seed, Support, Temperature};
 
 /// Description of a [`BernoulliPrior`].
 ///
@@ -78,46 +75,6 @@ impl BernoulliPrior {
     }
 }
 
-/// The logits as a row, zeros where there are none.
-pub(super) fn row(
-    logits: &Option<Param<Tensor<1>>>,
-    latent_dim: usize,
-    device: &Device,
-) -> Tensor<2> {
-    match logits {
-        Some(logits) => logits.val().unsqueeze(),
-        None => Tensor::zeros([1, latent_dim], device),
-    }
-}
-
-/// Checks the logits of a description and takes them to a device.
-pub(super) fn param(
-    logits: Option<&[f32]>,
-    is_learned: bool,
-    device: &Device,
-) -> Result<Option<Param<Tensor<1>>>> {
-    let Some(logits) = logits else {
-        return match is_learned {
-            true => Err(Error::config("is_learned is true, but there are no logits to begin with")),
-            false => Ok(None),
-        };
-    };
-    check_dim("the number of logits", logits.len())?;
-    if let Some((i, value)) = logits.iter().enumerate().find(|(_, value)| !value.is_finite()) {
-        return Err(Error::config(format!("logits[{i}] is {value}, but must be finite")));
-    }
-    let param = Param::from_tensor(Tensor::from_data(logits, device));
-    Ok(Some(param.set_require_grad(is_learned)))
-}
-
-/// How a prior with that temperature is sampled in a step of a training or outside it.
-pub(super) fn sampling_at(temperature: Option<Temperature>, step: Option<u64>) -> Sampling {
-    match (temperature, step) {
-        (Some(temperature), Some(step)) => Sampling::Relaxed(temperature.at(step)),
-        _ => Sampling::Exact,
-    }
-}
-
 impl ModuleConfig for BernoulliPriorConfig {
     type Module = BernoulliPrior;
 
@@ -151,9 +108,7 @@ impl Prior for BernoulliPrior {
         seed: Seed,
         device: &Device,
     ) -> Tensor<2> {
-        let shape = NoiseShape::new(Noise::Uniform, latent_dim);
-        let noise = NoiseSource::new(seed).draw_for(0, num_samples, 1, &shape, device);
         let exact = self.distribution(latent_dim, device).with_sampling(Sampling::Exact);
-        exact.rsample(noise).squeeze_dim(1)
+        draw(exact, Noise::Uniform, num_samples, seed, device)
     }
 }

@@ -2,13 +2,10 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
 use super::Prior;
-use super::bernoulli::{param, row, sampling_at};
+use super::discrete::{draw, param, row, sampling_at};
 use crate::config::{ModuleConfig, named_config};
 use crate::posterior::{Sampling, check_groups};
-use crate::{
-    Categorical, Encoder, ExplicitPosterior, Noise, NoiseShape, NoiseSource, Posterior, Result,
-    Seed, Support, Temperature,
-};
+use crate::{Categorical, Encoder, ExplicitPosterior, Noise, Result, Seed, Support, Temperature};
 
 /// Description of a [`CategoricalPrior`].
 ///
@@ -127,9 +124,7 @@ impl Prior for CategoricalPrior {
         seed: Seed,
         device: &Device,
     ) -> Tensor<2> {
-        let shape = NoiseShape::new(Noise::Gumbel, latent_dim);
-        let noise = NoiseSource::new(seed).draw_for(0, num_samples, 1, &shape, device);
         let exact = self.distribution(latent_dim, device).with_sampling(Sampling::Exact);
-        exact.rsample(noise).squeeze_dim(1)
+        draw(exact, Noise::Gumbel, num_samples, seed, device)
     }
 }

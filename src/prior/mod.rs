@@ -2,6 +2,7 @@
 
 mod bernoulli;
 mod categorical;
+mod discrete;
 mod flow;
 mod gaussian;
 mod hierarchical;

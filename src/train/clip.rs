@@ -23,7 +23,8 @@ struct SquaredNorm<'a> {
 impl ModuleVisitor for SquaredNorm<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            let square = gradient.square().sum();
+            // Row by row: the sum of some million numbers at once is not the same in every run.
+            let square = gradient.square().sum_dim(D - 1).sum();
             self.sum = Some(match self.sum.take() {
                 Some(sum) => sum + square,
                 None => square,

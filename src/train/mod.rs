@@ -9,6 +9,7 @@ mod metric;
 mod monitor;
 mod run;
 mod step;
+mod threads;
 
 pub use checkpoint::Existing;
 pub use config::TrainConfig;
@@ -39,7 +40,8 @@ use identity::{DataIdentity, Identity, groups, learning_rates, probe};
 use metric::{LatentMetric, TermMetric};
 use monitor::{Monitor, Report, Watch};
 use run::{Run, check_annealing, check_dim, load, title};
-use step::{Setup, Threads, Trainable};
+use step::{Setup, Trainable};
+use threads::Threads;
 
 /// Trains a model on Burn's Learner.
 ///

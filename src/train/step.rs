@@ -3,15 +3,14 @@ use std::fmt::Debug;
 use burn::module::{Module, RunningState};
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, ExecutionError, Tensor};
+use burn::tensor::{ExecutionError, Tensor};
 use burn::train::metric::Adaptor;
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 
 use super::clip::clip;
+use super::threads::Threads;
 use crate::data::Batch;
 use crate::eval::{LatentSums, ReadSums};
-#[cfg(feature = "flex")]
-use crate::fused::team::Crew;
 use crate::{Inputs, LatentVariableModel, NoiseSource, Objective, Terms};
 
 /// A model together with what trains it, in the form that Burn's Learner takes.
@@ -33,43 +32,6 @@ pub(super) struct Setup<O> {
     pub(super) train_noise: NoiseSource,
     pub(super) valid_noise: NoiseSource,
     pub(super) threads: Threads,
-}
-
-/// Who works on a step.
-#[derive(Clone, Debug)]
-pub(super) enum Threads {
-    /// The threads of the CPU, which is what computes.
-    #[cfg(feature = "flex")]
-    Cpu(Crew),
-    /// The one that asks.
-    Own,
-}
-
-impl Threads {
-    pub(super) fn of(device: &Device) -> Self {
-        #[cfg(feature = "flex")]
-        if device.clone().inner() == Device::flex() {
-            return Self::Cpu(Crew::default());
-        }
-        let _ = device;
-        Self::Own
-    }
-
-    fn begin<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        match self {
-            #[cfg(feature = "flex")]
-            Self::Cpu(crew) => crew.begin(work),
-            Self::Own => work(),
-        }
-    }
-
-    fn go_on<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        match self {
-            #[cfg(feature = "flex")]
-            Self::Cpu(crew) => crew.go_on(work),
-            Self::Own => work(),
-        }
-    }
 }
 
 impl<M: LatentVariableModel, O: Objective<M>> Trainable<M, O> {
@@ -114,7 +76,7 @@ impl<M: LatentVariableModel, O: Objective<M>> Trainable<M, O> {
         }
         // What a batch normalisation, and the state above, have seen in this thread; the next step may be run
         // by another one.
-        let _settled = self.valid();
+        drop(self.valid());
         let gradients = terms.mean().backward();
         let mut output = TrainOutput::new(self, gradients, BatchMeans::new(terms));
         if let Some(max_norm) = self.setup.max_norm {

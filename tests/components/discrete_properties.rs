@@ -1,13 +1,11 @@
 //! What holds for every relaxed and every exact distribution of bits and categorical variables.
 
-mod distributions;
-
+use crate::distributions::{Q, constant, distributions, row, scalar, values};
 use burn::tensor::Device;
 use burn_vae::{
     Bernoulli, BernoulliPriorConfig, Divergence, ExplicitPosterior, KlDivergence, ModuleConfig,
     MonteCarloKl, Noise, NoiseShape, NoiseSource, Posterior, Seed,
 };
-use distributions::{Q, constant, distributions, row, scalar, values};
 
 /// `E_q[p/q] = 1` whatever part of the samples is at the bounds of 32-bit floats, where `p` and `q` are
 /// probabilities and not densities; and the mean of `log q/p` is not negative.

@@ -1,14 +1,12 @@
 //! Normalizing flows as maps: values, determinants, inverses and gradients; references are computed in
 //! `fixtures/flows.py`.
 
-mod parameters;
-
+use crate::parameters::filled;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use burn_vae::nn::Activation;
 use burn_vae::{Flow, FlowConfig, Flows, FlowsConfig, Inverted, NoiseSource, Planar, Seed};
 use nalgebra::DMatrix;
-use parameters::filled;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -101,7 +99,7 @@ fn is_coupling(config: &FlowsConfig) -> bool {
 
 #[test]
 fn flows_and_their_gradients_are_those_of_the_reference() {
-    let fixture: Fixture = serde_json::from_str(include_str!("fixtures/flows.json")).unwrap();
+    let fixture: Fixture = serde_json::from_str(include_str!("../fixtures/flows.json")).unwrap();
     assert_eq!(fixture.flows.len(), 15);
     let device = Device::flex().autodiff();
     for (i, case) in fixture.flows.iter().enumerate() {

@@ -1,7 +1,6 @@
 //! Priors made of several Gaussians, against torch.distributions, on grids and in training.
 
-mod parameters;
-
+use crate::parameters::filled;
 use burn::module::{Module, Param};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -12,7 +11,6 @@ use burn_vae::{
     NoiseSource, Objective, Piwae, Posterior, Prior, Seed, StandardNormal, Vae, VampPrior,
     VampPriorConfig, saved,
 };
-use parameters::filled;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -55,7 +53,7 @@ fn close(what: &str, found: &[f64], expected: &[f64], error: f64) {
 
 #[test]
 fn mixtures_have_the_densities_and_gradients_of_torch() {
-    let goldens = include_str!("fixtures/priors.json");
+    let goldens = include_str!("../fixtures/priors.json");
     let goldens: Goldens = serde_json::from_str(goldens).unwrap();
     assert_eq!(goldens.cases.len(), 4);
     for case in &goldens.cases {

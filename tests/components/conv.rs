@@ -64,7 +64,8 @@ impl ModuleMapper for Weigh {
 /// Against Keras, whose sums are exact in these cases; `tests/fixtures/conv.py` made the values.
 #[test]
 fn convolutions_are_those_of_keras() {
-    let goldens = serde_json::from_str::<Vec<Golden>>(include_str!("fixtures/conv.json")).unwrap();
+    let goldens =
+        serde_json::from_str::<Vec<Golden>>(include_str!("../fixtures/conv.json")).unwrap();
     assert_eq!(goldens.len(), 9);
     let device = Device::flex();
     for golden in goldens {

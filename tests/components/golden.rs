@@ -50,7 +50,7 @@ struct Reparameterized {
 }
 
 fn goldens() -> Goldens {
-    serde_json::from_str(include_str!("fixtures/goldens.json")).unwrap()
+    serde_json::from_str(include_str!("../fixtures/goldens.json")).unwrap()
 }
 
 /// A column of the table as a tensor that wants gradients, one example in each row.

@@ -1,10 +1,9 @@
 //! Chains of linear-Gaussian layers, of which everything is known: `z_n ~ N(0, 1)`,
 //! `z_i|z_{i+1} ~ N(w_i z_{i+1} + b_i, t_i^2)`, `x|z_1 ~ N(a z_1 + c, s^2 I)`.
 
-mod parameters;
-
 use std::sync::Arc;
 
+use crate::parameters::filled;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor};
 use burn_vae::data::Table;
@@ -18,7 +17,6 @@ use burn_vae::{
     MlpDecoder, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig, MonteCarloKl,
     NoiseSource, Objective, Posterior, Prior, Scale, Seed, StandardNormal, Vae, saved,
 };
-use parameters::filled;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, StandardNormal as Normal, Uniform};

@@ -1,8 +1,7 @@
 //! Categorical variables and bits, relaxed and exact: values and gradients against references computed
 //! elsewhere, see `fixtures/discrete.py`.
 
-mod distributions;
-
+use crate::distributions::{Q, distributions, row, scalar, values};
 use burn::module::list_param_ids;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
@@ -10,7 +9,6 @@ use burn_vae::{
     Bernoulli, BernoulliPriorConfig, Categorical, CategoricalPriorConfig, Divergence, KlDivergence,
     ModuleConfig, Posterior, Prior, Samples, Seed,
 };
-use distributions::{Q, distributions, row, scalar, values};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -53,7 +51,7 @@ struct Kl {
 }
 
 fn fixture() -> Fixture {
-    serde_json::from_str(include_str!("fixtures/discrete.json")).unwrap()
+    serde_json::from_str(include_str!("../fixtures/discrete.json")).unwrap()
 }
 
 const TEMPERATURES: [f64; 6] = [1e-4, 0.01, 0.1, 0.5, 1.0, 100.0];

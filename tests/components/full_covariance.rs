@@ -1,7 +1,6 @@
 //! The Gaussian with a full covariance; references are computed in `fixtures/flows.py`.
 
-mod parameters;
-
+use crate::parameters::filled;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_vae::{
@@ -11,7 +10,6 @@ use burn_vae::{
     StandardNormal, Vae,
 };
 use nalgebra::{DMatrix, DVector};
-use parameters::filled;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -59,7 +57,7 @@ fn noise(seed: u64, shape: [usize; 3], device: &Device) -> Tensor<3> {
 
 #[test]
 fn full_gaussians_are_those_of_the_reference() {
-    let fixture: Fixture = serde_json::from_str(include_str!("fixtures/flows.json")).unwrap();
+    let fixture: Fixture = serde_json::from_str(include_str!("../fixtures/flows.json")).unwrap();
     let device = Device::flex().autodiff();
     for row in fixture.gaussians {
         let [samples, batch, dim] = row.dims;

@@ -1,7 +1,6 @@
 //! Distributions made of flows: densities, samples, and models that are trained with them.
 
-mod parameters;
-
+use crate::parameters::filled;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -12,7 +11,6 @@ use burn_vae::{
     MlpDecoderConfig, MlpEncoderConfig, ModuleConfig, MonteCarloKl, NoiseSource, Objective,
     Posterior, Prior, Seed, Transformed, TransformedPosterior, VaeConfig, saved,
 };
-use parameters::filled;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -29,7 +27,7 @@ struct Banana {
 
 /// The references are computed in `fixtures/flows.py`.
 fn fixture() -> Fixture {
-    serde_json::from_str(include_str!("fixtures/flows.json")).unwrap()
+    serde_json::from_str(include_str!("../fixtures/flows.json")).unwrap()
 }
 
 fn tensor<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {

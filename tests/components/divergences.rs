@@ -39,7 +39,7 @@ struct Discrepancy {
 }
 
 fn fixture() -> Fixture {
-    serde_json::from_str(include_str!("fixtures/divergences.json")).unwrap()
+    serde_json::from_str(include_str!("../fixtures/divergences.json")).unwrap()
 }
 
 fn scalar<const D: usize>(x: Tensor<D>) -> f64 {

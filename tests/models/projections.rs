@@ -44,7 +44,7 @@ fn assert_close(found: &[f64], expected: &[f64], bound: f64, what: &str) {
 
 #[test]
 fn components_are_those_of_the_singular_values() {
-    let goldens = include_str!("fixtures/pca.json");
+    let goldens = include_str!("../fixtures/pca.json");
     for golden in serde_json::from_str::<Vec<Golden>>(goldens).unwrap() {
         let codes = tensor(&golden.codes);
         let pca = Pca::fit(codes.clone()).unwrap();
@@ -251,7 +251,7 @@ fn cost(codes: &[Vec<f64>], map: &[[f32; 2]], perplexity: f64) -> f64 {
 
 #[test]
 fn the_cost_of_a_map_is_that_of_another_implementation() {
-    let golden: Map = serde_json::from_str(include_str!("fixtures/tsne.json")).unwrap();
+    let golden: Map = serde_json::from_str(include_str!("../fixtures/tsne.json")).unwrap();
     let options = Tsne { perplexity: golden.perplexity, ..Tsne::default() };
     let map = tsne(tensor(&golden.codes), &options).unwrap();
     let found = cost(&golden.codes, &map, golden.perplexity);

@@ -1,10 +1,9 @@
 //! Conditional variational autoencoders: what they share with plain ones, what the condition reaches, and
 //! a linear-Gaussian one, of which everything is known.
 
-mod parameters;
-
 use std::sync::Arc;
 
+use crate::parameters::filled;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use burn_vae::data::{Binarized, ByteImages, Examples, Protocol, Table, WithLabels};
@@ -18,7 +17,6 @@ use burn_vae::{
     Prior, RenyiDivergence, Scale, Seed, StandardNormal, saved,
 };
 use nalgebra::{DMatrix, DVector};
-use parameters::filled;
 
 fn tensor<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values.to_vec(), shape), device)

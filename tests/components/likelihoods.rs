@@ -93,7 +93,7 @@ struct Row {
 #[test]
 fn values_and_gradients_are_those_of_the_references() {
     const ROUNDINGS: f64 = 8.0;
-    let tables = serde_json::from_str::<Vec<Table>>(include_str!("fixtures/likelihoods.json"));
+    let tables = serde_json::from_str::<Vec<Table>>(include_str!("../fixtures/likelihoods.json"));
     for Table { likelihood: config, rows } in tables.unwrap() {
         let likelihood = build(&config);
         let device = Device::flex().autodiff();

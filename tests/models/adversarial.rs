@@ -1,10 +1,9 @@
 //! Density ratios, adversarial variational Bayes and the likelihood of its models. References are computed
 //! elsewhere: see `fixtures/adversarial.py`.
 
-mod parameters;
-
 use std::sync::Arc;
 
+use crate::parameters::filled;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
@@ -18,7 +17,6 @@ use burn_vae::{
     Posterior, Prior, Scale, Seed, StandardNormal, Terms, Vae, VaeConfig,
 };
 use nalgebra::{DMatrix, DVector};
-use parameters::filled;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -87,7 +85,8 @@ fn assert_close(what: &str, found: &[f64], expected: &[f64]) {
 
 #[test]
 fn values_and_gradients_are_those_of_the_reference() {
-    let golden: Golden = serde_json::from_str(include_str!("fixtures/adversarial.json")).unwrap();
+    let golden: Golden =
+        serde_json::from_str(include_str!("../fixtures/adversarial.json")).unwrap();
     let device = Device::flex();
     let tanh = Activation::Tanh;
     let encoder = MlpEncoderConfig::new(5, [4], 2).with_activation(tanh);

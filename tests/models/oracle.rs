@@ -1,10 +1,9 @@
 //! Linear-Gaussian models, of which everything is known: `z ~ N(0, I)`, `x|z ~ N(W z + b, s^2 I)`, so
 //! `x ~ N(b, W W^T + s^2 I)`, and the posterior is Gaussian.
 
-mod parameters;
-
 use std::sync::Arc;
 
+use crate::parameters::filled;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor};
 use burn_vae::data::Table;
@@ -15,7 +14,6 @@ use burn_vae::{
     Objective, Scale, Seed, StandardNormal, Vae,
 };
 use nalgebra::{DMatrix, DVector};
-use parameters::filled;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, StandardNormal as Normal, Uniform};

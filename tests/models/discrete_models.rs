@@ -1,9 +1,8 @@
 //! Models with codes of a few bits or variables, of which everything is known by enumeration.
 
-mod parameters;
-
 use std::sync::{Arc, LazyLock};
 
+use crate::parameters::filled;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::AdamConfig;
 use burn::tensor::{Device, Tensor};
@@ -18,7 +17,6 @@ use burn_vae::{
     MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig, MonteCarloKl, NoiseSource,
     Objective, Posterior, Prior, Seed, Temperature, Vae, saved,
 };
-use parameters::filled;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, StandardNormal as Normal};

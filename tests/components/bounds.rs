@@ -1,7 +1,6 @@
 //! Bounds and their gradients against PyTorch's: see `fixtures/bounds.py`.
 
-mod parameters;
-
+use crate::parameters::filled;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use burn_vae::nn::Activation;
@@ -10,7 +9,6 @@ use burn_vae::{
     MlpEncoderConfig, MlpVae, MlpVaeConfig, ModuleConfig, MonteCarloKl, Objective, Piwae,
     RenyiBound, Seed, StandardNormal, Terms,
 };
-use parameters::filled;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -34,7 +32,7 @@ const HIDDEN: usize = 4;
 const LATENT: usize = 3;
 
 fn fixture() -> Fixture {
-    serde_json::from_str(include_str!("fixtures/bounds.json")).unwrap()
+    serde_json::from_str(include_str!("../fixtures/bounds.json")).unwrap()
 }
 
 /// Collects the gradients of all parameters, zeros where there is none.

@@ -122,7 +122,7 @@ fn a_killed_run_that_goes_on_ends_bit_for_bit_as_one_that_was_not() {
     let killed = tempfile::tempdir().unwrap();
     let spawn = || {
         Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child", "--ignored"])
+            .args(["--exact", "resume::child", "--ignored"])
             .env("BURN_VAE_RESUME_TEST", killed.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -1,0 +1,61 @@
+//! What the priors of discrete codes have in common.
+
+use burn::module::Param;
+use burn::tensor::{Device, Tensor};
+
+use crate::nn::check_dim;
+use crate::posterior::Sampling;
+use crate::{Error, Noise, NoiseShape, NoiseSource, Posterior, Result, Seed, Temperature};
+
+/// The logits as a row, zeros where there are none.
+pub(super) fn row(
+    logits: &Option<Param<Tensor<1>>>,
+    latent_dim: usize,
+    device: &Device,
+) -> Tensor<2> {
+    match logits {
+        Some(logits) => logits.val().unsqueeze(),
+        None => Tensor::zeros([1, latent_dim], device),
+    }
+}
+
+/// Checks the logits of a description and takes them to a device.
+pub(super) fn param(
+    logits: Option<&[f32]>,
+    is_learned: bool,
+    device: &Device,
+) -> Result<Option<Param<Tensor<1>>>> {
+    let Some(logits) = logits else {
+        return match is_learned {
+            true => Err(Error::config("is_learned is true, but there are no logits to begin with")),
+            false => Ok(None),
+        };
+    };
+    check_dim("the number of logits", logits.len())?;
+    if let Some((i, value)) = logits.iter().enumerate().find(|(_, value)| !value.is_finite()) {
+        return Err(Error::config(format!("logits[{i}] is {value}, but must be finite")));
+    }
+    let param = Param::from_tensor(Tensor::from_data(logits, device));
+    Ok(Some(param.set_require_grad(is_learned)))
+}
+
+/// How a prior with that temperature is sampled in a step of a training or outside it.
+pub(super) fn sampling_at(temperature: Option<Temperature>, step: Option<u64>) -> Sampling {
+    match (temperature, step) {
+        (Some(temperature), Some(step)) => Sampling::Relaxed(temperature.at(step)),
+        _ => Sampling::Exact,
+    }
+}
+
+/// So many samples of a batch of one, `[num_samples, latent_dim]`.
+pub(super) fn draw(
+    distribution: impl Posterior,
+    noise: Noise,
+    num_samples: usize,
+    seed: Seed,
+    device: &Device,
+) -> Tensor<2> {
+    let shape = NoiseShape::new(noise, distribution.dims()[1]);
+    let noise = NoiseSource::new(seed).draw_for(0, num_samples, 1, &shape, device);
+    distribution.rsample(noise).squeeze_dim(1)
+}

@@ -1,0 +1,44 @@
+use burn::tensor::Device;
+
+#[cfg(feature = "flex")]
+use crate::fused::team::Crew;
+
+/// Who works on a step.
+#[derive(Clone, Debug)]
+pub(super) enum Threads {
+    /// The threads of the CPU, which is what computes.
+    #[cfg(feature = "flex")]
+    Cpu(Crew),
+    /// The one that asks.
+    Own,
+}
+
+impl Threads {
+    /// Those for a model on that device.
+    pub(super) fn of(device: &Device) -> Self {
+        #[cfg(feature = "flex")]
+        if device.clone().inner() == Device::flex() {
+            return Self::Cpu(Crew::default());
+        }
+        let _ = device;
+        Self::Own
+    }
+
+    /// Runs what a step begins with.
+    pub(super) fn begin<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match self {
+            #[cfg(feature = "flex")]
+            Self::Cpu(crew) => crew.begin(work),
+            Self::Own => work(),
+        }
+    }
+
+    /// Runs more of the same step.
+    pub(super) fn go_on<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match self {
+            #[cfg(feature = "flex")]
+            Self::Cpu(crew) => crew.go_on(work),
+            Self::Own => work(),
+        }
+    }
+}

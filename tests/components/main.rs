@@ -1,0 +1,18 @@
+//! Components one by one: values and gradients against references, and what holds for all arguments.
+
+#[path = "../distributions/mod.rs"]
+mod distributions;
+#[path = "../parameters/mod.rs"]
+mod parameters;
+
+mod bounds;
+mod conv;
+mod discrete;
+mod discrete_properties;
+mod divergences;
+mod flows;
+mod full_covariance;
+mod golden;
+mod likelihoods;
+mod priors;
+mod properties;

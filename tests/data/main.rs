@@ -1,0 +1,6 @@
+//! Data sets, and what is wrong with them.
+
+mod idx;
+mod image_folder;
+mod subset;
+mod table;

@@ -1,0 +1,18 @@
+//! What components compose into, and what is done with a model.
+
+#[path = "../parameters/mod.rs"]
+mod parameters;
+
+mod adversarial;
+mod compositions;
+mod conditional;
+mod discrete_models;
+mod evaluation;
+mod flow_models;
+mod hierarchies;
+mod likelihood_models;
+mod oracle;
+mod pictures;
+mod presets;
+mod projections;
+mod saved;
