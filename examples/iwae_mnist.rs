@@ -15,7 +15,7 @@ use burn::optim::lr_scheduler::LrSchedulerConfig;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::lr_scheduler::sequential::SequentialLrSchedulerConfig;
 use burn_vae::data::mnist::Mnist;
-use burn_vae::data::{Binarized, ByteImages, Examples, Scaling, idx};
+use burn_vae::data::{Binarized, Examples, Scaling, idx};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
 use burn_vae::nn::Activation;
 use burn_vae::optim::Adam;
@@ -145,7 +145,7 @@ fn run(args: &Args, objective: impl Objective<MlpVae>) -> Result<()> {
         prior: StandardNormal,
     };
     let mut vae = config.init(seed, &device)?;
-    vae.decoder = vae.decoder.with_output_bias(&logits_of_means(&train)?)?;
+    vae.decoder = vae.decoder.with_output_bias(&Scaling::standard(&train)?.shift_logits()?)?;
 
     // The test set is the same in every run.
     let (shape, batches) = (test.shape(), train.len().div_ceil(args.batch_size.max(1)));
@@ -198,16 +198,6 @@ fn run(args: &Args, objective: impl Objective<MlpVae>) -> Result<()> {
     }
     println!("test: {nll}");
     Ok(())
-}
-
-/// The logits of the training set's means, with which the decoder's output starts.
-fn logits_of_means(train: &ByteImages) -> Result<Vec<f32>> {
-    let means = Scaling::standard(train)?;
-    let logit = |p: &f64| {
-        let p = p.clamp(1e-3, 1.0 - 1e-3);
-        (p / (1.0 - p)).ln() as f32
-    };
-    Ok(means.shift().iter().map(logit).collect())
 }
 
 /// One rate after the other, each for its number of epochs.

@@ -84,7 +84,7 @@ fn main() -> Result<()> {
         (train, test) = (train.take(2000), test.take(200));
     }
     let first = train.tensor(0..args.components, &device)?;
-    let bias = logits_of_means(&train)?;
+    let bias = Scaling::standard(&train)?.shift_logits()?;
     // The test set is the same in every run.
     let bench = Bench {
         bias,
@@ -230,14 +230,4 @@ impl Bench {
         );
         Ok(())
     }
-}
-
-/// The logits of the training set's means, with which the decoder's output starts.
-fn logits_of_means(train: &ByteImages) -> Result<Vec<f32>> {
-    let means = Scaling::standard(train)?;
-    let logit = |p: &f64| {
-        let p = p.clamp(1e-3, 1.0 - 1e-3);
-        (p / (1.0 - p)).ln() as f32
-    };
-    Ok(means.shift().iter().map(logit).collect())
 }

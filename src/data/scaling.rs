@@ -122,6 +122,27 @@ impl Scaling {
         Self::try_from(Numbers { shift, scale, clip: false })
     }
 
+    /// The logits of the [`shift`](Self::shift) of each column, the mean for a
+    /// [`standard`](Self::standard) scaling, where it lies from 0 to 1: where the output of a decoder of bits may start
+    /// ([`MlpDecoder::with_output_bias`](crate::MlpDecoder::with_output_bias)).
+    ///
+    /// A shift within 0.001 of 0 or 1 counts as that far away.
+    ///
+    /// # Errors
+    /// If a shift lies below 0 or above 1.
+    pub fn shift_logits(&self) -> Result<Vec<f32>> {
+        let logit = |(i, p): (usize, &f64)| {
+            if !(0.0..=1.0).contains(p) {
+                return Err(Error::value(format!(
+                    "the shift of column {i} is {p}, which has no logit: it does not lie from 0 to 1"
+                )));
+            }
+            let p = p.clamp(1e-3, 1.0 - 1e-3);
+            Ok((p / (1.0 - p)).ln() as f32)
+        };
+        self.shift().iter().enumerate().map(logit).collect()
+    }
+
     /// Also moves what then lies below 0 to 0, and what lies above 1 to 1.
     ///
     /// For [`min_max`](Self::min_max) and a likelihood over the numbers from 0 to 1. What was moved

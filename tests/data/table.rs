@@ -226,6 +226,20 @@ fn columns_are_scaled_as_documented() {
 }
 
 #[test]
+fn a_decoder_of_bits_may_start_at_the_logits_of_the_means() {
+    let images = ByteImages::new(vec![0, 51, 0, 255, 51, 0], [1, 3, 1]).unwrap();
+    let logits = Scaling::standard(&images).unwrap().shift_logits().unwrap();
+    let expected = [0.5f64, 0.2, 0.001].map(|p| (p / (1.0 - p)).ln() as f32);
+    for (found, expected) in logits.iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-5, "{logits:?}");
+    }
+    let table = Table::new(vec![0.5, 2.0], ["a", "b"]).unwrap();
+    let error = Scaling::standard(&table).unwrap().shift_logits().unwrap_err().to_string();
+    let expected = "the shift of column 1 is 2, which has no logit: it does not lie from 0 to 1";
+    assert_eq!(error, expected);
+}
+
+#[test]
 fn a_scaling_fits_any_examples_and_is_kept_in_a_file() {
     let images = ByteImages::new(vec![0, 51, 255, 51], [1, 2, 1]).unwrap();
     let scaling = Scaling::min_max(&images).unwrap();
