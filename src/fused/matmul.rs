@@ -15,10 +15,10 @@ const PART: usize = if cfg!(test) { 1 << 14 } else { 1 << 22 };
 
 /// Rows or columns of a part of a product, at the least. `gemm` cuts long sums in other places where a product
 /// has at most 64 rows and 64 columns, or 256 values in all, and then the part would be another one's.
-const WIDTH: usize = 96;
+const WIDTH: usize = 72;
 
 /// What the other side of a product must have to be cut at all; with [`WIDTH`], more than 256 values.
-const OTHER_SIDE: usize = 3;
+const OTHER_SIDE: usize = 4;
 
 /// A matrix over a slice, row by row or, transposed, column by column.
 ///
@@ -97,7 +97,8 @@ pub(super) fn product(a: Matrix, b: Matrix) -> Vec<f32> {
     }
     let mut out = Vec::with_capacity(len);
     // The parts do not tell on the result: each value is the sum of the same products in the same order.
-    let by_rows = a.row_stride == 1 && k < m.min(n);
+    let leaves_less_to_pack = a.row_stride == 1 && k < m.min(n);
+    let by_rows = (leaves_less_to_pack && m >= 2 * WIDTH) || n < 2 * WIDTH;
     let other_side = if by_rows { n } else { m };
     let parts = match other_side < OTHER_SIDE {
         true => 1,
@@ -131,8 +132,9 @@ unsafe impl Sync for Place {}
 
 /// So many rows or columns in at most so many parts, none of them below [`WIDTH`] unless all are.
 fn split(len: usize, parts: usize) -> Vec<Range<usize>> {
-    let size = len.div_ceil(parts).next_multiple_of(WIDTH);
-    let mut starts = (0..len).step_by(size.max(1)).collect::<Vec<_>>();
+    // The kernels of `gemm` take eight values at a time.
+    let size = len.div_ceil(parts).max(WIDTH).next_multiple_of(8);
+    let mut starts = (0..len).step_by(size).collect::<Vec<_>>();
     if let [_, .., last] = starts[..]
         && len - last < WIDTH
     {
