@@ -37,7 +37,7 @@ impl KlDivergence {
     /// `KL(q || N(0, I))` of each example, `[batch]`.
     pub fn to_standard_normal(&self, q: &DiagonalGaussian) -> Tensor<1> {
         #[cfg(feature = "flex")]
-        if crate::fused::runs_on(&q.mean) {
+        if crate::fused::runs_on(&q.mean) && crate::fused::runs_on(&q.log_var) {
             return crate::fused::gaussian::kl(q.mean.clone(), q.log_var.clone());
         }
         self.per_dimension(q).sum_dim(1).squeeze_dim(1)

@@ -24,8 +24,8 @@
 //! up, delete this folder and the branches that lead here, in `nn/conv.rs`, `nn/linear.rs`,
 //! `likelihood/bernoulli.rs`, `reparameterize.rs`, `divergence/kl.rs`, `optim` and `train/step.rs`.
 //!
-//! The results do not depend on the number of threads: work is cut by sizes alone, and partial sums are
-//! added in a fixed order.
+//! The results do not depend on the number of threads: where a sum is taken in parts, sizes alone say in which,
+//! and they are added in a fixed order. What threads decide is who computes a value, not how.
 
 pub(crate) mod bernoulli;
 pub(crate) mod conv;

@@ -7,6 +7,7 @@ mod history;
 mod identity;
 mod metric;
 mod monitor;
+mod no_log;
 mod run;
 mod step;
 mod threads;
@@ -23,9 +24,6 @@ use burn::module::RunningState;
 use burn::optim::ModuleOptimizer;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::tensor::Tensor;
-use burn::train::logger::MetricLogger;
-use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
-use burn::train::metric::{MetricDefinition, NumericEntry};
 use burn::train::{Interrupter, Learner, SupervisedTraining};
 
 use crate::data::{BatchLoader, Examples};
@@ -39,6 +37,7 @@ use checkpoint::{EveryEpoch, Folder, Keeper, Patience};
 use identity::{DataIdentity, Identity, groups, learning_rates, probe};
 use metric::{LatentMetric, TermMetric};
 use monitor::{Monitor, Report, Watch};
+use no_log::NoLog;
 use run::{Run, check_annealing, check_dim, load, title};
 use step::{Setup, Trainable};
 use threads::Threads;
@@ -381,22 +380,5 @@ impl<O> Trainer<O> {
             None => run,
         };
         Ok(Run { folder: Some(folder), ..run })
-    }
-}
-
-/// Keeps the Learner from writing a file for each metric of each epoch: [`Monitor`] has them all.
-struct NoLog;
-
-impl MetricLogger for NoLog {
-    fn log(&mut self, _update: MetricsUpdate, _epoch: usize, _split: &Split) {}
-    fn log_metric_definition(&mut self, _definition: MetricDefinition) {}
-    fn log_epoch_summary(&mut self, _summary: EpochSummary) {}
-    fn read_numeric(
-        &mut self,
-        _name: &str,
-        _epoch: usize,
-        _split: &Split,
-    ) -> Result<Vec<NumericEntry>, String> {
-        Err("no metric is kept".into())
     }
 }
