@@ -6,10 +6,12 @@
 
 mod common;
 
+use std::process::ExitCode;
+
 use burn_vae::nn::ConvConfig;
 use burn_vae::{ConvVaeConfig, ModuleConfig, Result, Seed};
 use clap::{Parser, ValueEnum};
-use common::{Defaults, Optimizer, Options, Run, Validation};
+use common::{Defaults, Optimizer, Options, Run, Validation, exit_code};
 use serde::Serialize;
 
 /// Trains a convolutional variational autoencoder on MNIST and draws what it learnt.
@@ -71,7 +73,11 @@ impl Arch {
     }
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    exit_code(train())
+}
+
+fn train() -> Result<()> {
     let args = Args::parse();
     let run = Run::start(&args, &args.options, args.arch.defaults())?;
 

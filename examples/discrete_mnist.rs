@@ -10,7 +10,11 @@
 //! the straight-through ones exact samples. Adam at 1e-3; pixels binarised anew in every epoch, the test
 //! set once. The figure is -log p(x) of the discrete model by importance sampling.
 
+#[path = "common/interrupt.rs"]
+mod interrupt;
+
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use burn_vae::data::mnist::Mnist;
@@ -115,7 +119,11 @@ fn parse_hidden(text: &str) -> Result<Hidden, std::num::ParseIntError> {
     Ok(Hidden(units.map(|units| units.trim().parse()).collect::<Result<_, _>>()?))
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    interrupt::exit_code(start())
+}
+
+fn start() -> Result<()> {
     let args = Args::parse();
     let temperature = Temperature::exponential(args.temperature, args.rate, args.floor)?;
     let variables = CategoricalFamily::new(args.categories, temperature);
@@ -164,6 +172,7 @@ where
         .with_optimizer(Adam::new().init())
         .with_checkpoints(args.out.join("checkpoint"), existing)
         .with_history_csv(args.out.join("history.csv"))
+        .with_interrupter(interrupt::by_ctrl_c())
         .fit(config.init(seed, &device)?, train, test.clone())?;
     let vae = trained.model;
     saved::save(args.out.join("model"), &config, &vae)?;

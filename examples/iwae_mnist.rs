@@ -8,7 +8,11 @@
 //! decoder's output starts at the logits of the training set's means; Adam, a learning rate of
 //! 1e-3 * 10^(-i/7) for 3^i epochs, i = 0, 1, .. The figure is -log p(x) by importance sampling.
 
+#[path = "common/interrupt.rs"]
+mod interrupt;
+
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use burn::optim::lr_scheduler::LrSchedulerConfig;
@@ -116,7 +120,11 @@ enum Bound {
     Renyi,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    interrupt::exit_code(start())
+}
+
+fn start() -> Result<()> {
     let args = Args::parse();
     let iwae = Iwae::default();
     match args.objective {
@@ -172,6 +180,7 @@ fn run(args: &Args, objective: impl Objective<MlpVae>) -> Result<()> {
         .with_learning_rate(schedule(stages, batches)?)
         .with_checkpoints(args.out.join("checkpoint"), existing)
         .with_history_csv(args.out.join("history.csv"))
+        .with_interrupter(interrupt::by_ctrl_c())
         .fit(vae, train.clone(), test.clone())?;
     let vae = trained.model;
     saved::save(args.out.join("model"), &config, &vae)?;

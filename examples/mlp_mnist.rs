@@ -6,9 +6,11 @@
 
 mod common;
 
+use std::process::ExitCode;
+
 use burn_vae::{MlpVaeConfig, ModuleConfig, Result, Seed};
 use clap::Parser;
-use common::{Defaults, Optimizer, Options, Run, Validation};
+use common::{Defaults, Optimizer, Options, Run, Validation, exit_code};
 use serde::Serialize;
 
 /// Trains a variational autoencoder of fully connected layers on MNIST and draws what it learnt.
@@ -39,7 +41,11 @@ fn parse_hidden(text: &str) -> Result<Hidden, String> {
     Ok(Hidden(units.collect::<Result<_, _>>()?))
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    exit_code(train())
+}
+
+fn train() -> Result<()> {
     let args = Args::parse();
     let defaults = Defaults {
         out: "out/mlp_mnist",

@@ -7,9 +7,13 @@
 //! Columns are brought to a mean of 0 and a deviation of 1, and modelled as Gaussian with a deviation
 //! that is learned for each. The figure is a log-density in these units.
 
+#[path = "common/interrupt.rs"]
+mod interrupt;
+
 use std::f64::consts::{FRAC_PI_2, LN_2, PI};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use burn_vae::data::{Examples, Scaling, Table, TableOptions};
@@ -64,7 +68,11 @@ struct Args {
     quick: bool,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    interrupt::exit_code(start())
+}
+
+fn start() -> Result<()> {
     let Args { csv, rows, epochs, beta, seed, out, resume, overwrite, .. } = Args::parse();
     let (seed, device) = (Seed::new(seed), backend::device(backend::names()[0])?);
     let csv = match csv {
@@ -103,6 +111,7 @@ fn main() -> Result<()> {
         .with_objective(Elbo::default().with_beta(beta)?)
         .with_checkpoints(out.join("checkpoint"), existing)
         .with_history_csv(out.join("history.csv"))
+        .with_interrupter(interrupt::by_ctrl_c())
         .fit(vae, train, test.clone())?
         .model;
     saved::save(out.join("model"), &config, &vae)?;

@@ -35,8 +35,11 @@ pub enum ErrorKind {
     Saved,
     /// A backend that is not compiled in or has no device.
     Backend,
-    /// Training stopped before its last epoch.
+    /// Training could not go on, or not be begun.
     Training,
+    /// Training was stopped from outside, through
+    /// [`with_interrupter`](crate::train::Trainer::with_interrupter).
+    Interrupted,
     /// A picture could not be drawn.
     Picture,
 }
@@ -58,6 +61,11 @@ impl Error {
         self.kind
     }
 
+    /// The same with more to say.
+    pub(crate) fn and(self, more: impl fmt::Display) -> Self {
+        Self { message: format!("{}; {more}", self.message), ..self }
+    }
+
     pub(crate) fn config(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Config, message)
     }
@@ -74,18 +82,20 @@ impl Error {
         Self::new(ErrorKind::Io, format!("{}: {source}", path.display())).with_source(source)
     }
 
-    /// An error of Burn's, of the kind of this crate's error where one hides in it.
+    /// An error of Burn's or, where one of this crate's hides in it, that one's kind and message.
     pub(crate) fn around(
         error: impl StdError + Send + Sync + 'static,
         otherwise: ErrorKind,
     ) -> Self {
-        let mut kind = otherwise;
+        let (mut kind, mut message) = (otherwise, None);
         let mut next: Option<&(dyn StdError + 'static)> = Some(&error);
         while let Some(error) = next {
-            kind = error.downcast_ref().map_or(kind, Self::kind);
+            if let Some(own) = error.downcast_ref::<Self>() {
+                (kind, message) = (own.kind, Some(own.message.clone()));
+            }
             next = error.source();
         }
-        Self::new(kind, error.to_string()).with_source(error)
+        Self::new(kind, message.unwrap_or_else(|| error.to_string())).with_source(error)
     }
 
     /// Checks that `found` has as many columns as `expected`.

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::store::ModuleRecord;
-use burn::tensor::{Bytes, Device};
+use burn::tensor::{Bytes, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::Seed;
@@ -35,9 +35,10 @@ fn weights_name(crc32: u32) -> String {
 /// something between.
 ///
 /// # Errors
-/// If a file cannot be written.
+/// If a weight is not finite, which is nothing to keep, or a file cannot be written.
 pub fn save<C: ModuleConfig>(dir: impl AsRef<Path>, config: &C, model: &C::Module) -> Result<()> {
     let dir = dir.as_ref();
+    check_finite(model).map_err(|error| bad(dir, error))?;
     let weights = model.clone().into_record().into_bytes().map_err(|error| bad(dir, error))?;
     let weights_crc32 = crc32(&weights);
     let name = weights_name(weights_crc32);
@@ -61,7 +62,7 @@ pub fn save<C: ModuleConfig>(dir: impl AsRef<Path>, config: &C, model: &C::Modul
 ///
 /// # Errors
 /// If a file is missing or damaged, describes another sort of model, or holds weights of other
-/// shapes than the description asks for. The message names the file.
+/// shapes than the description asks for or that are not finite. The message names the file.
 pub fn load<C: ModuleConfig>(dir: impl AsRef<Path>, device: &Device) -> Result<(C, C::Module)> {
     let path = dir.as_ref().join(CONFIG);
     let json = std::fs::read(&path).at(&path)?;
@@ -77,7 +78,48 @@ pub fn load<C: ModuleConfig>(dir: impl AsRef<Path>, device: &Device) -> Result<(
     let model = ModuleRecord::from_bytes(Bytes::from_bytes_vec(weights))
         .and_then(|record| model.try_load_record(record))
         .map_err(|error| bad(&path, error))?;
+    check_finite(&model).map_err(|error| bad(&path, error))?;
     Ok((config, model))
+}
+
+/// Checks that all weights are numbers that one can compute with.
+fn check_finite(model: &impl Module) -> Result<()> {
+    let mut search = Search { path: Vec::new(), found: Ok(()) };
+    model.visit(&mut search);
+    search.found
+}
+
+/// Looks for the first weight that is not finite.
+struct Search {
+    path: Vec<String>,
+    found: Result<()>,
+}
+
+impl ModuleVisitor for Search {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.found.is_err() {
+            return;
+        }
+        let data = param.val().try_into_data();
+        self.found =
+            data.map_err(|error| Error::around(error, ErrorKind::Backend)).and_then(|data| {
+                match data.iter::<f32>().position(|weight| !weight.is_finite()) {
+                    None => Ok(()),
+                    Some(i) => Err(Error::value(format!(
+                        "weight {i} of {}, counted from 0, is not finite",
+                        self.path.join(".")
+                    ))),
+                }
+            });
+    }
 }
 
 fn bad(path: &Path, error: impl std::fmt::Display) -> Error {

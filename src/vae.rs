@@ -23,8 +23,13 @@ pub trait LatentVariableModel: Module + ModuleDisplay {
     /// The noise that one Monte Carlo sample of one example takes.
     fn noise(&self) -> NoiseShape;
 
-    /// The data that the model's likelihood is of.
+    /// What the values are that the model's likelihood is of.
     fn support(&self) -> Support;
+
+    /// How many of the numbers of an example those are: all, or the first ones where a condition is behind them.
+    fn num_values(&self) -> usize {
+        self.data_dim()
+    }
 }
 
 /// A model whose samples have densities, so that they can be weighed.
@@ -220,6 +225,10 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> LatentVariableModel for Va
 
     fn support(&self) -> Support {
         self.likelihood.support()
+    }
+
+    fn num_values(&self) -> usize {
+        self.likelihood.num_values(self.data_dim())
     }
 }
 

@@ -1,8 +1,10 @@
 //! What the image examples share: the way from a fresh model to pictures.
 
+mod interrupt;
 mod options;
 mod pictures;
 
+pub use interrupt::exit_code;
 pub use options::{Defaults, Optimizer, Options, Validation};
 
 use std::path::{Path, PathBuf};
@@ -82,8 +84,9 @@ impl<'a> Run<'a> {
             Ok(trained) => trained,
             Err(stopped) => {
                 // What it had learnt is kept, but not in the place of a finished model.
-                if let Some(trained) = &stopped.trained {
-                    self.save("stopped", config, &trained.model)?;
+                let kept = stopped.trained.as_ref().map(|t| self.save("stopped", config, &t.model));
+                if let Some(Err(error)) = kept {
+                    eprintln!("what the model had learnt is lost: {error}");
                 }
                 return Err(stopped.error);
             }
@@ -158,7 +161,8 @@ impl<'a> Run<'a> {
             .with_optimizer(options.optimizer.unwrap_or(self.defaults.optimizer).init())
             .with_learning_rate(options.learning_rate(batches * training.epochs)?)
             .with_checkpoints(self.out.join("checkpoint"), existing)
-            .with_history_csv(self.out.join("history.csv"));
+            .with_history_csv(self.out.join("history.csv"))
+            .with_interrupter(interrupt::by_ctrl_c());
         if let Some(max_norm) = options.clip {
             trainer = trainer.with_gradient_clipping(max_norm)?;
         }

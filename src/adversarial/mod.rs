@@ -124,6 +124,10 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior, T: Discriminator> LatentVa
     fn support(&self) -> Support {
         self.vae.support()
     }
+
+    fn num_values(&self) -> usize {
+        self.vae.num_values()
+    }
 }
 
 impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior, T: Discriminator> ImportanceWeighted

@@ -109,7 +109,7 @@ impl<L: Likelihood> Likelihood for ConditionalLikelihood<L> {
         self.inner.num_values(data_dim.saturating_sub(self.condition_dim))
     }
 
-    /// That of the values; the condition must be of such numbers as well where a likelihood is asked for.
+    /// That of the values; the condition may be any finite numbers.
     fn support(&self) -> Support {
         self.inner.support()
     }

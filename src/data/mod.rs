@@ -13,6 +13,7 @@
 //! of a table to a common range.
 
 mod binarized;
+mod checked;
 mod folder;
 mod gzip;
 pub mod idx;
@@ -27,6 +28,7 @@ mod subset;
 mod table;
 
 pub use binarized::Binarized;
+pub(crate) use checked::Checked;
 pub use folder::{Channels, Fit, ImageFolder};
 pub use images::ByteImages;
 pub use labels::WithLabels;

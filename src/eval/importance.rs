@@ -2,9 +2,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Measure;
-use crate::data::{Batch, BatchLoader, Examples, Protocol};
+use crate::data::{BatchLoader, Checked, Examples, Protocol};
 use crate::error::{Error, ErrorKind, Result};
-use crate::likelihood::Support;
 use crate::noise::check_noise;
 use crate::{ImportanceWeighted, NoiseSource};
 
@@ -122,9 +121,9 @@ pub fn log_likelihood<M: ImportanceWeighted>(
     let device = model.devices().first().cloned().unwrap_or_default();
 
     let mut all = Vec::with_capacity(examples.len());
+    let examples = Arc::new(Checked::for_likelihoods(examples, &model));
     for batch in BatchLoader::ordered(examples, batch_size, &device)?.epoch() {
         let batch = batch.map_err(|error| Error::around(error, ErrorKind::Data))?;
-        check_values(&batch, support, all.len())?;
         let size = batch.x.dims()[0];
         let mut weights = vec![WeightSums::default(); size];
         for first in (0..num_samples).step_by(samples_at_once) {
@@ -142,23 +141,6 @@ pub fn log_likelihood<M: ImportanceWeighted>(
         all.extend(weights);
     }
     Ok(LogLikelihood::of(&all, num_samples, measure, protocol))
-}
-
-/// Checks that a batch holds what the likelihood is of; `first` is the number of its first example.
-fn check_values(batch: &Batch, support: Support, first: usize) -> Result<()> {
-    let columns = batch.x.dims()[1];
-    let data = batch.x.clone().try_into_data();
-    let data = data.map_err(|error| Error::around(error, ErrorKind::Backend))?;
-    let wrong = data.iter::<f32>().enumerate().find(|(_, value)| !support.contains(*value));
-    let Some((i, value)) = wrong else { return Ok(()) };
-    let (example, column) = (first + i / columns, i % columns);
-    Err(Error::new(
-        ErrorKind::Data,
-        format!(
-            "example {example} holds {value} in column {column}, both counted from 0, which is no value \
-             of a likelihood of {support:?} values"
-        ),
-    ))
 }
 
 /// Sums over the weights of an example, one after the other, all divided by `exp(highest)`.

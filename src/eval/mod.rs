@@ -13,7 +13,7 @@ pub use measure::Measure;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::data::{BatchLoader, Examples, Protocol};
+use crate::data::{BatchLoader, Checked, Examples, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 use crate::noise::check_noise;
 use crate::{Inputs, LatentVariableModel, NoiseSource, Objective};
@@ -65,7 +65,7 @@ impl fmt::Display for Evaluation {
 ///
 /// # Errors
 /// If `batch_size` or `num_samples` is zero or absurd, the examples do not fit the model, or one cannot be
-/// read.
+/// read or holds a number that no value of the likelihood is near: outside 0 to 1 for bits, or not finite.
 pub fn evaluate<M: LatentVariableModel>(
     model: &M,
     objective: &impl Objective<M>,
@@ -83,6 +83,7 @@ pub fn evaluate<M: LatentVariableModel>(
     let measure = Measure::of(model.support(), protocol);
     let mut sums = [0.0; 3];
     let mut latents = LatentTotals::default();
+    let examples = Arc::new(Checked::for_bounds(examples, &model));
     for batch in BatchLoader::ordered(examples, batch_size, &device)?.epoch() {
         let batch = batch.map_err(|error| Error::around(error, ErrorKind::Data))?;
         let size = batch.x.dims()[0];

@@ -3,7 +3,7 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::parameters::given;
-use crate::nn::{Activation, Init, affine};
+use crate::nn::{Activation, Init, affine, check_dim};
 use crate::{Result, Seed};
 
 /// What a network is to be.
@@ -56,6 +56,9 @@ impl Network {
     pub fn new(shape: Shape, seed: Seed, device: &Device) -> Result<Self> {
         let Shape { inputs, context_dim, hidden, outputs, activation } = shape;
         let widths = [&[inputs], hidden, &[outputs]].concat();
+        for (i, &units) in hidden.iter().enumerate() {
+            check_dim(&format!("hidden[{i}]"), units)?;
+        }
         let last = hidden.len();
         let layer = |i: usize| {
             let init = if i == last { Init::Zeros } else { Init::GlorotUniform };

@@ -25,6 +25,8 @@ pub use poisson::PoissonNll;
 pub use scale::{Scale, ScaleConfig, ScaleSource};
 pub use student_t::{StudentTNll, StudentTNllConfig};
 
+use std::ops::RangeInclusive;
+
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 
@@ -60,6 +62,16 @@ impl Support {
                 (0.0..=1.0).contains(&value) && (level - level.round()).abs() < 1e-2
             }
             Self::Count => value >= 0.0 && value.is_finite() && value.fract() == 0.0,
+        }
+    }
+
+    /// The least and the greatest value that the likelihood is of. A model can be trained on what lies between,
+    /// as grey does between the values of a bit; its bound is then one on a cross-entropy.
+    pub fn range(self) -> RangeInclusive<f32> {
+        match self {
+            Self::Real => f32::MIN..=f32::MAX,
+            Self::Count => 0.0..=f32::MAX,
+            Self::Binary | Self::UnitInterval | Self::Levels(_) | Self::OneHot(_) => 0.0..=1.0,
         }
     }
 }

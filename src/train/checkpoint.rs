@@ -7,6 +7,7 @@
 //!   last epoch, and `model-<epoch>.bpk` of the best one
 //! - `state.json`, which names them with their checksums, and holds the history and what tells this
 //!   run from another
+//! - `lock`, empty, locked by the run that writes here
 //!
 //! `state.json` is replaced in one step after all other files have been written, and files it no
 //! longer names are removed after that. So a crash, at any moment, leaves the checkpoint of this
@@ -14,6 +15,8 @@
 //! the number of the step.
 
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -32,6 +35,7 @@ use crate::error::{At, Error, ErrorKind, Result};
 use crate::files::{UNFINISHED, crc32, create_dir, write_atomically};
 
 const STATE: &str = "state.json";
+const LOCK: &str = "lock";
 const PARTS: [&str; 3] = ["model", "optimizer", "schedule"];
 
 /// What to do where a folder already holds a checkpoint.
@@ -82,20 +86,47 @@ pub(super) struct Saved {
     pub(super) best: Option<(usize, Vec<u8>)>,
 }
 
-/// A folder of checkpoints and the run they are to be of.
+/// A folder of checkpoints and the run they are to be of. No other run writes there as long as it lives.
 pub(super) struct Folder {
-    pub(super) dir: PathBuf,
-    pub(super) identity: Identity,
+    dir: PathBuf,
+    identity: Identity,
+    lock: File,
 }
 
 impl Folder {
-    /// Makes the folder or looks into it.
+    /// Makes the folder if need be and locks it.
+    ///
+    /// # Errors
+    /// If it cannot be made, or another run writes there.
+    pub(super) fn lock(dir: PathBuf, identity: Identity) -> Result<Self> {
+        create_dir(&dir)?;
+        let path = dir.join(LOCK);
+        let lock = File::options().create(true).append(true).open(&path).at(&path)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { dir, identity, lock }),
+            Err(TryLockError::WouldBlock) => {
+                Err(bad(&dir, "another run is writing its checkpoints here"))
+            }
+            // A file system without locks keeps nobody from training.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                Ok(Self { dir, identity, lock })
+            }
+            Err(TryLockError::Error(error)) => Err(Error::io(&path, error)),
+        }
+    }
+
+    /// Lets others write there.
+    pub(super) fn unlock(&self) {
+        // What cannot be unlocked was never locked.
+        self.lock.unlock().ok();
+    }
+
+    /// Looks into the folder.
     ///
     /// # Errors
     /// If it cannot be used, holds a checkpoint that is not to be touched, or is to be resumed from
     /// and holds one of another run or a damaged one.
     pub(super) fn open(&self, existing: Existing) -> Result<Option<Saved>> {
-        create_dir(&self.dir)?;
         let path = self.dir.join(STATE);
         if path.exists() {
             match existing {
@@ -202,6 +233,8 @@ pub(super) struct Keeper {
     pub(super) pending: Mutex<BTreeMap<usize, Parts>>,
     /// The best epoch so far and its model.
     pub(super) best: Mutex<Option<(usize, Vec<u8>)>>,
+    /// The epoch of the last whole checkpoint.
+    pub(super) written: Mutex<Option<usize>>,
 }
 
 impl Keeper {
@@ -238,7 +271,21 @@ impl Keeper {
         }
         let Some(folder) = &self.folder else { return Ok(()) };
         let best = best.as_ref().map(|(epoch, model)| (*epoch, model.as_slice()));
-        folder.write(epoch, &parts, best, history)
+        folder.write(epoch, &parts, best, history)?;
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(epoch);
+        Ok(())
+    }
+
+    /// Says what there is to go on from once a run has been broken off.
+    pub(super) fn advice(&self) -> Option<String> {
+        let dir = self.folder.as_ref()?.dir.display();
+        let written = *self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(match written {
+            Some(epoch) => {
+                format!("the checkpoint of epoch {epoch} in {dir} is there to go on from")
+            }
+            None => format!("no epoch was finished, so there is no checkpoint in {dir}"),
+        })
     }
 }
 
@@ -344,6 +391,7 @@ mod tests {
             config: TrainConfig::default(),
             objective: String::new(),
             max_norm: None,
+            skip_above: None,
             optimizer: Vec::new(),
             learning_rates: Vec::new(),
             groups: Vec::new(),
@@ -351,17 +399,19 @@ mod tests {
             valid_set: set(),
         };
         let keeper = Keeper {
-            folder: Some(Folder { dir: dir.path().into(), identity: identity.clone() }),
+            folder: Some(Folder::lock(dir.path().into(), identity.clone()).unwrap()),
             report,
             interrupter: Interrupter::new(),
             pending: Mutex::default(),
             best: Mutex::default(),
+            written: Mutex::default(),
         };
+        assert!(Folder::lock(dir.path().into(), identity).is_err(), "two runs in one folder");
         let part = |epoch: usize, part| keeper.add(epoch, part, vec![epoch as u8; 3]).unwrap();
         part(1, "model");
         part(1, "schedule");
         part(2, "model");
-        let folder = Folder { dir: dir.path().into(), identity };
+        let folder = keeper.folder.as_ref().unwrap();
         assert!(folder.open(Existing::Resume).unwrap().is_none());
         part(1, "optimizer");
         let first = folder.open(Existing::Resume).unwrap().unwrap();

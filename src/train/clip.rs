@@ -7,12 +7,20 @@ use burn::tensor::Tensor;
 ///
 /// Nothing is read from the device.
 pub(super) fn clip<M: Module>(module: &M, gradients: &mut GradientsParams, max_norm: f64) {
-    let mut norm = SquaredNorm { gradients, sum: None };
-    module.visit(&mut norm);
-    let Some(sum) = norm.sum else { return };
+    let Some(sum) = squared_norm(module, gradients) else { return };
     // A norm of zero gives an infinite factor, of which the least with 1 is taken.
     let factor = sum.sqrt().recip().mul_scalar(max_norm).clamp_max(1.0);
     module.visit(&mut Scale { gradients, factor });
+}
+
+/// The square of the norm over the gradients of all parameters; `None` if there are none.
+pub(super) fn squared_norm<M: Module>(
+    module: &M,
+    gradients: &GradientsParams,
+) -> Option<Tensor<1>> {
+    let mut norm = SquaredNorm { gradients, sum: None };
+    module.visit(&mut norm);
+    norm.sum
 }
 
 struct SquaredNorm<'a> {

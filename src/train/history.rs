@@ -43,6 +43,10 @@ pub struct Epoch {
     /// Latent dimensions whose posterior mean varies over the validation set by more than
     /// [`ACTIVE_UNIT`](crate::eval::ACTIVE_UNIT), where the objective can tell.
     pub active_units: Option<usize>,
+    /// Steps that were left out; see [`Trainer::with_skipped_steps`](crate::train::Trainer::with_skipped_steps).
+    /// The training terms are means over the others.
+    #[serde(default)]
+    pub skipped_steps: usize,
     /// Seconds spent on training.
     pub train_seconds: f64,
     /// Seconds spent on validation.
@@ -127,7 +131,7 @@ impl History {
 }
 
 /// The columns of the CSV file but for the shares of the divergence.
-const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 12] = [
     "epoch",
     "train_nelbo",
     "train_nll",
@@ -137,6 +141,7 @@ const COLUMNS: [&str; 11] = [
     "valid_kl",
     "at_full_weight",
     "active_units",
+    "skipped_steps",
     "train_seconds",
     "valid_seconds",
 ];
@@ -154,6 +159,7 @@ impl Epoch {
             self.valid_kl.to_string(),
             self.at_full_weight.to_string(),
             self.active_units.map(|n| n.to_string()).unwrap_or_default(),
+            self.skipped_steps.to_string(),
             self.train_seconds.to_string(),
             self.valid_seconds.to_string(),
         ]
@@ -182,8 +188,9 @@ impl Epoch {
                 "" => None,
                 _ => Some(field(record, 8)?),
             },
-            train_seconds: field(record, 9)?,
-            valid_seconds: field(record, 10)?,
+            skipped_steps: field(record, 9)?,
+            train_seconds: field(record, 10)?,
+            valid_seconds: field(record, 11)?,
             kl_per_dimension: shares
                 .map(|column| field(record, column))
                 .collect::<Result<_, _>>()?,
@@ -214,6 +221,7 @@ mod tests {
             valid_kl: 0.0,
             at_full_weight,
             active_units: None,
+            skipped_steps: 0,
             train_seconds: 0.0,
             valid_seconds: 0.0,
             kl_per_dimension: Vec::new(),

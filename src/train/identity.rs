@@ -20,6 +20,8 @@ pub(super) struct Identity {
     pub(super) config: TrainConfig,
     pub(super) objective: String,
     pub(super) max_norm: Option<f64>,
+    #[serde(default)]
+    pub(super) skip_above: Option<f64>,
     /// What the optimiser makes of a known parameter and known gradients.
     pub(super) optimizer: Vec<f32>,
     /// The learning rates of steps 1, 10, 100, ..

@@ -17,12 +17,20 @@ pub(super) struct TermMetric {
     term: usize,
     name: MetricName,
     state: NumericMetricState,
+    /// Counts the steps that were left out, where this is to be done.
+    report: Option<Arc<Mutex<Report>>>,
+    skipped: bool,
 }
 
 impl TermMetric {
     pub(super) fn new(term: usize) -> Self {
         let name = Arc::new(TERMS[term].to_string());
-        Self { term, name, state: NumericMetricState::new() }
+        Self { term, name, state: NumericMetricState::new(), report: None, skipped: false }
+    }
+
+    /// Also counts the steps that were left out.
+    pub(super) fn counting(self, report: &Arc<Mutex<Report>>) -> Self {
+        Self { report: Some(report.clone()), ..self }
     }
 
     fn format(&self) -> FormatOptions {
@@ -31,7 +39,7 @@ impl TermMetric {
 }
 
 impl Metric for TermMetric {
-    type Input = ([f64; 3], usize);
+    type Input = Option<([f64; 3], usize)>;
 
     fn name(&self) -> MetricName {
         self.name.clone()
@@ -43,9 +51,16 @@ impl Metric for TermMetric {
 
     fn update(
         &mut self,
-        (means, count): &Self::Input,
+        batch: &Self::Input,
         _metadata: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
+        self.skipped = batch.is_none();
+        let Some((means, count)) = batch else {
+            if let Some(report) = &self.report {
+                report.lock().unwrap_or_else(PoisonError::into_inner).skipped += 1;
+            }
+            return Ok(SerializedEntry::new(String::new(), String::new()));
+        };
         self.state.update(means[self.term], *count);
         Ok(self.state.compute_update(self.format()))
     }
@@ -61,11 +76,11 @@ impl Metric for TermMetric {
 
 impl Numeric for TermMetric {
     fn value(&self) -> Option<NumericEntry> {
-        Some(self.state.current_value())
+        (!self.skipped).then(|| self.state.current_value())
     }
 
     fn running_value(&self) -> Option<NumericEntry> {
-        Some(self.state.running_value())
+        (!self.skipped).then(|| self.state.running_value())
     }
 
     fn final_value(&self) -> NumericEntry {

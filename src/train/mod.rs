@@ -9,6 +9,7 @@ mod metric;
 mod monitor;
 mod no_log;
 mod run;
+mod skip;
 mod step;
 mod threads;
 
@@ -26,7 +27,7 @@ use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::tensor::Tensor;
 use burn::train::{Interrupter, Learner, SupervisedTraining};
 
-use crate::data::{BatchLoader, Examples};
+use crate::data::{BatchLoader, Checked, Examples};
 use crate::error::{Error, ErrorKind, Result};
 use crate::eval::Measure;
 use crate::files::create_dir;
@@ -80,6 +81,8 @@ pub struct Trainer<O = Elbo> {
     csv: Option<PathBuf>,
     checkpoints: Option<(PathBuf, Existing)>,
     max_norm: Option<f64>,
+    skip_above: Option<f64>,
+    interrupter: Interrupter,
 }
 
 /// What a training run leaves.
@@ -135,6 +138,8 @@ impl Trainer {
             csv: None,
             checkpoints: None,
             max_norm: None,
+            skip_above: None,
+            interrupter: Interrupter::new(),
         }
     }
 }
@@ -142,8 +147,18 @@ impl Trainer {
 impl<O> Trainer<O> {
     /// Another objective.
     pub fn with_objective<O2>(self, objective: O2) -> Trainer<O2> {
-        let Self { config, optimizer, lr, progress, csv, checkpoints, max_norm, .. } = self;
-        Trainer { config, objective, optimizer, lr, progress, csv, checkpoints, max_norm }
+        Trainer {
+            objective,
+            config: self.config,
+            optimizer: self.optimizer,
+            lr: self.lr,
+            progress: self.progress,
+            csv: self.csv,
+            checkpoints: self.checkpoints,
+            max_norm: self.max_norm,
+            skip_above: self.skip_above,
+            interrupter: self.interrupter,
+        }
     }
 
     /// Any optimiser of Burn's, also one with others for groups of parameters. In a run with checkpoints
@@ -202,6 +217,32 @@ impl<O> Trainer<O> {
         Ok(Self { max_norm: Some(max_norm), ..self })
     }
 
+    /// Leaves out the steps in which the norm of all gradients together is above `threshold`, or it or the
+    /// loss is not finite (Child 2021, "Very Deep VAEs", section 4). Such a step changes nothing but the
+    /// number of steps: neither weights, nor what the optimiser keeps, nor running statistics.
+    ///
+    /// The norm is that before any clipping. It is read from the device in each step, so a GPU waits for the
+    /// host. A run stops after an epoch without any other step.
+    ///
+    /// # Errors
+    /// If `threshold` is not above 0; it may be infinite.
+    pub fn with_skipped_steps(self, threshold: f64) -> Result<Self> {
+        if threshold.is_nan() || threshold <= 0.0 {
+            return Err(Error::value(format!(
+                "steps cannot be skipped above a norm of {threshold}, only above a number greater than 0"
+            )));
+        }
+        Ok(Self { skip_above: Some(threshold), ..self })
+    }
+
+    /// Lets another thread stop the run, such as a handler of Ctrl-C, by
+    /// [`Interrupter::stop`](burn::train::Interrupter::stop). The step under way is finished, then the run
+    /// ends with an error of the kind [`Interrupted`](ErrorKind::Interrupted). With
+    /// [`checkpoints`](Self::with_checkpoints) at most the epoch under way is to be done again.
+    pub fn with_interrupter(self, interrupter: Interrupter) -> Self {
+        Self { interrupter, ..self }
+    }
+
     /// Trains on the device that holds the model's weights.
     ///
     /// Validation sees the examples in their own order and, in every epoch, the same noise.
@@ -210,7 +251,8 @@ impl<O> Trainer<O> {
     /// - If the configuration or a data set cannot be trained with, or the weight of the divergence
     ///   would not reach its full value in any epoch's last step; if there is a checkpoint and it is
     ///   to be refused, of another run, or damaged. All that before anything is computed.
-    /// - If an example cannot be read, the CSV file or a checkpoint cannot be written, or a term of the objective
+    /// - If an example cannot be read or holds a number that no value of the likelihood is near (outside 0 to
+    ///   1 for bits, or not finite; the message names both), the CSV file or a checkpoint cannot be written, or a term of the objective
     ///   is no longer finite. The run stops; the message says in which batch of which epoch. What it
     ///   has learnt so far is in [`Stopped::trained`].
     ///
@@ -232,23 +274,24 @@ impl<O> Trainer<O> {
         }
         let report =
             Arc::new(Mutex::new(Report { history: run.history.clone(), ..Default::default() }));
-        let interrupter = Interrupter::new();
+        let interrupter = run.interrupter;
         let keeper = Arc::new(Keeper {
             folder: run.folder.take(),
             report: report.clone(),
             interrupter: interrupter.clone(),
             pending: Mutex::default(),
             best: Mutex::new(run.best.take()),
+            written: Mutex::new((run.epoch > 0).then_some(run.epoch)),
         });
         let monitor = Monitor::new(report.clone(), interrupter.clone(), run.watch);
         let config = run.config;
         // The directory is that of Burn's own log files, of which none is written.
         let mut training = SupervisedTraining::new("", Arc::new(run.train), Arc::new(run.valid))
-            .metrics((TermMetric::new(0), TermMetric::new(1), TermMetric::new(2)))
+            .metrics((TermMetric::new(0).counting(&report), TermMetric::new(1), TermMetric::new(2)))
             .metric_valid(LatentMetric { report: report.clone() })
             .with_metric_logger(NoLog)
             .with_application_logger(None)
-            .with_interrupter(interrupter)
+            .with_interrupter(interrupter.clone())
             .renderer(Box::new(monitor))
             .num_epochs(config.epochs);
         if keeper.folder.is_some() || config.patience.is_some() {
@@ -270,6 +313,19 @@ impl<O> Trainer<O> {
         let error =
             error.or_else(|| result.error.map(|error| Error::around(error, ErrorKind::Training)));
         let epoch = history.last().map_or(0, |last| last.epoch);
+        let error = error.or_else(|| {
+            let exhausted = config.patience.is_some_and(|patience| history.is_exhausted(patience));
+            let unfinished = epoch < config.epochs && !exhausted;
+            let reason = interrupter.interruption().filter(|_| unfinished)?.reason;
+            let reason = reason.map(|reason| format!(" by {reason}")).unwrap_or_default();
+            let message = format!("training was stopped{reason} in epoch {}", epoch + 1);
+            Some(Error::new(ErrorKind::Interrupted, message))
+        });
+        let error = error.map(|error| match keeper.advice() {
+            Some(advice) => error.and(advice),
+            None => error,
+        });
+        keeper.folder.iter().for_each(Folder::unlock);
         let best = keeper.best.lock().unwrap_or_else(PoisonError::into_inner).take();
         let best = best.filter(|_| config.patience.is_some());
         let best = best.map(|(epoch, weights)| Ok((epoch, load(result.model.clone(), weights)?)));
@@ -308,6 +364,8 @@ impl<O> Trainer<O> {
             Error::config("the model has no parameters, so there is nothing to train")
         })?;
         let noise = |name| NoiseSource::new(seed.child(name)).with_std(epsilon_std);
+        let checked = |set| -> Arc<dyn Examples> { Arc::new(Checked::for_bounds(set, &model)) };
+        let (train, valid) = (checked(train), checked(valid));
         let sets = [train.clone(), valid.clone()];
         let train = BatchLoader::shuffled(train, batch_size, seed.child("shuffle"), &device)?;
         let valid = BatchLoader::ordered(valid, batch_size, &device)?;
@@ -337,6 +395,7 @@ impl<O> Trainer<O> {
             objective: self.objective,
             num_samples,
             max_norm: self.max_norm,
+            skip_above: self.skip_above,
             train_noise: noise("train noise")?,
             valid_noise: noise("valid noise")?,
             threads: Threads::of(&device),
@@ -350,13 +409,14 @@ impl<O> Trainer<O> {
                     config,
                     objective: format!("{:?}", trainable.setup.objective),
                     max_norm: self.max_norm,
+                    skip_above: self.skip_above,
                     optimizer: probe(&self.optimizer, &device)?,
                     learning_rates: learning_rates(&self.lr),
                     groups: groups(&self.optimizer, &self.lr, &trainable, &device)?,
                     train_set: train_set?,
                     valid_set: valid_set?,
                 };
-                Some((Folder { dir, identity }, existing))
+                Some((dir, identity, existing))
             }
         };
         let run = Run {
@@ -372,9 +432,11 @@ impl<O> Trainer<O> {
             history: History::default(),
             parts: None,
             best: None,
+            interrupter: self.interrupter,
         };
         // Last, so that nothing is touched for a run that cannot be.
-        let Some((folder, existing)) = folder else { return Ok(run) };
+        let Some((dir, identity, existing)) = folder else { return Ok(run) };
+        let folder = Folder::lock(dir, identity)?;
         let run = match folder.open(existing)? {
             Some(saved) => run.resume(saved).map_err(|error| folder.bad(error))?,
             None => run,

@@ -36,6 +36,8 @@ pub(super) struct Report {
     pub(super) error: Option<Error>,
     /// What the latent dimensions did in the validation so far.
     pub(super) latents: LatentTotals,
+    /// Steps of the epoch that were left out.
+    pub(super) skipped: usize,
 }
 
 /// What the monitor must know of the run.
@@ -163,7 +165,10 @@ impl Monitor {
             epoch.valid_nll,
             epoch.valid_kl,
             epoch.train_seconds + epoch.valid_seconds,
-        ) + match epoch.active_units {
+        ) + &match epoch.skipped_steps {
+            0 => String::new(),
+            steps => format!("  {steps} skipped"),
+        } + match epoch.active_units {
             Some(0) => "  posterior collapsed: no latent dimension is active",
             _ => "",
         }
@@ -187,7 +192,12 @@ impl TrainingProgressLogger for Monitor {
     fn start_split(&mut self, split: &str, examples: usize) {
         self.in_train = split == "train";
         *self.split() = Split::start();
-        self.report.lock().unwrap_or_else(PoisonError::into_inner).latents = Default::default();
+        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        report.latents = Default::default();
+        if self.in_train {
+            report.skipped = 0;
+        }
+        drop(report);
         self.bar.reset();
         self.bar.set_length(examples as u64);
         self.bar.set_prefix(format!("epoch {}/{} {split}", self.epoch, self.epochs));
@@ -213,10 +223,16 @@ impl TrainingProgressLogger for Monitor {
         }
         let [train_nelbo, train_nll, train_kl] = self.train.means;
         let [valid_nelbo, valid_nll, valid_kl] = self.valid.means;
-        let latents = {
+        let (latents, skipped_steps) = {
             let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-            report.latents.statistics()
+            (report.latents.statistics(), report.skipped)
         };
+        if skipped_steps as u64 == self.watch.batches {
+            return self.fail(Error::new(
+                ErrorKind::Training,
+                format!("every step of epoch {epoch} was skipped, so nothing is learnt any more"),
+            ));
+        }
         if let Some(latents) = &latents
             && let Some(i) = latents.kl.iter().position(|kl| !kl.is_finite())
         {
@@ -240,6 +256,7 @@ impl TrainingProgressLogger for Monitor {
             valid_nelbo,
             valid_nll,
             valid_kl,
+            skipped_steps,
             train_seconds: self.train.took.as_secs_f64(),
             valid_seconds: self.valid.took.as_secs_f64(),
         };

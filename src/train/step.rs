@@ -8,6 +8,7 @@ use burn::train::metric::Adaptor;
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 
 use super::clip::clip;
+use super::skip::{Buffers, is_to_be_skipped};
 use super::threads::Threads;
 use crate::data::Batch;
 use crate::eval::{LatentSums, ReadSums};
@@ -29,6 +30,8 @@ pub(super) struct Setup<O> {
     pub(super) objective: O,
     pub(super) num_samples: usize,
     pub(super) max_norm: Option<f64>,
+    /// The norm of the gradients above which a step is left out.
+    pub(super) skip_above: Option<f64>,
     pub(super) train_noise: NoiseSource,
     pub(super) valid_noise: NoiseSource,
     pub(super) threads: Threads,
@@ -67,6 +70,7 @@ impl<M: LatentVariableModel, O: Objective<M>> TrainStep for Trainable<M, O> {
 impl<M: LatentVariableModel, O: Objective<M>> Trainable<M, O> {
     fn train_on(&self, batch: Batch) -> TrainOutput<BatchMeans> {
         let step = batch.step;
+        let before = self.setup.skip_above.map(|threshold| (threshold, Buffers::of(self)));
         let state = self.state.as_ref().map(|state| Tensor::from_inner(state.value_sync().inner()));
         let inputs = self.inputs(batch, &self.setup.train_noise);
         let inputs = Inputs { step: Some(step), state, ..inputs };
@@ -77,8 +81,16 @@ impl<M: LatentVariableModel, O: Objective<M>> Trainable<M, O> {
         // What a batch normalisation, and the state above, have seen in this thread; the next step may be run
         // by another one.
         drop(self.valid());
-        let gradients = terms.mean().backward();
+        let loss = terms.mean();
+        let gradients = loss.backward();
         let mut output = TrainOutput::new(self, gradients, BatchMeans::new(terms));
+        if let Some((threshold, before)) = before
+            && is_to_be_skipped(self, &output.grads, loss, threshold)
+        {
+            before.restore(self);
+            output.grads = GradientsParams::new();
+            output.item.skipped = true;
+        }
         if let Some(max_norm) = self.setup.max_norm {
             clip(self, &mut output.grads, max_norm);
         }
@@ -112,6 +124,8 @@ pub(super) struct BatchMeans {
     means: [f64; 3],
     latents: Option<LatentSums>,
     read_latents: Option<ReadSums>,
+    /// Whether the step changes nothing.
+    skipped: bool,
 }
 
 impl BatchMeans {
@@ -119,7 +133,7 @@ impl BatchMeans {
         let latents = terms.latents.as_ref().map(LatentSums::of);
         let terms = [terms.nelbo, terms.nll, terms.divergence].map(Tensor::without_autodiff);
         let terms = Tensor::stack(terms.into(), 0);
-        Self { terms, means: [f64::NAN; 3], latents, read_latents: None }
+        Self { terms, means: [f64::NAN; 3], latents, read_latents: None, skipped: false }
     }
 }
 
@@ -139,9 +153,9 @@ impl Adaptor<Option<ReadSums>> for BatchMeans {
     }
 }
 
-/// The means of a batch and the number of its examples.
-impl Adaptor<([f64; 3], usize)> for BatchMeans {
-    fn adapt(&self) -> ([f64; 3], usize) {
-        (self.means, self.terms.dims()[1])
+/// The means of a batch and the number of its examples, unless its step is left out.
+impl Adaptor<Option<([f64; 3], usize)>> for BatchMeans {
+    fn adapt(&self) -> Option<([f64; 3], usize)> {
+        (!self.skipped).then(|| (self.means, self.terms.dims()[1]))
     }
 }

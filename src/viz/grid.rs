@@ -49,7 +49,7 @@ impl ImageGrid {
     /// there are one or three.
     ///
     /// # Errors
-    /// If the shapes do not fit, or if the images do not fill whole rows.
+    /// If the shapes do not fit, the images do not fill whole rows, or a value is no number.
     pub fn new(images: Tensor<2>, shape: [usize; 3], columns: usize) -> Result<Self> {
         let [n, dim] = images.dims();
         let [height, width, channels] = shape;
@@ -72,7 +72,13 @@ impl ImageGrid {
                 format!("{n} images of shape {shape:?} are too many for one picture"),
             ));
         }
-        let values = images.into_data().iter::<f32>().collect();
+        let values = images.into_data().iter::<f32>().collect::<Vec<_>>();
+        if let Some(i) = values.iter().position(|value| value.is_nan()) {
+            return Err(Error::new(
+                ErrorKind::Picture,
+                format!("image {}, counted from 0, holds a value that is no number", i / dim),
+            ));
+        }
         let (column_labels, row_labels) = Default::default();
         Ok(Self { values, shape, columns, column_labels, row_labels })
     }

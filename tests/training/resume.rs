@@ -1,7 +1,7 @@
 //! A run that is broken off and goes on ends as one that was not.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,8 @@ use burn_vae::train::{Existing, History, Progress, TrainConfig, Trained, Trainer
 use burn_vae::{
     Beta, ConvVae, ConvVaeConfig, Elbo, ErrorKind, MlpVaeConfig, ModuleConfig, Seed, TargetKl,
 };
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 fn digits(train: usize, test: usize) -> (Arc<ByteImages>, Arc<ByteImages>) {
     let mnist = Mnist::find(None).unwrap();
@@ -110,15 +112,28 @@ fn child() {
 }
 
 /// A process is killed at many moments, in epochs and while checkpoints are written, and started
-/// again each time.
+/// again each time. `BURN_VAE_KILLS=200` kills it that often, run after run.
 #[cfg(unix)]
 #[test]
 fn a_killed_run_that_goes_on_ends_bit_for_bit_as_one_that_was_not() {
     let whole = tempfile::tempdir().unwrap();
     let started = Instant::now();
     let expected = eventful(12, Some(12), whole.path(), Existing::Refuse);
-    let epoch = started.elapsed() / 12;
+    let took = started.elapsed();
+    let wanted = std::env::var("BURN_VAE_KILLS").map_or(4, |kills| kills.parse().unwrap());
+    let mut moments = ChaCha8Rng::seed_from_u64(0);
+    let (mut kills, mut runs) = (0, 0);
+    while kills < wanted {
+        kills += killed_run(&expected, took, &mut moments);
+        runs += 1;
+        assert!(runs < 10 + wanted, "the process was killed only {kills} times in {runs} runs");
+    }
+    println!("{kills} kills in {runs} runs, each of which ended as the one that was not killed");
+}
 
+/// One run that is killed again and again, and how often it was.
+#[cfg(unix)]
+fn killed_run(expected: &Trained<ConvVae>, took: Duration, moments: &mut impl Rng) -> usize {
     let killed = tempfile::tempdir().unwrap();
     let spawn = || {
         Command::new(std::env::current_exe().unwrap())
@@ -129,36 +144,28 @@ fn a_killed_run_that_goes_on_ends_bit_for_bit_as_one_that_was_not() {
             .spawn()
             .unwrap()
     };
-    let state = killed.path().join("state.json");
-    let modified = || state.metadata().and_then(|file| file.modified()).ok();
     let mut kills = 0;
-    for round in 0..10u32 {
-        let before = modified();
+    for round in 0.. {
         let mut child = spawn();
-        // Until the first checkpoint of this process, then for a share of an epoch; in every other
-        // round right as files appear for the next one.
-        let patience = Instant::now() + Duration::from_secs(60);
-        while modified() == before && child.try_wait().unwrap().is_none() {
-            assert!(Instant::now() < patience, "no checkpoint was written");
+        // At any moment of the first half of a run; in every other round right as files appear for the next
+        // checkpoint.
+        let moment = Instant::now() + took.mul_f64(moments.random_range(0.0..0.5));
+        let files = || std::fs::read_dir(killed.path()).map_or(0, Iterator::count);
+        let is_running = |child: &mut Child| child.try_wait().unwrap().is_none();
+        while Instant::now() < moment && is_running(&mut child) {
             std::thread::sleep(Duration::from_micros(200));
         }
-        if round % 2 == 0 {
-            std::thread::sleep(epoch * (round % 10) / 10);
-        } else {
-            let files = || std::fs::read_dir(killed.path()).unwrap().count();
-            let count = files();
-            while files() <= count && child.try_wait().unwrap().is_none() {
-                std::thread::sleep(Duration::from_micros(50));
-            }
+        let count = files();
+        while round % 2 == 1 && files() <= count && is_running(&mut child) {
+            std::thread::sleep(Duration::from_micros(50));
         }
-        if child.try_wait().unwrap().is_some() {
+        if !is_running(&mut child) {
             break;
         }
         child.kill().unwrap(); // SIGKILL
         child.wait().unwrap();
         kills += 1;
     }
-    assert!(kills >= 4, "the process was killed only {kills} times");
     assert!(spawn().wait().unwrap().success());
 
     let found = eventful(12, Some(12), killed.path(), Existing::Resume);
@@ -173,10 +180,11 @@ fn a_killed_run_that_goes_on_ends_bit_for_bit_as_one_that_was_not() {
     names.sort();
     let best = format!("model-{}.bpk", expected.epoch);
     let mut expected =
-        vec!["model-12.bpk", "optimizer-12.bpk", "schedule-12.bpk", "state.json", &best];
+        vec!["lock", "model-12.bpk", "optimizer-12.bpk", "schedule-12.bpk", "state.json", &best];
     expected.sort();
     expected.dedup();
     assert_eq!(names, expected);
+    kills
 }
 
 fn small(config: TrainConfig) -> Trainer {

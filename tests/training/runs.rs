@@ -163,7 +163,7 @@ fn an_example_that_cannot_be_read_stops_the_run_with_its_error() {
 }
 
 #[test]
-fn a_loss_that_is_not_a_number_stops_the_run_and_names_the_batch() {
+fn data_that_are_no_numbers_stop_the_run_and_are_named() {
     struct Poisoned(ByteImages);
     impl Examples for Poisoned {
         fn len(&self) -> usize {
@@ -189,8 +189,8 @@ fn a_loss_that_is_not_a_number_stops_the_run_and_names_the_batch() {
         .fit(model(0), train, poisoned)
         .err()
         .unwrap();
-    assert_eq!(stopped.error.kind(), ErrorKind::Training);
-    let expected = "the nelbo of validation batch 3 in epoch 1 is NaN";
+    assert_eq!(stopped.error.kind(), ErrorKind::Data);
+    let expected = "example 120 holds NaN in column 0";
     assert!(stopped.error.to_string().starts_with(expected), "{stopped:?}");
     // The epoch was not finished, so it is in no record.
     assert!(stopped.trained.unwrap().history.epochs.is_empty());

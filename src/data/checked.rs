@@ -1,0 +1,100 @@
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use super::{Examples, Protocol};
+use crate::LatentVariableModel;
+use crate::error::{Error, ErrorKind, Result};
+use crate::likelihood::Support;
+
+/// Examples whose numbers are looked at as they are read, so that a bad one is found by its place in the data
+/// and not by what becomes of the loss.
+pub(crate) struct Checked {
+    examples: Arc<dyn Examples>,
+    support: Support,
+    /// How many numbers of an example the likelihood is of; those behind them are a condition.
+    values: usize,
+    /// Whether values between those of the likelihood are taken too.
+    between: bool,
+}
+
+impl Checked {
+    /// Takes what a bound can be computed of, such as grey values for a likelihood of bits.
+    pub(crate) fn for_bounds(
+        examples: Arc<dyn Examples>,
+        model: &impl LatentVariableModel,
+    ) -> Self {
+        let (support, values) = (model.support(), model.num_values());
+        Self { examples, support, values, between: true }
+    }
+
+    /// Takes values of the likelihood alone.
+    pub(crate) fn for_likelihoods(
+        examples: Arc<dyn Examples>,
+        model: &impl LatentVariableModel,
+    ) -> Self {
+        Self { between: false, ..Self::for_bounds(examples, model) }
+    }
+
+    fn check(&self, indices: &[usize], rows: &[f32]) -> Result<()> {
+        let dim = self.dim();
+        let range = self.support.range();
+        for (row, index) in rows.chunks_exact(dim.max(1)).zip(indices) {
+            let (values, condition) = row.split_at(self.values.min(dim));
+            let is_value = |value: &f32| {
+                if self.between { range.contains(value) } else { self.support.contains(*value) }
+            };
+            let wrong = if self.between && all_within(values, &range) {
+                None
+            } else {
+                values.iter().position(|value| !is_value(value))
+            };
+            let bad = |column: usize, what: &str| {
+                Err(Error::new(
+                    ErrorKind::Data,
+                    format!(
+                        "example {index} holds {} in column {column}, both counted from 0, which is no \
+                         {what}",
+                        row[column]
+                    ),
+                ))
+            };
+            if let Some(column) = wrong {
+                return bad(column, &format!("value of a likelihood of {:?} values", self.support));
+            }
+            if let Some(i) = condition.iter().position(|value| !value.is_finite()) {
+                return bad(values.len() + i, "condition");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// In one pass without a branch, some thousand values a microsecond.
+fn all_within(values: &[f32], range: &RangeInclusive<f32>) -> bool {
+    let (least, greatest) = (*range.start(), *range.end());
+    values.iter().fold(true, |fine, &value| fine & (value >= least) & (value <= greatest))
+}
+
+impl Examples for Checked {
+    fn len(&self) -> usize {
+        self.examples.len()
+    }
+
+    fn dim(&self) -> usize {
+        self.examples.dim()
+    }
+
+    fn read(&self, indices: &[usize], out: &mut [f32]) -> Result<()> {
+        self.examples.read(indices, out)?;
+        self.check(indices, out)
+    }
+
+    fn read_in(&self, epoch: u64, indices: &[usize], out: &mut [f32]) -> Result<()> {
+        self.examples.read_in(epoch, indices, out)?;
+        self.check(indices, out)
+    }
+
+    fn protocol(&self) -> Protocol {
+        self.examples.protocol()
+    }
+}

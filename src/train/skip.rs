@@ -1,0 +1,56 @@
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+
+use super::clip::squared_norm;
+
+/// Whether a step is to be left out: the norm of its gradients is above the threshold, or it or the loss is not
+/// finite (Child 2021, section 4). Reads one number from the device.
+pub(super) fn is_to_be_skipped<M: Module>(
+    module: &M,
+    gradients: &GradientsParams,
+    loss: Tensor<1>,
+    threshold: f64,
+) -> bool {
+    let Some(norm) = squared_norm(module, gradients) else { return false };
+    // Nothing is added but what is not finite.
+    let norm = norm.sqrt() + loss.without_autodiff().mul_scalar(0.0);
+    let norm = norm.try_into_data().ok().and_then(|data| data.iter::<f64>().next());
+    // A device that fails is reported where the terms are read.
+    norm.is_some_and(|norm| norm.is_nan() || norm > threshold)
+}
+
+/// What a forward pass changes in a module: running statistics, shared with the module's clones.
+pub(super) struct Buffers(HashMap<ParamId, Box<dyn std::any::Any>>);
+
+impl Buffers {
+    pub(super) fn of<M: Module>(module: &M) -> Self {
+        let mut buffers = Self(HashMap::new());
+        module.visit(&mut buffers);
+        buffers
+    }
+
+    /// Puts them back.
+    pub(super) fn restore<M: Module>(mut self, module: &M) {
+        drop(module.clone().map(&mut self));
+    }
+}
+
+impl ModuleVisitor for Buffers {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.val();
+        if !tensor.is_require_grad() {
+            self.0.insert(param.id, Box::new(tensor));
+        }
+    }
+}
+
+impl ModuleMapper for Buffers {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        let kept = self.0.remove(&id).and_then(|kept| kept.downcast().ok());
+        Param::from_mapped_value(id, kept.map_or(tensor, |kept| *kept), mapper)
+    }
+}
