@@ -167,13 +167,15 @@ where
     let training = TrainConfig { epochs: args.epochs, seed, ..TrainConfig::default() };
     let objective = Elbo::new(divergence);
     let existing = if args.resume { Existing::Resume } else { Existing::Refuse };
+    let ctrl_c = interrupt::CtrlC::catch();
     let trained = Trainer::new(training)
         .with_objective(objective.clone())
         .with_optimizer(Adam::new().init())
         .with_checkpoints(args.out.join("checkpoint"), existing)
         .with_history_csv(args.out.join("history.csv"))
-        .with_interrupter(interrupt::by_ctrl_c())
+        .with_interrupter(ctrl_c.interrupter())
         .fit(config.init(seed, &device)?, train, test.clone())?;
+    drop(ctrl_c);
     let vae = trained.model;
     saved::save(args.out.join("model"), &config, &vae)?;
     // The very bits that the figures below are of, for others to be measured on.

@@ -174,14 +174,16 @@ fn run(args: &Args, objective: impl Objective<MlpVae>) -> Result<()> {
         (_, true) => Existing::Overwrite,
         _ => Existing::Refuse,
     };
+    let ctrl_c = interrupt::CtrlC::catch();
     let trained = Trainer::new(train_config)
         .with_objective(objective.clone())
         .with_optimizer(Adam::new().with_epsilon(1e-4)?.init())
         .with_learning_rate(schedule(stages, batches)?)
         .with_checkpoints(args.out.join("checkpoint"), existing)
         .with_history_csv(args.out.join("history.csv"))
-        .with_interrupter(interrupt::by_ctrl_c())
+        .with_interrupter(ctrl_c.interrupter())
         .fit(vae, train.clone(), test.clone())?;
+    drop(ctrl_c);
     let vae = trained.model;
     saved::save(args.out.join("model"), &config, &vae)?;
     // The very bits that the figures below are of, for others to be measured on.

@@ -107,13 +107,15 @@ fn start() -> Result<()> {
         (_, true) => Existing::Overwrite,
         _ => Existing::Refuse,
     };
+    let ctrl_c = interrupt::CtrlC::catch();
     let vae = Trainer::new(TrainConfig { epochs, seed, ..TrainConfig::default() })
         .with_objective(Elbo::default().with_beta(beta)?)
         .with_checkpoints(out.join("checkpoint"), existing)
         .with_history_csv(out.join("history.csv"))
-        .with_interrupter(interrupt::by_ctrl_c())
+        .with_interrupter(ctrl_c.interrupter())
         .fit(vae, train, test.clone())?
         .model;
+    drop(ctrl_c);
     saved::save(out.join("model"), &config, &vae)?;
     scaling.save(out.join("model/scaling.json"))?;
 

@@ -36,7 +36,7 @@ pub const TARGETS: [(&str, Target); 8] = [
 ];
 
 /// A folder of this process, the same each time.
-fn folder() -> &'static Path {
+pub fn folder() -> &'static Path {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
     FOLDER.get_or_init(|| tempfile::tempdir().expect("a folder to write to")).path()
 }

@@ -1,27 +1,46 @@
 //! Ctrl-C: once to stop after the step under way, twice to stop at once.
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use burn::train::Interrupter;
+use burn_vae::train::Interrupter;
 use burn_vae::{ErrorKind, Result};
 
 /// What a shell expects of a program that Ctrl-C has stopped.
 const INTERRUPTED: u8 = 130;
 
-/// What a training is to be given so that Ctrl-C stops it.
-pub fn by_ctrl_c() -> Interrupter {
-    let interrupter = Interrupter::new();
-    let handle = interrupter.clone();
-    let set = ctrlc::set_handler(move || {
-        if handle.should_stop() {
-            std::process::exit(INTERRUPTED.into());
-        }
-        eprintln!("\nstopping after this step; Ctrl-C again stops at once");
-        handle.stop(Some("Ctrl-C"));
-    });
-    // Without a handler Ctrl-C does what it always did.
-    set.unwrap_or_else(|error| eprintln!("Ctrl-C will stop at once: {error}"));
-    interrupter
+/// As long as it lives Ctrl-C stops a training, which is to be given its interrupter; after that, the program.
+pub struct CtrlC {
+    interrupter: Interrupter,
+    is_over: Arc<AtomicBool>,
+}
+
+impl CtrlC {
+    pub fn catch() -> Self {
+        let (interrupter, is_over) = (Interrupter::new(), Arc::new(AtomicBool::new(false)));
+        let (request, over) = (interrupter.clone(), is_over.clone());
+        let set = ctrlc::set_handler(move || {
+            if request.should_stop() || over.load(Ordering::Relaxed) {
+                std::process::exit(INTERRUPTED.into());
+            }
+            eprintln!("\nstopping after this step; Ctrl-C again stops at once");
+            request.stop(Some("Ctrl-C"));
+        });
+        // Without a handler Ctrl-C does what it always did.
+        set.unwrap_or_else(|error| eprintln!("Ctrl-C will stop at once: {error}"));
+        Self { interrupter, is_over }
+    }
+
+    pub fn interrupter(&self) -> Interrupter {
+        self.interrupter.clone()
+    }
+}
+
+impl Drop for CtrlC {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
 }
 
 /// How a program ends.
@@ -29,7 +48,7 @@ pub fn exit_code(result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.kind() == ErrorKind::Interrupted => {
-            eprintln!("{error}; the same command with --resume goes on");
+            eprintln!("{error}; go on with it by --resume");
             INTERRUPTED.into()
         }
         Err(error) => {

@@ -4,6 +4,7 @@ mod interrupt;
 mod options;
 mod pictures;
 
+use interrupt::CtrlC;
 pub use interrupt::exit_code;
 pub use options::{Defaults, Optimizer, Options, Validation};
 
@@ -156,13 +157,14 @@ impl<'a> Run<'a> {
             (_, true) => Existing::Overwrite,
             _ => Existing::Refuse,
         };
+        let ctrl_c = CtrlC::catch();
         let mut trainer = Trainer::new(training)
             .with_objective(options.objective(batches)?)
             .with_optimizer(options.optimizer.unwrap_or(self.defaults.optimizer).init())
             .with_learning_rate(options.learning_rate(batches * training.epochs)?)
             .with_checkpoints(self.out.join("checkpoint"), existing)
             .with_history_csv(self.out.join("history.csv"))
-            .with_interrupter(interrupt::by_ctrl_c());
+            .with_interrupter(ctrl_c.interrupter());
         if let Some(max_norm) = options.clip {
             trainer = trainer.with_gradient_clipping(max_norm)?;
         }

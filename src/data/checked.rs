@@ -40,13 +40,11 @@ impl Checked {
         let range = self.support.range();
         for (row, index) in rows.chunks_exact(dim.max(1)).zip(indices) {
             let (values, condition) = row.split_at(self.values.min(dim));
-            let is_value = |value: &f32| {
-                if self.between { range.contains(value) } else { self.support.contains(*value) }
-            };
-            let wrong = if self.between && all_within(values, &range) {
-                None
-            } else {
-                values.iter().position(|value| !is_value(value))
+            let wrong = match (self.support, self.between) {
+                (Support::Any, _) => None,
+                (_, true) if all_within(values, &range) => None,
+                (_, true) => values.iter().position(|value| !range.contains(value)),
+                (support, false) => values.iter().position(|value| !support.contains(*value)),
             };
             let bad = |column: usize, what: &str| {
                 Err(Error::new(
@@ -59,7 +57,15 @@ impl Checked {
                 ))
             };
             if let Some(column) = wrong {
-                return bad(column, &format!("value of a likelihood of {:?} values", self.support));
+                let of = format!("a likelihood of {:?} values", self.support);
+                return match (self.between, self.support) {
+                    (false, _) => bad(column, &format!("value of {of}")),
+                    (true, Support::Real) => bad(column, &format!("finite number, as {of} needs")),
+                    (true, Support::Count) => {
+                        bad(column, &format!("finite number from 0 on, as {of} needs"))
+                    }
+                    (true, _) => bad(column, &format!("number from 0 to 1, as {of} needs")),
+                };
             }
             if let Some(i) = condition.iter().position(|value| !value.is_finite()) {
                 return bad(values.len() + i, "condition");

@@ -21,7 +21,7 @@ impl Measure {
     /// What a likelihood of `support` measures on data of a protocol.
     pub fn of(support: Support, protocol: Protocol) -> Self {
         match (support, protocol) {
-            (Support::Real | Support::UnitInterval, _) => Self::Density,
+            (Support::Real | Support::UnitInterval | Support::Any, _) => Self::Density,
             (Support::Levels(256), Protocol::Grey) => Self::Likelihood,
             (_, Protocol::Grey | Protocol::Scaled) => Self::CrossEntropy,
             _ => Self::Likelihood,

@@ -48,12 +48,16 @@ pub enum Support {
     Count,
     /// One of so many classes, as a vector that is 1 there and 0 elsewhere.
     OneHot(usize),
+    /// Whatever the likelihood makes of it, also what is no number, as where values are missing. Nothing is
+    /// checked.
+    Any,
 }
 
 impl Support {
     /// Whether a value of an example is one that the likelihood is of.
     pub fn contains(self, value: f32) -> bool {
         match self {
+            Self::Any => true,
             Self::Real => value.is_finite(),
             Self::Binary | Self::OneHot(_) => value == 0.0 || value == 1.0,
             Self::UnitInterval => (0.0..=1.0).contains(&value),
@@ -69,6 +73,7 @@ impl Support {
     /// as grey does between the values of a bit; its bound is then one on a cross-entropy.
     pub fn range(self) -> RangeInclusive<f32> {
         match self {
+            Self::Any => f32::NEG_INFINITY..=f32::INFINITY,
             Self::Real => f32::MIN..=f32::MAX,
             Self::Count => 0.0..=f32::MAX,
             Self::Binary | Self::UnitInterval | Self::Levels(_) | Self::OneHot(_) => 0.0..=1.0,

@@ -16,7 +16,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -90,7 +89,8 @@ pub(super) struct Saved {
 pub(super) struct Folder {
     dir: PathBuf,
     identity: Identity,
-    lock: File,
+    /// `None` where nothing can be written; what then is to be, fails by itself.
+    lock: Option<File>,
 }
 
 impl Folder {
@@ -100,25 +100,18 @@ impl Folder {
     /// If it cannot be made, or another run writes there.
     pub(super) fn lock(dir: PathBuf, identity: Identity) -> Result<Self> {
         create_dir(&dir)?;
-        let path = dir.join(LOCK);
-        let lock = File::options().create(true).append(true).open(&path).at(&path)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { dir, identity, lock }),
-            Err(TryLockError::WouldBlock) => {
-                Err(bad(&dir, "another run is writing its checkpoints here"))
-            }
-            // A file system without locks keeps nobody from training.
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-                Ok(Self { dir, identity, lock })
-            }
-            Err(TryLockError::Error(error)) => Err(Error::io(&path, error)),
+        let lock = File::options().create(true).append(true).open(dir.join(LOCK)).ok();
+        // A file system without locks keeps nobody from training.
+        if let Some(Err(TryLockError::WouldBlock)) = lock.as_ref().map(File::try_lock) {
+            return Err(bad(&dir, "another run is writing its checkpoints here"));
         }
+        Ok(Self { dir, identity, lock })
     }
 
     /// Lets others write there.
     pub(super) fn unlock(&self) {
         // What cannot be unlocked was never locked.
-        self.lock.unlock().ok();
+        self.lock.as_ref().map(File::unlock);
     }
 
     /// Looks into the folder.
@@ -233,8 +226,8 @@ pub(super) struct Keeper {
     pub(super) pending: Mutex<BTreeMap<usize, Parts>>,
     /// The best epoch so far and its model.
     pub(super) best: Mutex<Option<(usize, Vec<u8>)>>,
-    /// The epoch of the last whole checkpoint.
-    pub(super) written: Mutex<Option<usize>>,
+    /// The last epoch that was kept.
+    pub(super) committed: Mutex<Option<usize>>,
 }
 
 impl Keeper {
@@ -269,22 +262,26 @@ impl Keeper {
         if history.best().is_some_and(|best| best.epoch == epoch) {
             *best = Some((epoch, parts[PARTS[0]].clone()));
         }
-        let Some(folder) = &self.folder else { return Ok(()) };
-        let best = best.as_ref().map(|(epoch, model)| (*epoch, model.as_slice()));
-        folder.write(epoch, &parts, best, history)?;
-        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(epoch);
+        if let Some(folder) = &self.folder {
+            let best = best.as_ref().map(|(epoch, model)| (*epoch, model.as_slice()));
+            folder.write(epoch, &parts, best, history)?;
+        }
+        *self.committed.lock().unwrap_or_else(PoisonError::into_inner) = Some(epoch);
         Ok(())
+    }
+
+    pub(super) fn committed(&self) -> Option<usize> {
+        *self.committed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says what there is to go on from once a run has been broken off.
     pub(super) fn advice(&self) -> Option<String> {
         let dir = self.folder.as_ref()?.dir.display();
-        let written = *self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(match written {
+        Some(match self.committed() {
             Some(epoch) => {
                 format!("the checkpoint of epoch {epoch} in {dir} is there to go on from")
             }
-            None => format!("no epoch was finished, so there is no checkpoint in {dir}"),
+            None => format!("there is no checkpoint of it in {dir} yet"),
         })
     }
 }
@@ -404,7 +401,7 @@ mod tests {
             interrupter: Interrupter::new(),
             pending: Mutex::default(),
             best: Mutex::default(),
-            written: Mutex::default(),
+            committed: Mutex::default(),
         };
         assert!(Folder::lock(dir.path().into(), identity).is_err(), "two runs in one folder");
         let part = |epoch: usize, part| keeper.add(epoch, part, vec![epoch as u8; 3]).unwrap();

@@ -43,9 +43,9 @@ pub struct Epoch {
     /// Latent dimensions whose posterior mean varies over the validation set by more than
     /// [`ACTIVE_UNIT`](crate::eval::ACTIVE_UNIT), where the objective can tell.
     pub active_units: Option<usize>,
-    /// Steps that were left out; see [`Trainer::with_skipped_steps`](crate::train::Trainer::with_skipped_steps).
+    /// Steps that were left out; see [`Trainer::with_gradient_skipping`](crate::train::Trainer::with_gradient_skipping).
     /// The training terms are means over the others.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub skipped_steps: usize,
     /// Seconds spent on training.
     pub train_seconds: f64,
@@ -53,6 +53,11 @@ pub struct Epoch {
     pub valid_seconds: f64,
     /// The share of each latent dimension in `valid_kl`; empty where the objective cannot tell.
     pub kl_per_dimension: Vec<f64>,
+}
+
+/// What an epoch without skipped steps leaves out, so that the checksums of older checkpoints still hold.
+fn is_zero(steps: &usize) -> bool {
+    *steps == 0
 }
 
 impl History {

@@ -20,8 +20,9 @@ pub(super) struct Identity {
     pub(super) config: TrainConfig,
     pub(super) objective: String,
     pub(super) max_norm: Option<f64>,
-    #[serde(default)]
-    pub(super) skip_above: Option<f64>,
+    /// As text, since JSON has no infinite number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) skip_above: Option<String>,
     /// What the optimiser makes of a known parameter and known gradients.
     pub(super) optimizer: Vec<f32>,
     /// The learning rates of steps 1, 10, 100, ..
@@ -240,10 +241,13 @@ impl Identity {
             fields
         }
         let (mine, theirs) = (fields(self), fields(other));
-        let different = mine.iter().find(|(name, value)| theirs.get(*name) != Some(value));
-        different.map(|(name, value)| {
-            let theirs = theirs.get(name).unwrap_or(&Value::Null);
-            format!("{name} was {theirs} then and is {value} now")
+        // What is left out where there is none of it may be in one of them alone.
+        let mut names = mine.keys().chain(theirs.keys());
+        let different = names.find(|name| mine.get(*name) != theirs.get(*name));
+        different.map(|name| {
+            let [then, now] =
+                [&theirs, &mine].map(|fields| fields.get(name).unwrap_or(&Value::Null));
+            format!("{name} was {then} then and is {now} now")
         })
     }
 }

@@ -13,6 +13,7 @@ mod skip;
 mod step;
 mod threads;
 
+pub use burn::train::Interrupter;
 pub use checkpoint::Existing;
 pub use config::TrainConfig;
 pub use history::{Epoch, History};
@@ -25,7 +26,7 @@ use burn::module::RunningState;
 use burn::optim::ModuleOptimizer;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::tensor::Tensor;
-use burn::train::{Interrupter, Learner, SupervisedTraining};
+use burn::train::{Learner, SupervisedTraining};
 
 use crate::data::{BatchLoader, Checked, Examples};
 use crate::error::{Error, ErrorKind, Result};
@@ -193,7 +194,7 @@ impl<O> Trainer<O> {
     ///
     /// What a run is made of must be the same as before: the configuration but for
     /// [`epochs`](TrainConfig::epochs) and [`patience`](TrainConfig::patience), the objective by its
-    /// `Debug` text, the norm to clip to, what the optimiser makes of known gradients and the learning
+    /// `Debug` text, the norms to clip to and to skip above, what the optimiser makes of known gradients and the learning
     /// rates of steps 1, 10, 100, 1,000 and 10,000, of each group of parameters, and the data sets by their sizes and their first
     /// and last examples. Weights must have the shapes of the model's.
     pub fn with_checkpoints(self, dir: impl Into<PathBuf>, existing: Existing) -> Self {
@@ -226,7 +227,7 @@ impl<O> Trainer<O> {
     ///
     /// # Errors
     /// If `threshold` is not above 0; it may be infinite.
-    pub fn with_skipped_steps(self, threshold: f64) -> Result<Self> {
+    pub fn with_gradient_skipping(self, threshold: f64) -> Result<Self> {
         if threshold.is_nan() || threshold <= 0.0 {
             return Err(Error::value(format!(
                 "steps cannot be skipped above a norm of {threshold}, only above a number greater than 0"
@@ -235,10 +236,10 @@ impl<O> Trainer<O> {
         Ok(Self { skip_above: Some(threshold), ..self })
     }
 
-    /// Lets another thread stop the run, such as a handler of Ctrl-C, by
-    /// [`Interrupter::stop`](burn::train::Interrupter::stop). The step under way is finished, then the run
-    /// ends with an error of the kind [`Interrupted`](ErrorKind::Interrupted). With
-    /// [`checkpoints`](Self::with_checkpoints) at most the epoch under way is to be done again.
+    /// Lets another thread stop the run, such as a handler of Ctrl-C, by [`Interrupter::stop`]. The step under
+    /// way is finished, sometimes one or two more, then the run ends with an error of the kind
+    /// [`Interrupted`](ErrorKind::Interrupted). With [`checkpoints`](Self::with_checkpoints) at most the epoch
+    /// under way is to be done again.
     pub fn with_interrupter(self, interrupter: Interrupter) -> Self {
         Self { interrupter, ..self }
     }
@@ -253,8 +254,9 @@ impl<O> Trainer<O> {
     ///   to be refused, of another run, or damaged. All that before anything is computed.
     /// - If an example cannot be read or holds a number that no value of the likelihood is near (outside 0 to
     ///   1 for bits, or not finite; the message names both), the CSV file or a checkpoint cannot be written, or a term of the objective
-    ///   is no longer finite. The run stops; the message says in which batch of which epoch. What it
-    ///   has learnt so far is in [`Stopped::trained`].
+    ///   is no longer finite. The run stops; the message says which example, file or term of which batch it was,
+    ///   and which checkpoint there is. What it has learnt so far is in [`Stopped::trained`].
+    /// - If it is [stopped](Self::with_interrupter).
     ///
     /// In a function that returns this crate's [`Error`], `?` keeps the error and drops the rest; for
     /// any other, `.map_err(|stopped| stopped.error)?`.
@@ -274,14 +276,15 @@ impl<O> Trainer<O> {
         }
         let report =
             Arc::new(Mutex::new(Report { history: run.history.clone(), ..Default::default() }));
-        let interrupter = run.interrupter;
+        let interrupter = Interrupter::new();
+        let request = run.watch.request.clone();
         let keeper = Arc::new(Keeper {
             folder: run.folder.take(),
             report: report.clone(),
             interrupter: interrupter.clone(),
             pending: Mutex::default(),
             best: Mutex::new(run.best.take()),
-            written: Mutex::new((run.epoch > 0).then_some(run.epoch)),
+            committed: Mutex::new((run.epoch > 0).then_some(run.epoch)),
         });
         let monitor = Monitor::new(report.clone(), interrupter.clone(), run.watch);
         let config = run.config;
@@ -294,7 +297,8 @@ impl<O> Trainer<O> {
             .with_interrupter(interrupter.clone())
             .renderer(Box::new(monitor))
             .num_epochs(config.epochs);
-        if keeper.folder.is_some() || config.patience.is_some() {
+        let is_kept = keeper.folder.is_some() || config.patience.is_some();
+        if is_kept {
             let [model, optimizer, schedule] = keeper.slots(run.parts);
             training = training
                 .with_custom_checkpointers(model, optimizer, schedule)
@@ -314,11 +318,13 @@ impl<O> Trainer<O> {
             error.or_else(|| result.error.map(|error| Error::around(error, ErrorKind::Training)));
         let epoch = history.last().map_or(0, |last| last.epoch);
         let error = error.or_else(|| {
+            // An epoch may be over and its checkpoint not be made.
+            let done = if is_kept { keeper.committed().unwrap_or(0) } else { epoch };
             let exhausted = config.patience.is_some_and(|patience| history.is_exhausted(patience));
-            let unfinished = epoch < config.epochs && !exhausted;
-            let reason = interrupter.interruption().filter(|_| unfinished)?.reason;
+            let finished = done == epoch && (epoch >= config.epochs || exhausted);
+            let reason = request.interruption().filter(|_| !finished)?.reason;
             let reason = reason.map(|reason| format!(" by {reason}")).unwrap_or_default();
-            let message = format!("training was stopped{reason} in epoch {}", epoch + 1);
+            let message = format!("training was stopped{reason} in epoch {}", done + 1);
             Some(Error::new(ErrorKind::Interrupted, message))
         });
         let error = error.map(|error| match keeper.advice() {
@@ -386,6 +392,7 @@ impl<O> Trainer<O> {
             progress: self.progress,
             batches,
             at_full_weight: Box::new(move |step| objective.at_full_weight(step)),
+            request: self.interrupter,
         };
         let state = self.objective.initial_state().map(|state| {
             let device = device.clone().autodiff();
@@ -409,7 +416,7 @@ impl<O> Trainer<O> {
                     config,
                     objective: format!("{:?}", trainable.setup.objective),
                     max_norm: self.max_norm,
-                    skip_above: self.skip_above,
+                    skip_above: self.skip_above.map(|threshold| threshold.to_string()),
                     optimizer: probe(&self.optimizer, &device)?,
                     learning_rates: learning_rates(&self.lr),
                     groups: groups(&self.optimizer, &self.lr, &trainable, &device)?,
@@ -432,7 +439,6 @@ impl<O> Trainer<O> {
             history: History::default(),
             parts: None,
             best: None,
-            interrupter: self.interrupter,
         };
         // Last, so that nothing is touched for a run that cannot be.
         let Some((dir, identity, existing)) = folder else { return Ok(run) };

@@ -50,6 +50,9 @@ pub(super) struct Watch {
     pub(super) batches: u64,
     /// [`Objective::at_full_weight`](crate::Objective::at_full_weight).
     pub(super) at_full_weight: Box<dyn Fn(u64) -> bool + Send + Sync>,
+    /// By which the run is stopped from outside. It may be there before the run and after it, so what ends
+    /// the run alone has another one.
+    pub(super) request: Interrupter,
 }
 
 /// Burn's renderer: hears of every step, keeps the history, shows the progress.
@@ -204,6 +207,9 @@ impl TrainingProgressLogger for Monitor {
     }
 
     fn update_split(&mut self, examples: usize) {
+        if self.watch.request.should_stop() {
+            self.interrupter.stop(None);
+        }
         let split = self.split();
         split.steps += 1;
         let (sum, count) = split.running[0];

@@ -4,7 +4,6 @@ use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use burn::store::ModuleRecord;
 use burn::tensor::Bytes;
-use burn::train::Interrupter;
 
 use super::checkpoint::{Folder, Saved};
 use super::monitor::Watch;
@@ -30,7 +29,6 @@ pub(super) struct Run<M, O: Clone + std::fmt::Debug + Send> {
     pub(super) history: History,
     pub(super) parts: Option<[Vec<u8>; 3]>,
     pub(super) best: Option<(usize, Vec<u8>)>,
-    pub(super) interrupter: Interrupter,
 }
 
 impl<M: LatentVariableModel + 'static, O: Objective<M>> Run<M, O> {

@@ -19,7 +19,7 @@ pub(super) fn is_to_be_skipped<M: Module>(
     let norm = norm.sqrt() + loss.without_autodiff().mul_scalar(0.0);
     let norm = norm.try_into_data().ok().and_then(|data| data.iter::<f64>().next());
     // A device that fails is reported where the terms are read.
-    norm.is_some_and(|norm| norm.is_nan() || norm > threshold)
+    norm.is_some_and(|norm| !norm.is_finite() || norm > threshold)
 }
 
 /// What a forward pass changes in a module: running statistics, shared with the module's clones.

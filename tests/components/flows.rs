@@ -352,7 +352,7 @@ fn descriptions_are_written_checked_and_built() {
         fails(FlowsConfig::planar(1).then(FlowsConfig::real_nvp(1, [4])), 1)
             .contains("steps[1]: dim is 1, but a coupling layer")
     );
-    assert!(fails(FlowsConfig::real_nvp(1, [0]), 3).contains("steps[0]: fan_out is 0"));
+    assert!(fails(FlowsConfig::real_nvp(1, [0]), 3).contains("steps[0]: hidden[0] is 0"));
     let mixed = vec![
         Planar::new(2, 0, Seed::new(0), &device).unwrap(),
         Planar::new(3, 0, Seed::new(0), &device).unwrap(),

@@ -28,6 +28,7 @@ fn files_that_were_changed_at_random_get_an_answer() {
             }
         }
     }
+    std::fs::remove_dir_all(inputs::folder()).unwrap();
 }
 
 fn change(data: &mut Vec<u8>, rng: &mut impl Rng) {

@@ -48,5 +48,5 @@ fn bad_input_gets_an_answer() {
         wrong.push(format!("{what}:\n  found  {found}\n  wanted {message} ({kind:?} error)"));
     }
     assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
-    assert!(rows.len() >= 60, "the table has only {} rows", rows.len());
+    assert_eq!(rows.len(), 167, "docs/reliability.md says how many rows there are");
 }

@@ -129,9 +129,11 @@ pub(super) fn rows() -> Vec<Row> {
         row("clipping to NaN", Value, "clipped to NaN", || {
             trainer().with_gradient_clipping(f64::NAN)
         }),
-        row("skipping above 0", Value, "above a norm of 0", || trainer().with_skipped_steps(0.0)),
+        row("skipping above 0", Value, "above a norm of 0", || {
+            trainer().with_gradient_skipping(0.0)
+        }),
         row("skipping above NaN", Value, "above a norm of NaN", || {
-            trainer().with_skipped_steps(f64::NAN)
+            trainer().with_gradient_skipping(f64::NAN)
         }),
         row("an annealing longer than the training", Config, "ends at the full weight", || {
             let elbo = Elbo::default().with_schedule(Beta::linear(100)?);
