@@ -108,11 +108,11 @@ fn curves_have_two_colours() {
     let path = dir.path().join("curves.png");
     let csv = dir.path().join("history.csv");
     let header = "epoch,train_nelbo,train_nll,train_kl,valid_nelbo,valid_nll,valid_kl,\
-                  at_full_weight,active_units,train_seconds,valid_seconds";
+                  at_full_weight,active_units,skipped_steps,train_seconds,valid_seconds";
     std::fs::write(
         &csv,
         format!(
-            "{header}\n1,200,190,10,180,170,10,true,2,1,1\n2,170,160,10,160,150,10,true,,1,1\n"
+            "{header}\n1,200,190,10,180,170,10,true,2,0,1,1\n2,170,160,10,160,150,10,true,,3,1,1\n"
         ),
     )
     .unwrap();
