@@ -87,7 +87,7 @@ impl<'a> Run<'a> {
                 // What it had learnt is kept, but not in the place of a finished model.
                 let kept = stopped.trained.as_ref().map(|t| self.save("stopped", config, &t.model));
                 if let Some(Err(error)) = kept {
-                    eprintln!("what the model had learnt is lost: {error}");
+                    eprintln!("the model as it was then could not be kept: {error}");
                 }
                 return Err(stopped.error);
             }
