@@ -129,6 +129,7 @@ def evaluate(args):
     saved = torch.load(args.out)
     model = Vae(saved["pixel_means"])
     model.load_state_dict(saved["model"])
+    model = torch.compile(model) if args.compile else model
     test = torch.from_numpy((images(args.test) > 127).astype(np.float32))
     generator = torch.Generator().manual_seed(args.seed)
     sums, elbo = [], 0.0
