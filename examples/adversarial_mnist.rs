@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn_vae::adversarial::AdversarialVaeConfig;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{Binarized, Examples};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
@@ -17,8 +18,7 @@ use burn_vae::optim::Adam;
 use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::{ImageGrid, curves};
 use burn_vae::{
-    AdversarialElbo, AdversarialVaeConfig, MlpVaeConfig, ModuleConfig, NoiseSource, Result, Seed,
-    backend, saved,
+    AdversarialElbo, MlpVaeConfig, ModuleConfig, NoiseSource, Result, Seed, backend, saved,
 };
 use clap::Parser;
 

@@ -9,16 +9,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
+use burn_vae::conditional::ConditionalVaeConfig;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{Binarized, Examples, WithLabels};
 use burn_vae::eval::{ImportanceSampling, log_likelihood};
 use burn_vae::optim::Adam;
 use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::ImageGrid;
-use burn_vae::{
-    ConditionalVaeConfig, ModuleConfig, NoiseSource, Prior, Result, Seed, StandardNormal, backend,
-    saved,
-};
+use burn_vae::{ModuleConfig, NoiseSource, Prior, Result, Seed, StandardNormal, backend, saved};
 use clap::Parser;
 
 // Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.

@@ -14,12 +14,13 @@ use burn::module::Module;
 use burn_vae::data::Binarized;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
+use burn_vae::flow::FlowsConfig;
 use burn_vae::nn::Activation;
 use burn_vae::optim::Adam;
 use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::{ImageGrid, curves};
 use burn_vae::{
-    BernoulliNll, Diagonal, Elbo, ExplicitPosterior, Family, FlowsConfig, FullCovariance, Head,
+    BernoulliNll, Diagonal, Elbo, ExplicitPosterior, Family, FullCovariance, Head,
     MlpDecoderConfig, MlpEncoderConfig, ModuleConfig, MonteCarloKl, NoiseSource, Result, Seed,
     StandardNormal, Transformed, VaeConfig, backend,
 };

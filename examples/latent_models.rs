@@ -15,6 +15,7 @@ use burn::tensor::Device;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{Binarized, ByteImages, Scaling};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
+use burn_vae::flow::FlowsConfig;
 use burn_vae::nn::Activation;
 use burn_vae::optim::Adam;
 use burn_vae::presets::{
@@ -24,10 +25,9 @@ use burn_vae::presets::{
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
     BernoulliNll, Decoder, Diagonal, Divergence, Elbo, Encoder, ExplicitPosterior, Family,
-    FlowPriorConfig, FlowsConfig, FullCovariance, Head, KlDivergence, MixturePriorConfig,
-    MlpDecoder, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig, MonteCarloKl,
-    NoiseSource, Prior, Result, Seed, StandardNormal, Temperature, Transformed, Vae,
-    VampPriorConfig, backend,
+    FlowPriorConfig, FullCovariance, Head, KlDivergence, MixturePriorConfig, MlpDecoder,
+    MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig, MonteCarloKl, NoiseSource, Prior,
+    Result, Seed, StandardNormal, Temperature, Transformed, Vae, VampPriorConfig, backend,
 };
 use clap::Parser;
 

@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use burn::tensor::{Device, Tensor};
+use burn_vae::conditional::ConditionalVaeConfig;
 use burn_vae::data::{ByteImages, Channels, Examples, Fit, ImageFolder, Scaling, Table, TableFile};
 use burn_vae::data::{TableOptions, idx};
+use burn_vae::flow::FlowsConfig;
 use burn_vae::nn::ConvConfig;
 use burn_vae::train::{Existing, History, Progress, TrainConfig, Trainer};
 use burn_vae::{
-    ConditionalVaeConfig, ConvVaeConfig, FlowsConfig, GaussianNllConfig, LatentVariableModel,
-    MixturePriorConfig, MlpVae, MlpVaeConfig, ModuleConfig, ScaleConfig, Seed, Transformed,
-    VaeConfig, saved,
+    ConvVaeConfig, GaussianNllConfig, LatentVariableModel, MixturePriorConfig, MlpVae,
+    MlpVaeConfig, ModuleConfig, ScaleConfig, Seed, Transformed, VaeConfig, saved,
 };
 use flate2::Compression;
 use flate2::write::GzEncoder;

@@ -67,7 +67,9 @@
 //! | networks | [`Encoder`], [`Decoder`], [`nn`] |
 //! | models of the literature by name | [`presets`] |
 //! | distributions | [`Posterior`], [`Prior`], [`Likelihood`] |
-//! | invertible maps of codes | [`Flow`], [`FlowsConfig`] |
+//! | invertible maps of codes | [`flow`] |
+//! | a discriminator beside the model | [`adversarial`] |
+//! | examples with a condition | [`conditional`] |
 //! | what is minimised | [`Objective`], [`Divergence`] |
 //! | randomness | [`Seed`], [`NoiseSource`] |
 //! | data | [`data`] |
@@ -91,9 +93,9 @@
 #![deny(missing_docs, rustdoc::broken_intra_doc_links)]
 #![deny(unsafe_code)]
 
-mod adversarial;
+pub mod adversarial;
 pub mod backend;
-mod conditional;
+pub mod conditional;
 mod config;
 pub mod data;
 mod decoder;
@@ -102,7 +104,7 @@ mod encoder;
 mod error;
 pub mod eval;
 mod files;
-mod flow;
+pub mod flow;
 #[cfg(feature = "flex")]
 mod fused;
 pub mod latent;
@@ -123,14 +125,6 @@ pub mod train;
 mod vae;
 pub mod viz;
 
-pub use adversarial::{
-    AdversarialVae, AdversarialVaeConfig, DensityRatio, Discriminator, MlpDiscriminator,
-    MlpDiscriminatorConfig,
-};
-pub use conditional::{
-    ConditionalEncoder, ConditionalLikelihood, ConditionalPrior, ConditionalVae,
-    ConditionalVaeConfig, Conditioned,
-};
 pub use config::ModuleConfig;
 pub use decoder::{
     ConvDecoder, ConvDecoderConfig, Decoder, FirstLayerDecoder, FirstLayerDecoderConfig,
@@ -145,10 +139,6 @@ pub use encoder::{
     MlpEncoder, MlpEncoderConfig,
 };
 pub use error::{Error, ErrorKind, Result};
-pub use flow::{
-    AnyFlow, Flow, FlowConfig, FlowKind, Flows, FlowsConfig, InverseAutoregressive, Inverted,
-    Planar, Radial, RealNvp, StepConfig,
-};
 pub use likelihood::{
     BernoulliNll, CategoricalNll, ContinuousBernoulliNll, DiscretizedLogisticMixtureNll,
     DiscretizedLogisticNll, GaussianNll, GaussianNllConfig, LaplaceNll, LaplaceNllConfig,

@@ -20,7 +20,7 @@ use crate::{Result, Seed};
 /// use burn::module::Module;
 /// use burn::nn::Linear;
 /// use burn::tensor::Tensor;
-/// use burn_vae::Discriminator;
+/// use burn_vae::adversarial::Discriminator;
 ///
 /// /// Looks at the squares of a code, and at no data.
 /// #[derive(Module, Debug)]
@@ -64,7 +64,7 @@ pub trait Discriminator: Module + ModuleDisplay {
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use burn_vae::DensityRatio;
+/// use burn_vae::adversarial::DensityRatio;
 ///
 /// // A classifier that cannot tell: T = 0, the ratio 1, the divergence 0, the loss 2 log 2.
 /// let logits = Tensor::<2>::zeros([5, 3], &Device::flex());

@@ -85,7 +85,8 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior, T: Discriminator>
     /// use burn::tensor::Device;
     /// use burn_vae::optim::Adam;
     /// use burn_vae::train::{TrainConfig, Trainer};
-    /// use burn_vae::{AdversarialElbo, AdversarialVaeConfig, ModuleConfig, Seed};
+    /// use burn_vae::adversarial::AdversarialVaeConfig;
+    /// use burn_vae::{AdversarialElbo, ModuleConfig, Seed};
     ///
     /// let config = AdversarialVaeConfig::mlp(784, [256], 8);
     /// let model = config.init(Seed::new(0), &Device::flex())?;

@@ -126,7 +126,8 @@ impl ConditionalVaeConfig {
     ///
     /// ```
     /// use burn::tensor::{Device, Tensor};
-    /// use burn_vae::{ConditionalVaeConfig, ModuleConfig, Seed};
+    /// use burn_vae::conditional::ConditionalVaeConfig;
+    /// use burn_vae::{ModuleConfig, Seed};
     ///
     /// let device = Device::flex();
     /// let vae = ConditionalVaeConfig::mlp(784, 10, [256], 8).init(Seed::new(0), &device)?;

@@ -4,7 +4,7 @@ use super::{Examples, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Examples with their class behind them, as a vector that is 1 there and 0 elsewhere: what a
-/// [`ConditionalVae`](crate::ConditionalVae) is trained on.
+/// [`ConditionalVae`](crate::conditional::ConditionalVae) is trained on.
 ///
 /// The values stay what they are, and so does the protocol. Bits are drawn of pixels alone where
 /// [`Binarized`](super::Binarized) examples are given their labels:

@@ -40,7 +40,7 @@ pub trait Encoder: Module + ModuleDisplay {
     }
 
     /// How many numbers at the end of a code are a condition that came with the example, and not drawn; see
-    /// [`ConditionalVae`](crate::ConditionalVae).
+    /// [`ConditionalVae`](crate::conditional::ConditionalVae).
     fn condition_dim(&self) -> usize {
         0
     }

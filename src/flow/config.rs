@@ -56,7 +56,7 @@ pub struct StepConfig {
 /// a prior goes the other way: there [`inverted`](Self::inverted) makes the first and the third quick.
 ///
 /// ```
-/// use burn_vae::FlowsConfig;
+/// use burn_vae::flow::FlowsConfig;
 ///
 /// let chain = FlowsConfig::planar(4).then(FlowsConfig::real_nvp(2, [64]));
 /// assert_eq!(chain.steps.len(), 6);

@@ -96,7 +96,7 @@ pub trait Likelihood: Module + ModuleDisplay {
     }
 
     /// How many of the numbers of an example are values that the likelihood is of: all unless it leaves
-    /// some alone, as a [`ConditionalLikelihood`](crate::ConditionalLikelihood) does.
+    /// some alone, as a [`ConditionalLikelihood`](crate::conditional::ConditionalLikelihood) does.
     fn num_values(&self, data_dim: usize) -> usize {
         data_dim
     }

@@ -1,13 +1,11 @@
 use burn::tensor::Tensor;
 
 use super::{Inputs, Latents, Objective, Terms};
+use crate::adversarial::{AdversarialVae, DensityRatio, Discriminator};
 use crate::adversarial::{draws, mean_and_std};
 use crate::error::{Error, Result};
 use crate::math::{mean_over_samples, normal_log_prob};
-use crate::{
-    AdversarialVae, Decoder, DensityRatio, Discriminator, Encoder, Likelihood, NoiseSource,
-    Posterior, Prior, Seed, Vae,
-};
+use crate::{Decoder, Encoder, Likelihood, NoiseSource, Posterior, Prior, Seed, Vae};
 
 /// The negative ELBO with a divergence that a discriminator estimates, for posteriors without a density:
 /// adversarial variational Bayes (Mescheder et al. 2017, algorithm 1 and eq. 3.7).

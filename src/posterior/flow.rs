@@ -3,9 +3,10 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{ExplicitPosterior, Family, Head, Posterior, Samples};
+use crate::flow::{Flow, Flows, FlowsConfig};
 use crate::nn::Init;
 use crate::summary::Layer;
-use crate::{Diagonal, Error, Flow, Flows, FlowsConfig, NoiseShape, Result, Seed, Support};
+use crate::{Diagonal, Error, NoiseShape, Result, Seed, Support};
 
 /// The family of posteriors whose samples are those of another family after a chain of flows (Rezende and
 /// Mohamed 2015).
@@ -17,7 +18,8 @@ use crate::{Diagonal, Error, Flow, Flows, FlowsConfig, NoiseShape, Result, Seed,
 /// | `is_amortized` | true | whether the flows see the encoder's features, or are the same for all examples |
 ///
 /// ```
-/// use burn_vae::{FlowsConfig, MlpEncoderConfig, Transformed};
+/// use burn_vae::flow::FlowsConfig;
+/// use burn_vae::{MlpEncoderConfig, Transformed};
 ///
 /// let posterior = Transformed::new(FlowsConfig::inverse_autoregressive(2, [100]));
 /// let encoder = MlpEncoderConfig::new(784, [200, 200], 50).with_posterior(posterior);

@@ -46,7 +46,7 @@ pub trait Posterior: Clone + Debug + Send {
     fn mean(&self) -> Tensor<2>;
 
     /// The [`mean`](Self::mean) of the dimensions that statistics count as latent: all unless a code
-    /// holds something else beside them, as that of a [`Conditioned`](crate::Conditioned) posterior does.
+    /// holds something else beside them, as that of a [`Conditioned`](crate::conditional::Conditioned) posterior does.
     ///
     /// # Shapes
     /// `[batch, number of latent dimensions]`

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Prior, StandardNormal};
 use crate::config::{ModuleConfig, init_part};
-use crate::{Encoder, Error, Flow, Flows, FlowsConfig, Result, Seed, Support};
+use crate::flow::{Flow, Flows, FlowsConfig};
+use crate::{Encoder, Error, Result, Seed, Support};
 
 /// Description of a [`FlowPrior`].
 ///

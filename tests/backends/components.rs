@@ -3,18 +3,20 @@
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
+use burn_vae::adversarial::AdversarialVaeConfig;
+use burn_vae::conditional::ConditionalVaeConfig;
+use burn_vae::flow::FlowsConfig;
 use burn_vae::nn::{Activation, ConvConfig};
 use burn_vae::presets::{
     StochasticLayer, deep_latent_gaussian, nonlinear_gaussian_belief_network,
     sigmoid_belief_network,
 };
 use burn_vae::{
-    AdversarialElbo, AdversarialVaeConfig, BernoulliFamily, BernoulliNll, BernoulliPriorConfig,
-    CategoricalFamily, CategoricalNll, CategoricalPriorConfig, ChiDivergence, Ciwae,
-    ConditionalVaeConfig, ContinuousBernoulliNll, ConvVaeConfig, Cubo, Diagonal,
-    DiscretizedLogisticMixtureNll, DiscretizedLogisticNll, Elbo, FlowPriorConfig, FlowsConfig,
-    FullCovariance, GaussianNllConfig, GaussianPriorConfig, Gradient, Inputs, Iwae, Kernel,
-    KlDivergence, LaplaceNllConfig, LatentVariableModel, Miwae, MixturePriorConfig,
+    AdversarialElbo, BernoulliFamily, BernoulliNll, BernoulliPriorConfig, CategoricalFamily,
+    CategoricalNll, CategoricalPriorConfig, ChiDivergence, Ciwae, ContinuousBernoulliNll,
+    ConvVaeConfig, Cubo, Diagonal, DiscretizedLogisticMixtureNll, DiscretizedLogisticNll, Elbo,
+    FlowPriorConfig, FullCovariance, GaussianNllConfig, GaussianPriorConfig, Gradient, Inputs,
+    Iwae, Kernel, KlDivergence, LaplaceNllConfig, LatentVariableModel, Miwae, MixturePriorConfig,
     MlpDecoderConfig, MlpEncoderConfig, MlpVaeConfig, Mmd, ModuleConfig, MonteCarloKl,
     MonteCarloRenyi, NegativeBinomialNllConfig, NoiseSource, Objective, Piwae, PoissonNll,
     RenyiBound, RenyiDivergence, ScaleConfig, Seed, StandardNormal, StudentTNllConfig, Temperature,

@@ -4,8 +4,9 @@
 use crate::parameters::filled;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn_vae::flow::{Flow, FlowConfig, Flows, FlowsConfig, Inverted, Planar};
 use burn_vae::nn::Activation;
-use burn_vae::{Flow, FlowConfig, Flows, FlowsConfig, Inverted, NoiseSource, Planar, Seed};
+use burn_vae::{NoiseSource, Seed};
 use nalgebra::DMatrix;
 use serde::Deserialize;
 

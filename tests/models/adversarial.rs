@@ -7,14 +7,16 @@ use crate::parameters::filled;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn_vae::adversarial::{
+    AdversarialVae, AdversarialVaeConfig, DensityRatio, Discriminator, MlpDiscriminatorConfig,
+};
 use burn_vae::data::Table;
 use burn_vae::eval::{ImportanceSampling, log_likelihood};
 use burn_vae::nn::{Activation, Init};
 use burn_vae::{
-    AdversarialElbo, AdversarialVae, AdversarialVaeConfig, DensityRatio, Discriminator, Encoder,
-    GaussianNll, GaussianPriorConfig, Implicit, Inputs, LatentVariableModel, MlpDecoderConfig,
-    MlpDiscriminatorConfig, MlpEncoderConfig, MlpVaeConfig, ModuleConfig, NoiseSource, Objective,
-    Posterior, Prior, Scale, Seed, StandardNormal, Terms, Vae, VaeConfig,
+    AdversarialElbo, Encoder, GaussianNll, GaussianPriorConfig, Implicit, Inputs,
+    LatentVariableModel, MlpDecoderConfig, MlpEncoderConfig, MlpVaeConfig, ModuleConfig,
+    NoiseSource, Objective, Posterior, Prior, Scale, Seed, StandardNormal, Terms, Vae, VaeConfig,
 };
 use nalgebra::{DMatrix, DVector};
 use serde::Deserialize;

@@ -1,13 +1,15 @@
 //! Parts that do not go together are refused when a model is built, and say why.
 
 use burn::tensor::{Device, Tensor};
+use burn_vae::adversarial::{AdversarialVae, MlpDiscriminatorConfig};
+use burn_vae::conditional::ConditionalVaeConfig;
+use burn_vae::flow::FlowsConfig;
 use burn_vae::nn::Activation;
 use burn_vae::presets::{self, StochasticLayer};
 use burn_vae::{
-    AdversarialVae, BernoulliFamily, BernoulliNll, BernoulliPriorConfig, CategoricalFamily,
-    CategoricalPriorConfig, ConditionalVaeConfig, Diagonal, Divergence, Elbo, Encoder, Family,
-    FlowPriorConfig, FlowsConfig, HierarchicalPriorConfig, Inputs, KlDivergence,
-    MixturePriorConfig, MlpDecoderConfig, MlpDiscriminatorConfig, MlpEncoderConfig, ModuleConfig,
+    BernoulliFamily, BernoulliNll, BernoulliPriorConfig, CategoricalFamily, CategoricalPriorConfig,
+    Diagonal, Divergence, Elbo, Encoder, Family, FlowPriorConfig, HierarchicalPriorConfig, Inputs,
+    KlDivergence, MixturePriorConfig, MlpDecoderConfig, MlpEncoderConfig, ModuleConfig,
     NoiseSource, Objective, Prior, Seed, StandardNormal, Temperature, Transformed, VaeConfig,
     VampPriorConfig,
 };

@@ -6,15 +6,18 @@ use std::sync::Arc;
 use crate::parameters::filled;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn_vae::conditional::{
+    ConditionalEncoder, ConditionalLikelihood, ConditionalPrior, ConditionalVae,
+    ConditionalVaeConfig,
+};
 use burn_vae::data::{Binarized, ByteImages, Examples, Protocol, Table, WithLabels};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
-    BernoulliNll, ConditionalEncoder, ConditionalLikelihood, ConditionalPrior, ConditionalVae,
-    ConditionalVaeConfig, Elbo, ErrorKind, GaussianNll, GaussianPriorConfig, ImportanceWeighted,
-    Inputs, Iwae, KlDivergence, LatentVariableModel, Likelihood, MlpDecoderConfig,
-    MlpEncoderConfig, MlpVaeConfig, ModuleConfig, MonteCarloKl, NoiseSource, Objective, Posterior,
-    Prior, RenyiDivergence, Scale, Seed, StandardNormal, saved,
+    BernoulliNll, Elbo, ErrorKind, GaussianNll, GaussianPriorConfig, ImportanceWeighted, Inputs,
+    Iwae, KlDivergence, LatentVariableModel, Likelihood, MlpDecoderConfig, MlpEncoderConfig,
+    MlpVaeConfig, ModuleConfig, MonteCarloKl, NoiseSource, Objective, Posterior, Prior,
+    RenyiDivergence, Scale, Seed, StandardNormal, saved,
 };
 use nalgebra::{DMatrix, DVector};
 
@@ -268,7 +271,7 @@ fn a_conditional_model_goes_the_way_of_any_other() {
     let (loaded, vae) = saved::load::<ConditionalVaeConfig>(dir.path(), &Device::flex()).unwrap();
     assert_eq!(loaded, config);
     let condition = tensor(&[0.0, 1.0, 0.0], [1, 3], &Device::flex()).repeat_dim(0, 5);
-    let samples = |vae: &burn_vae::ConditionalVae<_, _, _, _>| {
+    let samples = |vae: &burn_vae::conditional::ConditionalVae<_, _, _, _>| {
         values(vae.sample_given(condition.clone(), 9).unwrap())
     };
     assert_eq!(samples(&vae), samples(&trained.model));

@@ -4,9 +4,10 @@ use crate::parameters::filled;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
+use burn_vae::flow::FlowsConfig;
 use burn_vae::nn::Init;
 use burn_vae::{
-    BernoulliNll, DiagonalGaussian, Elbo, ExplicitPosterior, Family, FlowPriorConfig, FlowsConfig,
+    BernoulliNll, DiagonalGaussian, Elbo, ExplicitPosterior, Family, FlowPriorConfig,
     FullCovariance, GaussianPriorConfig, Gradient, Head, ImportanceWeighted, Inputs, Iwae,
     MlpDecoderConfig, MlpEncoderConfig, ModuleConfig, MonteCarloKl, NoiseSource, Objective,
     Posterior, Prior, Seed, Transformed, TransformedPosterior, VaeConfig, saved,

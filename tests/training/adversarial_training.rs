@@ -8,14 +8,14 @@ use burn::optim::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Tensor};
+use burn_vae::adversarial::{AdversarialVae, AdversarialVaeConfig, MlpDiscriminatorConfig};
 use burn_vae::data::Table;
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
 use burn_vae::optim::RmsProp;
 use burn_vae::train::{Existing, Progress, Stopped, TrainConfig, Trained, Trainer};
 use burn_vae::{
-    AdversarialElbo, AdversarialVae, AdversarialVaeConfig, BernoulliNll, Elbo, Implicit,
-    ImplicitEncoder, ImportanceWeighted, MlpDecoder, MlpDecoderConfig, MlpDiscriminatorConfig,
-    MlpEncoderConfig, ModuleConfig, NoiseSource, Seed, StandardNormal, VaeConfig,
+    AdversarialElbo, BernoulliNll, Elbo, Implicit, ImplicitEncoder, ImportanceWeighted, MlpDecoder,
+    MlpDecoderConfig, MlpEncoderConfig, ModuleConfig, NoiseSource, Seed, StandardNormal, VaeConfig,
 };
 
 /// The four images of 2 x 2 pixels of which one is lit (Mescheder et al. 2017, section 5.1), each `n` times.

@@ -2,15 +2,16 @@
 
 use burn::tensor::{Device, Tensor};
 use burn_vae::ErrorKind::{Backend, Config, Shape, Value};
+use burn_vae::conditional::ConditionalVaeConfig;
+use burn_vae::flow::FlowsConfig;
 use burn_vae::nn::{ConvConfig, Normalization};
 use burn_vae::optim::{Adam, RmsProp};
 use burn_vae::{
-    Beta, CategoricalNll, Ciwae, ConditionalVaeConfig, ConvVaeConfig, Cubo, Diagonal,
-    DiscretizedLogisticNll, Elbo, FlowPriorConfig, FlowsConfig, GaussianNllConfig,
-    GaussianPriorConfig, Kernel, Miwae, MixturePriorConfig, MlpDecoderConfig, MlpEncoderConfig,
-    MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource, Piwae, RenyiBound, RenyiDivergence,
-    ScaleConfig, Seed, StudentTNllConfig, TargetKl, Temperature, Transformed, VaeConfig,
-    VampPriorConfig, backend,
+    Beta, CategoricalNll, Ciwae, ConvVaeConfig, Cubo, Diagonal, DiscretizedLogisticNll, Elbo,
+    FlowPriorConfig, GaussianNllConfig, GaussianPriorConfig, Kernel, Miwae, MixturePriorConfig,
+    MlpDecoderConfig, MlpEncoderConfig, MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource, Piwae,
+    RenyiBound, RenyiDivergence, ScaleConfig, Seed, StudentTNllConfig, TargetKl, Temperature,
+    Transformed, VaeConfig, VampPriorConfig, backend,
 };
 
 use super::{Row, row};
