@@ -121,31 +121,31 @@ impl Backward<Flex, 3> for ConvBackward {
         let patches = packed(geometry, &weight);
         let (x_values, dy_values) = (values(&x), values(&dy));
         let (wants_dx, wants_dw) = (x_node.is_some(), weight_node.is_some());
-        let (mut dx, mut dw) = (Vec::new(), Vec::new());
-        match direction {
-            Direction::Down => {
-                if wants_dx {
-                    dx = patches.scatter(dy_values, Finish::default());
+        let channels = dy.shape()[3];
+        // What has nothing to do with each other: who is done with one takes from the next.
+        let ((dx, dw), db) = rayon::join(
+            || match direction {
+                Direction::Down => rayon::join(
+                    || wants_dx.then(|| patches.scatter(dy_values, Finish::default())),
+                    || wants_dw.then(|| patches.gather(x_values, None, Some(dy_values)).1),
+                ),
+                Direction::Up => {
+                    let finish = wants_dx.then(Finish::default);
+                    let (dx, dw) = patches.gather(dy_values, finish, wants_dw.then_some(x_values));
+                    (wants_dx.then_some(dx), wants_dw.then_some(dw))
                 }
-                if wants_dw {
-                    dw = patches.gather(x_values, None, Some(dy_values)).1;
-                }
+            },
+            || bias_node.as_ref().map(|_| column_sums(dy_values, channels)),
+        );
+        let gradients = [
+            (x_node, dx, x.shape()),
+            (weight_node, dw.map(|dw| patches.unpack(&dw)), weight.shape()),
+            (bias_node, db, Shape::from([channels])),
+        ];
+        for (node, gradient, shape) in gradients {
+            if let (Some(node), Some(gradient)) = (node, gradient) {
+                grads.register::<Flex>(node.id, tensor(gradient, shape));
             }
-            Direction::Up => {
-                let finish = wants_dx.then(Finish::default);
-                (dx, dw) = patches.gather(dy_values, finish, wants_dw.then_some(x_values));
-            }
-        }
-        if let Some(node) = x_node {
-            grads.register::<Flex>(node.id, tensor(dx, x.shape()));
-        }
-        if let Some(node) = weight_node {
-            grads.register::<Flex>(node.id, tensor(patches.unpack(&dw), weight.shape()));
-        }
-        if let Some(node) = bias_node {
-            let channels = dy.shape()[3];
-            let db = column_sums(values(&dy), channels);
-            grads.register::<Flex>(node.id, tensor(db, Shape::from([channels])));
         }
     }
 }

@@ -118,17 +118,28 @@ impl Backward<Flex, 3> for LinearBackward {
         let dy = contiguous(dy);
         let [inputs, outputs] = [weight.shape()[0], weight.shape()[1]];
         let dy = Matrix::new(values(&dy), outputs);
-        if let Some(node) = x_node {
-            let dx = product(dy, Matrix::new(values(&weight), outputs).t());
-            grads.register::<Flex>(node.id, tensor(dx, x.shape()));
-        }
-        if let Some(node) = weight_node {
-            let dw = product(Matrix::new(values(&x), inputs).t(), dy);
-            grads.register::<Flex>(node.id, tensor(dw, weight.shape()));
-        }
-        if let Some(node) = bias_node {
-            let db = column_sums(dy.data(), outputs);
-            grads.register::<Flex>(node.id, tensor(db, Shape::from([outputs])));
+        // The three have nothing to do with each other: who is done with one takes from the next.
+        let dx = || product(dy, Matrix::new(values(&weight), outputs).t());
+        let dw = || product(Matrix::new(values(&x), inputs).t(), dy);
+        let db = || column_sums(dy.data(), outputs);
+        let (dx, (dw, db)) = rayon::join(
+            || x_node.as_ref().map(|_| dx()),
+            || {
+                rayon::join(
+                    || weight_node.as_ref().map(|_| dw()),
+                    || bias_node.as_ref().map(|_| db()),
+                )
+            },
+        );
+        let gradients = [
+            (x_node, dx, x.shape()),
+            (weight_node, dw, weight.shape()),
+            (bias_node, db, Shape::from([outputs])),
+        ];
+        for (node, gradient, shape) in gradients {
+            if let (Some(node), Some(gradient)) = (node, gradient) {
+                grads.register::<Flex>(node.id, tensor(gradient, shape));
+            }
         }
     }
 }

@@ -1,10 +1,11 @@
-//! The unsafe code of this crate: products of matrices that are slices.
+//! The unsafe code of this crate: products of matrices that are slices, and results that several threads write.
 //!
 //! [`product`] does not fill its result with zeros first, which would be a pass over memory for nothing: 3 %
-//! of a training step of a perceptron.
+//! of a training step of a perceptron. [`in_parts`] leaves the zeros to the threads that need them.
 
 #![allow(unsafe_code, reason = "the interface of the `gemm` crate is raw pointers")]
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use gemm::Parallelism;
@@ -120,6 +121,35 @@ pub(super) fn product(a: Matrix, b: Matrix) -> Vec<f32> {
     // SAFETY: see above.
     unsafe { out.set_len(len) };
     out
+}
+
+/// A vector in parts of `part` values, the last of them perhaps shorter, and what else comes of the work on each.
+///
+/// A part is handed out full of zeros, written by the thread that works on it: they are in its cache then, and no
+/// other thread waits for them. If there are more inputs than parts, the last of them work on empty ones.
+///
+/// # Panics
+/// If there are fewer inputs than parts, or if the work on one panics.
+pub(super) fn in_parts<I: Send, R: Send>(
+    len: usize,
+    part: usize,
+    inputs: impl Iterator<Item = I>,
+    work: impl Fn(I, &mut [f32]) -> R + Sync + Send,
+) -> (Vec<f32>, Vec<R>) {
+    let mut out = Vec::<f32>::with_capacity(len);
+    let mut places = out.spare_capacity_mut()[..len].chunks_mut(part.max(1));
+    let parts = inputs.map(|input| (input, places.next().unwrap_or_default())).collect::<Vec<_>>();
+    assert!(places.next().is_none(), "more parts than inputs");
+    let work = |(input, place): (I, &mut [MaybeUninit<f32>])| {
+        place.fill(MaybeUninit::new(0.0));
+        // SAFETY: every value has just been written.
+        work(input, unsafe { place.assume_init_mut() })
+    };
+    let results = parts.into_par_iter().map(work).collect();
+    // SAFETY: the vector has room for `len` values. Its places are disjoint and, as none is left over, all of
+    // them, and each has been filled. If the work on one panics, the vector is still empty.
+    unsafe { out.set_len(len) };
+    (out, results)
 }
 
 /// Where several threads write, each its own part.
@@ -266,6 +296,33 @@ mod tests {
         let (none, some) = (Matrix::new(&[], 3), Matrix::new(&[1.0; 6], 2));
         assert!(product(none, some).is_empty());
         assert_eq!(product(none.t(), Matrix::new(&[], 2)), [0.0; 6]);
+    }
+
+    #[test]
+    fn work_on_parts_is_put_together() {
+        for threads in [1, 2, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            for (len, part, inputs) in
+                [(10, 4, 3), (8, 4, 2), (1, 4, 1), (0, 4, 3), (0, 0, 2), (3, 1, 5)]
+            {
+                let (values, lens) = pool.install(|| {
+                    in_parts(len, part, 1..=inputs, |input, place| {
+                        assert!(place.iter().all(|value| *value == 0.0));
+                        place.fill(input as f32);
+                        place.len()
+                    })
+                });
+                let expected = (0..len).map(|i| (i / part + 1) as f32).collect::<Vec<_>>();
+                assert_eq!(values, expected, "{len} in parts of {part}");
+                assert_eq!((lens.len(), lens.iter().sum::<usize>()), (inputs, len));
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "more parts than inputs")]
+    fn a_part_without_input_is_refused() {
+        in_parts(10, 4, 0..2, |_, _| ());
     }
 
     #[test]

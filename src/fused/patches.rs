@@ -13,9 +13,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use rayon::prelude::*;
-
-use super::matmul::{Matrix, matmul};
+use super::matmul::{Matrix, in_parts, matmul};
 use super::rows::{PARTS, add};
 use crate::nn::Geometry;
 
@@ -131,35 +129,31 @@ impl Patches {
     ) -> (Vec<f32>, Vec<f32>) {
         let batch = large.len() / self.large_len();
         let part = batch.div_ceil(PARTS).max(1);
-        let mut small = vec![0.0; finish.map_or(0, |_| batch * self.small_len())];
+        let len = finish.map_or(0, |_| batch * self.small_len());
         let no_gradient = || vec![0.0; weigh.map_or(0, |_| self.weight.len())];
-        // A place in the output for each part, if only an empty one.
-        let mut places = small.chunks_mut(part * self.small_len());
-        let parts = large.chunks(part * self.large_len());
-        let parts = parts.map(|large| (large, places.next().unwrap_or_default()));
-        let parts = parts.collect::<Vec<_>>().into_par_iter().enumerate();
-        let gradients = parts.map(|(i, (large, out))| {
-            let mut gradient = no_gradient();
-            let weigh = weigh.map(|small| &small[i * part * self.small_len()..]);
-            for images in self.chunks(large.len() / self.large_len()) {
-                self.with_patches(images.len(), |patches| {
-                    self.read_patches(&large[scaled(&images, self.large_len())], patches);
-                    let patches = Matrix::new(patches, self.patch());
-                    let at = scaled(&images, self.small_len());
-                    if let Some(finish) = finish {
-                        let out = &mut out[at.clone()];
-                        matmul(out, patches, self.weight().t(), false);
-                        finish.apply(out);
-                    }
-                    if let Some(weigh) = weigh {
-                        let small = Matrix::new(&weigh[at], self.small_channels);
-                        matmul(&mut gradient, small.t(), patches, true);
-                    }
-                });
-            }
-            gradient
-        });
-        let gradients = gradients.collect::<Vec<_>>();
+        let parts = large.chunks(part * self.large_len()).enumerate();
+        let (small, gradients) =
+            in_parts(len, part * self.small_len(), parts, |(i, large), out| {
+                let mut gradient = no_gradient();
+                let weigh = weigh.map(|small| &small[i * part * self.small_len()..]);
+                for images in self.chunks(large.len() / self.large_len()) {
+                    self.with_patches(images.len(), |patches| {
+                        self.read_patches(&large[scaled(&images, self.large_len())], patches);
+                        let patches = Matrix::new(patches, self.patch());
+                        let at = scaled(&images, self.small_len());
+                        if let Some(finish) = finish {
+                            let out = &mut out[at.clone()];
+                            matmul(out, patches, self.weight().t(), false);
+                            finish.apply(out);
+                        }
+                        if let Some(weigh) = weigh {
+                            let small = Matrix::new(&weigh[at], self.small_channels);
+                            matmul(&mut gradient, small.t(), patches, true);
+                        }
+                    });
+                }
+                gradient
+            });
         let total = gradients.into_iter().reduce(|mut total, part| {
             add(&mut total, &part);
             total
@@ -171,9 +165,9 @@ impl Patches {
     pub(super) fn scatter(&self, small: &[f32], finish: Finish) -> Vec<f32> {
         let batch = small.len() / self.small_len();
         let part = batch.div_ceil(PARTS).max(1);
-        let mut large = vec![0.0; batch * self.large_len()];
-        let parts = large.par_chunks_mut(part * self.large_len());
-        parts.zip(small.par_chunks(part * self.small_len())).for_each(|(large, small)| {
+        let (len, part_len) = (batch * self.large_len(), part * self.large_len());
+        let parts = small.chunks(part * self.small_len());
+        let (large, _) = in_parts(len, part_len, parts, |small, large| {
             for images in self.chunks(small.len() / self.small_len()) {
                 self.with_patches(images.len(), |patches| {
                     let small = &small[scaled(&images, self.small_len())];
