@@ -33,30 +33,31 @@ pub fn names() -> &'static [&'static str] {
 /// # Ok::<(), burn_vae::Error>(())
 /// ```
 pub fn device(name: &str) -> Result<Device> {
-    let (device_type, open): (DeviceType, fn() -> Device) = match name {
+    let compiled: Option<(DeviceType, fn() -> Device)> = match name {
         #[cfg(feature = "flex")]
-        "flex" => (DeviceType::Flex, Device::flex),
+        "flex" => Some((DeviceType::Flex, Device::flex)),
         #[cfg(feature = "ndarray")]
         #[allow(deprecated, reason = "kept for those who ask for it by name")]
-        "ndarray" => (DeviceType::NdArray, Device::ndarray),
+        "ndarray" => Some((DeviceType::NdArray, Device::ndarray)),
         #[cfg(feature = "wgpu")]
-        "wgpu" => (DeviceType::Wgpu, || Device::wgpu(Default::default())),
+        "wgpu" => Some((DeviceType::Wgpu, || Device::wgpu(Default::default()))),
         #[cfg(feature = "vulkan")]
-        "vulkan" => (DeviceType::Vulkan, || Device::vulkan(Default::default())),
+        "vulkan" => Some((DeviceType::Vulkan, || Device::vulkan(Default::default()))),
         #[cfg(feature = "metal")]
-        "metal" => (DeviceType::Metal, || Device::metal(Default::default())),
+        "metal" => Some((DeviceType::Metal, || Device::metal(Default::default()))),
         #[cfg(feature = "cuda")]
-        "cuda" => (DeviceType::Cuda, || Device::cuda(burn::tensor::DeviceIndex::Default)),
-        _ => {
-            return Err(Error::new(
-                ErrorKind::Backend,
-                format!(
-                    "there is no backend `{name}` in this build, only {}; flex, ndarray, wgpu, \
-                     vulkan, metal and cuda are features of burn-vae to build with",
-                    names().join(", ")
-                ),
-            ));
-        }
+        "cuda" => Some((DeviceType::Cuda, || Device::cuda(burn::tensor::DeviceIndex::Default))),
+        _ => None,
+    };
+    let Some((device_type, open)) = compiled else {
+        return Err(Error::new(
+            ErrorKind::Backend,
+            format!(
+                "there is no backend `{name}` in this build, only {}; flex, ndarray, wgpu, \
+                 vulkan, metal and cuda are features of burn-vae to build with",
+                names().join(", ")
+            ),
+        ));
     };
     if Device::enumerate(device_type).into_vec().is_empty() {
         return Err(Error::new(

@@ -16,9 +16,11 @@ use crate::{Error, Result};
 
 /// Averages of gradients, or of their squares, that are smaller are taken as zero. Those over a pixel that is no
 /// longer lit would end among the subnormal numbers, with which a processor is slow.
+#[cfg(feature = "flex")]
 const LEAST: f32 = 1e-30;
 
 /// An average, zero where it is as good as zero.
+#[cfg(feature = "flex")]
 #[inline(always)]
 fn flushed(average: f32) -> f32 {
     if average.abs() < LEAST { 0.0 } else { average }
@@ -34,7 +36,7 @@ fn check_decay(name: &str, value: f64) -> Result<f64> {
     }
 }
 
-/// Checks that epsilon is large enough for [`LEAST`] to be nothing beside it.
+/// Checks that epsilon is large enough for the averages that are taken as zero to be nothing beside it.
 fn check_epsilon(value: f64) -> Result<f64> {
     match value >= 1e-12 && value.is_finite() {
         true => Ok(value),
