@@ -3,7 +3,8 @@
 //!
 //! ```sh
 //! cargo test --features ndarray --test backends
-//! cargo test --features vulkan --test backends
+//! cargo test --features wgpu --test backends
+//! BURN_VAE_CASE=chi cargo test --features wgpu --test backends    # the cases with this in their names
 //! ```
 
 mod components;
@@ -30,7 +31,10 @@ impl Case {
 
 #[test]
 fn every_backend_computes_the_same() {
-    let cases = components::cases().into_iter().chain(trainings::cases()).collect::<Vec<_>>();
+    let wanted = std::env::var("BURN_VAE_CASE").unwrap_or_default();
+    let cases = components::cases().into_iter().chain(trainings::cases());
+    let cases = cases.filter(|case| case.name.contains(&wanted)).collect::<Vec<_>>();
+    assert!(!cases.is_empty(), "no case has {wanted} in its name");
     let [first, others @ ..] = backend::names() else { panic!("there is no backend") };
     let reference = backend::device(first).unwrap();
     let expected = cases.iter().map(|case| (case.compute)(&reference)).collect::<Vec<_>>();
