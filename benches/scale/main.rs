@@ -2,7 +2,7 @@
 //! and the size of images, and of the estimate of a likelihood against the number of its samples.
 //!
 //! ```sh
-//! cargo bench --bench scale            # some ten minutes; draws docs/img/scale_*.png
+//! cargo bench --bench scale            # two minutes; draws docs/img/scale_*.png
 //! cargo bench --bench scale -- batch   # one of: batch, samples, latent, image
 //! ```
 //!
