@@ -56,6 +56,7 @@ fn panel(
         .configure_mesh()
         .x_desc(axis.title)
         .y_desc(quantity)
+        .x_labels(6)
         .x_label_formatter(&number)
         .y_label_formatter(&number)
         .axis_desc_style(font(18))
@@ -82,7 +83,7 @@ fn panel(
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(SeriesLabelPosition::LowerRight)
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK.mix(0.3))
         .label_font(font(15))

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::patches::{Finish, Patches};
 use super::rows::column_sums;
-use super::storage::{contiguous, editable, tensor, values};
+use super::storage::{contiguous, editable, register, tensor, values};
 use crate::nn::{Direction, Geometry};
 
 /// A convolution with bias and, if `relu`, the ReLU of it.
@@ -107,7 +107,7 @@ impl Backward<Flex, 3> for ConvBackward {
     type State = State;
 
     fn backward(self, ops: Ops<State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let [x_node, weight_node, bias_node] = ops.parents;
+        let [x_id, weight_id, bias_id] = ops.parents.map(|node| node.map(|node| node.id));
         let State { x, weight, y_if_relu, geometry, direction } = ops.state;
         let mut dy = editable(grads.consume::<Flex>(&ops.node));
         if let Some(y) = y_if_relu {
@@ -120,7 +120,7 @@ impl Backward<Flex, 3> for ConvBackward {
         }
         let patches = packed(geometry, &weight);
         let (x_values, dy_values) = (values(&x), values(&dy));
-        let (wants_dx, wants_dw) = (x_node.is_some(), weight_node.is_some());
+        let (wants_dx, wants_dw) = (x_id.is_some(), weight_id.is_some());
         let channels = dy.shape()[3];
         // What has nothing to do with each other: who is done with one takes from the next.
         let ((dx, dw), db) = rayon::join(
@@ -135,18 +135,14 @@ impl Backward<Flex, 3> for ConvBackward {
                     (wants_dx.then_some(dx), wants_dw.then_some(dw))
                 }
             },
-            || bias_node.as_ref().map(|_| column_sums(dy_values, channels)),
+            || bias_id.map(|_| column_sums(dy_values, channels)),
         );
         let gradients = [
-            (x_node, dx, x.shape()),
-            (weight_node, dw.map(|dw| patches.unpack(&dw)), weight.shape()),
-            (bias_node, db, Shape::from([channels])),
+            (x_id, dx, x.shape()),
+            (weight_id, dw.map(|dw| patches.unpack(&dw)), weight.shape()),
+            (bias_id, db, Shape::from([channels])),
         ];
-        for (node, gradient, shape) in gradients {
-            if let (Some(node), Some(gradient)) = (node, gradient) {
-                grads.register::<Flex>(node.id, tensor(gradient, shape));
-            }
-        }
+        register(grads, gradients);
     }
 }
 

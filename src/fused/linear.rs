@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::elementary::{sigmoid, tanh, vectorized};
 use super::matmul::{Matrix, product};
 use super::rows::{add, column_sums, for_each, share};
-use super::storage::{contiguous, editable, tensor, values};
+use super::storage::{contiguous, editable, register, tensor, values};
 
 /// What follows the product and the bias; the derivative of each is a function of its value.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -108,7 +108,7 @@ impl Backward<Flex, 3> for LinearBackward {
     type State = State;
 
     fn backward(self, ops: Ops<State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let [x_node, weight_node, bias_node] = ops.parents;
+        let [x_id, weight_id, bias_id] = ops.parents.map(|node| node.map(|node| node.id));
         let State { x, weight, y_if_finished, finish } = ops.state;
         let mut dy = grads.consume::<Flex>(&ops.node);
         if let Some(y) = y_if_finished {
@@ -123,24 +123,15 @@ impl Backward<Flex, 3> for LinearBackward {
         let dw = || product(Matrix::new(values(&x), inputs).t(), dy);
         let db = || column_sums(dy.data(), outputs);
         let (dx, (dw, db)) = rayon::join(
-            || x_node.as_ref().map(|_| dx()),
-            || {
-                rayon::join(
-                    || weight_node.as_ref().map(|_| dw()),
-                    || bias_node.as_ref().map(|_| db()),
-                )
-            },
+            || x_id.map(|_| dx()),
+            || rayon::join(|| weight_id.map(|_| dw()), || bias_id.map(|_| db())),
         );
         let gradients = [
-            (x_node, dx, x.shape()),
-            (weight_node, dw, weight.shape()),
-            (bias_node, db, Shape::from([outputs])),
+            (x_id, dx, x.shape()),
+            (weight_id, dw, weight.shape()),
+            (bias_id, db, Shape::from([outputs])),
         ];
-        for (node, gradient, shape) in gradients {
-            if let (Some(node), Some(gradient)) = (node, gradient) {
-                grads.register::<Flex>(node.id, tensor(gradient, shape));
-            }
-        }
+        register(grads, gradients);
     }
 }
 

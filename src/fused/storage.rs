@@ -1,5 +1,7 @@
 //! Tensors of `flex` as slices of 32-bit floats.
 
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::grads::Gradients;
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Bytes, DType, Shape, Tensor};
@@ -32,4 +34,16 @@ pub(super) fn editable(x: FlexTensor) -> FlexTensor {
         return x;
     }
     tensor(values(&x).to_vec(), x.shape())
+}
+
+/// Hands on those gradients of an operation that are wanted and have been computed.
+pub(super) fn register<const N: usize>(
+    grads: &mut Gradients,
+    gradients: [(Option<NodeId>, Option<Vec<f32>>, Shape); N],
+) {
+    for (id, gradient, shape) in gradients {
+        if let (Some(id), Some(gradient)) = (id, gradient) {
+            grads.register::<Flex>(id, tensor(gradient, shape));
+        }
+    }
 }
