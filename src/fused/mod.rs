@@ -22,7 +22,7 @@
 //! The gains are measured in `docs/performance.md`. Every function here equals plain tensor code within
 //! rounding, which tests hold it to, and which every other backend runs. To remove it once Burn has caught
 //! up, delete this folder and the branches that lead here, in `nn/conv.rs`, `nn/linear.rs`,
-//! `likelihood/bernoulli.rs`, `reparameterize.rs`, `divergence/kl.rs`, `optim` and `train/step.rs`.
+//! `likelihood/bernoulli.rs`, `reparameterize.rs`, `divergence/kl.rs`, `optim` and `train/threads.rs`.
 //!
 //! The results do not depend on the number of threads: where a sum is taken in parts, sizes alone say in which,
 //! and they are added in a fixed order. What threads decide is who computes a value, not how.
@@ -33,6 +33,7 @@ mod elementary;
 pub(crate) mod gaussian;
 pub(crate) mod linear;
 mod matmul;
+mod pace;
 mod patches;
 mod rows;
 mod storage;

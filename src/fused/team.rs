@@ -2,11 +2,11 @@
 //!
 //! A training step of a small model is some thirty operations of 20 to 200 microseconds, each of which rayon
 //! shares out. Asked from outside of its threads, each wakes one and sleeps until it is done; between two
-//! operations they fall asleep again. In a team the whole step runs on one of the threads, and the others
-//! look for work until it is over.
+//! operations they fall asleep again. So a training runs on one of a pool of its own, and the others look for work from
+//! its first step to its last.
 //!
-//! If something else wants the processor, a step waits for threads that wait for the processor. So both ways are
-//! tried from time to time, and what is faster is done.
+//! If something else wants the processor, a step waits for threads that wait for the processor. So steps in one
+//! thread are [tried](super::pace) from time to time.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -15,14 +15,13 @@ use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuilder, Yield};
 
+use super::pace::Pace;
+
 /// How long a team waits for threads that may be busy with something else.
 const PATIENCE: Duration = Duration::from_micros(100);
 
-/// Steps of a trial.
-const TRIAL: u64 = 16;
-
-/// Steps from one pair of trials to the next.
-const PERIOD: u64 = 1024;
+/// How long its members wait for the next piece of work: longer than it takes from one step to another.
+const LINGER: Duration = Duration::from_millis(1);
 
 /// Runs the steps of a training in all threads or in one.
 ///
@@ -35,11 +34,26 @@ struct Inner {
     pace: Mutex<Pace>,
     /// One thread, which shares with nobody.
     alone: OnceLock<Option<ThreadPool>>,
-    /// Calls to join a team that nobody has answered yet.
-    unanswered: Arc<AtomicUsize>,
+    team: Arc<Team>,
+    /// Whether the threads are this training's own.
+    is_gathered: AtomicBool,
 }
 
 impl Crew {
+    /// Runs a training on as many threads as rayon has here, which are its own.
+    ///
+    /// It stays on one of them, so that it gets its memory back from itself. A training within somebody's work on
+    /// threads stays there: they have decided on them.
+    pub(crate) fn gather<R: Send>(&self, training: impl FnOnce() -> R + Send) -> R {
+        if rayon::current_thread_index().is_some() {
+            return training();
+        }
+        let pool = ThreadPoolBuilder::new().num_threads(rayon::current_num_threads()).build();
+        let Ok(pool) = pool else { return training() };
+        self.0.is_gathered.store(true, Ordering::SeqCst);
+        pool.install(training)
+    }
+
     /// Runs what a step begins with.
     pub(crate) fn begin<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.pace(Pace::advance);
@@ -48,17 +62,16 @@ impl Crew {
 
     /// Runs more of the same step.
     pub(crate) fn go_on<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        if rayon::current_thread_index().is_some() {
-            // A training within somebody's work on threads, who has decided on them.
+        if !self.0.is_gathered.load(Ordering::SeqCst) {
             return work();
         }
         let start = Instant::now();
         let alone = self.pace(|pace| pace.is_alone()).then(|| self.alone()).flatten();
         let result = match alone {
             Some(pool) => pool.install(work),
-            None => together(&self.0.unanswered, work),
+            None => Team::lead(&self.0.team, work),
         };
-        self.pace(|pace| pace.step_took += start.elapsed());
+        self.pace(|pace| pace.add(start.elapsed()));
         result
     }
 
@@ -72,133 +85,94 @@ impl Crew {
     }
 }
 
-/// What steps took, and what follows.
-#[derive(Debug, Default)]
-struct Pace {
-    step: u64,
-    step_took: Duration,
-    /// What the steps of a trial took without the slowest of them, which may be of an epoch's end.
-    together: Trial,
-    alone: Trial,
-}
-
-#[derive(Debug, Default)]
-struct Trial {
-    sum: Duration,
-    slowest: Duration,
-}
-
-impl Trial {
-    fn add(&mut self, took: Duration) {
-        let slowest = self.slowest.max(took);
-        self.sum += self.slowest.min(took);
-        self.slowest = slowest;
-    }
-}
-
-impl Pace {
-    /// A period is a trial of one thread, a trial of all, and the winner for the rest. The first steps of a
-    /// training are like no others, so the first period begins with some more.
-    fn is_alone(&self) -> bool {
-        match self.phase() {
-            None => false,
-            Some(phase) if phase < TRIAL => true,
-            Some(phase) if phase < 2 * TRIAL => false,
-            Some(_) => self.alone.sum < self.together.sum,
-        }
-    }
-
-    fn phase(&self) -> Option<u64> {
-        self.step.checked_sub(TRIAL).map(|step| step % PERIOD)
-    }
-
-    fn advance(&mut self) {
-        let took = std::mem::take(&mut self.step_took);
-        match self.phase() {
-            Some(phase) if phase < TRIAL => self.alone.add(took),
-            Some(phase) if phase < 2 * TRIAL => self.together.add(took),
-            _ => {}
-        }
-        self.step += 1;
-        if self.phase() == Some(0) {
-            (self.alone, self.together) = Default::default();
-        }
-    }
-}
-
-/// Runs `work` on one of rayon's threads while the others wait for their share of it without sleeping; each
-/// time they find none they let whatever else is ready have the processor.
+/// Threads that wait for their share of a work without sleeping.
 ///
-/// A thread that is busy with something else is not waited for. If one has not answered for long, perhaps
-/// because it waits for this very training, there is no team.
-fn together<R: Send>(unanswered: &Arc<AtomicUsize>, work: impl FnOnce() -> R + Send) -> R {
-    rayon::scope(|_| {
-        let threads = rayon::current_num_threads();
-        if unanswered.load(Ordering::SeqCst) > threads {
-            return work();
+/// Each time they find none they let whatever else is ready have the processor.
+#[derive(Debug, Default)]
+struct Team {
+    members: AtomicUsize,
+    /// Calls to join that nobody has answered yet.
+    unanswered: AtomicUsize,
+    is_open: AtomicBool,
+    is_at_work: AtomicBool,
+}
+
+impl Team {
+    /// Runs `work` on one of rayon's threads, the others being its team.
+    ///
+    /// A thread that is busy with something else is not waited for. If one has not answered for long, perhaps
+    /// because it waits for this very training, it is not called again.
+    fn lead<R: Send>(team: &Arc<Self>, work: impl FnOnce() -> R + Send) -> R {
+        rayon::scope(|_| {
+            team.call();
+            team.is_at_work.store(true, Ordering::SeqCst);
+            let _over = Over(team);
+            work()
+        })
+    }
+
+    /// Calls the other threads, unless they are still there, and waits for them, not for long.
+    fn call(self: &Arc<Self>) {
+        let (threads, leader) = (rayon::current_num_threads(), rayon::current_thread_index());
+        let is_complete = || self.members.load(Ordering::SeqCst) >= threads - 1;
+        if is_complete() || self.unanswered.load(Ordering::SeqCst) > threads {
+            return;
         }
-        let (team, leader) = (Arc::new(Team::default()), rayon::current_thread_index());
-        unanswered.fetch_add(threads, Ordering::SeqCst);
+        self.unanswered.fetch_add(threads, Ordering::SeqCst);
+        self.is_open.store(true, Ordering::SeqCst);
         rayon::spawn_broadcast({
-            let (team, unanswered) = (team.clone(), unanswered.clone());
+            let team = self.clone();
             move |context| {
-                unanswered.fetch_sub(1, Ordering::SeqCst);
+                team.unanswered.fetch_sub(1, Ordering::SeqCst);
                 if Some(context.index()) != leader {
                     team.join();
                 }
             }
         });
-        team.gather(threads - 1);
-        let _over = Over(&team);
-        work()
-    })
-}
+        let start = Instant::now();
+        while !is_complete() && start.elapsed() < PATIENCE {
+            thread::yield_now();
+        }
+        self.is_open.store(false, Ordering::SeqCst);
+    }
 
-#[derive(Default)]
-struct Team {
-    members: AtomicUsize,
-    has_begun: AtomicBool,
-    is_over: AtomicBool,
-}
-
-impl Team {
-    /// Looks for work until the team's is over.
+    /// Looks for work until there has been none for some time.
     ///
     /// A thread that comes when the work has begun goes its way. It may be within a share of that very
     /// work, which would wait for its own end.
     fn join(&self) {
-        if self.has_begun.load(Ordering::SeqCst) {
+        if !self.is_open.load(Ordering::SeqCst) {
             return;
         }
         self.members.fetch_add(1, Ordering::SeqCst);
-        while !self.is_over.load(Ordering::SeqCst) {
-            if rayon::yield_now() != Some(Yield::Executed) {
+        let mut idle_since = None;
+        loop {
+            let has_worked = rayon::yield_now() == Some(Yield::Executed);
+            if has_worked || self.is_at_work.load(Ordering::SeqCst) {
+                idle_since = None;
+            } else if idle_since.get_or_insert_with(Instant::now).elapsed() > LINGER {
+                break;
+            }
+            if !has_worked {
                 thread::yield_now();
             }
         }
-    }
-
-    /// Waits for the other threads, not for long.
-    fn gather(&self, others: usize) {
-        let start = Instant::now();
-        while self.members.load(Ordering::SeqCst) < others && start.elapsed() < PATIENCE {
-            thread::yield_now();
-        }
-        self.has_begun.store(true, Ordering::SeqCst);
+        self.members.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-/// Ends the team, also where its work panics: nobody may wait for ever.
+/// Ends the work of a team, also where it panics: nobody may wait for ever.
 struct Over<'a>(&'a Team);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
-        self.0.is_over.store(true, Ordering::SeqCst);
+        self.0.is_at_work.store(false, Ordering::SeqCst);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::pace::TRIAL;
     use super::*;
     use rayon::prelude::*;
 
@@ -207,7 +181,7 @@ mod tests {
     }
 
     fn team<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-        together(&Arc::default(), work)
+        Team::lead(&Arc::default(), work)
     }
 
     #[test]
@@ -226,9 +200,9 @@ mod tests {
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    let unanswered = Arc::default();
+                    let team = Arc::default();
                     for _ in 0..300 {
-                        let work = || together(&unanswered, || sum_of_squares(1000));
+                        let work = || Team::lead(&team, || sum_of_squares(1000));
                         assert_eq!(pool.install(work), 332_833_500);
                     }
                 });
@@ -242,12 +216,12 @@ mod tests {
         let pool = ThreadPoolBuilder::new().num_threads(2).build().unwrap();
         let (end, wait) = std::sync::mpsc::channel::<()>();
         pool.spawn(move || assert!(wait.recv().is_err()));
-        let unanswered = Arc::default();
+        let team = Arc::default();
         for _ in 0..50 {
-            let work = || together(&unanswered, || sum_of_squares(1000));
+            let work = || Team::lead(&team, || sum_of_squares(1000));
             assert_eq!(pool.install(work), 332_833_500);
         }
-        assert!(unanswered.load(Ordering::SeqCst) <= 2 * 2 + 1);
+        assert!(team.unanswered.load(Ordering::SeqCst) <= 2 * 2 + 1);
         drop(end);
     }
 
@@ -259,42 +233,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_faster_is_done() {
-        // Milliseconds of a step alone and together, in three periods.
-        let course = |took: [[u64; 2]; 3]| {
-            let (mut pace, mut alone) = (Pace::default(), Vec::new());
-            for step in 1..TRIAL + 3 * PERIOD {
-                pace.advance();
-                let period = (step.saturating_sub(TRIAL) / PERIOD) as usize;
-                // Now and then one takes long.
-                let took = match step % 50 {
-                    20 => 1000,
-                    _ => took[period][usize::from(!pace.is_alone())],
-                };
-                pace.step_took += Duration::from_millis(took);
-                alone.push(pace.is_alone());
-            }
-            alone
-        };
-        let alone = course([[9, 5], [9, 10], [9, 5]]);
-        // Steps of one thread in what follows the trials of a period.
-        let after_trials = |period: u64| {
-            let start = (TRIAL + period * PERIOD + 2 * TRIAL) as usize - 1;
-            let rest = &alone[start..][..(PERIOD - 2 * TRIAL) as usize];
-            (rest.iter().filter(|alone| **alone).count(), rest.len())
-        };
-        let [(first, _), (second, all), (third, _)] = [0, 1, 2].map(after_trials);
-        assert_eq!([first, second, third], [0, all, 0]);
-    }
-
-    #[test]
     fn steps_run_in_threads_of_their_own() {
         let crew = Crew::default();
-        let threads = |crew: &Crew| crew.begin(rayon::current_num_threads);
-        let counts = (0..3 * TRIAL).map(|_| threads(&crew)).collect::<Vec<_>>();
-        let trial = TRIAL as usize;
-        assert!(counts[trial - 1..2 * trial - 1].iter().all(|count| *count == 1));
-        assert!(counts[2 * trial - 1..3 * trial - 1].contains(&rayon::current_num_threads()));
+        let threads = |_| crew.begin(rayon::current_num_threads);
+        let counts = crew.gather(|| (1..4 * TRIAL).map(threads).collect::<Vec<_>>());
+        // At first in all, then the trials of one and of all.
+        let all = rayon::current_num_threads();
+        let expected = [all, all, 1, all].map(|count| vec![count; TRIAL as usize]).concat();
+        assert_eq!(counts[..], expected[1..]);
         assert_eq!(crew.go_on(|| 3), 3);
     }
 }

@@ -20,27 +20,24 @@ pub use history::{Epoch, History};
 pub use monitor::Progress;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use burn::module::RunningState;
 use burn::optim::ModuleOptimizer;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::tensor::Tensor;
-use burn::train::{Learner, SupervisedTraining};
 
 use crate::data::{BatchLoader, Checked, Examples};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::eval::Measure;
 use crate::files::create_dir;
 use crate::noise::check_noise;
 use crate::optim::RmsProp;
 use crate::{Elbo, LatentVariableModel, NoiseSource, Objective};
-use checkpoint::{EveryEpoch, Folder, Keeper, Patience};
+use checkpoint::Folder;
 use identity::{DataIdentity, Identity, groups, learning_rates, probe};
-use metric::{LatentMetric, TermMetric};
-use monitor::{Monitor, Report, Watch};
-use no_log::NoLog;
-use run::{Run, check_annealing, check_dim, load, title};
+use monitor::Watch;
+use run::{Run, check_annealing, check_dim, title};
 use step::{Setup, Trainable};
 use threads::Threads;
 
@@ -238,7 +235,7 @@ impl<O> Trainer<O> {
 
     /// Lets another thread stop the run, such as a handler of Ctrl-C, by [`Interrupter::stop`]. The step under
     /// way is finished, sometimes one or two more, then the run ends with an error of the kind
-    /// [`Interrupted`](ErrorKind::Interrupted). With [`checkpoints`](Self::with_checkpoints) at most the epoch
+    /// [`Interrupted`](crate::ErrorKind::Interrupted). With [`checkpoints`](Self::with_checkpoints) at most the epoch
     /// under way is to be done again.
     pub fn with_interrupter(self, interrupter: Interrupter) -> Self {
         Self { interrupter, ..self }
@@ -270,81 +267,12 @@ impl<O> Trainer<O> {
         M: LatentVariableModel + 'static,
         O: Objective<M>,
     {
-        let mut run = self.prepare(model, train, valid)?;
+        let run = self.prepare(model, train, valid)?;
         if run.is_finished() {
             return Ok(run.into_trained()?);
         }
-        let report =
-            Arc::new(Mutex::new(Report { history: run.history.clone(), ..Default::default() }));
-        let interrupter = Interrupter::new();
-        let request = run.watch.request.clone();
-        let keeper = Arc::new(Keeper {
-            folder: run.folder.take(),
-            report: report.clone(),
-            interrupter: interrupter.clone(),
-            pending: Mutex::default(),
-            best: Mutex::new(run.best.take()),
-            committed: Mutex::new((run.epoch > 0).then_some(run.epoch)),
-        });
-        let monitor = Monitor::new(report.clone(), interrupter.clone(), run.watch);
-        let config = run.config;
-        // The directory is that of Burn's own log files, of which none is written.
-        let mut training = SupervisedTraining::new("", Arc::new(run.train), Arc::new(run.valid))
-            .metrics((TermMetric::new(0).counting(&report), TermMetric::new(1), TermMetric::new(2)))
-            .metric_valid(LatentMetric { report: report.clone() })
-            .with_metric_logger(NoLog)
-            .with_application_logger(None)
-            .with_interrupter(interrupter.clone())
-            .renderer(Box::new(monitor))
-            .num_epochs(config.epochs);
-        let is_kept = keeper.folder.is_some() || config.patience.is_some();
-        if is_kept {
-            let [model, optimizer, schedule] = keeper.slots(run.parts);
-            training = training
-                .with_custom_checkpointers(model, optimizer, schedule)
-                .with_checkpointing_strategy(EveryEpoch);
-        }
-        if let Some(patience) = config.patience {
-            training = training.early_stopping(Patience { report: report.clone(), patience });
-        }
-        if run.epoch > 0 {
-            training = training.checkpoint(run.epoch);
-        }
-        let result = training.launch(Learner::new(run.trainable, run.optimizer, run.lr));
-
-        let Report { history, error, .. } =
-            std::mem::take(&mut *report.lock().unwrap_or_else(PoisonError::into_inner));
-        let error =
-            error.or_else(|| result.error.map(|error| Error::around(error, ErrorKind::Training)));
-        let epoch = history.last().map_or(0, |last| last.epoch);
-        let error = error.or_else(|| {
-            // An epoch may be over and its checkpoint not be made.
-            let done = if is_kept { keeper.committed().unwrap_or(0) } else { epoch };
-            let exhausted = config.patience.is_some_and(|patience| history.is_exhausted(patience));
-            let finished = done == epoch && (epoch >= config.epochs || exhausted);
-            let reason = request.interruption().filter(|_| !finished)?.reason;
-            let reason = reason.map(|reason| format!(" by {reason}")).unwrap_or_default();
-            let message = format!("training was stopped{reason} in epoch {}", done + 1);
-            Some(Error::new(ErrorKind::Interrupted, message))
-        });
-        let error = error.map(|error| match keeper.advice() {
-            Some(advice) => error.and(advice),
-            None => error,
-        });
-        keeper.folder.iter().for_each(Folder::unlock);
-        let best = keeper.best.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let best = best.filter(|_| config.patience.is_some());
-        let best = best.map(|(epoch, weights)| Ok((epoch, load(result.model.clone(), weights)?)));
-        let (epoch, model, error) = match best.transpose() {
-            Ok(Some((epoch, best))) => (epoch, best.model, error),
-            Ok(None) => (epoch, result.model.model, error),
-            Err(unread) => (epoch, result.model.model, error.or(Some(unread))),
-        };
-        let trained = Trained { model, epoch, history };
-        match error {
-            None => Ok(trained),
-            Some(error) => Err(Box::new(Stopped { error, trained: Some(trained) })),
-        }
+        let threads = run.trainable.setup.threads.clone();
+        threads.gather(|| run.launch())
     }
 
     /// Checks everything and puts together what the Learner takes.

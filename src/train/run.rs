@@ -1,14 +1,19 @@
+use std::sync::{Arc, Mutex, PoisonError};
+
 use burn::module::Module;
 use burn::optim::lr_scheduler::LrSchedulerRecord;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use burn::store::ModuleRecord;
 use burn::tensor::Bytes;
+use burn::train::{Interrupter, Learner, SupervisedTraining};
 
-use super::checkpoint::{Folder, Saved};
-use super::monitor::Watch;
+use super::checkpoint::{EveryEpoch, Folder, Keeper, Patience, Saved};
+use super::metric::{LatentMetric, TermMetric};
+use super::monitor::{Monitor, Report, Watch};
+use super::no_log::NoLog;
 use super::step::Trainable;
-use super::{History, TrainConfig, Trained};
+use super::{History, Stopped, TrainConfig, Trained};
 use crate::data::{BatchLoader, Examples, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 use crate::eval::Measure;
@@ -47,6 +52,81 @@ impl<M: LatentVariableModel + 'static, O: Objective<M>> Run<M, O> {
         let TrainConfig { epochs, patience, .. } = self.config;
         let exhausted = patience.is_some_and(|patience| self.history.is_exhausted(patience));
         self.epoch >= epochs || exhausted
+    }
+
+    /// Trains, on Burn's Learner.
+    pub(super) fn launch(mut self) -> Result<Trained<M>, Box<Stopped<M>>> {
+        let report =
+            Arc::new(Mutex::new(Report { history: self.history.clone(), ..Default::default() }));
+        let interrupter = Interrupter::new();
+        let request = self.watch.request.clone();
+        let keeper = Arc::new(Keeper {
+            folder: self.folder.take(),
+            report: report.clone(),
+            interrupter: interrupter.clone(),
+            pending: Mutex::default(),
+            best: Mutex::new(self.best.take()),
+            committed: Mutex::new((self.epoch > 0).then_some(self.epoch)),
+        });
+        let monitor = Monitor::new(report.clone(), interrupter.clone(), self.watch);
+        let config = self.config;
+        // The directory is that of Burn's own log files, of which none is written.
+        let mut training = SupervisedTraining::new("", Arc::new(self.train), Arc::new(self.valid))
+            .metrics((TermMetric::new(0).counting(&report), TermMetric::new(1), TermMetric::new(2)))
+            .metric_valid(LatentMetric { report: report.clone() })
+            .with_metric_logger(NoLog)
+            .with_application_logger(None)
+            .with_interrupter(interrupter.clone())
+            .renderer(Box::new(monitor))
+            .num_epochs(config.epochs);
+        let is_kept = keeper.folder.is_some() || config.patience.is_some();
+        if is_kept {
+            let [model, optimizer, schedule] = keeper.slots(self.parts);
+            training = training
+                .with_custom_checkpointers(model, optimizer, schedule)
+                .with_checkpointing_strategy(EveryEpoch);
+        }
+        if let Some(patience) = config.patience {
+            training = training.early_stopping(Patience { report: report.clone(), patience });
+        }
+        if self.epoch > 0 {
+            training = training.checkpoint(self.epoch);
+        }
+        let result = training.launch(Learner::new(self.trainable, self.optimizer, self.lr));
+
+        let Report { history, error, .. } =
+            std::mem::take(&mut *report.lock().unwrap_or_else(PoisonError::into_inner));
+        let error =
+            error.or_else(|| result.error.map(|error| Error::around(error, ErrorKind::Training)));
+        let epoch = history.last().map_or(0, |last| last.epoch);
+        let error = error.or_else(|| {
+            // An epoch may be over and its checkpoint not be made.
+            let done = if is_kept { keeper.committed().unwrap_or(0) } else { epoch };
+            let exhausted = config.patience.is_some_and(|patience| history.is_exhausted(patience));
+            let finished = done == epoch && (epoch >= config.epochs || exhausted);
+            let reason = request.interruption().filter(|_| !finished)?.reason;
+            let reason = reason.map(|reason| format!(" by {reason}")).unwrap_or_default();
+            let message = format!("training was stopped{reason} in epoch {}", done + 1);
+            Some(Error::new(ErrorKind::Interrupted, message))
+        });
+        let error = error.map(|error| match keeper.advice() {
+            Some(advice) => error.and(advice),
+            None => error,
+        });
+        keeper.folder.iter().for_each(Folder::unlock);
+        let best = keeper.best.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let best = best.filter(|_| config.patience.is_some());
+        let best = best.map(|(epoch, weights)| Ok((epoch, load(result.model.clone(), weights)?)));
+        let (epoch, model, error) = match best.transpose() {
+            Ok(Some((epoch, best))) => (epoch, best.model, error),
+            Ok(None) => (epoch, result.model.model, error),
+            Err(unread) => (epoch, result.model.model, error.or(Some(unread))),
+        };
+        let trained = Trained { model, epoch, history };
+        match error {
+            None => Ok(trained),
+            Some(error) => Err(Box::new(Stopped { error, trained: Some(trained) })),
+        }
     }
 
     pub(super) fn into_trained(self) -> Result<Trained<M>> {

@@ -24,6 +24,15 @@ impl Threads {
         Self::Own
     }
 
+    /// Runs a training.
+    pub(super) fn gather<R: Send>(&self, training: impl FnOnce() -> R + Send) -> R {
+        match self {
+            #[cfg(feature = "flex")]
+            Self::Cpu(crew) => crew.gather(training),
+            Self::Own => training(),
+        }
+    }
+
     /// Runs what a step begins with.
     pub(super) fn begin<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match self {
