@@ -59,6 +59,22 @@ fn the_same_seed_gives_the_same_run_bit_for_bit() {
     assert_ne!(first, run(1));
 }
 
+#[test]
+fn a_run_does_not_depend_on_whose_threads_it_has() {
+    let (train, test) = digits(3000, 100);
+    let run = || {
+        let trainer = quiet(config(1, 64, 0));
+        losses(&trainer.fit(model(0), train.clone(), test.clone()).unwrap().history)
+    };
+    let expected = run();
+    let [one, three] =
+        [1, 3].map(|n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap());
+    assert!(one.install(run) == expected && three.install(run) == expected);
+    // Two in the same pool, which share its threads.
+    let both: [_; 2] = three.install(|| rayon::join(run, run)).into();
+    assert!(both.iter().all(|losses| *losses == expected));
+}
+
 /// What is drawn does not depend on what else happens to be computed in the process.
 #[test]
 fn a_run_does_not_depend_on_burns_global_generator() {
@@ -153,12 +169,13 @@ fn an_example_that_cannot_be_read_stops_the_run_with_its_error() {
     }
     let (train, test) = digits(200, 50);
     let broken = Arc::new(Broken((*train).clone(), AtomicUsize::new(0)));
-    let stopped = quiet(config(1, 50, 0)).fit(model(0), broken, test).err().unwrap();
+    let fresh = model(0);
+    let stopped = quiet(config(1, 50, 0)).fit(fresh.clone(), broken, test).err().unwrap();
     assert_eq!(stopped.error.kind(), ErrorKind::Data);
     assert!(stopped.error.to_string().contains("scan0042.png: no pixels"), "{stopped:?}");
     // Three steps were made before, and nothing of them is lost.
     let trained = stopped.trained.unwrap();
-    assert_ne!(weights(&trained.model), weights(&model(0)));
+    assert_ne!(weights(&trained.model), weights(&fresh));
     assert!(trained.history.epochs.is_empty());
 }
 
