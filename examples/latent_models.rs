@@ -7,27 +7,30 @@
 //!
 //! 784-200-200-50-200-200-784, tanh; the decoder's output starts at the logits of the training set's means;
 //! pixels binarised anew at every use, the test set once; Adam, 1e-3, batch 100, one sample, the divergence
-//! estimated from it. The figure is -log p(x) by importance sampling.
+//! estimated from it. The figure is -log p(x) by importance sampling. The last two rows are of grey pixels, and
+//! densities.
 
 use std::sync::Arc;
 
 use burn::tensor::Device;
 use burn_vae::data::mnist::Mnist;
-use burn_vae::data::{Binarized, ByteImages, Scaling};
+use burn_vae::data::{Binarized, Examples, Scaling};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
 use burn_vae::flow::FlowsConfig;
 use burn_vae::nn::Activation;
 use burn_vae::optim::Adam;
 use burn_vae::presets::{
     HierarchicalVaeConfig, StochasticLayer, deep_latent_gaussian, iwae_two_layers,
-    logistic_factor_analysis, sigmoid_belief_network,
+    logistic_factor_analysis, nonlinear_factor_analysis, nonlinear_gaussian_belief_network,
+    sigmoid_belief_network,
 };
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
     BernoulliNll, Decoder, Diagonal, Divergence, Elbo, Encoder, ExplicitPosterior, Family,
-    FlowPriorConfig, FullCovariance, Head, KlDivergence, MixturePriorConfig, MlpDecoder,
-    MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig, MonteCarloKl, NoiseSource, Prior,
-    Result, Seed, StandardNormal, Temperature, Transformed, Vae, VampPriorConfig, backend,
+    FlowPriorConfig, FullCovariance, Head, KlDivergence, Likelihood, MixturePriorConfig,
+    MlpDecoder, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig, MonteCarloKl,
+    NoiseSource, Prior, Result, ScaleConfig, Seed, StandardNormal, Temperature, Transformed, Vae,
+    VampPriorConfig, backend,
 };
 use clap::Parser;
 
@@ -70,9 +73,12 @@ struct Bench {
     device: Device,
     /// Logits of the training set's means.
     bias: Vec<f32>,
-    train: Arc<Binarized<ByteImages>>,
-    test: Arc<Binarized<ByteImages>>,
+    bits: Split,
+    grey: Split,
 }
+
+/// What to train on and what to test on.
+type Split = [Arc<dyn Examples>; 2];
 
 const LATENT_DIM: usize = 50;
 
@@ -88,8 +94,11 @@ fn main() -> Result<()> {
     // The test set is the same in every run.
     let bench = Bench {
         bias,
-        train: Arc::new(Binarized::each_epoch(train, seed.child("bits"))),
-        test: Arc::new(Binarized::once(test, Seed::new(0).child("test bits"))),
+        bits: [
+            Arc::new(Binarized::each_epoch(train.clone(), seed.child("bits"))),
+            Arc::new(Binarized::once(test.clone(), Seed::new(0).child("test bits"))),
+        ],
+        grey: [Arc::new(train), Arc::new(test)],
         args,
         seed,
         device,
@@ -131,11 +140,25 @@ fn main() -> Result<()> {
     let belief = sigmoid_belief_network(784, &[200, 200], temperature);
     bench.hierarchy("sigmoid belief, 200-200", belief)?;
 
-    bench.row("logistic factor analysis", estimate, || {
+    bench.row("logistic factor analysis", &bench.bits, estimate, || {
         let config = logistic_factor_analysis(784, [200, 200], LATENT_DIM);
         let mut vae = config.init(bench.seed, &bench.device)?;
         vae.decoder = vae.decoder.with_output_bias(&bench.bias)?;
         Ok(vae)
+    })?;
+
+    // A pixel that is black in all images would draw the noise to zero.
+    let noise = ScaleConfig::learned(0.2).with_floor(0.05);
+    bench.row("non-linear factor analysis", &bench.grey, estimate, || {
+        let mut config = nonlinear_factor_analysis(784, [200, 200], LATENT_DIM, noise);
+        config.encoder = config.encoder.with_activation(Activation::Tanh);
+        config.decoder = config.decoder.with_activation(Activation::Tanh);
+        config.init(bench.seed, &bench.device)
+    })?;
+    let layers = [StochasticLayer::new([200, 200], 100), StochasticLayer::new([100, 100], 50)];
+    bench.row("non-linear belief, 100-50", &bench.grey, estimate, || {
+        nonlinear_gaussian_belief_network(784, &layers, Activation::Tanh, noise)
+            .init(bench.seed, &bench.device)
     })
 }
 
@@ -146,7 +169,7 @@ impl Bench {
         F: Family<Head: Head<Posterior: ExplicitPosterior> + 'static>,
         V: Divergence<<F::Head as Head>::Posterior, StandardNormal>,
     {
-        self.row(name, divergence, || {
+        self.row(name, &self.bits, divergence, || {
             let encoder = self.encoder().with_posterior(family.clone());
             let encoder = encoder.init(self.seed.child("encoder"), &self.device)?;
             Vae::new(encoder, self.decoder()?, BernoulliNll, StandardNormal)
@@ -155,7 +178,7 @@ impl Bench {
 
     /// A row with another prior.
     fn prior<P: Prior + 'static>(&self, name: &str, prior: impl Fn() -> Result<P>) -> Result<()> {
-        self.row(name, MonteCarloKl::default(), || {
+        self.row(name, &self.bits, MonteCarloKl::default(), || {
             let encoder: MlpEncoder =
                 self.encoder().init(self.seed.child("encoder"), &self.device)?;
             Vae::new(encoder, self.decoder()?, BernoulliNll, prior()?)
@@ -172,7 +195,7 @@ impl Bench {
         F: Family<Head: Head<Posterior: ExplicitPosterior> + 'static>,
         P: ModuleConfig<Module: Prior + 'static>,
     {
-        self.row(name, MonteCarloKl::default(), || {
+        self.row(name, &self.bits, MonteCarloKl::default(), || {
             let mut vae = config.init(self.seed, &self.device)?;
             vae.decoder.network = vae.decoder.network.with_output_bias(&self.bias)?;
             Ok(vae)
@@ -191,15 +214,17 @@ impl Bench {
     }
 
     /// Trains and evaluates a model, unless its row is not asked for.
-    fn row<E, D, P, V>(
+    fn row<E, D, L, P, V>(
         &self,
         name: &str,
+        [train, test]: &Split,
         divergence: V,
-        vae: impl Fn() -> Result<Vae<E, D, BernoulliNll, P>>,
+        vae: impl Fn() -> Result<Vae<E, D, L, P>>,
     ) -> Result<()>
     where
         E: Encoder<Posterior: ExplicitPosterior> + 'static,
         D: Decoder + 'static,
+        L: Likelihood + 'static,
         P: Prior + 'static,
         V: Divergence<E::Posterior, P>,
     {
@@ -213,11 +238,11 @@ impl Bench {
             .with_objective(objective.clone())
             .with_optimizer(Adam::new().with_epsilon(1e-4)?.init())
             .with_progress(Progress::Silent)
-            .fit(vae()?, self.train.clone(), self.test.clone())?;
+            .fit(vae()?, train.clone(), test.clone())?;
         let (vae, noise) = (trained.model, NoiseSource::new(seed.child("test")));
-        let elbo = evaluate(&vae, &objective, self.test.clone(), 100, 1, noise)?;
+        let elbo = evaluate(&vae, &objective, test.clone(), 100, 1, noise)?;
         let sampling = ImportanceSampling { num_samples: args.test_samples, ..Default::default() };
-        let found = log_likelihood(&vae, self.test.clone(), sampling, noise)?;
+        let found = log_likelihood(&vae, test.clone(), sampling, noise)?;
         let seconds = trained.history.seconds_per_epoch().unwrap_or(f64::NAN);
         println!(
             "{name:<28} {:>6} {:>8.2} {:>8.2} {seconds:>8.1}  K={}; {}; {}",

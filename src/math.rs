@@ -21,6 +21,11 @@ pub(crate) fn exp_residual<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     far.mask_where(near, expm1(small.clone()) - small)
 }
 
+/// The sum of all, row by row: on `flex`, that of some million numbers at once is not the same in every run.
+pub(crate) fn sum_by_rows<const D: usize>(x: Tensor<D>) -> Tensor<1> {
+    x.sum_dim(D - 1).sum()
+}
+
 /// `log(1 + exp(x))`, with all digits of value and gradient on both sides.
 pub(crate) fn softplus<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     activation::softplus(x, 1.0)

@@ -47,6 +47,9 @@ use crate::Result;
 ///
 /// Implement it to train on your own data: in memory, mapped, or read from files as needed. It is
 /// asked for a batch at a time, into memory that the caller owns.
+///
+/// On `flex` a training reads its batches on a rayon thread of its own: what waits there for other work of
+/// rayon may wait for ever, and what belongs to the thread that called `fit` is out of reach.
 pub trait Examples: Send + Sync {
     /// The number of examples.
     fn len(&self) -> usize;

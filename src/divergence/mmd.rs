@@ -2,6 +2,7 @@ use burn::tensor::{Bool, Tensor};
 
 use super::Divergence;
 use crate::error::{Error, Result};
+use crate::math::sum_by_rows;
 use crate::{Posterior, Prior, Samples};
 
 /// The squared maximum mean discrepancy between all samples of the posteriors of a batch and as many
@@ -161,11 +162,12 @@ impl Mmd {
         let centre = Tensor::cat(vec![z.clone(), y.clone()], 0).detach().mean_dim(0);
         let (z, y) = (z - centre.clone(), y - centre);
         let cross = squared_distances(z.clone(), y.clone());
-        let mean_square = cross.clone().detach().mean().unsqueeze();
+        let mean = |x: Tensor<2>| sum_by_rows(x).div_scalar((n * m) as f64);
+        let mean_square = mean(cross.clone().detach()).unsqueeze();
         let (within_z, within_y) =
             (squared_distances(z.clone(), z), squared_distances(y.clone(), y));
         let sums = self.kernels.iter().map(|kernel| {
-            let between = kernel.at(cross.clone(), &mean_square).mean();
+            let between = mean(kernel.at(cross.clone(), &mean_square));
             self.mean_within(kernel.at(within_z.clone(), &mean_square))
                 + self.mean_within(kernel.at(within_y.clone(), &mean_square))
                 - between.mul_scalar(2.0)
@@ -178,7 +180,7 @@ impl Mmd {
         let n = kernel.dims()[0];
         // What stands on the diagonal depends on rounding; it is 1.
         let diagonal = Tensor::<2, Bool>::diag_mask([n, n], 0, &kernel.device()).bool_not();
-        let others = kernel.mask_fill(diagonal, 0.0).sum();
+        let others = sum_by_rows(kernel.mask_fill(diagonal, 0.0));
         match self.is_biased || n == 1 {
             true => others.add_scalar(n as f64).div_scalar((n * n) as f64),
             false => others.div_scalar((n * (n - 1)) as f64),

@@ -17,7 +17,7 @@
 //!
 //! **Optimisers.** A step is one pass over a parameter, its gradient and the optimiser's state, in place.
 //!
-//! **Threads.** The threads of rayon stay awake for the whole of a training step.
+//! **Threads.** A training has threads of its own, which stay awake during its steps.
 //!
 //! The gains are measured in `docs/performance.md`. Every function here equals plain tensor code within
 //! rounding, which tests hold it to, and which every other backend runs. To remove it once Burn has caught

@@ -1,44 +1,43 @@
-//! Whether the steps of a training are faster in all threads or in one: both are tried from time to time, and what
-//! is faster is done.
+//! Whether the steps of a training are faster in all threads or in one: the other way is tried from time to time, and
+//! what is faster is done.
 
 use std::time::Duration;
 
 /// Steps of a trial.
-pub(super) const TRIAL: u64 = 8;
+const TRIAL: u64 = 8;
 
-/// Steps from one pair of trials to the next: few at first, twice as many each time that the same is faster.
-const SHORTEST: u64 = 64;
+/// Steps from one trial to the next: few at first, twice as many each time that the same is faster.
+pub(super) const SHORTEST: u64 = 16;
 const LONGEST: u64 = 1024;
 
 /// What steps took, and what follows.
 #[derive(Debug)]
 pub(super) struct Pace {
+    /// The way of all steps but those of a trial.
+    is_alone_usual: bool,
+    /// The step under way, counted from the last verdict.
     step: u64,
     step_took: Duration,
-    /// The step with which the next pair of trials begins, one thread first.
-    next_trials: u64,
     period: u64,
-    is_alone_faster: bool,
-    alone: Trial,
-    together: Trial,
+    /// The last steps of a period, and those of the trial that follows.
+    usual: Trial,
+    other: Trial,
 }
 
 impl Default for Pace {
     fn default() -> Self {
         Self {
+            is_alone_usual: false,
             step: 0,
             step_took: Duration::ZERO,
-            // The first steps of a training are like no others.
-            next_trials: 2 * TRIAL,
             period: SHORTEST,
-            is_alone_faster: false,
-            alone: Trial::default(),
-            together: Trial::default(),
+            usual: Trial::default(),
+            other: Trial::default(),
         }
     }
 }
 
-/// What the steps of a trial took without the slowest of them, which may be of an epoch's end.
+/// What some steps took without the slowest of them, which may be of an epoch's end.
 #[derive(Debug, Default)]
 struct Trial {
     sum: Duration,
@@ -54,43 +53,41 @@ impl Trial {
 }
 
 impl Pace {
+    /// Whether the step under way is for one thread.
+    pub(super) fn is_alone(&self) -> bool {
+        self.is_alone_usual != self.is_trial()
+    }
+
+    /// Whether one thread is faster, as far as is known.
+    pub(super) fn is_alone_usual(&self) -> bool {
+        self.is_alone_usual
+    }
+
+    fn is_trial(&self) -> bool {
+        self.step > self.period
+    }
+
     /// A piece of the step under way is done.
     pub(super) fn add(&mut self, took: Duration) {
         self.step_took += took;
     }
 
-    /// Whether the step under way is for one thread.
-    pub(super) fn is_alone(&self) -> bool {
-        match self.step_of_trials() {
-            None => self.is_alone_faster,
-            Some(step) => step < TRIAL,
-        }
-    }
-
-    fn step_of_trials(&self) -> Option<u64> {
-        self.step.checked_sub(self.next_trials)
-    }
-
     /// The next step begins.
     pub(super) fn advance(&mut self) {
         let took = std::mem::take(&mut self.step_took);
-        match self.step_of_trials() {
-            None => {}
-            Some(step) if step < TRIAL => self.alone.add(took),
-            Some(_) => self.together.add(took),
+        if self.is_trial() {
+            self.other.add(took);
+        } else if self.step + TRIAL > self.period {
+            self.usual.add(took);
+        }
+        // A trial ends as soon as it has lost, so that one of a way that is far slower costs little.
+        let has_lost = self.is_trial() && self.other.sum >= self.usual.sum;
+        if has_lost || self.step == self.period + TRIAL {
+            self.is_alone_usual ^= !has_lost;
+            self.period = if has_lost { (2 * self.period).min(LONGEST) } else { SHORTEST };
+            (self.step, self.usual, self.other) = Default::default();
         }
         self.step += 1;
-        if self.step_of_trials() == Some(2 * TRIAL) {
-            let [alone, together] =
-                [&mut self.alone, &mut self.together].map(|trial| std::mem::take(trial).sum);
-            let is_alone_faster = alone < together;
-            self.period = match is_alone_faster == self.is_alone_faster {
-                true => (2 * self.period).min(LONGEST),
-                false => SHORTEST,
-            };
-            self.is_alone_faster = is_alone_faster;
-            self.next_trials = self.step + self.period;
-        }
     }
 }
 
@@ -110,8 +107,8 @@ mod tests {
         (0..steps).map(step).collect()
     }
 
-    fn share(steps: &[bool]) -> f64 {
-        steps.iter().filter(|alone| **alone).count() as f64 / steps.len() as f64
+    fn count(steps: &[bool]) -> usize {
+        steps.iter().filter(|alone| **alone).count()
     }
 
     #[test]
@@ -122,16 +119,22 @@ mod tests {
             3000..6000 => [9, 10],
             _ => [9, 5],
         });
-        // Once it is known to last, only trials are otherwise: one step in a hundred.
-        let thirds = [0, 1, 2].map(|third| &steps[third * 3000..][1500..3000]);
-        let [first, second, third] = thirds.map(share);
-        assert!(first < 0.02 && second > 0.98 && third < 0.02, "{first} {second} {third}");
+        // Once it is known to last, only trials are otherwise.
+        let thirds = [0, 1, 2].map(|third| count(&steps[third * 3000..][1500..3000]));
+        let few = 3 * TRIAL as usize;
+        assert!(thirds[0] <= few && thirds[1] >= 1500 - few && thirds[2] <= few, "{thirds:?}");
     }
 
     #[test]
-    fn a_trial_at_a_bad_moment_does_not_count_for_long() {
-        let steps = course(2000, |step| [9, if step < 40 { 20 } else { 5 }]);
-        assert!(share(&steps[..100]) > 0.5);
-        assert!(share(&steps[120..]) < 0.03);
+    fn steps_at_a_bad_moment_do_not_count_for_long() {
+        let steps = course(2000, |step| [9, if step < 16 { 20 } else { 5 }]);
+        assert!(count(&steps[16..40]) > 16);
+        assert!(count(&steps[60..]) < 40);
+    }
+
+    #[test]
+    fn a_way_that_is_far_slower_is_tried_for_two_steps() {
+        let steps = course(40, |_| [500, 5]);
+        assert_eq!(count(&steps), 2);
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! A training step of a small model is some thirty operations of 20 to 200 microseconds, each of which rayon
 //! shares out. Asked from outside of its threads, each wakes one and sleeps until it is done; between two
-//! operations they fall asleep again. So a training runs on one of a pool of its own, and the others look for work from
-//! its first step to its last.
+//! operations they fall asleep again. So a training runs on one of a pool of its own, and during its steps, and for a
+//! moment after each, the others look for work.
 //!
 //! If something else wants the processor, a step waits for threads that wait for the processor. So steps in one
 //! thread are [tried](super::pace) from time to time.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
@@ -20,7 +21,8 @@ use super::pace::Pace;
 /// How long a team waits for threads that may be busy with something else.
 const PATIENCE: Duration = Duration::from_micros(100);
 
-/// How long its members wait for the next piece of work: longer than it takes from one step to another.
+/// How long its members wait for the next piece of work: longer than from one step to another, where examples lie in
+/// memory.
 const LINGER: Duration = Duration::from_millis(1);
 
 /// Runs the steps of a training in all threads or in one.
@@ -42,14 +44,15 @@ struct Inner {
 impl Crew {
     /// Runs a training on as many threads as rayon has here, which are its own.
     ///
-    /// It stays on one of them, so that it gets its memory back from itself. A training within somebody's work on
-    /// threads stays there: they have decided on them.
+    /// It stays on one of them, so that most memory is freed where it was allocated. A training within somebody's
+    /// work on threads stays there: they have decided on them.
     pub(crate) fn gather<R: Send>(&self, training: impl FnOnce() -> R + Send) -> R {
         if rayon::current_thread_index().is_some() {
             return training();
         }
-        let pool = ThreadPoolBuilder::new().num_threads(rayon::current_num_threads()).build();
-        let Ok(pool) = pool else { return training() };
+        let threads = rayon::current_num_threads();
+        let pool = pool(threads, |i| format!("training {i}"));
+        let Some(pool) = pool else { return training() };
         self.0.is_gathered.store(true, Ordering::SeqCst);
         pool.install(training)
     }
@@ -62,27 +65,42 @@ impl Crew {
 
     /// Runs more of the same step.
     pub(crate) fn go_on<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        if !self.0.is_gathered.load(Ordering::SeqCst) {
-            return work();
-        }
         let start = Instant::now();
-        let alone = self.pace(|pace| pace.is_alone()).then(|| self.alone()).flatten();
-        let result = match alone {
-            Some(pool) => pool.install(work),
-            None => Team::lead(&self.0.team, work),
-        };
+        let result = self.run(self.pace(|pace| pace.is_alone()), work);
         self.pace(|pace| pace.add(start.elapsed()));
         result
     }
 
-    fn alone(&self) -> Option<&ThreadPool> {
-        let pool = || ThreadPoolBuilder::new().num_threads(1).build().ok();
-        self.0.alone.get_or_init(pool).as_ref()
+    /// Runs what is part of no step.
+    pub(crate) fn run_apart<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.run(self.pace(|pace| pace.is_alone_usual()), work)
+    }
+
+    fn run<R: Send>(&self, is_alone: bool, work: impl FnOnce() -> R + Send) -> R {
+        if !self.0.is_gathered.load(Ordering::SeqCst) || rayon::current_num_threads() == 1 {
+            return work();
+        }
+        let alone = || pool(1, |_| "training alone".into());
+        match self.0.alone.get_or_init(alone) {
+            Some(alone) if is_alone => alone.install(work),
+            _ => Team::lead(&self.0.team, work),
+        }
     }
 
     fn pace<R>(&self, f: impl FnOnce(&mut Pace) -> R) -> R {
         f(&mut self.0.pace.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// So many threads, as deep as a program's first, or none if the system has no more.
+fn pool(threads: usize, name: impl FnMut(usize) -> String + 'static) -> Option<ThreadPool> {
+    let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(name);
+    pool.stack_size(8 << 20).build().ok()
+}
+
+thread_local! {
+    /// Whether this thread looks for work already. The call of others may find it doing so.
+    static IS_MEMBER: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Threads that wait for their share of a work without sleeping.
@@ -100,8 +118,9 @@ struct Team {
 impl Team {
     /// Runs `work` on one of rayon's threads, the others being its team.
     ///
-    /// A thread that is busy with something else is not waited for. If one has not answered for long, perhaps
-    /// because it waits for this very training, it is not called again.
+    /// A thread that is busy with something else, such as what a data set has spawned, is not waited for; if it has
+    /// not answered for long it is not called again. The threads are to be a training's own: a member looks for work
+    /// for as long as there is some, whoever it is of.
     fn lead<R: Send>(team: &Arc<Self>, work: impl FnOnce() -> R + Send) -> R {
         rayon::scope(|_| {
             team.call();
@@ -118,13 +137,13 @@ impl Team {
         if is_complete() || self.unanswered.load(Ordering::SeqCst) > threads {
             return;
         }
-        self.unanswered.fetch_add(threads, Ordering::SeqCst);
+        self.unanswered.fetch_add(threads - 1, Ordering::SeqCst);
         self.is_open.store(true, Ordering::SeqCst);
         rayon::spawn_broadcast({
             let team = self.clone();
             move |context| {
-                team.unanswered.fetch_sub(1, Ordering::SeqCst);
                 if Some(context.index()) != leader {
+                    team.unanswered.fetch_sub(1, Ordering::SeqCst);
                     team.join();
                 }
             }
@@ -141,7 +160,7 @@ impl Team {
     /// A thread that comes when the work has begun goes its way. It may be within a share of that very
     /// work, which would wait for its own end.
     fn join(&self) {
-        if !self.is_open.load(Ordering::SeqCst) {
+        if !self.is_open.load(Ordering::SeqCst) || IS_MEMBER.replace(true) {
             return;
         }
         self.members.fetch_add(1, Ordering::SeqCst);
@@ -158,6 +177,7 @@ impl Team {
             }
         }
         self.members.fetch_sub(1, Ordering::SeqCst);
+        IS_MEMBER.set(false);
     }
 }
 
@@ -172,7 +192,7 @@ impl Drop for Over<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::pace::TRIAL;
+    use super::super::pace::SHORTEST;
     use super::*;
     use rayon::prelude::*;
 
@@ -236,11 +256,12 @@ mod tests {
     fn steps_run_in_threads_of_their_own() {
         let crew = Crew::default();
         let threads = |_| crew.begin(rayon::current_num_threads);
-        let counts = crew.gather(|| (1..4 * TRIAL).map(threads).collect::<Vec<_>>());
-        // At first in all, then the trials of one and of all.
         let all = rayon::current_num_threads();
-        let expected = [all, all, 1, all].map(|count| vec![count; TRIAL as usize]).concat();
-        assert_eq!(counts[..], expected[1..]);
+        let counts = crew.gather(|| (0..=SHORTEST).map(threads).collect::<Vec<_>>());
+        // At first in all, then a trial of one.
+        let (one, usual) = counts.split_last().unwrap();
+        assert!(usual.iter().all(|count| *count == all) && *one == 1, "{counts:?}");
+        assert_eq!(crew.run_apart(rayon::current_num_threads), all);
         assert_eq!(crew.go_on(|| 3), 3);
     }
 }

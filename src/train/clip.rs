@@ -2,6 +2,8 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
+use crate::math::sum_by_rows;
+
 /// Scales all gradients of a step by the same factor so that their norm, taken over all of them
 /// together, is at most `max_norm` (Pascanu et al. 2013, algorithm 1).
 ///
@@ -31,8 +33,7 @@ struct SquaredNorm<'a> {
 impl ModuleVisitor for SquaredNorm<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            // Row by row: the sum of some million numbers at once is not the same in every run.
-            let square = gradient.square().sum_dim(D - 1).sum();
+            let square = sum_by_rows(gradient.square());
             self.sum = Some(match self.sum.take() {
                 Some(sum) => sum + square,
                 None => square,

@@ -245,6 +245,9 @@ impl<O> Trainer<O> {
     ///
     /// Validation sees the examples in their own order and, in every epoch, the same noise.
     ///
+    /// On `flex` a training has threads of its own, as many as rayon has where this is called, which all look busy
+    /// in its steps. Several at once are quicker within one rayon pool, whose threads they share.
+    ///
     /// # Errors
     /// - If the configuration or a data set cannot be trained with, or the weight of the divergence
     ///   would not reach its full value in any epoch's last step; if there is a checkpoint and it is

@@ -104,7 +104,7 @@ impl<M: LatentVariableModel, O: Objective<M>> InferenceStep for Trainable<M, O> 
 
     fn step(&self, batch: Batch) -> BatchMeans {
         let model = self.clone();
-        self.setup.threads.go_on(move || {
+        self.setup.threads.run_apart(move || {
             let inputs = model.inputs(batch, &model.setup.valid_noise).with_latents();
             BatchMeans::new(model.setup.objective.terms(&model.model, inputs))
         })

@@ -50,4 +50,13 @@ impl Threads {
             Self::Own => work(),
         }
     }
+
+    /// Runs what is part of no step.
+    pub(super) fn run_apart<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match self {
+            #[cfg(feature = "flex")]
+            Self::Cpu(crew) => crew.run_apart(work),
+            Self::Own => work(),
+        }
+    }
 }

@@ -244,6 +244,20 @@ fn the_unbiased_discrepancy_has_no_bias() {
     assert!(mean(&other) > 4.0 * deviation, "{} {deviation}", mean(&other));
 }
 
+/// More pairs than `flex` sums in one go.
+#[test]
+fn a_discrepancy_of_many_points_does_not_depend_on_threads() {
+    let device = Device::flex();
+    let points = |seed| NoiseSource::new(seed).draw(0, [1, 2100, 3], &device).squeeze_dim(0);
+    let mmd = Mmd::new(Kernel::gaussian(1.0).unwrap());
+    let discrepancy = || scalar(mmd.between(points(0), points(1).mul_scalar(1.1)));
+    let expected = discrepancy();
+    for threads in [1, 2, 3, 3, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        assert_eq!(pool.install(discrepancy), expected, "{threads} threads");
+    }
+}
+
 #[test]
 fn a_discrepancy_is_the_same_for_every_example_and_for_the_same_seed() {
     let (q, samples) = posterior();
