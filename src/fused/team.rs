@@ -80,10 +80,10 @@ impl Crew {
         if !self.0.is_gathered.load(Ordering::SeqCst) || rayon::current_num_threads() == 1 {
             return work();
         }
-        let alone = || pool(1, |_| "training alone".into());
-        match self.0.alone.get_or_init(alone) {
-            Some(alone) if is_alone => alone.install(work),
-            _ => Team::lead(&self.0.team, work),
+        let alone = || self.0.alone.get_or_init(|| pool(1, |_| "training alone".into())).as_ref();
+        match is_alone.then(alone).flatten() {
+            Some(alone) => alone.install(work),
+            None => Team::lead(&self.0.team, work),
         }
     }
 
