@@ -3,8 +3,8 @@
 
     python3 benches/peers/compare.py
 
-On the first run it makes a Python environment (--venv) with the packages of requirements.txt, some 3 GB,
-and builds this crate's side (cargo bench --bench peer). Each round trains each model once with each tool,
+On the first run it makes a Python environment (--venv) with the packages of requirements.txt, some 7 GB
+with the CUDA libraries that PyTorch brings, and builds this crate's side (cargo bench --bench peer). Each round trains each model once with each tool,
 in a process of its own; the first epoch, in which things are compiled, does not count. The losses of the
 last epoch must agree, so that the work is known to be the same.
 """
