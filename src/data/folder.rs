@@ -7,6 +7,7 @@ use image::imageops::{self, FilterType};
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use serde::{Deserialize, Serialize};
 
+use super::each::each_row;
 use super::{ByteImages, Examples, Protocol};
 use crate::error::{At, Error, ErrorKind, Result};
 
@@ -220,12 +221,12 @@ impl Examples for ImageFolder {
     }
 
     fn read(&self, indices: &[usize], out: &mut [f32]) -> Result<()> {
-        for (&index, row) in indices.iter().zip(out.chunks_exact_mut(self.dim())) {
+        each_row(indices, out, self.dim(), |index, row| {
             for (value, byte) in row.iter_mut().zip(self.decode(&self.files[index])?) {
                 *value = f32::from(byte) / 255.0;
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn protocol(&self) -> Protocol {

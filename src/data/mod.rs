@@ -14,6 +14,7 @@
 
 mod binarized;
 mod checked;
+mod each;
 mod folder;
 mod gzip;
 pub mod idx;

@@ -12,7 +12,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_e
 use burn::tensor::{Shape, Tensor};
 use rayon::prelude::*;
 
-use super::elementary::{exp, sigmoid, vectorized};
+use super::elementary::{exp, sigmoid_by, vectorized};
 use super::rows::share;
 use super::storage::{contiguous, editable, tensor, values};
 
@@ -123,12 +123,7 @@ fn with_residuals(logits: FlexTensor, x: FlexTensor) -> (FlexTensor, FlexTensor)
         for ((nll, logits), x) in nll.iter_mut().zip(logits.chunks_exact_mut(columns)).zip(x) {
             vectorized(
                 #[inline(always)]
-                || {
-                    *nll = row(logits, x);
-                    for (value, x) in logits.iter_mut().zip(x) {
-                        *value = sigmoid(*value) - x;
-                    }
-                },
+                || *nll = row_with_residuals(logits, x),
             );
         }
     });
@@ -145,33 +140,84 @@ const LANES: usize = 16;
 /// Factors between 1 and 2, as many of which have a product below the largest float.
 const FACTORS: usize = 64;
 
-/// `sum_j softplus(l_j) - x_j l_j`
+/// `sum_j softplus(l_j) - x_j l_j` of a row, value after value.
 ///
 /// `softplus(l) = max(l, 0) + log(1 + exp(-|l|))`; the logarithms are taken of products of many
 /// factors.
+struct Row {
+    sums: [f32; LANES],
+    products: [f32; LANES],
+    factors: usize,
+    logs: f32,
+}
+
+impl Row {
+    #[inline(always)]
+    fn new() -> Self {
+        Self { sums: [0.0; LANES], products: [1.0; LANES], factors: 0, logs: 0.0 }
+    }
+
+    /// Takes the next values and returns their `sigmoid(l) - x`.
+    #[inline(always)]
+    fn take(&mut self, logits: &[f32; LANES], x: &[f32; LANES]) -> [f32; LANES] {
+        let mut residuals = [0.0; LANES];
+        for lane in 0..LANES {
+            let (l, x) = (logits[lane], x[lane]);
+            let e = exp(-l.abs());
+            let positive = if l > 0.0 { l } else { 0.0 };
+            self.sums[lane] += positive - x * l;
+            self.products[lane] *= 1.0 + e;
+            residuals[lane] = sigmoid_by(l, e) - x;
+        }
+        self.factors += 1;
+        if self.factors == FACTORS {
+            self.take_logs();
+        }
+        residuals
+    }
+
+    #[inline(always)]
+    fn take_logs(&mut self) {
+        self.logs += self.products.iter().map(|product| product.ln()).sum::<f32>();
+        (self.products, self.factors) = ([1.0; LANES], 0);
+    }
+
+    /// The sum.
+    #[inline(always)]
+    fn end(mut self) -> f32 {
+        self.take_logs();
+        self.sums.iter().sum::<f32>() + self.logs
+    }
+}
+
+/// The last values of a row, filled up with what adds nothing.
+#[inline(always)]
+fn last(logits: &[f32], x: &[f32]) -> ([f32; LANES], [f32; LANES]) {
+    let (mut last, mut last_x) = ([f32::MIN; LANES], [0.0; LANES]);
+    last[..logits.len()].copy_from_slice(logits);
+    last_x[..x.len()].copy_from_slice(x);
+    (last, last_x)
+}
+
+/// The sum of a row.
 #[inline(always)]
 fn row(logits: &[f32], x: &[f32]) -> f32 {
-    let mut sums = [0.0f32; LANES];
-    let mut logs = 0.0f32;
-    let mut take = |logits: &[f32], x: &[f32]| {
-        let mut products = [1.0f32; LANES];
-        for (logits, x) in logits.chunks_exact(LANES).zip(x.chunks_exact(LANES)) {
-            for lane in 0..LANES {
-                let (l, x) = (logits[lane], x[lane]);
-                let positive = if l > 0.0 { l } else { 0.0 };
-                sums[lane] += positive - x * l;
-                products[lane] *= 1.0 + exp(-l.abs());
-            }
-        }
-        logs += products.iter().map(|product| product.ln()).sum::<f32>();
-    };
-    let whole = logits.len() / LANES * LANES;
-    let blocks = logits[..whole].chunks(LANES * FACTORS);
-    blocks.zip(x[..whole].chunks(LANES * FACTORS)).for_each(|(logits, x)| take(logits, x));
-    // The rest, filled up with what adds nothing.
-    let (mut last, mut last_x) = ([f32::MIN; LANES], [0.0; LANES]);
-    last[..logits.len() - whole].copy_from_slice(&logits[whole..]);
-    last_x[..x.len() - whole].copy_from_slice(&x[whole..]);
-    take(&last, &last_x);
-    sums.iter().sum::<f32>() + logs
+    let ((logits, rest), (x, rest_x)) = (logits.as_chunks(), x.as_chunks());
+    let mut row = Row::new();
+    logits.iter().zip(x).for_each(|(logits, x)| _ = row.take(logits, x));
+    let (rest, rest_x) = last(rest, rest_x);
+    row.take(&rest, &rest_x);
+    row.end()
+}
+
+/// The same, and `sigmoid(l) - x` in the place of the logits.
+#[inline(always)]
+fn row_with_residuals(logits: &mut [f32], x: &[f32]) -> f32 {
+    let ((logits, rest), (x, rest_x)) = (logits.as_chunks_mut(), x.as_chunks());
+    let mut row = Row::new();
+    logits.iter_mut().zip(x).for_each(|(logits, x)| *logits = row.take(logits, x));
+    let (filled, filled_x) = last(rest, rest_x);
+    let residuals = row.take(&filled, &filled_x);
+    rest.copy_from_slice(&residuals[..rest.len()]);
+    row.end()
 }

@@ -9,11 +9,9 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, Tensor};
-use rayon::prelude::*;
 
-use super::patches::{Finish, Patches};
-use super::rows::column_sums;
-use super::storage::{contiguous, editable, register, tensor, values};
+use super::convolution::{Convolution, Wanted};
+use super::storage::{contiguous, register, tensor, values};
 use crate::nn::{Direction, Geometry};
 
 /// A convolution with bias and, if `relu`, the ReLU of it.
@@ -109,38 +107,16 @@ impl Backward<Flex, 3> for ConvBackward {
     fn backward(self, ops: Ops<State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let [x_id, weight_id, bias_id] = ops.parents.map(|node| node.map(|node| node.id));
         let State { x, weight, y_if_relu, geometry, direction } = ops.state;
-        let mut dy = editable(grads.consume::<Flex>(&ops.node));
-        if let Some(y) = y_if_relu {
-            let dy = dy.storage_mut::<f32>();
-            dy.par_chunks_mut(1 << 14).zip(values(&y).par_chunks(1 << 14)).for_each(|(dy, y)| {
-                for (dy, y) in dy.iter_mut().zip(y) {
-                    *dy = if *y <= 0.0 { 0.0 } else { *dy };
-                }
-            });
-        }
-        let patches = packed(geometry, &weight);
-        let (x_values, dy_values) = (values(&x), values(&dy));
-        let (wants_dx, wants_dw) = (x_id.is_some(), weight_id.is_some());
-        let channels = dy.shape()[3];
-        // What has nothing to do with each other: who is done with one takes from the next.
-        let ((dx, dw), db) = rayon::join(
-            || match direction {
-                Direction::Down => rayon::join(
-                    || wants_dx.then(|| patches.scatter(dy_values, Finish::default())),
-                    || wants_dw.then(|| patches.gather(x_values, None, Some(dy_values)).1),
-                ),
-                Direction::Up => {
-                    let finish = wants_dx.then(Finish::default);
-                    let (dx, dw) = patches.gather(dy_values, finish, wants_dw.then_some(x_values));
-                    (wants_dx.then_some(dx), wants_dw.then_some(dw))
-                }
-            },
-            || bias_id.map(|_| column_sums(dy_values, channels)),
-        );
+        let dy = contiguous(grads.consume::<Flex>(&ops.node));
+        let layer = layer(geometry, direction, &weight);
+        let wanted = [x_id.is_some(), weight_id.is_some()];
+        let y = y_if_relu.as_ref().map(values);
+        let Wanted { x: dx, weight: dw, bias: db } =
+            layer.backward(values(&x), y, values(&dy), wanted);
         let gradients = [
             (x_id, dx, x.shape()),
-            (weight_id, dw.map(|dw| patches.unpack(&dw)), weight.shape()),
-            (bias_id, db, Shape::from([channels])),
+            (weight_id, dw, weight.shape()),
+            (bias_id, Some(db), Shape::from([dy.shape()[3]])),
         ];
         register(grads, gradients);
     }
@@ -154,18 +130,13 @@ fn forward(
     direction: Direction,
     relu: bool,
 ) -> FlexTensor {
-    let patches = packed(geometry, weight);
     let [height, width] = geometry.output(direction);
     let shape = Shape::from([x.shape()[0], height, width, values(bias).len()]);
-    let finish = Finish { bias: Some(values(bias)), relu };
-    let y = match direction {
-        Direction::Down => patches.gather(values(x), Some(finish), None).0,
-        Direction::Up => patches.scatter(values(x), finish),
-    };
+    let y = layer(geometry, direction, weight).forward(values(x), values(bias), relu);
     tensor(y, shape)
 }
 
-fn packed(geometry: Geometry, weight: &FlexTensor) -> Patches {
+fn layer(geometry: Geometry, direction: Direction, weight: &FlexTensor) -> Convolution<'_> {
     let shape = weight.shape();
-    Patches::new(geometry, [shape[0], shape[1]], values(weight))
+    Convolution::new(geometry, direction, [shape[0], shape[1]], values(weight))
 }

@@ -61,7 +61,12 @@ pub(super) fn tanh(x: f32) -> f32 {
 /// `1 / (1 + exp(-x))`
 #[inline(always)]
 pub(super) fn sigmoid(x: f32) -> f32 {
-    let e = exp(-x.abs());
+    sigmoid_by(x, exp(-x.abs()))
+}
+
+/// The same by `e = exp(-|x|)`.
+#[inline(always)]
+pub(super) fn sigmoid_by(x: f32, e: f32) -> f32 {
     let small = e / (1.0 + e);
     if x < 0.0 { small } else { 1.0 - small }
 }

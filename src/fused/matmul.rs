@@ -89,6 +89,11 @@ pub(super) fn matmul(out: &mut [f32], a: Matrix, b: Matrix, accumulate: bool) {
     unsafe { gemm(out.as_mut_ptr(), b.cols, a, b, accumulate) }
 }
 
+/// Whether `gemm` makes a slice of what it writes, which must not be uninitialised then.
+fn writes_to_slice(a: Matrix, b: Matrix) -> bool {
+    a.rows == 1 || b.cols == 1
+}
+
 /// `a b`, row by row.
 ///
 /// # Panics
@@ -97,8 +102,7 @@ pub(super) fn product(a: Matrix, b: Matrix) -> Vec<f32> {
     let (m, n, k) = (a.rows, b.cols, a.cols);
     assert_eq!(k, b.rows, "inner dimensions of a product");
     let len = m.checked_mul(n).expect("size of a product");
-    if m == 1 || n == 1 {
-        // Here `gemm` makes a slice of what it writes, which must not be uninitialised.
+    if writes_to_slice(a, b) {
         let mut out = vec![0.0; len];
         matmul(&mut out, a, b, false);
         return out;
@@ -132,31 +136,70 @@ pub(super) fn product(a: Matrix, b: Matrix) -> Vec<f32> {
 
 /// A vector in parts of `part` values, the last of them perhaps shorter, and what else comes of the work on each.
 ///
-/// A part is handed out full of zeros, written by the thread that works on it: they are in its cache then, and no
-/// other thread waits for them. If there are more inputs than parts, the last of them work on empty ones.
+/// The work on a part is to write it whole. If there are more inputs than parts, the last of them work on empty ones.
 ///
 /// # Panics
-/// If there are fewer inputs than parts, or if the work on one panics.
+/// If there are fewer inputs than parts, or if the work on one panics or does not write all of it.
 pub(super) fn in_parts<I: Send, R: Send>(
     len: usize,
     part: usize,
     inputs: impl Iterator<Item = I>,
-    work: impl Fn(I, &mut [f32]) -> R + Sync + Send,
+    work: impl Fn(I, &mut Blank) -> R + Sync,
 ) -> (Vec<f32>, Vec<R>) {
     let mut out = Vec::<f32>::with_capacity(len);
     let mut places = out.spare_capacity_mut()[..len].chunks_mut(part.max(1));
     let parts = inputs.map(|input| (input, places.next().unwrap_or_default())).collect::<Vec<_>>();
     assert!(places.next().is_none(), "more parts than inputs");
-    let work = |(input, place): (I, &mut [MaybeUninit<f32>])| {
-        place.fill(MaybeUninit::new(0.0));
-        // SAFETY: every value has just been written.
-        work(input, unsafe { place.assume_init_mut() })
+    let work = |(input, place)| {
+        let mut place = Blank(place);
+        let result = work(input, &mut place);
+        assert!(place.0.is_empty(), "a part that is not written whole");
+        result
     };
     let results = parts.into_par_iter().map(work).collect();
     // SAFETY: the vector has room for `len` values. Its places are disjoint and, as none is left over, all of
-    // them, and each has been filled. If the work on one panics, the vector is still empty.
+    // them, and nothing of one is left to write. If the work on one panics, the vector is still empty.
     unsafe { out.set_len(len) };
     (out, results)
+}
+
+/// What is left to write of a part of a vector, from its front on.
+///
+/// It is written by the thread that works on it and when it is needed: then it is in that thread's cache.
+pub(super) struct Blank<'a>(&'a mut [MaybeUninit<f32>]);
+
+impl<'a> Blank<'a> {
+    /// The next `len` values, zeros.
+    ///
+    /// # Panics
+    /// If there are not so many left, as everywhere here.
+    pub(super) fn zeros(&mut self, len: usize) -> &'a mut [f32] {
+        let next = self.take(len);
+        next.fill(MaybeUninit::new(0.0));
+        // SAFETY: every value has just been written.
+        unsafe { next.assume_init_mut() }
+    }
+
+    /// The next values, `a b`, row by row.
+    pub(super) fn product(&mut self, a: Matrix, b: Matrix) -> &'a mut [f32] {
+        if writes_to_slice(a, b) {
+            let out = self.zeros(a.rows * b.cols);
+            matmul(out, a, b, false);
+            return out;
+        }
+        let next = self.take(a.rows * b.cols);
+        // SAFETY: there are `a.rows * b.cols` values, which `gemm` writes whole without reading them.
+        unsafe {
+            gemm(next.as_mut_ptr().cast(), b.cols, a, b, false);
+            next.assume_init_mut()
+        }
+    }
+
+    fn take(&mut self, len: usize) -> &'a mut [MaybeUninit<f32>] {
+        let (next, rest) = std::mem::take(&mut self.0).split_at_mut(len);
+        self.0 = rest;
+        next
+    }
 }
 
 /// Where several threads write, each its own part.
@@ -314,9 +357,13 @@ mod tests {
             {
                 let (values, lens) = pool.install(|| {
                     in_parts(len, part, 1..=inputs, |input, place| {
-                        assert!(place.iter().all(|value| *value == 0.0));
-                        place.fill(input as f32);
-                        place.len()
+                        let left = place.0.len();
+                        for len in [left / 2, left - left / 2] {
+                            let values = place.zeros(len);
+                            assert!(values.iter().all(|value| *value == 0.0));
+                            values.fill(input as f32);
+                        }
+                        left
                     })
                 });
                 let expected = (0..len).map(|i| (i / part + 1) as f32).collect::<Vec<_>>();
@@ -330,6 +377,23 @@ mod tests {
     #[should_panic(expected = "more parts than inputs")]
     fn a_part_without_input_is_refused() {
         in_parts(10, 4, 0..2, |_, _| ());
+    }
+
+    #[test]
+    #[should_panic(expected = "a part that is not written whole")]
+    fn a_part_that_is_not_written_is_refused() {
+        in_parts(10, 4, 0..3, |_, part| part.zeros(2).len());
+    }
+
+    #[test]
+    fn parts_can_be_products() {
+        let data = [1.0, 2.0, 3.0, 4.0];
+        for cols in [1, 2, 4] {
+            let (a, b) = (Matrix::new(&data, cols).t(), Matrix::new(&data, cols));
+            let (out, _) =
+                in_parts(2 * cols * cols, cols * cols, 0..2, |_, part| part.product(a, b).len());
+            assert_eq!(out, [product(a, b), product(a, b)].concat());
+        }
     }
 
     #[test]

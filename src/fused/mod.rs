@@ -29,6 +29,7 @@
 
 pub(crate) mod bernoulli;
 pub(crate) mod conv;
+mod convolution;
 mod elementary;
 pub(crate) mod gaussian;
 pub(crate) mod linear;

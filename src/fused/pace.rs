@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Steps of a trial.
 const TRIAL: u64 = 8;
 
-/// Steps from one trial to the next: few at first, twice as many each time that the same is faster.
+/// Steps from one trial to the next: few at first, four times as many each time that the same is faster.
 pub(super) const SHORTEST: u64 = 16;
 const LONGEST: u64 = 1024;
 
@@ -84,7 +84,7 @@ impl Pace {
         let has_lost = self.is_trial() && self.other.sum >= self.usual.sum;
         if has_lost || self.step == self.period + TRIAL {
             self.is_alone_usual ^= !has_lost;
-            self.period = if has_lost { (2 * self.period).min(LONGEST) } else { SHORTEST };
+            self.period = if has_lost { (4 * self.period).min(LONGEST) } else { SHORTEST };
             (self.step, self.usual, self.other) = Default::default();
         }
         self.step += 1;

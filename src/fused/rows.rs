@@ -2,12 +2,17 @@
 
 use rayon::prelude::*;
 
+use super::elementary::vectorized;
+
 /// Sums over rows are taken in so many parts, or as many as there are rows, whatever the number of
 /// threads.
 pub(super) const PARTS: usize = 8;
 
 /// Values that one thread takes at a time.
 const SHARE: usize = 1 << 13;
+
+/// Values that are added at once, at the least.
+const WIDE: usize = 64;
 
 /// So many rows of `columns` values are worth a thread's while.
 pub(super) fn share(columns: usize) -> usize {
@@ -21,19 +26,44 @@ pub(super) fn for_each(matrix: &mut [f32], columns: usize, f: impl Fn(&mut [f32]
         .for_each(|rows| rows.chunks_exact_mut(columns).for_each(&f));
 }
 
+#[inline(always)]
 pub(super) fn add(sum: &mut [f32], values: &[f32]) {
     sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
 }
 
+/// Adds each row of a matrix.
+pub(super) fn add_rows(sum: &mut [f32], matrix: &[f32]) {
+    // Short rows side by side, so that there are many values to add at once.
+    let columns = sum.len();
+    let mut sums = vec![0.0; columns * WIDE.div_ceil(columns)];
+    vectorized(
+        #[inline(always)]
+        || {
+            let rows = matrix.chunks_exact(sums.len());
+            let rest = rows.remainder();
+            rows.for_each(|row| add(&mut sums, row));
+            let rows = sums.chunks_exact(columns).chain(rest.chunks_exact(columns));
+            rows.for_each(|row| add(sum, row));
+        },
+    );
+}
+
+/// The sum of vectors of `len` values.
+pub(super) fn sum(vectors: &[Vec<f32>], len: usize) -> Vec<f32> {
+    let mut sum = vec![0.0; len];
+    sum.par_chunks_mut(SHARE).enumerate().for_each(|(i, sum)| {
+        vectors.iter().for_each(|vector| add(sum, &vector[i * SHARE..][..sum.len()]));
+    });
+    sum
+}
+
 /// The sum of each column.
 pub(super) fn column_sums(matrix: &[f32], columns: usize) -> Vec<f32> {
-    fn sum<'a>(rows: impl Iterator<Item = &'a [f32]>, columns: usize) -> Vec<f32> {
-        let mut sum = vec![0.0; columns];
-        rows.for_each(|row| add(&mut sum, row));
-        sum
-    }
     let rows = (matrix.len() / columns).div_ceil(PARTS).max(1);
-    let parts = matrix.par_chunks(rows * columns);
-    let parts = parts.map(|part| sum(part.chunks_exact(columns), columns)).collect::<Vec<_>>();
-    sum(parts.iter().map(Vec::as_slice), columns)
+    let parts = matrix.par_chunks(rows * columns).map(|part| {
+        let mut sum = vec![0.0; columns];
+        add_rows(&mut sum, part);
+        sum
+    });
+    sum(&parts.collect::<Vec<_>>(), columns)
 }

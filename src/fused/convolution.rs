@@ -1,0 +1,270 @@
+//! The arithmetic of convolutions and transposed convolutions over `[batch, height, width, channels]`.
+//!
+//! Both connect a larger image and a smaller one through the same patches. With the patches as the rows of a matrix
+//! `P`, the pixels of the smaller image as those of `S` and the weights as a matrix `W`, `[patch, small channels]`,
+//! everything is a product:
+//!
+//! | | forward | gradient of the input | gradient of the weights |
+//! |---|---|---|---|
+//! | convolution | `S = P W` | `P = S W^T`, added up | `P^T S` |
+//! | transposed convolution | `P = S W^T`, added up | `S = P W` | `P^T S` |
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::elementary::vectorized;
+use super::matmul::{Blank, Matrix, in_parts, matmul};
+use super::patches::Patches;
+use super::rows::{PARTS, add, add_rows, share, sum};
+use crate::nn::{Direction, Geometry};
+
+/// Patches are made for so many values at a time (a quarter of a megabyte), to stay in the cache.
+///
+/// In tests so few that every case takes several turns.
+const PATCH_VALUES: usize = if cfg!(test) { 1 << 7 } else { 1 << 16 };
+
+thread_local! {
+    /// Where each thread keeps patches and gradients, so that they are not allocated anew for each layer.
+    static SCRATCH: RefCell<[Vec<f32>; 2]> = const { RefCell::new([const { Vec::new() }; 2]) };
+}
+
+/// A layer with its weights.
+pub(super) struct Convolution<'a> {
+    patches: Patches,
+    small_channels: usize,
+    direction: Direction,
+    /// `[small channels, large channels, kernel, kernel]`
+    weight: &'a [f32],
+}
+
+/// What follows from the gradient of an output, as far as it is wanted; see [`Convolution::backward`].
+pub(super) struct Wanted {
+    pub(super) x: Option<Vec<f32>>,
+    pub(super) weight: Option<Vec<f32>>,
+    pub(super) bias: Vec<f32>,
+}
+
+impl<'a> Convolution<'a> {
+    pub(super) fn new(
+        geometry: Geometry,
+        direction: Direction,
+        [small_channels, large_channels]: [usize; 2],
+        weight: &'a [f32],
+    ) -> Self {
+        let patches = Patches { geometry, channels: large_channels };
+        Self { patches, small_channels, direction, weight }
+    }
+
+    /// `x` through the layer, with `bias` and, if `relu`, the ReLU of it.
+    pub(super) fn forward(&self, x: &[f32], bias: &[f32], relu: bool) -> Vec<f32> {
+        let [x_len, y_len] = self.lens();
+        let weight = match self.direction {
+            Direction::Down => self.weight_by_patch(),
+            Direction::Up => self.weight_by_channel(),
+        };
+        let run =
+            |(): &mut (), images: Range<usize>, [scratch, _]: &mut [Vec<f32>; 2], y: &mut Blank| {
+                let x = &x[scaled(&images, x_len)];
+                let patches =
+                    room(scratch, images.len() * self.patches.count() * self.patches.len());
+                let y = match self.direction {
+                    Direction::Down => {
+                        self.patches.read(x, patches);
+                        let patches = Matrix::new(patches, self.patches.len());
+                        y.product(patches, Matrix::new(&weight, self.small_channels))
+                    }
+                    Direction::Up => {
+                        let x = Matrix::new(x, self.small_channels);
+                        matmul(patches, x, Matrix::new(&weight, self.patches.len()), false);
+                        let y = y.zeros(images.len() * y_len);
+                        self.patches.add(patches, y);
+                        y
+                    }
+                };
+                finish(y, bias, relu);
+            };
+        self.in_chunks(x.len() / x_len, y_len, || (), run).0
+    }
+
+    /// The gradients from that of the output, `dy`, and the output itself if it is a ReLU's.
+    ///
+    /// Everything that a part of a gradient is needed for is done while that part is in the cache.
+    pub(super) fn backward(
+        &self,
+        x: &[f32],
+        y_if_relu: Option<&[f32]>,
+        dy: &[f32],
+        [wants_dx, wants_dw]: [bool; 2],
+    ) -> Wanted {
+        let [x_len, y_len] = self.lens();
+        let weight = match (wants_dx, self.direction) {
+            (false, _) => Vec::new(),
+            (_, Direction::Down) => self.weight_by_channel(),
+            (_, Direction::Up) => self.weight_by_patch(),
+        };
+        let channels = match self.direction {
+            Direction::Down => self.small_channels,
+            Direction::Up => self.patches.channels,
+        };
+        let dw_len = if wants_dw { self.weight.len() } else { 0 };
+        let start = || [vec![0.0; dw_len], vec![0.0; channels]];
+        let run = |[dw, db]: &mut [Vec<f32>; 2],
+                   images: Range<usize>,
+                   [scratch, masked]: &mut [Vec<f32>; 2],
+                   dx: &mut Blank| {
+            let x = &x[scaled(&images, x_len)];
+            let at = scaled(&images, y_len);
+            let dy = match y_if_relu {
+                Some(y) => through_relu(&dy[at.clone()], &y[at], masked),
+                None => &dy[at],
+            };
+            add_rows(db, dy);
+            let patches = room(scratch, images.len() * self.patches.count() * self.patches.len());
+            let small = match self.direction {
+                Direction::Down => {
+                    let dy = Matrix::new(dy, self.small_channels);
+                    if wants_dx {
+                        matmul(patches, dy, Matrix::new(&weight, self.patches.len()), false);
+                        self.patches.add(patches, dx.zeros(images.len() * x_len));
+                    }
+                    if wants_dw {
+                        self.patches.read(x, patches);
+                    }
+                    dy
+                }
+                Direction::Up => {
+                    self.patches.read(dy, patches);
+                    if wants_dx {
+                        let patches = Matrix::new(patches, self.patches.len());
+                        dx.product(patches, Matrix::new(&weight, self.small_channels));
+                    }
+                    Matrix::new(x, self.small_channels)
+                }
+            };
+            if wants_dw {
+                matmul(dw, Matrix::new(patches, self.patches.len()).t(), small, true);
+            }
+        };
+        let dx_len = if wants_dx { x_len } else { 0 };
+        let (dx, parts) = self.in_chunks(x.len() / x_len, dx_len, start, run);
+        let (dw, db): (Vec<_>, Vec<_>) = parts.into_iter().map(|[dw, db]| (dw, db)).unzip();
+        Wanted {
+            x: wants_dx.then_some(dx),
+            weight: wants_dw.then(|| self.unpack(&sum(&dw, self.weight.len()))),
+            bias: sum(&db, channels),
+        }
+    }
+
+    /// Goes through the images of a batch, a few at a time, those of a part one after the other, and returns what
+    /// that has written, `len` values for each image, and what it has left of each part.
+    fn in_chunks<S: Send>(
+        &self,
+        batch: usize,
+        len: usize,
+        start: impl Fn() -> S + Sync,
+        run: impl Fn(&mut S, Range<usize>, &mut [Vec<f32>; 2], &mut Blank) + Sync,
+    ) -> (Vec<f32>, Vec<S>) {
+        let part = batch.div_ceil(PARTS).max(1);
+        let chunk = (PATCH_VALUES / (self.patches.count() * self.patches.len())).max(1);
+        let parts = (0..batch).step_by(part);
+        in_parts(batch * len, part * len, parts, |first, out| {
+            let (mut state, end) = (start(), batch.min(first + part));
+            SCRATCH.with_borrow_mut(|scratch| {
+                for first in (first..end).step_by(chunk) {
+                    run(&mut state, first..end.min(first + chunk), scratch, out);
+                }
+            });
+            state
+        })
+    }
+
+    /// Values of an input and of an output.
+    fn lens(&self) -> [usize; 2] {
+        let (small, large) = (self.patches.count() * self.small_channels, self.patches.image_len());
+        match self.direction {
+            Direction::Down => [large, small],
+            Direction::Up => [small, large],
+        }
+    }
+
+    /// `W`: `[kernel, kernel, large channels, small channels]`
+    fn weight_by_patch(&self) -> Vec<f32> {
+        let [small, large, taps] = self.dims();
+        permuted(self.weight, [taps, large, small], [1, taps, large * taps])
+    }
+
+    /// `W^T`: `[small channels, kernel, kernel, large channels]`
+    fn weight_by_channel(&self) -> Vec<f32> {
+        let [small, large, taps] = self.dims();
+        permuted(self.weight, [small, taps, large], [large * taps, 1, taps])
+    }
+
+    /// From the order of [`weight_by_patch`](Self::weight_by_patch) back to that of the layer.
+    fn unpack(&self, dw: &[f32]) -> Vec<f32> {
+        let [small, large, taps] = self.dims();
+        permuted(dw, [small, large, taps], [1, small, large * small])
+    }
+
+    /// Channels of the smaller image, of the larger one, and values of a kernel.
+    fn dims(&self) -> [usize; 3] {
+        let kernel = self.patches.geometry.kernel;
+        [self.small_channels, self.patches.channels, kernel * kernel]
+    }
+}
+
+/// An array of the size `dims` whose neighbours along each dimension lie `strides` apart in `values`.
+fn permuted(values: &[f32], dims: [usize; 3], strides: [usize; 3]) -> Vec<f32> {
+    let mut out = vec![0.0; values.len()];
+    let outer = out.par_chunks_mut((dims[1] * dims[2]).max(1)).enumerate();
+    outer.with_min_len(share(dims[1] * dims[2])).for_each(|(i, out)| {
+        for (j, out) in out.chunks_exact_mut(dims[2]).enumerate() {
+            let values = &values[i * strides[0] + j * strides[1]..];
+            out.iter_mut().zip(values.iter().step_by(strides[2])).for_each(|(out, v)| *out = *v);
+        }
+    });
+    out
+}
+
+/// Adds the bias to each pixel and, if `relu`, takes the ReLU. What is no number stays so, as in Burn's own.
+fn finish(y: &mut [f32], bias: &[f32], relu: bool) {
+    vectorized(
+        #[inline(always)]
+        || {
+            match bias {
+                [bias] => y.iter_mut().for_each(|y| *y += bias),
+                _ => y.chunks_exact_mut(bias.len()).for_each(|y| add(y, bias)),
+            }
+            if relu {
+                y.iter_mut().for_each(|y| *y = if *y <= 0.0 { 0.0 } else { *y });
+            }
+        },
+    );
+}
+
+/// The gradient before a ReLU from the one after it, `dy`.
+fn through_relu<'a>(dy: &[f32], y: &[f32], scratch: &'a mut Vec<f32>) -> &'a [f32] {
+    let masked = room(scratch, dy.len());
+    vectorized(
+        #[inline(always)]
+        || {
+            for ((masked, dy), y) in masked.iter_mut().zip(dy).zip(y) {
+                *masked = if *y <= 0.0 { 0.0 } else { *dy };
+            }
+        },
+    );
+    masked
+}
+
+/// Room for so many values, whatever is in it.
+fn room(scratch: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    if scratch.len() < len {
+        scratch.resize(len, 0.0);
+    }
+    &mut scratch[..len]
+}
+
+fn scaled(images: &Range<usize>, len: usize) -> Range<usize> {
+    images.start * len..images.end * len
+}
