@@ -26,8 +26,21 @@ use crate::nn::{Direction, Geometry};
 const PATCH_VALUES: usize = if cfg!(test) { 1 << 7 } else { 1 << 16 };
 
 thread_local! {
-    /// Where each thread keeps patches and gradients, so that they are not allocated anew for each layer.
-    static SCRATCH: RefCell<[Vec<f32>; 2]> = const { RefCell::new([const { Vec::new() }; 2]) };
+    /// One for each thread, so that nothing is allocated anew for each layer.
+    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };
+}
+
+/// Memory for what is needed in the work on a few images alone.
+struct Scratch {
+    patches: Vec<f32>,
+    /// Gradients before a ReLU.
+    masked: Vec<f32>,
+}
+
+impl Scratch {
+    const fn new() -> Self {
+        Self { patches: Vec::new(), masked: Vec::new() }
+    }
 }
 
 /// A layer with its weights.
@@ -64,27 +77,25 @@ impl<'a> Convolution<'a> {
             Direction::Down => self.weight_by_patch(),
             Direction::Up => self.weight_by_channel(),
         };
-        let run =
-            |(): &mut (), images: Range<usize>, [scratch, _]: &mut [Vec<f32>; 2], y: &mut Blank| {
-                let x = &x[scaled(&images, x_len)];
-                let patches =
-                    room(scratch, images.len() * self.patches.count() * self.patches.len());
-                let y = match self.direction {
-                    Direction::Down => {
-                        self.patches.read(x, patches);
-                        let patches = Matrix::new(patches, self.patches.len());
-                        y.product(patches, Matrix::new(&weight, self.small_channels))
-                    }
-                    Direction::Up => {
-                        let x = Matrix::new(x, self.small_channels);
-                        matmul(patches, x, Matrix::new(&weight, self.patches.len()), false);
-                        let y = y.zeros(images.len() * y_len);
-                        self.patches.add(patches, y);
-                        y
-                    }
-                };
-                finish(y, bias, relu);
+        let run = |_: &mut (), images: Range<usize>, scratch: &mut Scratch, y: &mut Blank| {
+            let x = &x[scaled(&images, x_len)];
+            let patches = self.room_for_patches(images.len(), &mut scratch.patches);
+            let y = match self.direction {
+                Direction::Down => {
+                    self.patches.read(x, patches);
+                    let patches = Matrix::new(patches, self.patches.len());
+                    y.product(patches, Matrix::new(&weight, self.small_channels))
+                }
+                Direction::Up => {
+                    let x = Matrix::new(x, self.small_channels);
+                    matmul(patches, x, Matrix::new(&weight, self.patches.len()), false);
+                    let y = y.zeros(images.len() * y_len);
+                    self.patches.add(patches, y);
+                    y
+                }
             };
+            finish(y, bias, relu);
+        };
         self.in_chunks(x.len() / x_len, y_len, || (), run).0
     }
 
@@ -112,16 +123,16 @@ impl<'a> Convolution<'a> {
         let start = || [vec![0.0; dw_len], vec![0.0; channels]];
         let run = |[dw, db]: &mut [Vec<f32>; 2],
                    images: Range<usize>,
-                   [scratch, masked]: &mut [Vec<f32>; 2],
+                   scratch: &mut Scratch,
                    dx: &mut Blank| {
             let x = &x[scaled(&images, x_len)];
             let at = scaled(&images, y_len);
             let dy = match y_if_relu {
-                Some(y) => through_relu(&dy[at.clone()], &y[at], masked),
+                Some(y) => through_relu(&dy[at.clone()], &y[at], &mut scratch.masked),
                 None => &dy[at],
             };
             add_rows(db, dy);
-            let patches = room(scratch, images.len() * self.patches.count() * self.patches.len());
+            let patches = self.room_for_patches(images.len(), &mut scratch.patches);
             let small = match self.direction {
                 Direction::Down => {
                     let dy = Matrix::new(dy, self.small_channels);
@@ -164,7 +175,7 @@ impl<'a> Convolution<'a> {
         batch: usize,
         len: usize,
         start: impl Fn() -> S + Sync,
-        run: impl Fn(&mut S, Range<usize>, &mut [Vec<f32>; 2], &mut Blank) + Sync,
+        run: impl Fn(&mut S, Range<usize>, &mut Scratch, &mut Blank) + Sync,
     ) -> (Vec<f32>, Vec<S>) {
         let part = batch.div_ceil(PARTS).max(1);
         let chunk = (PATCH_VALUES / (self.patches.count() * self.patches.len())).max(1);
@@ -178,6 +189,10 @@ impl<'a> Convolution<'a> {
             });
             state
         })
+    }
+
+    fn room_for_patches<'s>(&self, images: usize, scratch: &'s mut Vec<f32>) -> &'s mut [f32] {
+        room(scratch, images * self.patches.count() * self.patches.len())
     }
 
     /// Values of an input and of an output.
