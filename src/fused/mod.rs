@@ -10,7 +10,7 @@
 //! gradient of a convolution is three more of the kind, each with its own copies. Here a convolution
 //! and both its gradients are matrix products over patches in the order
 //! `[batch, height, width, channels]`, cut so that the patches stay in the cache, with bias and ReLU
-//! in the same pass.
+//! in the same pass. Backwards, too, everything is done to a part of the gradient while it is in the cache.
 //!
 //! **Diagonal Gaussians.** Their samples and their divergence from the standard normal distribution are few numbers in
 //! many operations of autodiff; here they are one each.

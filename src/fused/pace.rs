@@ -4,24 +4,27 @@
 use std::time::Duration;
 
 /// Steps of a trial.
-const TRIAL: u64 = 8;
+const TRIAL: u32 = 8;
+
+/// Steps before it that it is compared to: many, so that a bad moment does not tell.
+const WINDOW: u32 = 64;
 
 /// Steps from one trial to the next: few at first, four times as many each time that the same is faster.
-pub(super) const SHORTEST: u64 = 16;
-const LONGEST: u64 = 1024;
+pub(super) const SHORTEST: u32 = 16;
+const LONGEST: u32 = 1024;
 
 /// What steps took, and what follows.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// The way of all steps but those of a trial.
     is_alone_usual: bool,
-    /// The step under way, counted from the last verdict.
-    step: u64,
+    /// The step under way, counted from the last verdict; 0 before the first.
+    step: u32,
     step_took: Duration,
-    period: u64,
+    period: u32,
     /// The last steps of a period, and those of the trial that follows.
-    usual: Trial,
-    other: Trial,
+    usual: Vec<Duration>,
+    other: Vec<Duration>,
 }
 
 impl Default for Pace {
@@ -31,25 +34,19 @@ impl Default for Pace {
             step: 0,
             step_took: Duration::ZERO,
             period: SHORTEST,
-            usual: Trial::default(),
-            other: Trial::default(),
+            usual: Vec::new(),
+            other: Vec::new(),
         }
     }
 }
 
-/// What some steps took without the slowest of them, which may be of an epoch's end.
-#[derive(Debug, Default)]
-struct Trial {
-    sum: Duration,
-    slowest: Duration,
-}
-
-impl Trial {
-    fn add(&mut self, took: Duration) {
-        let slowest = self.slowest.max(took);
-        self.sum += self.slowest.min(took);
-        self.slowest = slowest;
-    }
+/// What all but the slowest eighth of some steps took together, and how many these are: the slowest may be of an
+/// epoch's end, or of a moment in which something else wanted the processor.
+fn without_slowest(steps: &[Duration]) -> (Duration, u32) {
+    let mut steps = steps.to_vec();
+    steps.sort_unstable();
+    steps.truncate(steps.len() - steps.len().div_ceil(8));
+    (steps.iter().sum(), steps.len() as u32)
 }
 
 impl Pace {
@@ -76,12 +73,16 @@ impl Pace {
     pub(super) fn advance(&mut self) {
         let took = std::mem::take(&mut self.step_took);
         if self.is_trial() {
-            self.other.add(took);
-        } else if self.step + TRIAL > self.period {
-            self.usual.add(took);
+            self.other.push(took);
+        } else if self.step > 0 && self.step + WINDOW > self.period {
+            self.usual.push(took);
         }
-        // A trial ends as soon as it has lost, so that one of a way that is far slower costs little.
-        let has_lost = self.is_trial() && self.other.sum >= self.usual.sum;
+        // A trial ends as soon as it has taken what all of it may take, so that one of a way that is far slower
+        // costs little.
+        let has_lost = self.is_trial() && {
+            let (usual, count) = without_slowest(&self.usual);
+            without_slowest(&self.other).0 * count >= usual * (TRIAL - 1)
+        };
         if has_lost || self.step == self.period + TRIAL {
             self.is_alone_usual ^= !has_lost;
             self.period = if has_lost { (4 * self.period).min(LONGEST) } else { SHORTEST };
@@ -130,6 +131,15 @@ mod tests {
         let steps = course(2000, |step| [9, if step < 16 { 20 } else { 5 }]);
         assert!(count(&steps[16..40]) > 16);
         assert!(count(&steps[60..]) < 40);
+    }
+
+    #[test]
+    fn a_bad_moment_before_a_trial_does_not_decide() {
+        for start in 60..600 {
+            let moment = start..start + 12;
+            let steps = course(1000, |step| [9, if moment.contains(&step) { 20 } else { 5 }]);
+            assert!(count(&steps) < 3 * TRIAL as usize, "{start}: {}", count(&steps));
+        }
     }
 
     #[test]
