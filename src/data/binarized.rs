@@ -1,6 +1,6 @@
 use rand::RngExt;
 
-use super::each::each_row;
+use super::each::{each_row, share};
 use super::{ByteImages, Examples, Protocol};
 use crate::Seed;
 use crate::error::{Error, ErrorKind, Result};
@@ -80,7 +80,7 @@ impl<E: Examples> Examples for Binarized<E> {
     fn read_in(&self, epoch: u64, indices: &[usize], out: &mut [f32]) -> Result<()> {
         self.examples.read_in(epoch, indices, out)?;
         let seed = self.seed.at(if self.is_dynamic { epoch } else { 0 });
-        each_row(indices, out, self.dim(), |index, row| {
+        each_row(indices, out, self.dim(), share(self.dim()), |index, row| {
             let mut rng = seed.at(index as u64).rng();
             for value in row {
                 if !(0.0..=1.0).contains(value) {

@@ -2,21 +2,25 @@ use rayon::prelude::*;
 
 use crate::Result;
 
-/// Values that are worth a thread's while.
-const SHARE: usize = 1 << 13;
+/// So many rows of `dim` values are worth a thread's while, where no more is done than to copy them.
+pub(super) fn share(dim: usize) -> usize {
+    ((1 << 13) / dim.max(1)).max(1)
+}
 
-/// Calls `f` with each of `indices` and its row of `out`, of `dim` values, in any number of threads.
+/// Calls `f` with each of `indices` and its row of `out`, of `dim` values, in any number of threads, which take `share`
+/// rows at a time.
 ///
 /// # Errors
-/// That of the first row which has one.
+/// That of the first row which has one. What is written to the others then is open.
 pub(super) fn each_row(
     indices: &[usize],
     out: &mut [f32],
     dim: usize,
+    share: usize,
     f: impl Fn(usize, &mut [f32]) -> Result<()> + Sync,
 ) -> Result<()> {
     let rows = indices.par_iter().zip(out.par_chunks_exact_mut(dim.max(1)));
-    let rows = rows.with_min_len((SHARE / dim.max(1)).max(1));
+    let rows = rows.with_min_len(share);
     let error = rows.find_map_first(|(&index, row)| f(index, row).err());
     error.map_or(Ok(()), Err)
 }
@@ -29,14 +33,14 @@ mod tests {
     #[test]
     fn rows_are_written_and_the_first_error_is_told() {
         let indices = (0..1000).map(|i| (i * 7) % 1000).collect::<Vec<_>>();
-        for (dim, threads) in [(1, 1), (3, 2), (SHARE, 3)] {
+        for (dim, threads) in [(1, 1), (3, 2), (1 << 13, 3)] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let mut out = vec![0.0; indices.len() * dim];
             let write = |index: usize, row: &mut [f32]| {
                 row.fill(index as f32);
                 Ok(())
             };
-            assert!(pool.install(|| each_row(&indices, &mut out, dim, write)).is_ok());
+            assert!(pool.install(|| each_row(&indices, &mut out, dim, share(dim), write)).is_ok());
             let rows = out.chunks_exact(dim).zip(&indices);
             assert!({ rows }.all(|(row, &index)| row.iter().all(|value| *value == index as f32)));
 
@@ -44,7 +48,7 @@ mod tests {
                 2 => Err(Error::value(format!("example {index}"))),
                 _ => Ok(()),
             };
-            let error = pool.install(|| each_row(&indices, &mut out, dim, fail)).unwrap_err();
+            let error = pool.install(|| each_row(&indices, &mut out, dim, 1, fail)).unwrap_err();
             assert!(error.to_string().contains("example 14"), "{error}");
         }
     }

@@ -11,7 +11,7 @@ use super::each::each_row;
 use super::{ByteImages, Examples, Protocol};
 use crate::error::{At, Error, ErrorKind, Result};
 
-/// Images in files, decoded as they are needed.
+/// Images in files, decoded as they are needed, by all threads.
 ///
 /// Either the images lie in the folder itself, and have no labels; or they lie in its sub-folders,
 /// at any depth, and the sub-folder is the class of its images. Classes are numbered from 0 in the
@@ -221,7 +221,7 @@ impl Examples for ImageFolder {
     }
 
     fn read(&self, indices: &[usize], out: &mut [f32]) -> Result<()> {
-        each_row(indices, out, self.dim(), |index, row| {
+        each_row(indices, out, self.dim(), 1, |index, row| {
             for (value, byte) in row.iter_mut().zip(self.decode(&self.files[index])?) {
                 *value = f32::from(byte) / 255.0;
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::seq::SliceRandom;
 
-use super::each::each_row;
+use super::each::{each_row, share};
 use super::subset::{check_indices, check_range};
 use super::{Examples, HeldOut, Protocol};
 use crate::Seed;
@@ -194,7 +194,7 @@ impl Examples for ByteImages {
 
     fn read(&self, indices: &[usize], out: &mut [f32]) -> Result<()> {
         let dim = self.dim();
-        each_row(indices, out, dim, |index, row| {
+        each_row(indices, out, dim, share(dim), |index, row| {
             let image = &self.pixels[index * dim..][..dim];
             for (value, &byte) in row.iter_mut().zip(image) {
                 *value = f32::from(byte) / 255.0;

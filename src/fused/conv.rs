@@ -10,7 +10,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, Tensor};
 
-use super::convolution::{Convolution, Wanted};
+use super::convolution::{Convolution, LayerGradients};
 use super::storage::{contiguous, register, tensor, values};
 use crate::nn::{Direction, Geometry};
 
@@ -111,7 +111,7 @@ impl Backward<Flex, 3> for ConvBackward {
         let layer = layer(geometry, direction, &weight);
         let wanted = [x_id.is_some(), weight_id.is_some()];
         let y = y_if_relu.as_ref().map(values);
-        let Wanted { x: dx, weight: dw, bias: db } =
+        let LayerGradients { x: dx, weight: dw, bias: db } =
             layer.backward(values(&x), y, values(&dy), wanted);
         let gradients = [
             (x_id, dx, x.shape()),

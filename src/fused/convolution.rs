@@ -26,7 +26,7 @@ use crate::nn::{Direction, Geometry};
 const PATCH_VALUES: usize = if cfg!(test) { 1 << 7 } else { 1 << 16 };
 
 thread_local! {
-    /// One for each thread, so that nothing is allocated anew for each layer.
+    /// One for each thread, so that nothing large is allocated anew for each layer.
     static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };
 }
 
@@ -52,8 +52,8 @@ pub(super) struct Convolution<'a> {
     weight: &'a [f32],
 }
 
-/// What follows from the gradient of an output, as far as it is wanted; see [`Convolution::backward`].
-pub(super) struct Wanted {
+/// What follows from the gradient of an output; those of input and weights as far as they are wanted.
+pub(super) struct LayerGradients {
     pub(super) x: Option<Vec<f32>>,
     pub(super) weight: Option<Vec<f32>>,
     pub(super) bias: Vec<f32>,
@@ -83,12 +83,12 @@ impl<'a> Convolution<'a> {
             let y = match self.direction {
                 Direction::Down => {
                     self.patches.read(x, patches);
-                    let patches = Matrix::new(patches, self.patches.len());
+                    let patches = Matrix::new(patches, self.patches.patch_len());
                     y.product(patches, Matrix::new(&weight, self.small_channels))
                 }
                 Direction::Up => {
                     let x = Matrix::new(x, self.small_channels);
-                    matmul(patches, x, Matrix::new(&weight, self.patches.len()), false);
+                    matmul(patches, x, Matrix::new(&weight, self.patches.patch_len()), false);
                     let y = y.zeros(images.len() * y_len);
                     self.patches.add(patches, y);
                     y
@@ -108,7 +108,7 @@ impl<'a> Convolution<'a> {
         y_if_relu: Option<&[f32]>,
         dy: &[f32],
         [wants_dx, wants_dw]: [bool; 2],
-    ) -> Wanted {
+    ) -> LayerGradients {
         let [x_len, y_len] = self.lens();
         let weight = match (wants_dx, self.direction) {
             (false, _) => Vec::new(),
@@ -137,7 +137,7 @@ impl<'a> Convolution<'a> {
                 Direction::Down => {
                     let dy = Matrix::new(dy, self.small_channels);
                     if wants_dx {
-                        matmul(patches, dy, Matrix::new(&weight, self.patches.len()), false);
+                        matmul(patches, dy, Matrix::new(&weight, self.patches.patch_len()), false);
                         self.patches.add(patches, dx.zeros(images.len() * x_len));
                     }
                     if wants_dw {
@@ -148,20 +148,20 @@ impl<'a> Convolution<'a> {
                 Direction::Up => {
                     self.patches.read(dy, patches);
                     if wants_dx {
-                        let patches = Matrix::new(patches, self.patches.len());
+                        let patches = Matrix::new(patches, self.patches.patch_len());
                         dx.product(patches, Matrix::new(&weight, self.small_channels));
                     }
                     Matrix::new(x, self.small_channels)
                 }
             };
             if wants_dw {
-                matmul(dw, Matrix::new(patches, self.patches.len()).t(), small, true);
+                matmul(dw, Matrix::new(patches, self.patches.patch_len()).t(), small, true);
             }
         };
         let dx_len = if wants_dx { x_len } else { 0 };
         let (dx, parts) = self.in_chunks(x.len() / x_len, dx_len, start, run);
         let (dw, db): (Vec<_>, Vec<_>) = parts.into_iter().map(|[dw, db]| (dw, db)).unzip();
-        Wanted {
+        LayerGradients {
             x: wants_dx.then_some(dx),
             weight: wants_dw.then(|| self.unpack(&sum(&dw, self.weight.len()))),
             bias: sum(&db, channels),
@@ -178,7 +178,7 @@ impl<'a> Convolution<'a> {
         run: impl Fn(&mut S, Range<usize>, &mut Scratch, &mut Blank) + Sync,
     ) -> (Vec<f32>, Vec<S>) {
         let part = batch.div_ceil(PARTS).max(1);
-        let chunk = (PATCH_VALUES / (self.patches.count() * self.patches.len())).max(1);
+        let chunk = (PATCH_VALUES / (self.patches.count() * self.patches.patch_len())).max(1);
         let parts = (0..batch).step_by(part);
         in_parts(batch * len, part * len, parts, |first, out| {
             let (mut state, end) = (start(), batch.min(first + part));
@@ -192,7 +192,7 @@ impl<'a> Convolution<'a> {
     }
 
     fn room_for_patches<'s>(&self, images: usize, scratch: &'s mut Vec<f32>) -> &'s mut [f32] {
-        room(scratch, images * self.patches.count() * self.patches.len())
+        room(scratch, images * self.patches.count() * self.patches.patch_len())
     }
 
     /// Values of an input and of an output.

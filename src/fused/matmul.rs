@@ -1,7 +1,7 @@
 //! The unsafe code of this crate: products of matrices that are slices, and results that several threads write.
 //!
 //! [`product`] does not fill its result with zeros first, which would be a pass over memory for nothing: 3 %
-//! of a training step of a perceptron. [`in_parts`] leaves the zeros to the threads that need them.
+//! of a training step of a perceptron. [`in_parts`] leaves the writing to the threads that work on the parts.
 
 #![allow(unsafe_code, reason = "the interface of the `gemm` crate is raw pointers")]
 
@@ -182,12 +182,13 @@ impl<'a> Blank<'a> {
 
     /// The next values, `a b`, row by row.
     pub(super) fn product(&mut self, a: Matrix, b: Matrix) -> &'a mut [f32] {
+        let len = a.rows.checked_mul(b.cols).expect("size of a product");
         if writes_to_slice(a, b) {
-            let out = self.zeros(a.rows * b.cols);
+            let out = self.zeros(len);
             matmul(out, a, b, false);
             return out;
         }
-        let next = self.take(a.rows * b.cols);
+        let next = self.take(len);
         // SAFETY: there are `a.rows * b.cols` values, which `gemm` writes whole without reading them.
         unsafe {
             gemm(next.as_mut_ptr().cast(), b.cols, a, b, false);

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Steps of a trial.
 const TRIAL: u32 = 8;
 
-/// Steps before it that it is compared to: many, so that a bad moment does not tell.
+/// Steps before it that it is compared to, or as many as there have been: many, so that a bad moment does not tell.
 const WINDOW: u32 = 64;
 
 /// Steps from one trial to the next: few at first, four times as many each time that the same is faster.
@@ -40,13 +40,13 @@ impl Default for Pace {
     }
 }
 
-/// What all but the slowest eighth of some steps took together, and how many these are: the slowest may be of an
-/// epoch's end, or of a moment in which something else wanted the processor.
-fn without_slowest(steps: &[Duration]) -> (Duration, u32) {
+/// What steps took together without the slowest and the fastest eighth, and how many are left: the slowest may be of a
+/// moment in which something else wanted the processor, the fastest of an epoch's end, where a batch is smaller.
+fn middle(steps: &[Duration]) -> (Duration, u32) {
     let mut steps = steps.to_vec();
     steps.sort_unstable();
-    steps.truncate(steps.len() - steps.len().div_ceil(8));
-    (steps.iter().sum(), steps.len() as u32)
+    let middle = &steps[steps.len() / 8..steps.len() - steps.len().div_ceil(8)];
+    (middle.iter().sum(), middle.len() as u32)
 }
 
 impl Pace {
@@ -80,8 +80,8 @@ impl Pace {
         // A trial ends as soon as it has taken what all of it may take, so that one of a way that is far slower
         // costs little.
         let has_lost = self.is_trial() && {
-            let (usual, count) = without_slowest(&self.usual);
-            without_slowest(&self.other).0 * count >= usual * (TRIAL - 1)
+            let (usual, count) = middle(&self.usual);
+            middle(&self.other).0 * count >= usual * (TRIAL - 2)
         };
         if has_lost || self.step == self.period + TRIAL {
             self.is_alone_usual ^= !has_lost;
@@ -139,6 +139,18 @@ mod tests {
             let moment = start..start + 12;
             let steps = course(1000, |step| [9, if moment.contains(&step) { 20 } else { 5 }]);
             assert!(count(&steps) < 3 * TRIAL as usize, "{start}: {}", count(&steps));
+        }
+    }
+
+    /// A last batch that is smaller, in the same place of every trial.
+    #[test]
+    fn an_epochs_end_does_not_decide() {
+        for epoch in [10, 24, 48, 100] {
+            let steps = course(9000, |step| match step % epoch {
+                0 => [41, 40],
+                _ => [103, 100],
+            });
+            assert!(count(&steps) < 9000 / 20, "{epoch}: {}", count(&steps));
         }
     }
 

@@ -19,7 +19,7 @@ pub(super) struct Patches {
 
 impl Patches {
     /// Values of a patch.
-    pub(super) fn len(&self) -> usize {
+    pub(super) fn patch_len(&self) -> usize {
         self.row_len() * self.geometry.kernel
     }
 
@@ -32,7 +32,7 @@ impl Patches {
     }
 
     fn row_of_patches_len(&self) -> usize {
-        self.geometry.small[1] * self.len()
+        self.geometry.small[1] * self.patch_len()
     }
 
     /// Patches of an image.
@@ -47,19 +47,19 @@ impl Patches {
 
     /// Copies the patches of images, zero beyond the border.
     pub(super) fn read(&self, images: &[f32], patches: &mut [f32]) {
-        let patches = patches.chunks_exact_mut(self.count() * self.len());
+        let patches = patches.chunks_exact_mut(self.count() * self.patch_len());
         for (image, patches) in images.chunks_exact(self.image_len()).zip(patches) {
             if self.row_len() < LONG {
                 patches.fill(0.0);
                 self.each_run(|Run { patch, image: at, len }| {
                     let values = image[at..].iter().step_by(self.geometry.stride * self.channels);
-                    let places = patches[patch..].iter_mut().step_by(self.len());
+                    let places = patches[patch..].iter_mut().step_by(self.patch_len());
                     places.zip(values).take(len).for_each(|(place, value)| *place = *value);
                 });
                 continue;
             }
             for (i, patches) in patches.chunks_exact_mut(self.row_of_patches_len()).enumerate() {
-                for (j, patch) in patches.chunks_exact_mut(self.len()).enumerate() {
+                for (j, patch) in patches.chunks_exact_mut(self.patch_len()).enumerate() {
                     let (before, inside, at) = self.columns(j);
                     for (y, row) in self.rows(i).zip(patch.chunks_exact_mut(self.row_len())) {
                         match y {
@@ -82,13 +82,13 @@ impl Patches {
 
     /// Adds patches to the images that they belong to; what lies beyond the border is dropped.
     pub(super) fn add(&self, patches: &[f32], images: &mut [f32]) {
-        let patches = patches.chunks_exact(self.count() * self.len());
+        let patches = patches.chunks_exact(self.count() * self.patch_len());
         for (image, patches) in images.chunks_exact_mut(self.image_len()).zip(patches) {
             if self.row_len() < LONG {
                 self.each_run(|Run { patch, image: at, len }| {
                     let step = self.geometry.stride * self.channels;
                     let sums = image[at..].iter_mut().step_by(step);
-                    let values = patches[patch..].iter().step_by(self.len());
+                    let values = patches[patch..].iter().step_by(self.patch_len());
                     sums.zip(values).take(len).for_each(|(sum, value)| *sum += value);
                 });
                 continue;
@@ -98,7 +98,7 @@ impl Patches {
                 || {
                     let patches = patches.chunks_exact(self.row_of_patches_len());
                     for (i, patches) in patches.enumerate() {
-                        for (j, patch) in patches.chunks_exact(self.len()).enumerate() {
+                        for (j, patch) in patches.chunks_exact(self.patch_len()).enumerate() {
                             let (before, inside, at) = self.columns(j);
                             let rows = patch.chunks_exact(self.row_len());
                             for (y, row) in self.rows(i).zip(rows) {
@@ -147,7 +147,7 @@ impl Patches {
             for i in 0..rows {
                 let y = (i * stride + row).checked_sub(pad[0]).filter(|y| *y < height);
                 let Some(y) = y else { continue };
-                let patch = (i * columns + first) * self.len() + tap * self.channels;
+                let patch = (i * columns + first) * self.patch_len() + tap * self.channels;
                 let x = first * stride + column - pad[1];
                 let image = (y * width + x) * self.channels;
                 for channel in 0..self.channels {

@@ -340,9 +340,9 @@ mod tests {
     #[cfg(feature = "flex")]
     #[test]
     fn threads_do_not_change_the_result() {
-        let run = |threads: usize, direction: Direction| {
+        let run = |threads: usize, direction: Direction, channels: [usize; 2]| {
             let geometry = Geometry::same([9, 7], 3, 2);
-            let conv = layer(geometry, direction, [3, 4]).train();
+            let conv = layer(geometry, direction, channels).train();
             let [height, width, channels] = conv.input_shape();
             let x = random([37, height, width, channels], 1);
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -357,9 +357,35 @@ mod tests {
             })
         };
         for direction in [Direction::Down, Direction::Up] {
-            let one = run(1, direction);
-            assert_eq!(one, run(2, direction));
-            assert_eq!(one, run(5, direction));
+            for channels in [[3, 4], [6, 7]] {
+                let one = run(1, direction, channels);
+                assert_eq!(one, run(2, direction, channels));
+                assert_eq!(one, run(5, direction, channels));
+            }
+        }
+    }
+
+    /// A gradient is the same whichever others are asked for.
+    #[cfg(feature = "flex")]
+    #[test]
+    fn gradients_do_not_depend_on_each_other() {
+        for direction in [Direction::Down, Direction::Up] {
+            let conv = layer(Geometry::same([9, 7], 3, 2), direction, [6, 7]).train();
+            let [height, width, channels] = conv.input_shape();
+            let x = Tensor::from_inner(random([5, height, width, channels], 1));
+            let gradients = |conv: &Conv, x: &Tensor<4>| {
+                let loss = conv.forward(x.clone(), true).square().sum();
+                let gradients = loss.backward();
+                let dx = x.grad(&gradients).map(|dx| values(&dx));
+                let dw = conv.weight.val().grad(&gradients).map(|dw| values(&dw));
+                let db = conv.bias.val().grad(&gradients).map(|db| values(&db));
+                (dx, dw, db)
+            };
+            let tracked = x.clone().require_grad();
+            let (dx, dw, db) = gradients(&conv, &tracked);
+            assert!(dx.is_some() && dw.is_some() && db.is_some());
+            assert_eq!(gradients(&conv, &x), (None, dw, db));
+            assert_eq!(gradients(&conv.clone().no_grad(), &tracked), (dx, None, None));
         }
     }
 
