@@ -55,7 +55,7 @@ impl Pace {
         self.is_alone_usual != self.is_trial()
     }
 
-    /// Whether one thread is as good as faster, as far as is known.
+    /// Whether one thread is what steps are done in, but for trials.
     pub(super) fn is_alone_usual(&self) -> bool {
         self.is_alone_usual
     }
