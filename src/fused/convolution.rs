@@ -66,7 +66,7 @@ impl<'a> Convolution<'a> {
         [small_channels, large_channels]: [usize; 2],
         weight: &'a [f32],
     ) -> Self {
-        let patches = Patches { geometry, channels: large_channels };
+        let patches = Patches::new(geometry, large_channels);
         Self { patches, small_channels, direction, weight }
     }
 
@@ -80,21 +80,24 @@ impl<'a> Convolution<'a> {
         let run = |_: &mut (), images: Range<usize>, scratch: &mut Scratch, y: &mut Blank| {
             let x = &x[scaled(&images, x_len)];
             let patches = self.room_for_patches(images.len(), &mut scratch.patches);
-            let y = match self.direction {
+            match self.direction {
                 Direction::Down => {
                     self.patches.read(x, patches);
-                    let patches = Matrix::new(patches, self.patches.patch_len());
-                    y.product(patches, Matrix::new(&weight, self.small_channels))
+                    let patches = self.patches.matrix(patches);
+                    let y = y.product(patches, Matrix::new(&weight, self.small_channels));
+                    finish(y, bias, relu);
                 }
                 Direction::Up => {
                     let x = Matrix::new(x, self.small_channels);
-                    matmul(patches, x, Matrix::new(&weight, self.patches.patch_len()), false);
-                    let y = y.zeros(images.len() * y_len);
-                    self.patches.add(patches, y);
-                    y
+                    self.patches.product(
+                        patches,
+                        x,
+                        Matrix::new(&weight, self.patches.patch_len()),
+                    );
+                    let finish = |y: &mut [f32]| finish(y, bias, relu);
+                    self.patches.add_up(patches, y, finish);
                 }
-            };
-            finish(y, bias, relu);
+            }
         };
         self.in_chunks(x.len() / x_len, y_len, || (), run).0
     }
@@ -117,7 +120,7 @@ impl<'a> Convolution<'a> {
         };
         let channels = match self.direction {
             Direction::Down => self.small_channels,
-            Direction::Up => self.patches.channels,
+            Direction::Up => self.patches.channels(),
         };
         let dw_len = if wants_dw { self.weight.len() } else { 0 };
         let start = || [vec![0.0; dw_len], vec![0.0; channels]];
@@ -137,8 +140,9 @@ impl<'a> Convolution<'a> {
                 Direction::Down => {
                     let dy = Matrix::new(dy, self.small_channels);
                     if wants_dx {
-                        matmul(patches, dy, Matrix::new(&weight, self.patches.patch_len()), false);
-                        self.patches.add(patches, dx.zeros(images.len() * x_len));
+                        let weight = Matrix::new(&weight, self.patches.patch_len());
+                        self.patches.product(patches, dy, weight);
+                        self.patches.add_up(patches, dx, |_| ());
                     }
                     if wants_dw {
                         self.patches.read(x, patches);
@@ -148,14 +152,14 @@ impl<'a> Convolution<'a> {
                 Direction::Up => {
                     self.patches.read(dy, patches);
                     if wants_dx {
-                        let patches = Matrix::new(patches, self.patches.patch_len());
+                        let patches = self.patches.matrix(patches);
                         dx.product(patches, Matrix::new(&weight, self.small_channels));
                     }
                     Matrix::new(x, self.small_channels)
                 }
             };
             if wants_dw {
-                matmul(dw, Matrix::new(patches, self.patches.patch_len()).t(), small, true);
+                matmul(dw, self.patches.matrix(patches).t(), small, true);
             }
         };
         let dx_len = if wants_dx { x_len } else { 0 };
@@ -224,8 +228,8 @@ impl<'a> Convolution<'a> {
 
     /// Channels of the smaller image, of the larger one, and values of a kernel.
     fn dims(&self) -> [usize; 3] {
-        let kernel = self.patches.geometry.kernel;
-        [self.small_channels, self.patches.channels, kernel * kernel]
+        let kernel = self.patches.kernel();
+        [self.small_channels, self.patches.channels(), kernel * kernel]
     }
 }
 

@@ -4,20 +4,34 @@
 //! starts at `(i, j) * stride - pad`. Images are `[height, width, channels]`.
 
 use super::elementary::vectorized;
+use super::matmul::{Blank, Matrix, matmul};
 use super::rows::add;
 use crate::nn::Geometry;
 
-/// A row of a patch with fewer values is not worth a copy of its own.
+/// A row of a patch with fewer values is not worth a copy of its own. Then the matrix lies column by column in memory:
+/// the same value of neighbouring patches is a run of it.
 const LONG: usize = 16;
 
 /// Where the patches of the larger image lie.
 pub(super) struct Patches {
-    pub(super) geometry: Geometry,
+    geometry: Geometry,
     /// Those of the larger image.
-    pub(super) channels: usize,
+    channels: usize,
 }
 
 impl Patches {
+    pub(super) fn new(geometry: Geometry, channels: usize) -> Self {
+        Self { geometry, channels }
+    }
+
+    pub(super) fn kernel(&self) -> usize {
+        self.geometry.kernel
+    }
+
+    pub(super) fn channels(&self) -> usize {
+        self.channels
+    }
+
     /// Values of a patch.
     pub(super) fn patch_len(&self) -> usize {
         self.row_len() * self.geometry.kernel
@@ -45,73 +59,119 @@ impl Patches {
         self.geometry.large[0] * self.image_row_len()
     }
 
+    fn is_by_value(&self) -> bool {
+        self.row_len() < LONG
+    }
+
+    /// What [`read`](Self::read) has written.
+    pub(super) fn matrix<'a>(&self, patches: &'a [f32]) -> Matrix<'a> {
+        match self.is_by_value() {
+            true => Matrix::new(patches, patches.len() / self.patch_len()).t(),
+            false => Matrix::new(patches, self.patch_len()),
+        }
+    }
+
+    /// Writes the matrix `a b`.
+    pub(super) fn product(&self, patches: &mut [f32], a: Matrix, b: Matrix) {
+        match self.is_by_value() {
+            true => matmul(patches, b.t(), a.t(), false),
+            false => matmul(patches, a, b, false),
+        }
+    }
+
     /// Copies the patches of images, zero beyond the border.
     pub(super) fn read(&self, images: &[f32], patches: &mut [f32]) {
-        let patches = patches.chunks_exact_mut(self.count() * self.patch_len());
-        for (image, patches) in images.chunks_exact(self.image_len()).zip(patches) {
-            if self.row_len() < LONG {
-                patches.fill(0.0);
-                self.each_run(|Run { patch, image: at, len }| {
-                    let values = image[at..].iter().step_by(self.geometry.stride * self.channels);
-                    let places = patches[patch..].iter_mut().step_by(self.patch_len());
-                    places.zip(values).take(len).for_each(|(place, value)| *place = *value);
-                });
-                continue;
+        let images = images.chunks_exact(self.image_len());
+        if self.is_by_value() {
+            patches.fill(0.0);
+            images.enumerate().for_each(|(n, image)| self.read_by_value(image, n, patches));
+        } else {
+            let patches = patches.chunks_exact_mut(self.count() * self.patch_len());
+            images.zip(patches).for_each(|(image, patches)| self.read_by_row(image, patches));
+        }
+    }
+
+    /// Writes the images that patches belong to, each value the sum of those of the patches, by way of `finish`; what
+    /// lies beyond the border is dropped.
+    pub(super) fn add_up(&self, patches: &[f32], images: &mut Blank, finish: impl Fn(&mut [f32])) {
+        let len = self.count() * self.patch_len();
+        for (n, part) in patches.chunks_exact(len).enumerate() {
+            let image = images.zeros(self.image_len());
+            match self.is_by_value() {
+                true => self.add_by_value(patches, n, image),
+                false => self.add_by_row(part, image),
             }
-            for (i, patches) in patches.chunks_exact_mut(self.row_of_patches_len()).enumerate() {
-                for (j, patch) in patches.chunks_exact_mut(self.patch_len()).enumerate() {
-                    let (before, inside, at) = self.columns(j);
-                    for (y, row) in self.rows(i).zip(patch.chunks_exact_mut(self.row_len())) {
-                        match y {
-                            Some(y) => {
-                                let start = y * self.image_row_len() + at;
-                                let values = &image[start..start + inside];
-                                row[before..before + inside].copy_from_slice(values);
-                                if inside < row.len() {
-                                    row[..before].fill(0.0);
-                                    row[before + inside..].fill(0.0);
-                                }
+            finish(image);
+        }
+    }
+
+    /// The patches of an image, the `n`th of those whose patches these are.
+    fn read_by_value(&self, image: &[f32], n: usize, patches: &mut [f32]) {
+        let total = patches.len() / self.patch_len();
+        self.each_run(|Run { value, patch, image: at, len }| {
+            let places = &mut patches[value * total + n * self.count() + patch..][..len];
+            match self.geometry.stride * self.channels {
+                1 => places.copy_from_slice(&image[at..at + len]),
+                step => {
+                    let values = image[at..].iter().step_by(step);
+                    places.iter_mut().zip(values).for_each(|(place, value)| *place = *value);
+                }
+            }
+        });
+    }
+
+    fn add_by_value(&self, patches: &[f32], n: usize, image: &mut [f32]) {
+        let total = patches.len() / self.patch_len();
+        self.each_run(|Run { value, patch, image: at, len }| {
+            let values = &patches[value * total + n * self.count() + patch..][..len];
+            match self.geometry.stride * self.channels {
+                1 => add(&mut image[at..at + len], values),
+                step => {
+                    let sums = image[at..].iter_mut().step_by(step);
+                    sums.zip(values).for_each(|(sum, value)| *sum += value);
+                }
+            }
+        });
+    }
+
+    fn read_by_row(&self, image: &[f32], patches: &mut [f32]) {
+        for (i, patches) in patches.chunks_exact_mut(self.row_of_patches_len()).enumerate() {
+            for (j, patch) in patches.chunks_exact_mut(self.patch_len()).enumerate() {
+                let (before, inside, at) = self.columns(j);
+                for (y, row) in self.rows(i).zip(patch.chunks_exact_mut(self.row_len())) {
+                    match y {
+                        Some(y) => {
+                            let start = y * self.image_row_len() + at;
+                            let values = &image[start..start + inside];
+                            row[before..before + inside].copy_from_slice(values);
+                            if inside < row.len() {
+                                row[..before].fill(0.0);
+                                row[before + inside..].fill(0.0);
                             }
-                            None => row.fill(0.0),
                         }
+                        None => row.fill(0.0),
                     }
                 }
             }
         }
     }
 
-    /// Adds patches to the images that they belong to; what lies beyond the border is dropped.
-    pub(super) fn add(&self, patches: &[f32], images: &mut [f32]) {
-        let patches = patches.chunks_exact(self.count() * self.patch_len());
-        for (image, patches) in images.chunks_exact_mut(self.image_len()).zip(patches) {
-            if self.row_len() < LONG {
-                self.each_run(|Run { patch, image: at, len }| {
-                    let step = self.geometry.stride * self.channels;
-                    let sums = image[at..].iter_mut().step_by(step);
-                    let values = patches[patch..].iter().step_by(self.patch_len());
-                    sums.zip(values).take(len).for_each(|(sum, value)| *sum += value);
-                });
-                continue;
-            }
-            vectorized(
-                #[inline(always)]
-                || {
-                    let patches = patches.chunks_exact(self.row_of_patches_len());
-                    for (i, patches) in patches.enumerate() {
-                        for (j, patch) in patches.chunks_exact(self.patch_len()).enumerate() {
-                            let (before, inside, at) = self.columns(j);
-                            let rows = patch.chunks_exact(self.row_len());
-                            for (y, row) in self.rows(i).zip(rows) {
-                                let Some(y) = y else { continue };
-                                let start = y * self.image_row_len() + at;
-                                let sums = &mut image[start..start + inside];
-                                add(sums, &row[before..before + inside]);
-                            }
+    fn add_by_row(&self, patches: &[f32], image: &mut [f32]) {
+        vectorized(
+            #[inline(always)]
+            || {
+                for (i, patches) in patches.chunks_exact(self.row_of_patches_len()).enumerate() {
+                    for (j, patch) in patches.chunks_exact(self.patch_len()).enumerate() {
+                        let (before, inside, at) = self.columns(j);
+                        for (y, row) in self.rows(i).zip(patch.chunks_exact(self.row_len())) {
+                            let Some(y) = y else { continue };
+                            let start = y * self.image_row_len() + at;
+                            add(&mut image[start..start + inside], &row[before..before + inside]);
                         }
                     }
-                },
-            );
-        }
+                }
+            },
+        );
     }
 
     /// The rows of the larger image in the patches of row `i`; `None` beyond the border.
@@ -147,12 +207,12 @@ impl Patches {
             for i in 0..rows {
                 let y = (i * stride + row).checked_sub(pad[0]).filter(|y| *y < height);
                 let Some(y) = y else { continue };
-                let patch = (i * columns + first) * self.patch_len() + tap * self.channels;
                 let x = first * stride + column - pad[1];
                 let image = (y * width + x) * self.channels;
                 for channel in 0..self.channels {
-                    let (patch, image) = (patch + channel, image + channel);
-                    f(Run { patch, image, len: end - first });
+                    let value = tap * self.channels + channel;
+                    let (patch, image) = (i * columns + first, image + channel);
+                    f(Run { value, patch, image, len: end - first });
                 }
             }
         }
@@ -161,10 +221,12 @@ impl Patches {
 
 /// The same value of neighbouring patches, as far as it lies within the image.
 struct Run {
-    /// Where it lies in the first of the patches.
+    /// Which value of a patch.
+    value: usize,
+    /// The first of the patches.
     patch: usize,
-    /// Where it comes from.
+    /// Where in the image that value of it comes from.
     image: usize,
-    /// In how many patches.
+    /// How many patches.
     len: usize,
 }
