@@ -12,8 +12,6 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::elementary::vectorized;
 use super::matmul::{Blank, Matrix, in_parts, matmul};
 use super::patches::Patches;
@@ -89,7 +87,7 @@ impl<'a> Convolution<'a> {
                 }
                 Direction::Up => {
                     let x = Matrix::new(x, self.small_channels);
-                    self.patches.product(
+                    self.patches.write_product(
                         patches,
                         x,
                         Matrix::new(&weight, self.patches.patch_len()),
@@ -141,7 +139,7 @@ impl<'a> Convolution<'a> {
                     let dy = Matrix::new(dy, self.small_channels);
                     if wants_dx {
                         let weight = Matrix::new(&weight, self.patches.patch_len());
-                        self.patches.product(patches, dy, weight);
+                        self.patches.write_product(patches, dy, weight);
                         self.patches.add_up(patches, dx, |_| ());
                     }
                     if wants_dw {
@@ -167,8 +165,8 @@ impl<'a> Convolution<'a> {
         let (dw, db): (Vec<_>, Vec<_>) = parts.into_iter().map(|[dw, db]| (dw, db)).unzip();
         LayerGradients {
             x: wants_dx.then_some(dx),
-            weight: wants_dw.then(|| self.unpack(&sum(&dw, self.weight.len()))),
-            bias: sum(&db, channels),
+            weight: wants_dw.then(|| self.unpack(&sum(dw, self.weight.len()))),
+            bias: sum(db, channels),
         }
     }
 
@@ -235,15 +233,18 @@ impl<'a> Convolution<'a> {
 
 /// An array of the size `dims` whose neighbours along each dimension lie `strides` apart in `values`.
 fn permuted(values: &[f32], dims: [usize; 3], strides: [usize; 3]) -> Vec<f32> {
-    let mut out = vec![0.0; values.len()];
-    let outer = out.par_chunks_mut((dims[1] * dims[2]).max(1)).enumerate();
-    outer.with_min_len(share(dims[1] * dims[2])).for_each(|(i, out)| {
-        for (j, out) in out.chunks_exact_mut(dims[2]).enumerate() {
-            let values = &values[i * strides[0] + j * strides[1]..];
-            out.iter_mut().zip(values.iter().step_by(strides[2])).for_each(|(out, v)| *out = *v);
+    let plane = dims[1] * dims[2];
+    let planes = share(plane);
+    let parts = (0..dims[0]).step_by(planes);
+    let copy = |first: usize, out: &mut Blank| {
+        for i in first..dims[0].min(first + planes) {
+            for j in 0..dims[1] {
+                let values = &values[i * strides[0] + j * strides[1]..];
+                out.write(values.iter().step_by(strides[2]).take(dims[2]).copied());
+            }
         }
-    });
-    out
+    };
+    in_parts(values.len(), planes * plane, parts, copy).0
 }
 
 /// Adds the bias to each pixel and, if `relu`, takes the ReLU. What is no number stays so, as in Burn's own.

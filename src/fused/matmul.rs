@@ -165,7 +165,8 @@ pub(super) fn in_parts<I: Send, R: Send>(
 
 /// What is left to write of a part of a vector, from its front on.
 ///
-/// It is written by the thread that works on it and when it is needed: then it is in that thread's cache.
+/// It is written by the thread that works on it and when it is needed: then it is in that thread's cache. What is no
+/// longer in it has been written, also where something panics.
 pub(super) struct Blank<'a>(&'a mut [MaybeUninit<f32>]);
 
 impl<'a> Blank<'a> {
@@ -174,10 +175,22 @@ impl<'a> Blank<'a> {
     /// # Panics
     /// If there are not so many left, as everywhere here.
     pub(super) fn zeros(&mut self, len: usize) -> &'a mut [f32] {
-        let next = self.take(len);
-        next.fill(MaybeUninit::new(0.0));
+        self.0[..len].fill(MaybeUninit::new(0.0));
         // SAFETY: every value has just been written.
-        unsafe { next.assume_init_mut() }
+        unsafe { self.take(len) }
+    }
+
+    /// The next values.
+    ///
+    /// # Panics
+    /// If there are more than are left.
+    pub(super) fn write(&mut self, values: impl Iterator<Item = f32>) {
+        for value in values {
+            let (next, rest) =
+                std::mem::take(&mut self.0).split_first_mut().expect("room for it in the part");
+            next.write(value);
+            self.0 = rest;
+        }
     }
 
     /// The next values, `a b`, row by row.
@@ -188,18 +201,23 @@ impl<'a> Blank<'a> {
             matmul(out, a, b, false);
             return out;
         }
-        let next = self.take(len);
+        let next = self.0[..len].as_mut_ptr().cast();
         // SAFETY: there are `a.rows * b.cols` values, which `gemm` writes whole without reading them.
         unsafe {
-            gemm(next.as_mut_ptr().cast(), b.cols, a, b, false);
-            next.assume_init_mut()
+            gemm(next, b.cols, a, b, false);
+            self.take(len)
         }
     }
 
-    fn take(&mut self, len: usize) -> &'a mut [MaybeUninit<f32>] {
+    /// The next values.
+    ///
+    /// # Safety
+    /// They must have been written.
+    unsafe fn take(&mut self, len: usize) -> &'a mut [f32] {
         let (next, rest) = std::mem::take(&mut self.0).split_at_mut(len);
         self.0 = rest;
-        next
+        // SAFETY: the caller has written them.
+        unsafe { next.assume_init_mut() }
     }
 }
 
@@ -359,11 +377,10 @@ mod tests {
                 let (values, lens) = pool.install(|| {
                     in_parts(len, part, 1..=inputs, |input, place| {
                         let left = place.0.len();
-                        for len in [left / 2, left - left / 2] {
-                            let values = place.zeros(len);
-                            assert!(values.iter().all(|value| *value == 0.0));
-                            values.fill(input as f32);
-                        }
+                        let values = place.zeros(left / 2);
+                        assert!(values.iter().all(|value| *value == 0.0));
+                        values.fill(input as f32);
+                        place.write(std::iter::repeat_n(input as f32, left - left / 2));
                         left
                     })
                 });
@@ -378,6 +395,12 @@ mod tests {
     #[should_panic(expected = "more parts than inputs")]
     fn a_part_without_input_is_refused() {
         in_parts(10, 4, 0..2, |_, _| ());
+    }
+
+    #[test]
+    #[should_panic(expected = "room for it in the part")]
+    fn more_than_a_part_is_refused() {
+        in_parts(10, 4, 0..3, |_, part| part.write(std::iter::repeat_n(1.0, 5)));
     }
 
     #[test]

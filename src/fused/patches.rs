@@ -72,7 +72,7 @@ impl Patches {
     }
 
     /// Writes the matrix `a b`.
-    pub(super) fn product(&self, patches: &mut [f32], a: Matrix, b: Matrix) {
+    pub(super) fn write_product(&self, patches: &mut [f32], a: Matrix, b: Matrix) {
         match self.is_by_value() {
             true => matmul(patches, b.t(), a.t(), false),
             false => matmul(patches, a, b, false),
@@ -95,11 +95,11 @@ impl Patches {
     /// lies beyond the border is dropped.
     pub(super) fn add_up(&self, patches: &[f32], images: &mut Blank, finish: impl Fn(&mut [f32])) {
         let len = self.count() * self.patch_len();
-        for (n, part) in patches.chunks_exact(len).enumerate() {
+        for n in 0..patches.len() / len {
             let image = images.zeros(self.image_len());
             match self.is_by_value() {
                 true => self.add_by_value(patches, n, image),
-                false => self.add_by_row(part, image),
+                false => self.add_by_row(&patches[n * len..][..len], image),
             }
             finish(image);
         }
@@ -108,7 +108,7 @@ impl Patches {
     /// The patches of an image, the `n`th of those whose patches these are.
     fn read_by_value(&self, image: &[f32], n: usize, patches: &mut [f32]) {
         let total = patches.len() / self.patch_len();
-        self.each_run(|Run { value, patch, image: at, len }| {
+        self.each_run(|Run { value, patch, at, len }| {
             let places = &mut patches[value * total + n * self.count() + patch..][..len];
             match self.geometry.stride * self.channels {
                 1 => places.copy_from_slice(&image[at..at + len]),
@@ -122,7 +122,7 @@ impl Patches {
 
     fn add_by_value(&self, patches: &[f32], n: usize, image: &mut [f32]) {
         let total = patches.len() / self.patch_len();
-        self.each_run(|Run { value, patch, image: at, len }| {
+        self.each_run(|Run { value, patch, at, len }| {
             let values = &patches[value * total + n * self.count() + patch..][..len];
             match self.geometry.stride * self.channels {
                 1 => add(&mut image[at..at + len], values),
@@ -211,8 +211,8 @@ impl Patches {
                 let image = (y * width + x) * self.channels;
                 for channel in 0..self.channels {
                     let value = tap * self.channels + channel;
-                    let (patch, image) = (i * columns + first, image + channel);
-                    f(Run { value, patch, image, len: end - first });
+                    let (patch, at) = (i * columns + first, image + channel);
+                    f(Run { value, patch, at, len: end - first });
                 }
             }
         }
@@ -226,7 +226,7 @@ struct Run {
     /// The first of the patches.
     patch: usize,
     /// Where in the image that value of it comes from.
-    image: usize,
+    at: usize,
     /// How many patches.
     len: usize,
 }

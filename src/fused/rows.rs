@@ -49,10 +49,12 @@ pub(super) fn add_rows(sum: &mut [f32], matrix: &[f32]) {
 }
 
 /// The sum of vectors of `len` values.
-pub(super) fn sum(vectors: &[Vec<f32>], len: usize) -> Vec<f32> {
-    let mut sum = vec![0.0; len];
+pub(super) fn sum(vectors: Vec<Vec<f32>>, len: usize) -> Vec<f32> {
+    let mut vectors = vectors.into_iter();
+    let mut sum = vectors.next().unwrap_or_else(|| vec![0.0; len]);
+    let rest = vectors.as_slice();
     sum.par_chunks_mut(SHARE).enumerate().for_each(|(i, sum)| {
-        vectors.iter().for_each(|vector| add(sum, &vector[i * SHARE..][..sum.len()]));
+        rest.iter().for_each(|vector| add(sum, &vector[i * SHARE..][..sum.len()]));
     });
     sum
 }
@@ -65,5 +67,5 @@ pub(super) fn column_sums(matrix: &[f32], columns: usize) -> Vec<f32> {
         add_rows(&mut sum, part);
         sum
     });
-    sum(&parts.collect::<Vec<_>>(), columns)
+    sum(parts.collect(), columns)
 }
