@@ -3,6 +3,7 @@
 //!
 //! ```sh
 //! cargo bench --bench peer -- --model mlp --examples 60000 --epochs 3
+//! cargo bench --features wgpu --bench peer -- --model mlp4096 --backend wgpu
 //! ```
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use burn_vae::optim::Adam;
 use burn_vae::train::{Progress, TrainConfig, Trained, Trainer};
 use burn_vae::{
     BernoulliNll, ConvVaeConfig, Elbo, Iwae, LatentVariableModel, MlpDecoderConfig,
-    MlpEncoderConfig, MlpVaeConfig, ModuleConfig, Objective, Seed, StandardNormal,
+    MlpEncoderConfig, MlpVaeConfig, ModuleConfig, Objective, Seed, StandardNormal, backend,
 };
 use clap::{Parser, ValueEnum};
 
@@ -30,6 +31,8 @@ struct Options {
     examples: usize,
     #[arg(long, default_value_t = 3)]
     epochs: usize,
+    #[arg(long, default_value = "flex")]
+    backend: String,
     /// Given by Cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -39,6 +42,9 @@ struct Options {
 enum Model {
     /// 784-256-2 and back, ReLU, batch 100
     Mlp,
+    /// The same, batch 4096
+    #[value(name = "mlp4096")]
+    Mlp4096,
     /// The step-up post's, 134,165 parameters, batch 32
     Conv,
     /// 784-200-200-50 and back, tanh, batch 100, binarised anew at every use
@@ -51,7 +57,8 @@ enum Model {
 }
 
 fn main() {
-    let Options { model, examples, epochs, .. } = Options::parse();
+    let Options { model, examples, epochs, backend, .. } = Options::parse();
+    let device = backend::device(&backend).unwrap_or_else(|error| panic!("{error}"));
     let digits = Mnist::find(None).expect("MNIST lies in data/mnist").train.take(examples);
     let digits: Arc<dyn Examples> = Arc::new(digits);
     let elbo = Elbo::default();
@@ -66,11 +73,14 @@ fn main() {
     };
     let iwae = |num_samples| {
         let digits = Arc::new(Binarized::each_epoch(digits.clone(), 0));
-        run(&deep, Iwae::default(), TrainConfig { num_samples, ..config }, digits)
+        run(&deep, Iwae::default(), TrainConfig { num_samples, ..config }, digits, &device)
     };
     match model {
-        Model::Mlp => run(&mlp, elbo, config, digits),
-        Model::Conv => run(&conv, elbo, TrainConfig { batch_size: 32, ..config }, digits),
+        Model::Mlp => run(&mlp, elbo, config, digits, &device),
+        Model::Mlp4096 => {
+            run(&mlp, elbo, TrainConfig { batch_size: 4096, ..config }, digits, &device)
+        }
+        Model::Conv => run(&conv, elbo, TrainConfig { batch_size: 32, ..config }, digits, &device),
         Model::Iwae1 => iwae(1),
         Model::Iwae5 => iwae(5),
         Model::Iwae50 => iwae(50),
@@ -83,13 +93,14 @@ fn run<C: ModuleConfig, O: Objective<C::Module>>(
     objective: O,
     config: TrainConfig,
     digits: Arc<dyn Examples>,
+    device: &Device,
 ) where
     C::Module: LatentVariableModel + 'static,
 {
     let one = Arc::new(Mnist::find(None).expect("MNIST lies in data/mnist").train.take(1));
     let adam = Adam::new().with_epsilon(1e-7).expect("a constant").init();
     let trainer = Trainer::new(config).with_objective(objective).with_optimizer(adam);
-    let model = network.init(Seed::new(0), &Device::flex()).expect("a network");
+    let model = network.init(Seed::new(0), device).expect("a network");
     let Trained { history, .. } =
         trainer.with_progress(Progress::Silent).fit(model, digits, one).expect("a training");
     let epochs = &history.epochs;

@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
 """Trains the same models with this crate, PyTorch and Keras, in turn, and prints what each takes.
 
-    python3 benches/peers/compare.py
+    python3 benches/peers/compare.py          # on the CPU
+    python3 benches/peers/compare.py --gpu    # on an NVIDIA GPU
 
 On the first run it makes a Python environment (--venv) with the packages of requirements.txt, some 7 GB
-with the CUDA libraries that PyTorch brings, and builds this crate's side (cargo bench --bench peer). Each round trains each model once with each tool,
-in a process of its own; the first epoch, in which things are compiled, does not count. The losses of the
-last epoch must agree, so that the work is known to be the same.
+with the CUDA libraries that PyTorch brings, and builds this crate's side (cargo bench --bench peer). Where
+nothing can be fetched, --python and --ours name what is there. Each round trains each model once with each
+tool, in a process of its own; the first epoch, in which things are compiled, does not count. The losses of
+the last epoch must agree, so that the work is known to be the same.
 """
 
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -20,9 +23,11 @@ import venv
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-EPOCHS = 3
 # Training examples; what a round takes is about the same for each.
-MODELS = {"mlp": 60000, "conv": 3200, "iwae1": 30000, "iwae5": 12000, "iwae50": 8000}
+CPU_MODELS = {"mlp": 60000, "conv": 3200, "iwae1": 30000, "iwae5": 12000, "iwae50": 8000}
+GPU_MODELS = {"mlp": 60000, "mlp4096": 57344, "conv": 12800, "iwae50": 10000}
+DEFAULT = ["mlp", "mlp4096", "conv", "iwae50"]
+GPU_BACKENDS = ["vulkan", "cuda"]
 OURS = "burn-vae"
 # Losses of different tools start from different weights.
 TOLERANCE = 0.03
@@ -39,17 +44,33 @@ def environment(folder):
     return python
 
 
-def our_binary():
+def our_binary(features):
     command = ["cargo", "bench", "--bench", "peer", "--no-run", "--message-format=json"]
+    command += ["--features", ",".join(features)]
     built = subprocess.run(command, cwd=HERE.parents[1], check=True, stdout=subprocess.PIPE)
     lines = map(json.loads, built.stdout.splitlines())
     return next(line["executable"] for line in lines if line.get("executable"))
 
 
-def tools(python, ours):
+def gpu_tools(python, ours):
+    """The command and the variables of each tool, and the models that it has."""
+    torch, models = [python, HERE / "models_torch.py", "--device", "cuda"], list(GPU_MODELS)
+    # Trials of all kernels take `cuda` longer than anything else here.
+    level = {"vulkan": {}, "cuda": {"CUBECL_AUTOTUNE_LEVEL": "minimal"}}
+    backends = {
+        f"{OURS}, {name}": ([ours, "--backend", name], level[name], models) for name in GPU_BACKENDS
+    }
+    return backends | {
+        "PyTorch": (torch, {}, models),
+        "PyTorch, compiled": ([*torch, "--compile", "default"], {}, models),
+        "PyTorch, CUDA graphs": ([*torch, "--compile", "reduce-overhead"], {}, models),
+    }
+
+
+def cpu_tools(python, ours):
     """The command and the variables of each tool, and the models that it has."""
     torch, keras = [python, HERE / "models_torch.py"], [python, HERE / "models_keras.py"]
-    dense, all_models = ["mlp", "conv"], list(MODELS)
+    dense, all_models = ["mlp", "conv"], list(CPU_MODELS)
     return {
         OURS: ([ours], {"MIMALLOC_PURGE_DELAY": "-1"}, all_models),
         f"{OURS}, 1 thread": (
@@ -58,16 +79,15 @@ def tools(python, ours):
             all_models,
         ),
         "PyTorch": (torch, {}, all_models),
-        "PyTorch, compiled": ([*torch, "--compile"], {}, all_models),
+        "PyTorch, compiled": ([*torch, "--compile", "default"], {}, all_models),
         "Keras, TensorFlow": (keras, {"KERAS_BACKEND": "tensorflow"}, dense),
         "Keras, JAX": (keras, {"KERAS_BACKEND": "jax"}, dense),
     }
 
 
-def measure(command, variables, model):
+def measure(command, variables, model, examples, epochs):
     """Microseconds for an example, the loss of the last epoch and the peak of memory in MB."""
-    examples = MODELS[model]
-    options = ["--model", model, "--examples", str(examples), "--epochs", str(EPOCHS)]
+    options = ["--model", model, "--examples", str(examples), "--epochs", str(epochs)]
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             [*map(str, command), *options],
@@ -97,7 +117,7 @@ def table(model, rounds):
     for tool, loss in losses.items():
         if abs(loss - centre) > TOLERANCE * abs(centre):
             sys.exit(f"{tool} trains {model} to a loss of {loss:.2f}, the others to {centre:.2f}")
-    print(f"\n{model} | us per example: median (lowest to highest) | loss | peak MB")
+    print(f"\n{model} | us per example: median (lowest to highest) | loss | peak MB of the host")
     print("---|---|---|---")
     for tool, runs in rounds.items():
         times = [run[0] for run in runs]
@@ -106,30 +126,50 @@ def table(model, rounds):
             f"{losses[tool]:.2f} | {max(run[2] for run in runs):.0f}"
         )
     fastest = min(peers, key=peers.get)
-    ratios = [ours[0] / peer[0] for ours, peer in zip(rounds[OURS], rounds[fastest])]
-    print(
-        f"{model}: {medians[OURS] / peers[fastest]:.2f} of the time of the fastest, {fastest}; "
-        f"round by round {min(ratios):.2f} to {max(ratios):.2f}",
-        flush=True,
-    )
+    for tool in filter(lambda tool: tool.startswith(OURS), rounds):
+        ratios = [ours[0] / peer[0] for ours, peer in zip(rounds[tool], rounds[fastest])]
+        print(
+            f"{model}: {tool} takes {medians[tool] / peers[fastest]:.2f} of the time of the fastest, "
+            f"{fastest}; round by round {min(ratios):.2f} to {max(ratios):.2f}",
+            flush=True,
+        )
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=["mlp", "conv", "iwae50"])
+    parser.add_argument("--gpu", action="store_true", help="on an NVIDIA GPU")
+    parser.add_argument("--models", nargs="+", metavar="MODEL", help="instead of mlp, conv and iwae50")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=3, help="at least 2")
     parser.add_argument("--neighbour", action="store_true", help="keep one core busy meanwhile")
     parser.add_argument("--venv", type=Path, default=Path.home() / ".cache/burn-vae/peers")
+    parser.add_argument("--python", help="a Python that has the packages, instead of --venv")
+    parser.add_argument("--ours", help="the bench `peer`, built before")
     args = parser.parse_args()
 
-    commands = tools(environment(args.venv), our_binary())
+    tools, examples = (gpu_tools, GPU_MODELS) if args.gpu else (cpu_tools, CPU_MODELS)
+    models = args.models or [model for model in DEFAULT if model in examples]
+    if args.epochs < 2:
+        parser.error("the first epoch does not count, so there must be two")
+    if unknown := set(models) - examples.keys():
+        parser.error(f"no model is called {', '.join(unknown)}, only {', '.join(examples)}")
+    features = GPU_BACKENDS if args.gpu else ["flex"]
+    if args.python:
+        found = shutil.which(args.python) or parser.error(f"there is no {args.python}")
+        python = os.path.abspath(found)
+    else:
+        python = environment(args.venv)
+    ours = os.path.abspath(args.ours) if args.ours else our_binary(features)
+    commands = tools(python, ours)
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if args.neighbour else None
     try:
-        for model in args.models:
-            rounds = {tool: [] for tool, (_, _, models) in commands.items() if model in models}
+        for model in models:
+            rounds = {tool: [] for tool, (_, _, has) in commands.items() if model in has}
             for _ in range(args.rounds):
                 for tool, runs in rounds.items():
-                    runs.append(measure(*commands[tool][:2], model))
+                    command, variables, _ = commands[tool]
+                    run = measure(command, variables, model, examples[model], args.epochs)
+                    runs.append(run)
             table(model, rounds)
     finally:
         if busy:

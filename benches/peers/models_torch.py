@@ -1,6 +1,7 @@
 """The models of benches/peer.rs in PyTorch; run by compare.py.
 
-    python models_torch.py --model mlp --compile
+    python models_torch.py --model mlp --compile default
+    python models_torch.py --model mlp4096 --device cuda
 """
 
 import argparse
@@ -110,6 +111,7 @@ def deep():
 # The network, the batch size, the samples, and whether pixels are binarised at every use.
 MODELS = {
     "mlp": (mlp, 100, 1, False),
+    "mlp4096": (mlp, 4096, 1, False),
     "conv": (conv, 32, 1, False),
     "iwae1": (deep, 100, 1, True),
     "iwae5": (deep, 100, 5, True),
@@ -122,28 +124,29 @@ def main():
     parser.add_argument("--model", choices=MODELS, required=True)
     parser.add_argument("--examples", type=int, default=60000)
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--compile", metavar="MODE", help="of torch.compile")
+    parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
 
     torch.manual_seed(0)
     torch.set_flush_denormal(True)
     network, batch_size, samples, is_binarized = MODELS[args.model]
-    data, model = digits(args.examples), network()
+    data, model = digits(args.examples).to(args.device), network().to(args.device)
     if args.model == "conv":
         model = model.to(memory_format=torch.channels_last)
     objective = model.iwae if is_binarized else model.elbo
     if args.compile:
-        objective = torch.compile(objective)
+        objective = torch.compile(objective, mode=args.compile)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-7, fused=True)
 
     seconds, losses = [], []
     for _ in range(args.epochs):
-        start, total = time.perf_counter(), torch.zeros(())
-        for rows in torch.randperm(len(data)).split(batch_size):
+        start, total = time.perf_counter(), torch.zeros((), device=args.device)
+        for rows in torch.randperm(len(data), device=args.device).split(batch_size):
             x = data[rows]
             if is_binarized:
                 x = torch.bernoulli(x)
-            eps = torch.randn(samples, len(x), model.latent_dim)
+            eps = torch.randn(samples, len(x), model.latent_dim, device=args.device)
             optimizer.zero_grad(set_to_none=True)
             loss = objective(x, eps)
             loss.backward()

@@ -5,6 +5,7 @@
 //! cargo test --features ndarray --test backends
 //! cargo test --features wgpu --test backends
 //! BURN_VAE_CASE=chi cargo test --features wgpu --test backends    # the cases with this in their names
+//! BURN_VAE_BACKEND=cuda cargo test --features cuda,wgpu --test backends    # one backend alone
 //! ```
 
 mod components;
@@ -36,6 +37,13 @@ fn every_backend_computes_the_same() {
     let cases = cases.filter(|case| case.name.contains(&wanted)).collect::<Vec<_>>();
     assert!(!cases.is_empty(), "no case has {wanted} in its name");
     let [first, others @ ..] = backend::names() else { panic!("there is no backend") };
+    let chosen = std::env::var("BURN_VAE_BACKEND").ok();
+    let others = others.iter().filter(|name| chosen.as_deref().is_none_or(|it| it == **name));
+    let others = others.collect::<Vec<_>>();
+    if let Some(chosen) = &chosen {
+        let names = backend::names();
+        assert!(!others.is_empty(), "{chosen} is none of the backends beside the first: {names:?}");
+    }
     let reference = backend::device(first).unwrap();
     let expected = cases.iter().map(|case| (case.compute)(&reference)).collect::<Vec<_>>();
     for (case, expected) in cases.iter().zip(&expected) {
