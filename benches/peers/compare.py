@@ -138,7 +138,7 @@ def table(model, rounds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gpu", action="store_true", help="on an NVIDIA GPU")
-    parser.add_argument("--models", nargs="+", metavar="MODEL", help="instead of mlp, conv and iwae50")
+    parser.add_argument("--models", nargs="+", metavar="MODEL", help="instead of the usual ones")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=3, help="at least 2")
     parser.add_argument("--neighbour", action="store_true", help="keep one core busy meanwhile")
@@ -152,7 +152,7 @@ def main():
     if args.epochs < 2:
         parser.error("the first epoch does not count, so there must be two")
     if unknown := set(models) - examples.keys():
-        parser.error(f"no model is called {', '.join(unknown)}, only {', '.join(examples)}")
+        parser.error(f"no model is called {', '.join(sorted(unknown))}, only {', '.join(examples)}")
     features = GPU_BACKENDS if args.gpu else ["flex"]
     if args.python:
         found = shutil.which(args.python) or parser.error(f"there is no {args.python}")

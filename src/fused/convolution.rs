@@ -64,7 +64,7 @@ impl<'a> Convolution<'a> {
         [small_channels, large_channels]: [usize; 2],
         weight: &'a [f32],
     ) -> Self {
-        let patches = Patches::new(geometry, large_channels);
+        let patches = Patches { geometry, channels: large_channels };
         Self { patches, small_channels, direction, weight }
     }
 
@@ -118,7 +118,7 @@ impl<'a> Convolution<'a> {
         };
         let channels = match self.direction {
             Direction::Down => self.small_channels,
-            Direction::Up => self.patches.channels(),
+            Direction::Up => self.patches.channels,
         };
         let dw_len = if wants_dw { self.weight.len() } else { 0 };
         let start = || [vec![0.0; dw_len], vec![0.0; channels]];
@@ -226,8 +226,8 @@ impl<'a> Convolution<'a> {
 
     /// Channels of the smaller image, of the larger one, and values of a kernel.
     fn dims(&self) -> [usize; 3] {
-        let kernel = self.patches.kernel();
-        [self.small_channels, self.patches.channels(), kernel * kernel]
+        let kernel = self.patches.geometry.kernel;
+        [self.small_channels, self.patches.channels, kernel * kernel]
     }
 }
 

@@ -14,24 +14,12 @@ const LONG: usize = 16;
 
 /// Where the patches of the larger image lie.
 pub(super) struct Patches {
-    geometry: Geometry,
+    pub(super) geometry: Geometry,
     /// Those of the larger image.
-    channels: usize,
+    pub(super) channels: usize,
 }
 
 impl Patches {
-    pub(super) fn new(geometry: Geometry, channels: usize) -> Self {
-        Self { geometry, channels }
-    }
-
-    pub(super) fn kernel(&self) -> usize {
-        self.geometry.kernel
-    }
-
-    pub(super) fn channels(&self) -> usize {
-        self.channels
-    }
-
     /// Values of a patch.
     pub(super) fn patch_len(&self) -> usize {
         self.row_len() * self.geometry.kernel
