@@ -28,9 +28,12 @@ impl Seed {
         Self(seed)
     }
 
-    /// The seed of a named part.
+    /// The seed of a named part; no name leads to the seed of a number.
     pub fn child(self, name: &str) -> Self {
-        name.bytes().fold(self.at(name.len() as u64), |seed, byte| seed.at(u64::from(byte)))
+        // Names begin where no number does: without the constant, "" would be number 0.
+        const NAMES: u64 = 0x6a09_e667_f3bc_c908; // the fraction of the root of 2
+        let start = Self(self.0 ^ NAMES).at(name.len() as u64);
+        name.bytes().fold(start, |seed, byte| seed.at(u64::from(byte)))
     }
 
     /// The seed of a numbered part, such as an epoch or a step.
@@ -71,7 +74,25 @@ mod tests {
 
     #[test]
     fn streams_are_the_same_in_every_release() {
-        assert_eq!(Seed::new(0).child("noise").at(7).rng().next_u64(), 15_595_958_864_293_760_864);
+        // SplitMix64 in Python's whole numbers.
+        assert_eq!(Seed::new(0).child("noise").at(7).value(), 4_589_022_449_392_699_649);
+        assert_eq!(Seed::new(0).child("noise").at(7).rng().next_u64(), 16_468_957_598_038_249_496);
+    }
+
+    /// Names are spelled in bytes, but they are no chains of numbers.
+    #[test]
+    fn names_and_numbers_do_not_meet() {
+        let run = Seed::new(3);
+        let names = ["", "a", "b", "ab", "\0", "\0\0", "noise"].map(|name| run.child(name));
+        let mut numbers = HashSet::new();
+        for i in 0..300 {
+            numbers.insert(run.at(i));
+            numbers.extend((0..300).map(|j| run.at(i).at(j)));
+        }
+        numbers.insert(run.at(2).at(97).at(98));
+        numbers.insert("noise".bytes().fold(run.at(5), |seed, byte| seed.at(u64::from(byte))));
+        assert!(names.iter().all(|name| !numbers.contains(name)));
+        assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
     }
 
     #[test]

@@ -366,7 +366,7 @@ fn a_folder_of_colour_images_of_odd_size_trains_and_reconstructs() {
         difference.abs().mean().into_scalar::<f32>()
     };
     let before = error(&model);
-    let trainer = Trainer::new(config(30, 8)).with_progress(Progress::Silent);
+    let trainer = Trainer::new(config(100, 8)).with_progress(Progress::Silent);
     let streamed: Arc<dyn Examples> = Arc::new(folder);
     let trained = trainer.fit(model, streamed, images.clone()).unwrap();
     let after = error(&trained.model);

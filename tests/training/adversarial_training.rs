@@ -65,7 +65,8 @@ fn quarters_of_the_prior_are_learnt_by_an_implicit_posterior_alone() {
         },
         discriminator: MlpDiscriminatorConfig::new(4, 2, [64, 64]),
     };
-    let model = config.init(Seed::new(1), &device).unwrap();
+    // Six seeds end at 1.47 to 1.52, this one at 1.49.
+    let model = config.init(Seed::new(0), &device).unwrap();
     let group = model.discriminator_group();
     let adam = AdamConfig::new().with_beta_1(0.5);
     let model = trainer()
