@@ -8,6 +8,7 @@
 //! BURN_VAE_BACKEND=cuda cargo test --features cuda,wgpu --test backends    # one backend alone
 //! ```
 
+mod activations;
 mod components;
 mod found;
 mod trainings;
