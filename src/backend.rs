@@ -67,3 +67,19 @@ pub fn device(name: &str) -> Result<Device> {
     }
     Ok(open())
 }
+
+/// Whether a device is the CPU, where 64-bit floats are at hand and products round in nothing but them.
+pub(crate) fn is_cpu(device: &Device) -> bool {
+    let device = device.clone().inner();
+    #[cfg(feature = "flex")]
+    if device == Device::flex() {
+        return true;
+    }
+    #[cfg(feature = "ndarray")]
+    #[allow(deprecated, reason = "kept for those who ask for it by name")]
+    if device == Device::ndarray() {
+        return true;
+    }
+    let _ = device;
+    false
+}

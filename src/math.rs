@@ -7,7 +7,13 @@ pub(crate) const LN_2PI: f64 = 1.837_877_066_409_345_5;
 
 /// `exp(x) - 1` without the cancellation near zero, as `tanh(x/2) (exp(x) + 1)`.
 pub(crate) fn expm1<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    x.clone().mul_scalar(0.5).tanh() * x.exp().add_scalar(1.0)
+    // From 30 on tanh is 1; its slope of 0 is kept away from an exponential that may be infinite.
+    x.clone().clamp_max(30.0).mul_scalar(0.5).tanh() * x.exp().add_scalar(1.0)
+}
+
+/// Zero, with the gradient of `x`.
+pub(crate) fn gradient_of<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    x.clone() - x.detach()
 }
 
 /// `exp(x) - 1 - x`, without the cancellation near zero.
@@ -31,11 +37,14 @@ pub(crate) fn softplus<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     activation::softplus(x, 1.0)
 }
 
-/// `log sum exp(x)` over a dimension, which stays with length 1.
+/// `log sum exp(x)` over a dimension, which stays with length 1. Where it is infinite the gradient is zero.
 pub(crate) fn log_sum_exp<const D: usize>(x: Tensor<D>, dim: usize) -> Tensor<D> {
     // The shift takes nothing from the gradient: it cancels.
     let highest = x.clone().detach().max_dim(dim);
-    (x - highest.clone()).exp().sum_dim(dim).log() + highest
+    let is_infinite = highest.clone().is_inf();
+    let differences = x - highest.clone();
+    let shifted = differences.clone().mask_fill(is_infinite.expand(differences.dims()), 0.0);
+    shifted.exp().sum_dim(dim).log() + highest
 }
 
 /// The error of Stirling's formula for the factorial of `x > 0`,
@@ -88,6 +97,8 @@ pub(crate) fn log_mean_exp(x: Tensor<2>) -> Tensor<1> {
 /// | 0 | `1/K sum_k x_k` |
 /// | infinite | the largest `x_k` |
 /// | negatively infinite | the smallest `x_k` |
+///
+/// Where it is infinite, as it is without any positive `exp(x_k)`, the gradient is zero.
 pub(crate) fn log_power_mean(x: Tensor<2>, power: f64) -> Tensor<1> {
     // Below it the mean of the exponentials is so close to 1 that its logarithm would lose digits.
     const SMALL: f64 = 0.05;
@@ -100,7 +111,10 @@ pub(crate) fn log_power_mean(x: Tensor<2>, power: f64) -> Tensor<1> {
     }
     // The shift takes nothing from the gradient: it cancels.
     let highest = highest.detach();
+    let is_infinite = highest.clone().is_inf();
     let exponents = (x - highest.clone()).mul_scalar(power);
+    let columns = is_infinite.expand(exponents.dims());
+    let exponents = exponents.mask_fill(columns, 0.0); // the mean is infinite, whatever else it is of
     let log = match power.abs() < SMALL {
         true => expm1(exponents).mean_dim(0).log1p(),
         false => exponents.exp().mean_dim(0).log(),
@@ -140,7 +154,8 @@ mod tests {
         let y = f(x.clone());
         let slope = x.grad(&y.clone().sum().backward()).unwrap();
         let list = |t: Tensor<1>| t.into_data().iter::<f64>().collect::<Vec<_>>();
-        list(y).into_iter().zip(list(slope)).map(|(value, slope)| [value, slope]).collect()
+        // A sum has one value for all.
+        list(y).into_iter().cycle().zip(list(slope)).map(|(value, slope)| [value, slope]).collect()
     }
 
     #[test]
@@ -190,6 +205,45 @@ mod tests {
         let at = [1e4f32, 1e4, -1e4];
         let found = differentiate(&at, |x| log_sum_exp(x, 0));
         assert_eq!(found[0], [f64::from(1e4f32 + 2f32.ln()), 0.5]);
+    }
+
+    /// Their value is known without computing, and no slope leads away from it.
+    #[test]
+    fn infinite_means_stand_still() {
+        let (inf, ninf) = (f32::INFINITY, f32::NEG_INFINITY);
+        type Means = fn(Tensor<1>, f64) -> Tensor<1>;
+        let mean: Means = |x, power| log_power_mean(x.unsqueeze_dim::<2>(1), power);
+        let sum: Means = |x, _| log_sum_exp(x, 0);
+        for (f, power, at, expected) in [
+            (mean, 1.0, [ninf; 2], ninf),
+            (mean, 0.01, [ninf; 2], ninf),
+            (mean, -1.0, [ninf, 3.0], ninf),
+            (mean, 2.0, [inf, 3.0], inf),
+            (mean, -0.01, [inf; 2], inf),
+            (sum, 0.0, [ninf; 2], ninf),
+            (sum, 0.0, [inf, 3.0], inf),
+        ] {
+            let found = differentiate(&at, |x| f(x, power));
+            assert_eq!(found[0][0], f64::from(expected), "power {power}");
+            assert!(found.iter().all(|found| found[1] == 0.0), "power {power}: {found:?}");
+        }
+        // One among others counts as nothing.
+        let found = differentiate(&[ninf, 2.0], |x| mean(x, 1.0));
+        assert!((found[0][0] - (2.0 - 2f64.ln())).abs() < 1e-6);
+        assert_eq!([found[0][1], found[1][1]], [0.0, 1.0]);
+    }
+
+    #[test]
+    fn exponentials_that_overflow_have_the_slope_of_their_values() {
+        for (at, expected) in
+            [(88.0f32, 88f64.exp()), (30.5, 30.5f64.exp_m1()), (95.0, f64::INFINITY)]
+        {
+            let found = differentiate(&[at], expm1)[0];
+            for found in found {
+                let is_close = (found - expected).abs() < 1e-6 * expected;
+                assert!(found == expected || is_close, "{at}: {found} is not {expected}");
+            }
+        }
     }
 
     #[test]

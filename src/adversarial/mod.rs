@@ -111,6 +111,7 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior, T: Discriminator>
     }
 }
 
+#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
 impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior, T: Discriminator> LatentVariableModel
     for AdversarialVae<E, D, L, P, T>
 {

@@ -39,6 +39,7 @@ impl<E: Encoder> ConditionalEncoder<E> {
     }
 }
 
+#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
 impl<E: Encoder> Encoder for ConditionalEncoder<E> {
     type Posterior = Conditioned<E::Posterior>;
 
@@ -100,6 +101,7 @@ impl<L: Likelihood> ConditionalLikelihood<L> {
     }
 }
 
+#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
 impl<L: Likelihood> Likelihood for ConditionalLikelihood<L> {
     fn params_per_value(&self) -> usize {
         self.inner.params_per_value()
@@ -183,6 +185,7 @@ impl<P: Prior> ConditionalPrior<P> {
     }
 }
 
+#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
 impl<P: Prior> Prior for ConditionalPrior<P> {
     fn latent_dim(&self) -> Option<usize> {
         self.inner.latent_dim().map(|dim| dim + self.condition_dim)

@@ -2,8 +2,8 @@ use burn::tensor::Tensor;
 
 use super::ConditionalPrior;
 use crate::{
-    ChiDivergence, Divergence, ExplicitPosterior, KlDivergence, Posterior, Prior, RenyiDivergence,
-    Samples, Seed,
+    ChiDivergence, DiagonalGaussian, Divergence, ExplicitPosterior, KlDivergence, Posterior, Prior,
+    RenyiDivergence, Samples, Seed,
 };
 
 /// A posterior over the first dimensions of a code, whose last ones are the condition of the example:
@@ -52,6 +52,7 @@ impl<Q: Posterior> Conditioned<Q> {
     }
 }
 
+#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
 impl<Q: Posterior> Posterior for Conditioned<Q> {
     fn dims(&self) -> [usize; 2] {
         let [batch, latent_dim] = self.inner.dims();
@@ -74,6 +75,11 @@ impl<Q: Posterior> Posterior for Conditioned<Q> {
         self.join(self.inner.rsample(noise))
     }
 
+    /// That of the latent dimensions, as the density is.
+    fn as_diagonal_gaussian(&self) -> Option<DiagonalGaussian> {
+        self.inner.as_diagonal_gaussian()
+    }
+
     fn at(self, step: Option<u64>) -> Self {
         Self { inner: self.inner.at(step), ..self }
     }
@@ -84,15 +90,25 @@ impl<Q: Posterior> Posterior for Conditioned<Q> {
     }
 }
 
+#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
 impl<Q: ExplicitPosterior> ExplicitPosterior for Conditioned<Q> {
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
         self.inner.log_prob(z.narrow(2, 0, self.inner.dims()[1]))
+    }
+
+    fn log_prob_of(&self, samples: &Samples) -> Tensor<2> {
+        self.inner.log_prob_of(&self.latent(samples))
+    }
+
+    fn log_prob_at(&self, samples: &Samples) -> Tensor<2> {
+        self.inner.log_prob_at(&self.latent(samples))
     }
 }
 
 /// A divergence in closed form is that of the latent dimensions: the condition is given on both sides.
 macro_rules! of_latent_dimensions {
     ($($divergence:ty),+) => {$(
+        #[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
         impl<Q, P> Divergence<Conditioned<Q>, ConditionalPrior<P>> for $divergence
         where
             Q: Posterior,
@@ -118,6 +134,14 @@ macro_rules! of_latent_dimensions {
                 prior: &ConditionalPrior<P>,
             ) -> Option<Tensor<2>> {
                 Divergence::per_dimension(self, &posterior.inner, prior.inner())
+            }
+
+            fn per_variable(
+                &self,
+                posterior: &Conditioned<Q>,
+                prior: &ConditionalPrior<P>,
+            ) -> Option<Tensor<2>> {
+                Divergence::per_variable(self, &posterior.inner, prior.inner())
             }
         }
     )+};

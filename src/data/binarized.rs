@@ -64,9 +64,14 @@ impl Binarized<ByteImages> {
     }
 }
 
+#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
 impl<E: Examples> Examples for Binarized<E> {
     fn len(&self) -> usize {
         self.examples.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     fn dim(&self) -> usize {

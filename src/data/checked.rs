@@ -81,9 +81,14 @@ fn all_within(values: &[f32], range: &RangeInclusive<f32>) -> bool {
     values.iter().fold(true, |fine, &value| fine & (value >= least) & (value <= greatest))
 }
 
+#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
 impl Examples for Checked {
     fn len(&self) -> usize {
         self.examples.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     fn dim(&self) -> usize {

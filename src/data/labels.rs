@@ -76,9 +76,14 @@ impl<E: Examples> WithLabels<E> {
     }
 }
 
+#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
 impl<E: Examples> Examples for WithLabels<E> {
     fn len(&self) -> usize {
         self.examples.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     fn dim(&self) -> usize {

@@ -90,6 +90,7 @@ pub trait Examples: Send + Sync {
     }
 }
 
+#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
 impl<T: Examples + ?Sized> Examples for Arc<T> {
     fn len(&self) -> usize {
         (**self).len()

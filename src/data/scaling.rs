@@ -292,9 +292,14 @@ pub struct Scaled {
     scaling: Scaling,
 }
 
+#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
 impl Examples for Scaled {
     fn len(&self) -> usize {
         self.examples.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     fn dim(&self) -> usize {

@@ -70,12 +70,17 @@ impl Subset {
     }
 }
 
+#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
 impl Examples for Subset {
     fn len(&self) -> usize {
         match &self.part {
             Part::Range(range) => range.len(),
             Part::List(indices) => indices.len(),
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     fn dim(&self) -> usize {

@@ -27,6 +27,7 @@ pub struct FirstLayerDecoder<D> {
     latent_dim: usize,
 }
 
+#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
 impl<D: Decoder> Decoder for FirstLayerDecoder<D> {
     fn latent_dim(&self) -> usize {
         self.latent_dim

@@ -16,7 +16,7 @@ use crate::{Posterior, Prior, Samples};
 /// cover the prior. So it belongs to the batch, every example of which is given the same number; that
 /// number is not in nats, for one kernel at most 2, and wants a weight
 /// ([`Elbo::with_beta`](crate::Elbo::with_beta)) of the size of the reconstruction error. Memory grows with
-/// the square of the number of samples in a batch.
+/// the square of the number of samples in a batch, times the length of a code.
 ///
 /// The samples of the prior are drawn with [`Samples::seed`].
 ///
@@ -158,9 +158,6 @@ impl Mmd {
     pub fn between(&self, z: Tensor<2>, y: Tensor<2>) -> Tensor<1> {
         let [n, m] = [z.dims()[0], y.dims()[0]];
         assert!(n > 0 && m > 0, "a discrepancy between {n} points and {m}");
-        // Distances do not change, and squares that are to be subtracted from each other are smaller.
-        let centre = Tensor::cat(vec![z.clone(), y.clone()], 0).detach().mean_dim(0);
-        let (z, y) = (z - centre.clone(), y - centre);
         let cross = squared_distances(z.clone(), y.clone());
         let mean = |x: Tensor<2>| sum_by_rows(x).div_scalar((n * m) as f64);
         let mean_square = mean(cross.clone().detach()).unsqueeze();
@@ -178,7 +175,7 @@ impl Mmd {
     /// The mean of a kernel over pairs of points of one set, `[points, points]`.
     fn mean_within(&self, kernel: Tensor<2>) -> Tensor<1> {
         let n = kernel.dims()[0];
-        // What stands on the diagonal depends on rounding; it is 1.
+        // What stands on the diagonal is 1, and has no gradient.
         let diagonal = Tensor::<2, Bool>::diag_mask([n, n], 0, &kernel.device()).bool_not();
         let others = sum_by_rows(kernel.mask_fill(diagonal, 0.0));
         match self.is_biased || n == 1 {
@@ -189,10 +186,11 @@ impl Mmd {
 }
 
 /// `|a - b|^2` of all pairs, `[n, m]`, kept above zero, where a root has no derivative.
+///
+/// Of differences, and not as `|a|^2 + |b|^2 - 2 a.b`, which is rounding where two points are close.
 fn squared_distances(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
-    let squares = |x: &Tensor<2>| x.clone().square().sum_dim(1);
-    let (a_squares, b_squares) = (squares(&a), squares(&b));
-    (a_squares + b_squares.transpose() - a.matmul(b.transpose()).mul_scalar(2.0)).clamp_min(1e-12)
+    let differences = a.unsqueeze_dim::<3>(1) - b.unsqueeze_dim::<3>(0);
+    differences.square().sum_dim(2).squeeze_dim::<2>(2).clamp_min(1e-30)
 }
 
 impl<Q: Posterior, P: Prior> Divergence<Q, P> for Mmd {

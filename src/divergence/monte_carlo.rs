@@ -35,10 +35,7 @@ fn log_ratio<Q: ExplicitPosterior, P: Prior>(q: &Q, prior: &P, samples: &Samples
 impl<Q: ExplicitPosterior, P: Prior> Divergence<Q, P> for MonteCarloKl {
     fn forward(&self, posterior: Q, prior: &P, samples: &Samples) -> (Q, Tensor<1>) {
         let log_ratio = match self.along_path {
-            true => {
-                let z = samples.z.clone();
-                posterior.detach().log_prob(z.clone()) - prior.log_prob(z)
-            }
+            true => samples.path_log_prob(&posterior) - prior.log_prob(samples.z.clone()),
             false => log_ratio(&posterior, prior, samples),
         };
         (posterior, mean_over_samples(log_ratio))

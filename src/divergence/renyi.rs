@@ -59,7 +59,9 @@ impl RenyiDivergence {
     /// The share of each latent dimension, `[batch, latent_dim]`.
     fn per_dimension(&self, q: &DiagonalGaussian) -> Tensor<2> {
         let (squares, v) = (q.mean.clone().square(), q.log_var.clone());
-        let (shares, s) = if self.alpha == 1.0 {
+        // Beyond its pole a share is infinite, and has no slope: what is computed there is thrown away.
+        let is_beyond = |s: &Tensor<2>| s.clone().lower_equal_elem(0.0);
+        let (shares, is_beyond) = if self.alpha == 1.0 {
             return KlDivergence.per_dimension(q);
         } else if self.alpha == 0.0 {
             return squares.mul_scalar(0.0);
@@ -68,20 +70,27 @@ impl RenyiDivergence {
             let s = expm1(v.clone()).neg();
             let same = s.clone().equal_elem(0.0).bool_and(squares.clone().equal_elem(0.0));
             let s = s.mask_fill(same, 1.0);
-            (squares / s.clone() - v, s)
+            let is_beyond = is_beyond(&s);
+            (squares / s.mask_fill(is_beyond.clone(), 1.0) - v, is_beyond)
         } else {
             let rest = 1.0 - self.alpha;
             // Near s = 1 the first, elsewhere the second keeps the digits; each sees only what it is for.
             let is_near = expm1(v.clone()).mul_scalar(rest).abs().lower_elem(0.5);
             let near = expm1(v.clone().mask_fill(is_near.clone().bool_not(), 0.0)).mul_scalar(rest);
-            let far = v.clone().mask_fill(is_near.clone(), 0.0).exp();
-            let far = far.mul_scalar(rest).add_scalar(self.alpha);
-            let s = far.clone().mask_where(is_near.clone(), near.clone().add_scalar(1.0));
-            let log = far.log().mask_where(is_near, near.log1p()).div_scalar(rest);
-            (squares.mul_scalar(self.alpha) / s.clone() + log - v, s)
+            // s = far exp(above), so that no exponential is large.
+            let far = v.clone().mask_fill(is_near.clone(), 0.0);
+            let above = far.clone().clamp_min(0.0);
+            let shrink = above.clone().neg().exp();
+            let far = (far - above.clone()).exp().mul_scalar(rest);
+            let far = far + shrink.clone().mul_scalar(self.alpha);
+            let is_beyond = is_beyond(&far);
+            let far = far.mask_fill(is_beyond.clone(), 1.0);
+            let log = (far.clone().log() + above).mask_where(is_near.clone(), near.clone().log1p());
+            let inverse = (shrink / far).mask_where(is_near, near.add_scalar(1.0).recip());
+            (squares.mul_scalar(self.alpha) * inverse + log.div_scalar(rest) - v, is_beyond)
         };
         let limit = if self.alpha < 0.0 { f32::NEG_INFINITY } else { f32::INFINITY };
-        shares.mul_scalar(0.5).mask_fill(s.lower_equal_elem(0.0), limit)
+        shares.mul_scalar(0.5).mask_fill(is_beyond, limit)
     }
 }
 
@@ -121,7 +130,11 @@ impl ChiDivergence {
     /// `chi^n(q || N(0, I))`, `[batch]`.
     pub fn to_standard_normal(&self, q: &DiagonalGaussian) -> Tensor<1> {
         let renyi = RenyiDivergence { alpha: self.n }.to_standard_normal(q);
-        expm1(renyi.mul_scalar(self.n - 1.0))
+        let exponent = renyi.mul_scalar(self.n - 1.0);
+        // Infinity has no slope: what leads away from it must not be no number.
+        let is_infinite = exponent.clone().exp().is_inf();
+        let finite = exponent.mask_fill(is_infinite.clone(), 0.0);
+        expm1(finite).mask_fill(is_infinite, f32::INFINITY)
     }
 
     /// `chi^n(q || p)`, `[batch]`; `p` may be one for all examples, of batch 1.

@@ -29,10 +29,16 @@ impl<E: Encoder<Posterior: ExplicitPosterior>> HierarchicalEncoder<E> {
     /// Puts layers together.
     ///
     /// # Errors
-    /// If there are none, or one does not take the codes of the one before it, or has codes of another kind.
+    /// If there are none, or one does not take the codes of the one before it, has codes of another kind, or is
+    /// conditional.
     pub fn new(layers: Vec<E>) -> Result<Self> {
         if layers.is_empty() {
             return Err(Error::config("layers is empty, but a hierarchy has at least 1"));
+        }
+        if let Some(i) = layers.iter().position(|layer| layer.condition_dim() > 0) {
+            return Err(Error::config(format!(
+                "layers[{i}] is conditional, but a condition belongs to a hierarchy as a whole"
+            )));
         }
         for (i, pair) in layers.windows(2).enumerate() {
             if pair[0].latent_support() != pair[1].latent_support() {
@@ -55,6 +61,7 @@ impl<E: Encoder<Posterior: ExplicitPosterior>> HierarchicalEncoder<E> {
     }
 }
 
+#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
 impl<E: Encoder<Posterior: ExplicitPosterior>> Encoder for HierarchicalEncoder<E> {
     type Posterior = HierarchicalPosterior<E>;
 
@@ -72,6 +79,11 @@ impl<E: Encoder<Posterior: ExplicitPosterior>> Encoder for HierarchicalEncoder<E
 
     fn latent_support(&self) -> Support {
         self.layers[0].latent_support()
+    }
+
+    /// No layer has a condition.
+    fn condition_dim(&self) -> usize {
+        0
     }
 
     fn noise(&self) -> NoiseShape {

@@ -19,6 +19,7 @@ impl<F: Flow> Inverted<F> {
     }
 }
 
+#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
 impl<F: Flow> Flow for Inverted<F> {
     fn dim(&self) -> usize {
         self.flow.dim()
@@ -76,6 +77,7 @@ impl<F: Flow> Flows<F> {
     }
 }
 
+#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
 impl<F: Flow> Flow for Flows<F> {
     fn dim(&self) -> usize {
         self.steps[0].dim()

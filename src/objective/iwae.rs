@@ -3,7 +3,7 @@ use burn::tensor::{Tensor, activation};
 use super::weights::{Weights, frozen};
 use super::{Inputs, Objective, Terms};
 use crate::math::log_mean_exp;
-use crate::{Decoder, Encoder, ExplicitPosterior, Likelihood, Posterior, Prior, Vae};
+use crate::{Decoder, Encoder, ExplicitPosterior, Likelihood, Posterior, Prior, Samples, Vae};
 
 /// The negative importance-weighted bound (Burda et al. 2016, eq. 8).
 ///
@@ -62,23 +62,40 @@ where
         let Inputs { x, noise, step, seed, wants_latents, .. } = inputs;
         let (model, vae) = (vae, &vae.at(step));
         let q = vae.posterior(x.clone(), step);
-        let z = q.draw(noise, seed).z;
-        let of = |vae: &Vae<E, D, L, P>, z| Weights::along_path(vae, x.clone(), &q, z);
+        let samples = q.draw(noise, seed);
+        let along_path = |vae: &Vae<E, D, L, P>, z| {
+            let samples = Samples { z, ..samples.clone() };
+            let log_posterior = samples.path_log_prob(&q);
+            Weights::new(vae, x.clone(), samples.z, log_posterior)
+        };
+        let z = samples.z.clone();
         if self.gradient == Gradient::StickingTheLanding {
-            let weights = of(vae, z).with_latents(wants_latents, &q);
+            let weights = along_path(vae, z).with_latents(wants_latents, &q);
             return weights.terms(log_mean_exp(weights.log()));
         }
-        let w = normalized(of(&frozen(model, step), z.clone().detach()).log());
-        let weights = of(vae, scale_gradient(z, w.clone().unsqueeze_dim(2)));
+        let w = normalized(along_path(&frozen(model, step), z.clone().detach()).log());
+        let weights = along_path(vae, scale_gradient(z, w.clone().unsqueeze_dim(2)));
         let weights = weights.with_latents(wants_latents, &q);
-        let terms = weights.terms(log_mean_exp(weights.log()));
-        terms.with_loss((w * weights.log()).sum_dim(0).squeeze_dim::<1>(0).neg())
+        let bound = log_mean_exp(weights.log());
+        let is_infinite = bound.clone().is_inf();
+        let surrogate = weighted(w, weights.log()).mask_fill(is_infinite, f32::INFINITY);
+        weights.terms(bound).with_loss(surrogate)
     }
 }
 
-/// `w_k / sum_l w_l`, `[num_samples, batch]`, as constants.
+/// `w_k / sum_l w_l`, `[num_samples, batch]`, as constants; all zero where no weight is above zero.
 fn normalized(log_weights: Tensor<2>) -> Tensor<2> {
-    activation::softmax(log_weights.detach(), 0)
+    let log_weights = log_weights.detach();
+    let highest = log_weights.clone().max_dim(0);
+    let is_infinite = highest.clone().is_inf().expand(log_weights.dims());
+    activation::softmax(log_weights.mask_fill(is_infinite.clone(), 0.0), 0)
+        .mask_fill(is_infinite, 0.0)
+}
+
+/// `-sum_k w_k x_k`, `[batch]`; what has no weight adds nothing, though it be infinite.
+fn weighted(w: Tensor<2>, x: Tensor<2>) -> Tensor<1> {
+    let x = x.mask_fill(w.clone().equal_scalar(0.0), 0.0);
+    (w * x).sum_dim(0).squeeze_dim::<1>(0).neg()
 }
 
 /// The same `z`, whose gradient is multiplied by `factor` on its way back.

@@ -123,8 +123,14 @@ where
 {
     fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
         let weights = Weights::draw(&vae.at(inputs.step), inputs);
-        let (elbo, iwae) = (mean_over_samples(weights.log()), log_mean_exp(weights.log()));
-        weights.terms(elbo.mul_scalar(self.beta) + iwae.mul_scalar(1.0 - self.beta))
+        let elbo = || mean_over_samples(weights.log());
+        let iwae = || log_mean_exp(weights.log());
+        // A bound without a weight is left out: it may be infinite.
+        weights.terms(match self.beta {
+            0.0 => iwae(),
+            1.0 => elbo(),
+            beta => elbo().mul_scalar(beta) + iwae().mul_scalar(1.0 - beta),
+        })
     }
 }
 

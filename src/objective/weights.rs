@@ -41,23 +41,6 @@ impl Weights {
         Self { nll, log_prior, log_posterior, latents: None }
     }
 
-    /// The same of samples that were drawn from `q`, with no gradient to the parameters of `q` but
-    /// that which comes through the samples.
-    pub(super) fn along_path<E, D, L, P>(
-        vae: &Vae<E, D, L, P>,
-        x: Tensor<2>,
-        q: &E::Posterior,
-        z: Tensor<3>,
-    ) -> Self
-    where
-        E: Encoder<Posterior: ExplicitPosterior>,
-        D: Decoder,
-        L: Likelihood,
-        P: Prior,
-    {
-        Self::new(vae, x, z.clone(), q.detach().log_prob(z))
-    }
-
     /// The same, with what the posteriors look like where that is wanted.
     pub(super) fn with_latents(self, wants_latents: bool, q: &impl Posterior) -> Self {
         let latents = wants_latents.then(|| Latents { mean: q.latent_mean(), divergence: None });

@@ -92,11 +92,16 @@ where
     }
 }
 
+#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
 impl<H: Head<Posterior: ExplicitPosterior>> Head for TransformedHead<H> {
     type Posterior = TransformedPosterior<H::Posterior>;
 
     fn latent_dim(&self) -> usize {
         self.base.latent_dim()
+    }
+
+    fn latent_support(&self) -> Support {
+        self.base.latent_support()
     }
 
     fn noise(&self) -> NoiseShape {
@@ -187,7 +192,7 @@ impl<Q: ExplicitPosterior> Posterior for TransformedPosterior<Q> {
         let start = self.base.draw(noise, seed);
         let log_prob = start.log_prob(&self.base); // log q0(z0)
         let (z, log_det) = self.forward(start.z); // z = f(z0)
-        Samples { z, log_prob: Some(log_prob - log_det), seed }
+        Samples::new(z, seed).with_log_prob(log_prob - log_det)
     }
 }
 

@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::{ExplicitPosterior, Family, Head, Posterior, Samples};
 use crate::config::unit_name;
-use crate::math::{LN_2PI, expm1};
+use crate::math::{LN_2PI, expm1, gradient_of};
 use crate::nn::{Init, linear};
 use crate::summary::Layer;
 use crate::{DiagonalGaussian, DiagonalPrior, Divergence, KlDivergence, Result, Seed};
@@ -71,6 +71,24 @@ impl FullGaussian {
         Some(below.matmul(columns).permute([2, 0, 1]))
     }
 
+    /// The `eps` with `C eps = z`, by forward substitution.
+    fn solve(&self, z: Tensor<3>) -> Tensor<3> {
+        let dim = self.mean.dims()[1];
+        let inverse = self.log_diagonal.clone().neg().exp().unsqueeze_dim::<3>(0);
+        let mut rest = z;
+        let mut eps = Vec::with_capacity(dim);
+        for j in 0..dim {
+            let found = rest.clone().narrow(2, 0, 1) * inverse.clone().narrow(2, j, 1);
+            if let (Some(below), true) = (&self.below, j + 1 < dim) {
+                let column = below.clone().narrow(2, j, 1).narrow(1, j, dim - 1 - j);
+                let column = column.squeeze_dim::<2>(2).unsqueeze_dim::<3>(0);
+                rest = rest.narrow(2, 1, dim - 1 - j) - column * found.clone();
+            }
+            eps.push(found);
+        }
+        Tensor::cat(eps, 2)
+    }
+
     /// `-sum_j (1/2 eps_j^2 + 1/2 log(2 pi) + log_diagonal_j)`
     fn log_prob_of_noise(&self, eps: Tensor<3>) -> Tensor<2> {
         let sum = eps.square().add_scalar(LN_2PI).sum_dim(2).squeeze_dim::<2>(2);
@@ -120,27 +138,27 @@ impl Posterior for FullGaussian {
     }
 
     fn draw(&self, noise: Tensor<3>, seed: Seed) -> Samples {
-        let log_prob = self.log_prob_of_noise(noise.clone());
-        Samples { z: self.rsample(noise), log_prob: Some(log_prob), seed }
+        Samples::new(self.rsample(noise.clone()), seed).with_noise(noise)
     }
 }
 
 impl ExplicitPosterior for FullGaussian {
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
-        let dim = self.mean.dims()[1];
-        let inverse = self.log_diagonal.clone().neg().exp().unsqueeze_dim::<3>(0);
-        let mut rest = z - self.mean.clone().unsqueeze_dim(0);
-        let mut eps = Vec::with_capacity(dim);
-        for j in 0..dim {
-            let found = rest.clone().narrow(2, 0, 1) * inverse.clone().narrow(2, j, 1);
-            if let (Some(below), true) = (&self.below, j + 1 < dim) {
-                let column = below.clone().narrow(2, j, 1).narrow(1, j, dim - 1 - j);
-                let column = column.squeeze_dim::<2>(2).unsqueeze_dim::<3>(0);
-                rest = rest.narrow(2, 1, dim - 1 - j) - column * found.clone();
-            }
-            eps.push(found);
+        self.log_prob_of_noise(self.solve(z - self.mean.clone().unsqueeze_dim(0)))
+    }
+
+    /// Of the noise, which a code that has been rounded does not tell.
+    fn log_prob_of(&self, samples: &Samples) -> Tensor<2> {
+        match &samples.noise {
+            Some(noise) => self.log_prob_of_noise(noise.clone()),
+            None => samples.log_prob_or(|z| self.log_prob(z)),
         }
-        self.log_prob_of_noise(Tensor::cat(eps, 2))
+    }
+
+    fn log_prob_at(&self, samples: &Samples) -> Tensor<2> {
+        let Some(noise) = &samples.noise else { return self.log_prob(samples.z.clone()) };
+        let moved = gradient_of(samples.z.clone() - self.rsample(noise.clone()));
+        self.log_prob_of_noise(noise.clone() + self.detach().solve(moved))
     }
 }
 

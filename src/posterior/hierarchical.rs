@@ -69,22 +69,37 @@ impl<E: Encoder<Posterior: ExplicitPosterior>> Posterior for HierarchicalPosteri
             layers.push(drawn.z.reshape([samples, batch, layer.latent_dim()]));
             start += dim;
         }
-        Samples { z: Tensor::cat(layers, 2), log_prob: Some(log_prob), seed }
+        Samples::new(Tensor::cat(layers, 2), seed).with_log_prob(log_prob).with_noise(noise)
     }
 }
 
 impl<E: Encoder<Posterior: ExplicitPosterior>> ExplicitPosterior for HierarchicalPosterior<E> {
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
-        let [samples, batch, _] = z.dims();
-        let mut start = self.first.dims()[1];
-        let mut below = z.clone().narrow(2, 0, start);
-        let mut log_prob = self.first.log_prob(below.clone());
+        self.log_prob_at(&Samples::new(z, Seed::default()))
+    }
+
+    /// The sum over the layers, each with its part of the codes and of the noise.
+    fn log_prob_at(&self, samples: &Samples) -> Tensor<2> {
+        let [num_samples, batch, _] = samples.z.dims();
+        let part = |[z_start, noise_start]: [usize; 2], [z_dim, noise_dim]: [usize; 2]| {
+            let z = samples.z.clone().narrow(2, z_start, z_dim);
+            let part = Samples::new(z, samples.seed);
+            match &samples.noise {
+                Some(noise) => part.with_noise(noise.clone().narrow(2, noise_start, noise_dim)),
+                None => part,
+            }
+        };
+        let mut start = [self.first.dims()[1], self.first_noise];
+        let first = part([0, 0], start);
+        let mut log_prob = self.first.log_prob_at(&first);
+        let mut below = first.z;
         for layer in &self.upper {
             let q = self.given(layer, below);
-            below = z.clone().narrow(2, start, layer.latent_dim());
-            start += layer.latent_dim();
-            let flat = below.clone().reshape([1, samples * batch, layer.latent_dim()]);
-            log_prob = log_prob + q.log_prob(flat).reshape([samples, batch]);
+            let dims = [layer.latent_dim(), layer.noise().dim()];
+            let part = part(start, dims);
+            start = [start[0] + dims[0], start[1] + dims[1]];
+            below = part.z.clone();
+            log_prob = log_prob + q.log_prob_at(&part.in_one_batch()).reshape([num_samples, batch]);
         }
         log_prob
     }

@@ -82,9 +82,10 @@ pub trait Posterior: Clone + Debug + Send {
     /// Samples as an objective and its divergence see them.
     ///
     /// A posterior that gets the density of its own samples on the way, as flows do, implements
-    /// this and keeps it in [`Samples::log_prob`].
+    /// this and keeps it with [`Samples::with_log_prob`]; one that knows it from the noise keeps that
+    /// ([`Samples::with_noise`]).
     fn draw(&self, noise: Tensor<3>, seed: Seed) -> Samples {
-        Samples { z: self.rsample(noise), log_prob: None, seed }
+        Samples::new(self.rsample(noise), seed)
     }
 }
 
@@ -96,23 +97,80 @@ pub trait ExplicitPosterior: Posterior {
     /// - `z`: `[num_samples, batch, latent_dim]`
     /// - output: `[num_samples, batch]`
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2>;
+
+    /// `log q(z|x)` of samples that this posterior itself [drew](Posterior::draw), `[num_samples, batch]`. Its
+    /// gradient is the total one, through samples and parameters together.
+    ///
+    /// By default the density that came with them or, without one, [`log_prob`](Self::log_prob) of the codes.
+    fn log_prob_of(&self, samples: &Samples) -> Tensor<2> {
+        samples.log_prob_or(|z| self.log_prob(z))
+    }
+
+    /// [`log_prob`](Self::log_prob) of the codes, with its gradients by codes and parameters, for samples whose
+    /// values are those that this posterior drew: as [detached](Posterior::detach) it is the density whose
+    /// gradient comes through the samples alone (Roeder et al. 2017).
+    ///
+    /// A posterior that knows the density from the noise implements this, as codes lose it to rounding.
+    fn log_prob_at(&self, samples: &Samples) -> Tensor<2> {
+        self.log_prob(samples.z.clone())
+    }
 }
 
-/// Samples of a posterior.
+/// Samples of a posterior, and what their density can be computed from.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Samples {
     /// The samples, `[num_samples, batch, latent_dim]`.
     pub z: Tensor<3>,
-    /// Their density under the posterior that drew them, `[num_samples, batch]`, where it came with
-    /// them; [`log_prob`](Self::log_prob) gives it in any case.
+    /// The noise that they were made of, where their density follows from it,
+    /// `[num_samples, batch, noise().dim()]`.
+    pub noise: Option<Tensor<3>>,
+    /// Their density under the posterior that drew them, `[num_samples, batch]`, where it came with them.
+    /// [`ExplicitPosterior::log_prob_of`] gives it in any case.
     pub log_prob: Option<Tensor<2>>,
     /// Where an estimator that needs more randomness, such as samples of the prior, takes it from.
     pub seed: Seed,
 }
 
 impl Samples {
+    /// Samples, `[num_samples, batch, latent_dim]`, whose density is that of their codes.
+    pub fn new(z: Tensor<3>, seed: Seed) -> Self {
+        Self { z, noise: None, log_prob: None, seed }
+    }
+
+    /// Keeps the noise that the samples were made of.
+    pub fn with_noise(self, noise: Tensor<3>) -> Self {
+        Self { noise: Some(noise), ..self }
+    }
+
+    /// Keeps the density of the samples, `[num_samples, batch]`.
+    pub fn with_log_prob(self, log_prob: Tensor<2>) -> Self {
+        Self { log_prob: Some(log_prob), ..self }
+    }
+
     /// `log q(z|x)` in nats under the posterior that drew the samples, `[num_samples, batch]`.
     pub fn log_prob(&self, posterior: &impl ExplicitPosterior) -> Tensor<2> {
-        self.log_prob.clone().unwrap_or_else(|| posterior.log_prob(self.z.clone()))
+        posterior.log_prob_of(self)
+    }
+
+    /// The same density, whose gradient comes through the samples alone and not through the parameters of the
+    /// posterior (Roeder et al. 2017).
+    pub fn path_log_prob(&self, posterior: &impl ExplicitPosterior) -> Tensor<2> {
+        posterior.detach().log_prob_at(self)
+    }
+
+    /// The same as one sample of each of `num_samples * batch` examples.
+    fn in_one_batch(self) -> Self {
+        let flat = |x: Tensor<3>| {
+            let [samples, batch, dim] = x.dims();
+            x.reshape([1, samples * batch, dim])
+        };
+        let noise = self.noise.map(flat);
+        Self { z: flat(self.z), noise, log_prob: None, seed: self.seed }
+    }
+
+    /// The density that came with the samples or, without one, that of the codes.
+    pub(crate) fn log_prob_or(&self, log_prob: impl FnOnce(Tensor<3>) -> Tensor<2>) -> Tensor<2> {
+        self.log_prob.clone().unwrap_or_else(|| log_prob(self.z.clone()))
     }
 }

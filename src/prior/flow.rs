@@ -74,9 +74,14 @@ impl<C: ModuleConfig<Module: Prior>> ModuleConfig for FlowPriorConfig<C> {
     }
 }
 
+#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
 impl<P: Prior> Prior for FlowPrior<P> {
     fn latent_dim(&self) -> Option<usize> {
         Some(self.flows.dim())
+    }
+
+    fn latent_support(&self) -> Support {
+        self.base.latent_support()
     }
 
     fn check<E: Encoder>(&self, encoder: &E) -> Result<()> {

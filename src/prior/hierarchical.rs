@@ -76,6 +76,7 @@ impl<E: Encoder<Posterior: ExplicitPosterior>, P: Prior> HierarchicalPrior<E, P>
     }
 }
 
+#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
 impl<E: Encoder<Posterior: ExplicitPosterior>, P: Prior> Prior for HierarchicalPrior<E, P> {
     fn latent_dim(&self) -> Option<usize> {
         let top = self.layers.last().map(Encoder::data_dim).or_else(|| self.top.latent_dim());

@@ -50,8 +50,7 @@ impl VampPriorConfig {
 /// examples, see [`starting_from`](Self::starting_from).
 ///
 /// Batch normalisation in the encoder takes the pseudo-inputs for a batch in training, so they count in its moving
-/// averages. Densities of the components lose digits where the variances are small: some 1e-7 of the squared
-/// distance in standard deviations.
+/// averages.
 ///
 /// No divergence to a mixture has a closed form: train with [`MonteCarloKl`](crate::MonteCarloKl) or an
 /// importance-weighted bound. A model asks for [`within`](Prior::within) before anything else; a prior by

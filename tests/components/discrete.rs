@@ -133,7 +133,7 @@ where
 {
     let prior = prior.train();
     let z = Tensor::zeros([1, 1, 1], &logits.device());
-    let samples = Samples { z, log_prob: None, seed: Seed::new(0) };
+    let samples = Samples::new(z, Seed::new(0));
     let (q, value) = KlDivergence.forward(posterior, &prior, &samples);
     let shares = Divergence::per_dimension(&KlDivergence, &q, &prior).unwrap();
     let gradients = value.backward();

@@ -14,5 +14,6 @@ mod flows;
 mod full_covariance;
 mod golden;
 mod likelihoods;
+mod precision;
 mod priors;
 mod properties;

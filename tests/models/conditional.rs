@@ -12,12 +12,14 @@ use burn_vae::conditional::{
 };
 use burn_vae::data::{Binarized, ByteImages, Examples, Protocol, Table, WithLabels};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
+use burn_vae::nn::Init;
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
-    BernoulliNll, Elbo, ErrorKind, GaussianNll, GaussianPriorConfig, ImportanceWeighted, Inputs,
-    Iwae, KlDivergence, LatentVariableModel, Likelihood, MlpDecoderConfig, MlpEncoderConfig,
-    MlpVaeConfig, ModuleConfig, MonteCarloKl, NoiseSource, Objective, Posterior, Prior,
-    RenyiDivergence, Scale, Seed, StandardNormal, saved,
+    BernoulliNll, CategoricalFamily, CategoricalPriorConfig, Elbo, ErrorKind, ExplicitPosterior,
+    GaussianNll, GaussianPriorConfig, ImportanceWeighted, Inputs, Iwae, KlDivergence,
+    LatentVariableModel, Likelihood, MlpDecoderConfig, MlpEncoderConfig, MlpVaeConfig,
+    ModuleConfig, MonteCarloKl, NoiseSource, Objective, Posterior, Prior, RenyiDivergence, Scale,
+    Seed, StandardNormal, Temperature, VampPriorConfig, saved,
 };
 use nalgebra::{DMatrix, DVector};
 
@@ -348,4 +350,46 @@ fn the_divergence_is_that_of_the_latent_dimensions() {
     let q = vae.encode(x).unwrap();
     let expected = values(KlDivergence.to_standard_normal(q.inner()));
     assert_close("divergence", &values(terms.divergence), &expected);
+}
+
+/// Two variables of three categories, whose posterior is the prior: with 0.3 nats for each of them free, the loss
+/// is 0.6 above the likelihood, and not 0.3 for each of the six columns.
+#[test]
+fn free_bits_count_the_variables_of_a_conditional_model() {
+    let device = Device::flex();
+    let encoder = MlpEncoderConfig::new(6, [4], 6)
+        .with_posterior(CategoricalFamily::new(3, Temperature::constant(0.5).unwrap()));
+    let config = ConditionalVaeConfig {
+        encoder: encoder.with_init(Init::Zeros),
+        decoder: MlpDecoderConfig::new(8, [4], 4),
+        likelihood: BernoulliNll,
+        prior: CategoricalPriorConfig::new(3),
+        condition_dim: 2,
+    };
+    let vae = config.init(Seed::new(0), &device).unwrap();
+    let noise = NoiseSource::new(1).draw_for(0, 1, 5, &vae.noise(), &device);
+    let inputs = Inputs::new(random(2, [5, 6]).greater_elem(0.0).float(), noise);
+    let terms = Elbo::default().with_free_bits(0.3).unwrap().terms(&vae, inputs);
+    assert_close("divergence", &values(terms.divergence), &[0.0; 5]);
+    assert_close("free bits", &values(terms.loss - terms.nll), &[0.6; 5]);
+}
+
+/// The pseudo-inputs of a VampPrior are rows with a condition, like those that the encoder sees.
+#[test]
+fn a_conditional_model_takes_a_mixture_of_its_posteriors() {
+    let device = Device::flex();
+    let config = ConditionalVaeConfig {
+        encoder: MlpEncoderConfig::new(6, [4], 3),
+        decoder: MlpDecoderConfig::new(5, [4], 4),
+        likelihood: BernoulliNll,
+        prior: VampPriorConfig::new(1, 6),
+        condition_dim: 2,
+    };
+    let vae = config.init(Seed::new(0), &device).unwrap();
+    let pseudo_input = vae.prior.inner().pseudo_inputs();
+    let q = vae.encode(pseudo_input).unwrap();
+    let z = random(3, [4, 1, 5]);
+    let found = vae.at(None).prior.log_prob(z.clone());
+    assert_close("log_prob", &values(found), &values(q.log_prob(z)));
+    assert_eq!(vae.sample(3, 0).unwrap().dims(), [3, 4]);
 }
