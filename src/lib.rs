@@ -110,13 +110,15 @@ mod fused;
 pub mod latent;
 mod likelihood;
 mod math;
+mod model;
 pub mod nn;
 mod noise;
 mod objective;
 pub mod optim;
+mod phase;
 mod posterior;
 pub mod presets;
-mod prior;
+pub mod prior;
 mod reparameterize;
 pub mod saved;
 mod seed;
@@ -131,8 +133,8 @@ pub use decoder::{
     MlpDecoder, MlpDecoderConfig,
 };
 pub use divergence::{
-    ChiDivergence, Divergence, Kernel, KlDivergence, Mmd, MonteCarloKl, MonteCarloRenyi,
-    RenyiDivergence, Width,
+    ChiDivergence, Divergence, DivergenceTerms, Kernel, KlDivergence, Mmd, MonteCarloKl,
+    MonteCarloRenyi, RenyiDivergence, Shares, Width,
 };
 pub use encoder::{
     ConvEncoder, ConvEncoderConfig, Encoder, HierarchicalEncoder, HierarchicalEncoderConfig,
@@ -145,17 +147,19 @@ pub use likelihood::{
     Likelihood, NegativeBinomialNll, NegativeBinomialNllConfig, PoissonNll, Scale, ScaleConfig,
     ScaleSource, StudentTNll, StudentTNllConfig, Support,
 };
+pub use model::Model;
 pub use noise::{Noise, NoiseShape, NoiseSource};
 pub use objective::{
     AdversarialElbo, Beta, Ciwae, Cubo, Elbo, Gradient, Inputs, Iwae, Latents, Miwae, Objective,
     Piwae, RenyiBound, TargetKl, Terms,
 };
+pub use phase::Phase;
 pub use posterior::{
     Bernoulli, BernoulliFamily, BernoulliHead, Categorical, CategoricalFamily, CategoricalHead,
-    Diagonal, DiagonalGaussian, DiagonalHead, ExplicitPosterior, Family, FullCovariance,
-    FullCovarianceHead, FullGaussian, Head, HierarchicalPosterior, Implicit, ImplicitEncoder,
-    ImplicitEncoderConfig, ImplicitHead, ImplicitPosterior, Posterior, Samples, Temperature,
-    Transformed, TransformedHead, TransformedPosterior,
+    Density, Diagonal, DiagonalGaussian, DiagonalHead, Family, FullCovariance, FullCovarianceHead,
+    FullGaussian, Head, HierarchicalPosterior, Implicit, ImplicitEncoder, ImplicitEncoderConfig,
+    ImplicitHead, ImplicitPosterior, Posterior, Samples, Temperature, Transformed, TransformedHead,
+    TransformedPosterior,
 };
 pub use prior::{
     BernoulliPrior, BernoulliPriorConfig, CategoricalPrior, CategoricalPriorConfig, DiagonalPrior,
@@ -165,10 +169,7 @@ pub use prior::{
 };
 pub use reparameterize::Reparameterize;
 pub use seed::Seed;
-pub use vae::{
-    ConvVae, ConvVaeConfig, ImportanceWeighted, LatentVariableModel, MlpVae, MlpVaeConfig, Vae,
-    VaeConfig,
-};
+pub use vae::{ConvVae, ConvVaeConfig, MlpVae, MlpVaeConfig, Vae, VaeConfig};
 
 /// The code of the README, compiled and run with the other documentation tests.
 #[cfg(doctest)]

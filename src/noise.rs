@@ -164,7 +164,7 @@ impl NoiseSource {
     }
 
     /// The noise of one step, of any kinds, such as a model says in
-    /// [`noise`](crate::LatentVariableModel::noise).
+    /// [`noise`](crate::Model::noise).
     ///
     /// # Shapes
     /// `[num_samples, batch, shape.dim()]`

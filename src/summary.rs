@@ -144,7 +144,13 @@ pub struct Summary {
 
 impl Summary {
     /// Looks at a model.
-    pub fn of<E: Encoder, D: Decoder, L: Likelihood, P: Prior>(vae: &Vae<E, D, L, P>) -> Self {
+    pub fn of<E, D, L, P>(vae: &Vae<E, D, L, P>) -> Self
+    where
+        E: Encoder,
+        D: Decoder,
+        L: Likelihood,
+        P: Prior<E>,
+    {
         let (data_dim, latent_dim) = (vae.encoder.data_dim(), vae.latent_dim());
         Self {
             data_dim,

@@ -1,6 +1,6 @@
 //! The model that the components compose into.
 
-use burn::module::{Module, ModuleDisplay};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -8,43 +8,12 @@ use crate::config::{ModuleConfig, init_part};
 use crate::error::{Error, Result};
 use crate::likelihood::Support;
 use crate::nn::ConvConfig;
-use crate::objective::Weights;
+use crate::prior::Distribution;
 use crate::{
     BernoulliNll, ConvDecoder, ConvDecoderConfig, ConvEncoder, ConvEncoderConfig, Decoder, Encoder,
-    ExplicitPosterior, Inputs, Likelihood, MlpDecoder, MlpDecoderConfig, MlpEncoder,
-    MlpEncoderConfig, NoiseShape, Posterior, Prior, Seed, StandardNormal,
+    Likelihood, MlpDecoder, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, Model, NoiseShape,
+    Phase, Posterior, Prior, Seed, StandardNormal,
 };
-
-/// A model of data `x` with latent variables `z` whose forward pass takes explicit noise.
-pub trait LatentVariableModel: Module + ModuleDisplay {
-    /// The length of an example.
-    fn data_dim(&self) -> usize;
-
-    /// The noise that one Monte Carlo sample of one example takes.
-    fn noise(&self) -> NoiseShape;
-
-    /// What the values are that the model's likelihood is of.
-    fn support(&self) -> Support;
-
-    /// How many of the numbers of an example those are: all, or the first ones where a condition is behind them.
-    fn num_values(&self) -> usize {
-        self.data_dim()
-    }
-}
-
-/// A model whose samples have densities, so that they can be weighed.
-pub trait ImportanceWeighted: LatentVariableModel {
-    /// `log w_k = log p(x|z_k) + log p(z_k) - log q(z_k|x)` in nats with `z_k ~ q(z|x)`.
-    ///
-    /// # Shapes
-    /// - `x`: `[batch, data_dim]`
-    /// - `noise`: `[num_samples, batch, noise().dim()]`
-    /// - output: `[num_samples, batch]`
-    ///
-    /// # Panics
-    /// If the shapes do not agree.
-    fn log_weights(&self, x: Tensor<2>, noise: Tensor<3>, seed: Seed) -> Tensor<2>;
-}
 
 /// A variational autoencoder: an encoder `q(z|x)`, a decoder with the likelihood `p(x|z)`, and a
 /// prior `p(z)`.
@@ -72,41 +41,61 @@ pub type MlpVae = Vae<MlpEncoder, MlpDecoder, BernoulliNll, StandardNormal>;
 /// The variational autoencoder of images: convolutions, Bernoulli pixels, Gaussian codes.
 pub type ConvVae = Vae<ConvEncoder, ConvDecoder, BernoulliNll, StandardNormal>;
 
-impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Vae<E, D, L, P> {
+impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> Vae<E, D, L, P> {
     /// Puts four parts together.
     ///
     /// # Errors
-    /// If the parts do not fit: codes of different lengths or kinds, a likelihood that cannot be of examples
-    /// of that length, or a decoder whose output is not what the likelihood needs for one.
+    /// If sizes or supports are incompatible: codes of different lengths or kinds, a likelihood that does not take
+    /// examples of that length, or a decoder whose output is not what the likelihood needs for one.
     pub fn new(encoder: E, decoder: D, likelihood: L, prior: P) -> Result<Self> {
-        if encoder.latent_dim() != decoder.latent_dim() {
+        Self::with_condition(encoder, decoder, likelihood, prior, 0)
+    }
+
+    /// The same for examples whose last `condition_dim` entries are a condition, which the decoder takes behind
+    /// the code.
+    pub(crate) fn with_condition(
+        encoder: E,
+        decoder: D,
+        likelihood: L,
+        prior: P,
+        condition_dim: usize,
+    ) -> Result<Self> {
+        let latent_dim = encoder.latent_dim();
+        if latent_dim + condition_dim != decoder.latent_dim() {
+            return Err(Error::config(match condition_dim {
+                0 => format!(
+                    "the encoder's codes have length {latent_dim}, the decoder's {}",
+                    decoder.latent_dim()
+                ),
+                _ => format!(
+                    "codes of length {latent_dim} with a condition of length {condition_dim} have length \
+                     {}, but the decoder takes {}",
+                    latent_dim + condition_dim,
+                    decoder.latent_dim()
+                ),
+            }));
+        }
+        prior.check(&encoder)?;
+        let bound = prior.bind(&encoder, Phase::Eval);
+        if let Some(dim) = bound.latent_dim().filter(|&dim| dim != latent_dim) {
             return Err(Error::config(format!(
-                "the encoder's codes have length {}, the decoder's {}",
-                encoder.latent_dim(),
-                decoder.latent_dim()
+                "the prior is over codes of length {dim}, but the encoder's have length {latent_dim}"
             )));
         }
-        if let Some(dim) = prior.latent_dim().filter(|&dim| dim != encoder.latent_dim()) {
-            return Err(Error::config(format!(
-                "the prior is over codes of length {dim}, but the encoder's have length {}",
-                encoder.latent_dim()
-            )));
-        }
-        let (codes, expected) = (encoder.latent_support(), prior.latent_support());
+        let (codes, expected) = (encoder.latent_support(), bound.support());
         if codes != expected {
             return Err(Error::config(format!(
                 "the prior is over codes of {expected:?} values, but the encoder's are {codes:?}"
             )));
         }
-        prior.check(&encoder)?;
         decoder.check(&encoder)?;
-        likelihood.check(encoder.data_dim())?;
+        let data_dim = encoder.data_dim() - condition_dim;
+        likelihood.check(data_dim)?;
         let params = likelihood.params_per_value();
-        let values = likelihood.num_values(encoder.data_dim());
-        if params.checked_mul(values) != Some(decoder.output_dim()) {
+        if params.checked_mul(data_dim) != Some(decoder.output_dim()) {
             return Err(Error::config(format!(
                 "the decoder puts out {} numbers, but the likelihood needs {params} for each of \
-                 the {values} values of an example",
+                 the {data_dim} values of an example",
                 decoder.output_dim()
             )));
         }
@@ -116,21 +105,6 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Vae<E, D, L, P> {
     /// The length of a code.
     pub fn latent_dim(&self) -> usize {
         self.encoder.latent_dim()
-    }
-
-    /// The model as it is in a step of a training or, with `None`, outside it: with its prior made of what it
-    /// is made of, and relaxed if it is. An objective begins with it; see [`Prior::within`].
-    pub fn at(&self, step: Option<u64>) -> Self {
-        Self { prior: self.prior.within(&self.encoder, step), ..self.clone() }
-    }
-
-    /// The posteriors of a batch of examples, `[batch, data_dim]`, as they are in a step of a training or, with
-    /// `None`, outside it; what an objective goes on with. See [`Posterior::at`].
-    ///
-    /// # Panics
-    /// If `x` has another number of columns.
-    pub fn posterior(&self, x: Tensor<2>, step: Option<u64>) -> E::Posterior {
-        self.encoder.encode(x).at(step)
     }
 
     /// The device that holds the weights.
@@ -144,7 +118,7 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Vae<E, D, L, P> {
     /// If `x` has another number of columns.
     pub fn encode(&self, x: Tensor<2>) -> Result<E::Posterior> {
         Error::check_columns("x", x.dims(), self.encoder.data_dim())?;
-        Ok(self.posterior(x, None))
+        Ok(self.encoder.encode(x, Phase::Eval))
     }
 
     /// The expected data `E[x|z]` of a batch of codes, from `[n, latent_dim]` to `[n, data_dim]`.
@@ -172,7 +146,7 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Vae<E, D, L, P> {
         if n == 0 {
             return Err(Error::value("0 samples were asked for, but at least 1 is needed"));
         }
-        let prior = self.prior.within(&self.encoder, None);
+        let prior = self.prior.bind(&self.encoder, Phase::Eval);
         self.decode(prior.sample(n, self.latent_dim(), seed.into(), &self.device()))
     }
 
@@ -197,50 +171,48 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> Vae<E, D, L, P> {
             Tensor::<1>::from_data(weight.as_slice(), &from.device()).unsqueeze_dim::<2>(1);
         self.decode(from.clone() * weight.clone().neg().add_scalar(1.0) + to * weight)
     }
-
-    /// `-log p(x|z)` in nats for each sample of each example; the flow of an objective.
-    ///
-    /// # Shapes
-    /// - `z`: `[num_samples, batch, latent_dim]`
-    /// - `x`: `[batch, data_dim]`
-    /// - output: `[num_samples, batch]`
-    ///
-    /// # Panics
-    /// If the shapes do not agree.
-    pub fn nll(&self, z: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
-        let [samples, batch, latent_dim] = z.dims();
-        let params = self.decoder.decode(z.reshape([samples * batch, latent_dim]));
-        self.likelihood.nll(params.reshape([samples, batch, self.decoder.output_dim()]), x)
-    }
 }
 
-impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> LatentVariableModel for Vae<E, D, L, P> {
+impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> Model for Vae<E, D, L, P> {
+    type Posterior = E::Posterior;
+    type Prior = P::Bound;
+
     fn data_dim(&self) -> usize {
         self.encoder.data_dim()
     }
 
-    fn noise(&self) -> NoiseShape {
-        self.encoder.noise()
+    fn latent_dim(&self) -> usize {
+        self.encoder.latent_dim()
     }
 
     fn support(&self) -> Support {
         self.likelihood.support()
     }
 
-    fn num_values(&self) -> usize {
-        self.likelihood.num_values(self.data_dim())
+    fn noise(&self) -> NoiseShape {
+        self.encoder.noise()
     }
-}
 
-impl<E, D, L, P> ImportanceWeighted for Vae<E, D, L, P>
-where
-    E: Encoder<Posterior: ExplicitPosterior>,
-    D: Decoder,
-    L: Likelihood,
-    P: Prior,
-{
-    fn log_weights(&self, x: Tensor<2>, noise: Tensor<3>, seed: Seed) -> Tensor<2> {
-        Weights::draw(&self.at(None), Inputs::new(x, noise).with_seed(seed)).log()
+    fn posterior(&self, x: Tensor<2>, phase: Phase) -> E::Posterior {
+        self.encoder.encode(x, phase)
+    }
+
+    fn prior(&self, phase: Phase) -> P::Bound {
+        self.prior.bind(&self.encoder, phase)
+    }
+
+    fn nll(&self, z: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
+        let [samples, batch, latent_dim] = z.dims();
+        let params = self.decoder.decode(z.reshape([samples * batch, latent_dim]));
+        self.likelihood.nll(params.reshape([samples, batch, self.decoder.output_dim()]), x)
+    }
+
+    fn with_fixed_likelihood(&self) -> Self {
+        Self {
+            decoder: self.decoder.clone().no_grad(),
+            likelihood: self.likelihood.clone().no_grad(),
+            ..self.clone()
+        }
     }
 }
 
@@ -301,7 +273,7 @@ where
     E: ModuleConfig<Module: Encoder>,
     D: ModuleConfig<Module: Decoder>,
     L: ModuleConfig<Module: Likelihood>,
-    P: ModuleConfig<Module: Prior>,
+    P: ModuleConfig<Module: Prior<E::Module>>,
 {
     type Module = Vae<E::Module, D::Module, L::Module, P::Module>;
 

@@ -4,7 +4,7 @@ mod discriminator;
 mod moments;
 
 pub use discriminator::{DensityRatio, Discriminator, MlpDiscriminator, MlpDiscriminatorConfig};
-pub(crate) use moments::{draws, mean_and_std};
+pub(crate) use moments::{draws, fitted_gaussian, mean_and_std};
 
 use burn::module::{Module, ParamGroup};
 use burn::tensor::{Device, Tensor};
@@ -13,12 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::config::{ModuleConfig, init_part};
 use crate::error::{Error, Result};
 use crate::likelihood::Support;
-use crate::objective::Weights;
 use crate::{
-    BernoulliNll, Decoder, Encoder, Implicit, ImportanceWeighted, LatentVariableModel, Likelihood,
-    MlpDecoderConfig, MlpEncoderConfig, NoiseShape, Prior, Seed, StandardNormal, Vae, VaeConfig,
+    BernoulliNll, Implicit, MlpDecoderConfig, MlpEncoderConfig, Model, NoiseShape, Phase, Seed,
+    StandardNormal, VaeConfig,
 };
-use moments::Proposal;
 
 /// A variational autoencoder with any posterior, and a discriminator that estimates the divergence of
 /// that posterior from the prior (Mescheder et al. 2017).
@@ -26,42 +24,22 @@ use moments::Proposal;
 /// It is trained on [`AdversarialElbo`](crate::AdversarialElbo). What is done with the trained model is
 /// done with [`vae`](Self::vae): the discriminator is of no use then.
 ///
-/// # The likelihood
-///
-/// Any proposal makes `p(x|z) p(z) / r(z|x)` an unbiased estimate of `p(x)`, so the unknown density of the
-/// posterior is not needed. The weights ([`ImportanceWeighted`]) are those of a Gaussian `r` with the mean
-/// and 1.2 times the covariance of 256 draws of the posterior, plus a floor. The draws are a function of
-/// the example alone: all samples of an example have the same proposal. Where the true posterior is far
-/// from Gaussian the weights vary much; see
-/// [`effective_samples`](crate::eval::LogLikelihood::effective_samples).
-///
-/// # Noise
-///
-/// That of the posterior, and behind it `latent_dim` standard normal values for the proposal.
+/// Its likelihood is estimated with [`FittedGaussian`](crate::eval::FittedGaussian) as proposal: the posterior has
+/// no density.
 #[derive(Module, Debug)]
-pub struct AdversarialVae<E, D, L, P, T = MlpDiscriminator> {
+pub struct AdversarialVae<M, T = MlpDiscriminator> {
     /// The model.
-    pub vae: Vae<E, D, L, P>,
+    pub vae: M,
     /// The network that tells codes of the posterior from codes of the prior.
     pub discriminator: T,
 }
 
-/// So many draws of a posterior are its mean and covariance taken of.
-const PROPOSAL_DRAWS: usize = 256;
-
-impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior, T: Discriminator>
-    AdversarialVae<E, D, L, P, T>
-{
-    /// Puts a model and a discriminator together.
+impl<M: Model, T: Discriminator> AdversarialVae<M, T> {
+    /// Puts a model and a discriminator together. That of a conditional model sees examples with their conditions.
     ///
     /// # Errors
-    /// If the discriminator is of other examples or codes, or the model is a conditional one.
-    pub fn new(vae: Vae<E, D, L, P>, discriminator: T) -> Result<Self> {
-        if vae.encoder.condition_dim() > 0 {
-            return Err(Error::config(
-                "the model is conditional: a discriminator would tell conditions apart, and not posteriors",
-            ));
-        }
+    /// If the discriminator is of other examples or codes.
+    pub fn new(vae: M, discriminator: T) -> Result<Self> {
         let found = [discriminator.data_dim(), discriminator.latent_dim()];
         let expected = [vae.data_dim(), vae.latent_dim()];
         for (what, found, expected) in
@@ -104,61 +82,65 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior, T: Discriminator>
     pub fn discriminator_group(&self) -> ParamGroup {
         ParamGroup::from_regex(r"(^|\.)discriminator\.").expect("the pattern is a valid one")
     }
-
-    /// The device that holds the weights.
-    pub fn device(&self) -> Device {
-        self.vae.device()
-    }
 }
 
 #[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
-impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior, T: Discriminator> LatentVariableModel
-    for AdversarialVae<E, D, L, P, T>
-{
+impl<M: Model, T: Discriminator> Model for AdversarialVae<M, T> {
+    type Posterior = M::Posterior;
+    type Prior = M::Prior;
+
     fn data_dim(&self) -> usize {
         self.vae.data_dim()
     }
 
-    fn noise(&self) -> NoiseShape {
-        self.vae.noise().and(&NoiseShape::normal(self.vae.latent_dim()))
+    fn latent_dim(&self) -> usize {
+        self.vae.latent_dim()
     }
 
     fn support(&self) -> Support {
         self.vae.support()
     }
 
+    fn noise(&self) -> NoiseShape {
+        self.vae.noise()
+    }
+
     fn num_values(&self) -> usize {
         self.vae.num_values()
     }
-}
 
-impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior, T: Discriminator> ImportanceWeighted
-    for AdversarialVae<E, D, L, P, T>
-{
-    fn log_weights(&self, x: Tensor<2>, noise: Tensor<3>, _seed: Seed) -> Tensor<2> {
-        let vae = self.vae.at(None);
-        let q = vae.posterior(x.clone(), None);
-        let seed = Seed::new(0).child("proposal");
-        let proposal = Proposal::fit(draws(&vae.encoder, &q, PROPOSAL_DRAWS, seed).detach());
-        let noise = noise.narrow(2, vae.noise().dim(), vae.latent_dim());
-        let (z, log_prob) = proposal.draw(noise);
-        Weights::new(&vae, x, z, log_prob).log()
+    fn posterior(&self, x: Tensor<2>, phase: Phase) -> M::Posterior {
+        self.vae.posterior(x, phase)
+    }
+
+    fn prior(&self, phase: Phase) -> M::Prior {
+        self.vae.prior(phase)
+    }
+
+    fn nll(&self, z: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
+        self.vae.nll(z, x)
+    }
+
+    fn with_fixed_likelihood(&self) -> Self {
+        Self { vae: self.vae.with_fixed_likelihood(), ..self.clone() }
     }
 }
 
 /// Description of an [`AdversarialVae`] through those of its parts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct AdversarialVaeConfig<E, D, L, P, T = MlpDiscriminatorConfig> {
+pub struct AdversarialVaeConfig<C, T = MlpDiscriminatorConfig> {
     /// The model.
-    pub vae: VaeConfig<E, D, L, P>,
+    pub vae: C,
     /// The network that tells codes of the posterior from codes of the prior.
     pub discriminator: T,
 }
 
-impl
-    AdversarialVaeConfig<MlpEncoderConfig<Implicit>, MlpDecoderConfig, BernoulliNll, StandardNormal>
-{
+/// A model of perceptrons with an [`Implicit`] posterior.
+pub type ImplicitVaeConfig =
+    VaeConfig<MlpEncoderConfig<Implicit>, MlpDecoderConfig, BernoulliNll, StandardNormal>;
+
+impl AdversarialVaeConfig<ImplicitVaeConfig> {
     /// Perceptrons with the same hidden layers everywhere, in the decoder reversed; an [`Implicit`]
     /// posterior whose noise goes through the last of them once more.
     pub fn mlp(data_dim: usize, hidden: impl Into<Vec<usize>>, latent_dim: usize) -> Self {
@@ -178,15 +160,12 @@ impl
     }
 }
 
-impl<E, D, L, P, T> ModuleConfig for AdversarialVaeConfig<E, D, L, P, T>
+impl<C, T> ModuleConfig for AdversarialVaeConfig<C, T>
 where
-    E: ModuleConfig<Module: Encoder>,
-    D: ModuleConfig<Module: Decoder>,
-    L: ModuleConfig<Module: Likelihood>,
-    P: ModuleConfig<Module: Prior>,
+    C: ModuleConfig<Module: Model>,
     T: ModuleConfig<Module: Discriminator>,
 {
-    type Module = AdversarialVae<E::Module, D::Module, L::Module, P::Module, T::Module>;
+    type Module = AdversarialVae<C::Module, T::Module>;
 
     fn init(&self, seed: Seed, device: &Device) -> Result<Self::Module> {
         let discriminator = init_part("discriminator", &self.discriminator, seed, device)?;

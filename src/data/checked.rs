@@ -2,7 +2,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::{Examples, Protocol};
-use crate::LatentVariableModel;
+use crate::Model;
 use crate::error::{Error, ErrorKind, Result};
 use crate::likelihood::Support;
 
@@ -19,19 +19,13 @@ pub(crate) struct Checked {
 
 impl Checked {
     /// Takes what a bound can be computed of, such as grey values for a likelihood of bits.
-    pub(crate) fn for_bounds(
-        examples: Arc<dyn Examples>,
-        model: &impl LatentVariableModel,
-    ) -> Self {
+    pub(crate) fn for_bounds(examples: Arc<dyn Examples>, model: &impl Model) -> Self {
         let (support, values) = (model.support(), model.num_values());
         Self { examples, support, values, between: true }
     }
 
     /// Takes values of the likelihood alone.
-    pub(crate) fn for_likelihoods(
-        examples: Arc<dyn Examples>,
-        model: &impl LatentVariableModel,
-    ) -> Self {
+    pub(crate) fn for_likelihoods(examples: Arc<dyn Examples>, model: &impl Model) -> Self {
         Self { between: false, ..Self::for_bounds(examples, model) }
     }
 

@@ -39,11 +39,10 @@ impl<D: Decoder> Decoder for FirstLayerDecoder<D> {
 
     fn check<E: Encoder>(&self, encoder: &E) -> Result<()> {
         let (mine, theirs) = (self.network.latent_dim(), encoder.latent_layers());
-        if theirs.first() != Some(&mine) || encoder.condition_dim() > 0 {
+        if theirs.first() != Some(&mine) {
             return Err(Error::config(format!(
                 "the decoder reads the first {mine} numbers of a code, but the layers of the encoder have \
-                 {theirs:?}, with a condition of length {} behind them",
-                encoder.condition_dim()
+                 {theirs:?}"
             )));
         }
         Ok(())

@@ -1,10 +1,9 @@
 use burn::tensor::Tensor;
 use burn::tensor::activation::{log_sigmoid, sigmoid};
 
-use super::Divergence;
-use crate::{
-    Bernoulli, BernoulliPrior, Categorical, CategoricalPrior, KlDivergence, Posterior, Samples,
-};
+use super::{Divergence, DivergenceTerms};
+use crate::prior::{BoundBernoulli, BoundCategorical};
+use crate::{Bernoulli, Categorical, KlDivergence, Posterior, Samples};
 
 /// `KL = sum_c p_c (log p_c - log pi_c)` over all columns of a code, with the probabilities `p` of the
 /// posterior and `pi` of the prior (Jang et al. 2017).
@@ -16,31 +15,14 @@ use crate::{
 ///
 /// # Panics
 /// If posterior and prior have different numbers of categories.
-impl Divergence<Categorical, CategoricalPrior> for KlDivergence {
-    fn forward(
-        &self,
-        posterior: Categorical,
-        prior: &CategoricalPrior,
-        _samples: &Samples,
-    ) -> (Categorical, Tensor<1>) {
-        let divergence = categorical_shares(&posterior, prior).sum_dim(1).squeeze_dim(1);
-        (posterior, divergence)
-    }
-
-    fn per_dimension(&self, q: &Categorical, prior: &CategoricalPrior) -> Option<Tensor<2>> {
-        Some(categorical_shares(q, prior))
-    }
-
-    fn per_variable(&self, q: &Categorical, prior: &CategoricalPrior) -> Option<Tensor<2>> {
-        let shares = categorical_shares(q, prior);
-        let ([batch, columns], categories) = (shares.dims(), q.categories());
-        let grouped = shares.reshape([batch, columns / categories, categories]);
-        Some(grouped.sum_dim(2).squeeze_dim(2))
+impl Divergence<Categorical, BoundCategorical> for KlDivergence {
+    fn terms(&self, q: &Categorical, p: &BoundCategorical, _: &Samples) -> DivergenceTerms {
+        let shares = categorical_shares(q, p.distribution());
+        DivergenceTerms::sum_of(shares).with_columns(q.categories())
     }
 }
 
-fn categorical_shares(q: &Categorical, prior: &CategoricalPrior) -> Tensor<2> {
-    let p = prior.distribution(q.dims()[1], &q.logits.device());
+fn categorical_shares(q: &Categorical, p: &Categorical) -> Tensor<2> {
     assert_eq!(q.categories(), p.categories(), "posterior and prior differ in their categories");
     q.mean() * (q.log_probs() - p.log_probs())
 }
@@ -51,25 +33,14 @@ fn categorical_shares(q: &Categorical, prior: &CategoricalPrior) -> Tensor<2> {
 /// It is that of the discrete distributions, in training too, whatever relaxes them; that of the relaxed
 /// ones is [`MonteCarloKl`](crate::MonteCarloKl)'s. The share of a bit is its term. Logarithms are taken
 /// of logits, so they are finite and a probability of 0 leaves a term of 0.
-impl Divergence<Bernoulli, BernoulliPrior> for KlDivergence {
-    fn forward(
-        &self,
-        posterior: Bernoulli,
-        prior: &BernoulliPrior,
-        _samples: &Samples,
-    ) -> (Bernoulli, Tensor<1>) {
-        let divergence = bernoulli_shares(&posterior, prior).sum_dim(1).squeeze_dim(1);
-        (posterior, divergence)
-    }
-
-    fn per_dimension(&self, q: &Bernoulli, prior: &BernoulliPrior) -> Option<Tensor<2>> {
-        Some(bernoulli_shares(q, prior))
+impl Divergence<Bernoulli, BoundBernoulli> for KlDivergence {
+    fn terms(&self, q: &Bernoulli, p: &BoundBernoulli, _: &Samples) -> DivergenceTerms {
+        DivergenceTerms::sum_of(bernoulli_shares(q, p.distribution()))
     }
 }
 
-fn bernoulli_shares(q: &Bernoulli, prior: &BernoulliPrior) -> Tensor<2> {
-    let l = q.logits.clone();
-    let m = prior.distribution(q.dims()[1], &l.device()).logits;
+fn bernoulli_shares(q: &Bernoulli, p: &Bernoulli) -> Tensor<2> {
+    let (l, m) = (q.logits.clone(), p.logits.clone());
     let term = |l: Tensor<2>, m: Tensor<2>| sigmoid(l.clone()) * (log_sigmoid(l) - log_sigmoid(m));
     term(l.clone(), m.clone()) + term(l.neg(), m.neg())
 }

@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
 
-use super::Divergence;
+use super::{Divergence, DivergenceTerms};
 use crate::math::expm1;
 use crate::{DiagonalGaussian, DiagonalPrior, Samples};
 
@@ -60,18 +60,11 @@ impl KlDivergence {
 }
 
 impl<P: DiagonalPrior> Divergence<DiagonalGaussian, P> for KlDivergence {
-    fn forward(
-        &self,
-        posterior: DiagonalGaussian,
-        prior: &P,
-        _samples: &Samples,
-    ) -> (DiagonalGaussian, Tensor<1>) {
-        let divergence = self.to_standard_normal(&prior.standardized(&posterior));
-        (posterior, divergence)
-    }
-
-    fn per_dimension(&self, q: &DiagonalGaussian, prior: &P) -> Option<Tensor<2>> {
-        Some(KlDivergence::per_dimension(self, &prior.standardized(q)))
+    fn terms(&self, q: &DiagonalGaussian, prior: &P, _samples: &Samples) -> DivergenceTerms {
+        // The total is one operation where the engine has it; shares are seldom asked for.
+        let q = prior.standardized(q);
+        DivergenceTerms::new(self.to_standard_normal(&q))
+            .with_shares(move || KlDivergence.per_dimension(&q))
     }
 }
 

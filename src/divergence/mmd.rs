@@ -1,9 +1,10 @@
 use burn::tensor::{Bool, Tensor};
 
-use super::Divergence;
+use super::{Divergence, DivergenceTerms};
+use crate::Samples;
 use crate::error::{Error, Result};
 use crate::math::sum_by_rows;
-use crate::{Posterior, Prior, Samples};
+use crate::prior::Distribution;
 
 /// The squared maximum mean discrepancy between all samples of the posteriors of a batch and as many
 /// of the prior (Gretton et al. 2012, eq. 3 and 5).
@@ -193,12 +194,12 @@ fn squared_distances(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
     differences.square().sum_dim(2).squeeze_dim::<2>(2).clamp_min(1e-30)
 }
 
-impl<Q: Posterior, P: Prior> Divergence<Q, P> for Mmd {
-    fn forward(&self, posterior: Q, prior: &P, samples: &Samples) -> (Q, Tensor<1>) {
+impl<Q, P: Distribution> Divergence<Q, P> for Mmd {
+    fn terms(&self, _posterior: &Q, prior: &P, samples: &Samples) -> DivergenceTerms {
         let [num_samples, batch, latent_dim] = samples.z.dims();
         let count = num_samples * batch;
         let z = samples.z.clone().reshape([count, latent_dim]);
         let y = prior.sample(count, latent_dim, samples.seed, &z.device());
-        (posterior, self.between(z, y).expand([batch]))
+        DivergenceTerms::new(self.between(z, y).expand([batch]))
     }
 }

@@ -12,13 +12,14 @@ pub use monte_carlo::{MonteCarloKl, MonteCarloRenyi};
 pub use renyi::{ChiDivergence, RenyiDivergence};
 
 use burn::tensor::Tensor;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
+use std::sync::Arc;
 
 use crate::Samples;
 
-/// A divergence from a posterior of type `Q` to a prior of type `P`, as an identity layer.
+/// A divergence from a posterior of type `Q` to a bound prior of type `P`, as an identity layer.
 ///
-/// After the `KLDivergenceLayer` of Tiao's Keras post: the layer hands its input on unchanged and
+/// After the `KLDivergenceLayer` of Tiao's Keras post: [`forward`](Self::forward) hands its input on unchanged and
 /// puts the divergence beside it. What the post adds to a collection of losses by side effect is a
 /// return value here. Whatever stands behind the layer does not know which divergence it was, so
 /// any other can take its place.
@@ -28,51 +29,105 @@ use crate::Samples;
 ///
 /// # Implementing one
 /// ```
-/// use burn::tensor::Tensor;
-/// use burn_vae::{DiagonalGaussian, Divergence, Samples, StandardNormal};
+/// use burn_vae::{DiagonalGaussian, Divergence, DivergenceTerms, Samples, StandardNormal};
 ///
 /// /// Squared 2-Wasserstein distance to N(0, I).
 /// #[derive(Clone, Debug)]
 /// struct Wasserstein;
 ///
 /// impl Divergence<DiagonalGaussian, StandardNormal> for Wasserstein {
-///     fn forward(
-///         &self,
-///         q: DiagonalGaussian,
-///         _prior: &StandardNormal,
-///         _samples: &Samples,
-///     ) -> (DiagonalGaussian, Tensor<1>) {
+///     fn terms(&self, q: &DiagonalGaussian, _: &StandardNormal, _: &Samples) -> DivergenceTerms {
 ///         let std = q.log_var.clone().mul_scalar(0.5).exp();
-///         let d = q.mean.clone().square() + std.sub_scalar(1.0).square();
-///         (q, d.sum_dim(1).squeeze_dim(1))
+///         DivergenceTerms::sum_of(q.mean.clone().square() + std.sub_scalar(1.0).square())
 ///     }
 /// }
 ///
 /// let objective = burn_vae::Elbo::new(Wasserstein);
 /// ```
-///
-/// With [`per_dimension`](Self::per_dimension) as well, the history has the share of each dimension
-/// and free bits count dimension by dimension.
-pub trait Divergence<Q, P>: Clone + Debug + Send + Sync + 'static {
-    /// Returns the posterior unchanged, and the divergence of each example in nats.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not defined from the posterior `{Q}` to the prior `{P}`",
+    note = "`MonteCarloKl` takes any posterior and prior with densities, `Mmd` any at all"
+)]
+pub trait Divergence<Q, P>: Debug + Send + Sync {
+    /// The divergence of each example in nats.
     ///
     /// `samples` are those of the posterior that the objective goes on with, for the divergences
     /// that are estimated from samples; those with a closed form leave them alone.
-    ///
-    /// # Shapes
-    /// The divergence is `[batch]`, summed over the latent dimensions.
-    fn forward(&self, posterior: Q, prior: &P, samples: &Samples) -> (Q, Tensor<1>);
+    fn terms(&self, posterior: &Q, prior: &P, samples: &Samples) -> DivergenceTerms;
 
-    /// The share of each latent dimension, `[batch, latent_dim]`, in nats, where the divergence is a
-    /// sum over them; used for free bits and to tell which dimensions are in use.
-    fn per_dimension(&self, posterior: &Q, prior: &P) -> Option<Tensor<2>> {
-        let _ = (posterior, prior);
-        None
+    /// Returns the posterior unchanged, and its divergence beside it.
+    fn forward(&self, posterior: Q, prior: &P, samples: &Samples) -> (Q, DivergenceTerms) {
+        let terms = self.terms(&posterior, prior, samples);
+        (posterior, terms)
+    }
+}
+
+impl<Q, P, V: Divergence<Q, P> + ?Sized> Divergence<Q, P> for Arc<V> {
+    fn terms(&self, posterior: &Q, prior: &P, samples: &Samples) -> DivergenceTerms {
+        (**self).terms(posterior, prior, samples)
+    }
+}
+
+/// The divergence of each example, and how it splits.
+pub struct DivergenceTerms {
+    /// In nats, summed over the latent dimensions, `[batch]`.
+    pub total: Tensor<1>,
+    shares: Option<Box<dyn FnOnce() -> Tensor<2> + Send>>,
+    columns: usize,
+}
+
+impl DivergenceTerms {
+    /// A divergence, `[batch]`, that is no sum over the latent dimensions.
+    pub fn new(total: Tensor<1>) -> Self {
+        Self { total, shares: None, columns: 1 }
     }
 
-    /// The shares by which free bits count, `[batch, shares]`, none of them negative: those of the dimensions,
-    /// unless several dimensions are one variable.
-    fn per_variable(&self, posterior: &Q, prior: &P) -> Option<Tensor<2>> {
-        self.per_dimension(posterior, prior)
+    /// The sum over the latent dimensions of shares, `[batch, latent_dim]`, in nats.
+    pub fn sum_of(shares: Tensor<2>) -> Self {
+        let total = shares.clone().sum_dim(1).squeeze_dim(1);
+        Self::new(total).with_shares(|| shares)
+    }
+
+    /// Says how the divergence splits, `[batch, latent_dim]`; computed only where somebody asks.
+    pub fn with_shares(self, shares: impl FnOnce() -> Tensor<2> + Send + 'static) -> Self {
+        Self { shares: Some(Box::new(shares)), ..self }
+    }
+
+    /// Says that so many neighbouring dimensions are one variable, as the categories of a discrete code.
+    pub fn with_columns(self, columns: usize) -> Self {
+        Self { columns, ..self }
+    }
+
+    /// The shares of the latent dimensions, where the divergence is a sum over them.
+    pub fn shares(self) -> Option<Shares> {
+        Some(Shares { by_dimension: self.shares?(), columns: self.columns })
+    }
+}
+
+impl Debug for DivergenceTerms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut terms = f.debug_struct("DivergenceTerms");
+        terms.field("total", &self.total).field("columns", &self.columns).finish_non_exhaustive()
+    }
+}
+
+/// The shares of a divergence, in nats.
+#[derive(Clone, Debug)]
+pub struct Shares {
+    /// Those of the latent dimensions, `[batch, latent_dim]`.
+    pub by_dimension: Tensor<2>,
+    columns: usize,
+}
+
+impl Shares {
+    /// Those of the variables, `[batch, variables]`: of the dimensions, unless several are one variable. None of
+    /// them is negative where the divergence of a variable is not.
+    pub fn by_variable(&self) -> Tensor<2> {
+        if self.columns == 1 {
+            return self.by_dimension.clone();
+        }
+        let [batch, columns] = self.by_dimension.dims();
+        let grouped = [batch, columns / self.columns, self.columns];
+        self.by_dimension.clone().reshape(grouped).sum_dim(2).squeeze_dim(2)
     }
 }

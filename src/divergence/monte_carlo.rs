@@ -1,9 +1,7 @@
-use burn::tensor::Tensor;
-
-use super::Divergence;
+use super::{Divergence, DivergenceTerms};
 use crate::error::{Error, Result};
 use crate::math::{log_power_mean, mean_over_samples};
-use crate::{ExplicitPosterior, Prior, Samples};
+use crate::{Density, Posterior, Samples};
 
 /// The Kullback-Leibler divergence estimated from the samples of the posterior.
 ///
@@ -27,18 +25,14 @@ impl MonteCarloKl {
     }
 }
 
-/// `log q(z|x) - log p(z)`, `[num_samples, batch]`.
-fn log_ratio<Q: ExplicitPosterior, P: Prior>(q: &Q, prior: &P, samples: &Samples) -> Tensor<2> {
-    samples.log_prob(q) - prior.log_prob(samples.z.clone())
-}
-
-impl<Q: ExplicitPosterior, P: Prior> Divergence<Q, P> for MonteCarloKl {
-    fn forward(&self, posterior: Q, prior: &P, samples: &Samples) -> (Q, Tensor<1>) {
-        let log_ratio = match self.along_path {
-            true => samples.path_log_prob(&posterior) - prior.log_prob(samples.z.clone()),
-            false => log_ratio(&posterior, prior, samples),
+impl<Q: Posterior + Density, P: Density> Divergence<Q, P> for MonteCarloKl {
+    fn terms(&self, posterior: &Q, prior: &P, samples: &Samples) -> DivergenceTerms {
+        let log_posterior = match self.along_path {
+            true => samples.path_log_prob(posterior),
+            false => samples.log_prob(posterior),
         };
-        (posterior, mean_over_samples(log_ratio))
+        let log_ratio = log_posterior - prior.log_prob(samples.z.clone());
+        DivergenceTerms::new(mean_over_samples(log_ratio))
     }
 }
 
@@ -65,10 +59,10 @@ impl MonteCarloRenyi {
     }
 }
 
-impl<Q: ExplicitPosterior, P: Prior> Divergence<Q, P> for MonteCarloRenyi {
-    fn forward(&self, posterior: Q, prior: &P, samples: &Samples) -> (Q, Tensor<1>) {
-        let log_ratio = log_ratio(&posterior, prior, samples);
-        (posterior, log_power_mean(log_ratio, self.alpha - 1.0))
+impl<Q: Posterior + Density, P: Density> Divergence<Q, P> for MonteCarloRenyi {
+    fn terms(&self, posterior: &Q, prior: &P, samples: &Samples) -> DivergenceTerms {
+        let log_ratio = samples.log_prob(posterior) - prior.log_prob(samples.z.clone());
+        DivergenceTerms::new(log_power_mean(log_ratio, self.alpha - 1.0))
     }
 }
 

@@ -1,7 +1,7 @@
 use burn::tensor::Tensor;
 
-use super::Divergence;
 use super::monte_carlo::check_order;
+use super::{Divergence, DivergenceTerms};
 use crate::error::{Error, Result};
 use crate::math::expm1;
 use crate::{DiagonalGaussian, DiagonalPrior, KlDivergence, Samples};
@@ -147,29 +147,13 @@ impl ChiDivergence {
 }
 
 impl<P: DiagonalPrior> Divergence<DiagonalGaussian, P> for RenyiDivergence {
-    fn forward(
-        &self,
-        posterior: DiagonalGaussian,
-        prior: &P,
-        _samples: &Samples,
-    ) -> (DiagonalGaussian, Tensor<1>) {
-        let divergence = self.to_standard_normal(&prior.standardized(&posterior));
-        (posterior, divergence)
-    }
-
-    fn per_dimension(&self, q: &DiagonalGaussian, prior: &P) -> Option<Tensor<2>> {
-        Some(RenyiDivergence::per_dimension(self, &prior.standardized(q)))
+    fn terms(&self, q: &DiagonalGaussian, prior: &P, _samples: &Samples) -> DivergenceTerms {
+        DivergenceTerms::sum_of(self.per_dimension(&prior.standardized(q)))
     }
 }
 
 impl<P: DiagonalPrior> Divergence<DiagonalGaussian, P> for ChiDivergence {
-    fn forward(
-        &self,
-        posterior: DiagonalGaussian,
-        prior: &P,
-        _samples: &Samples,
-    ) -> (DiagonalGaussian, Tensor<1>) {
-        let divergence = self.to_standard_normal(&prior.standardized(&posterior));
-        (posterior, divergence)
+    fn terms(&self, q: &DiagonalGaussian, prior: &P, _samples: &Samples) -> DivergenceTerms {
+        DivergenceTerms::new(self.to_standard_normal(&prior.standardized(q)))
     }
 }

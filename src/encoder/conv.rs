@@ -7,7 +7,7 @@ use super::Encoder;
 use crate::config::ModuleConfig;
 use crate::nn::{ConvBlock, ConvConfig, Mlp, MlpConfig, normalize};
 use crate::summary::Layer;
-use crate::{Diagonal, DiagonalHead, Family, Head, NoiseShape, Result, Seed, Support};
+use crate::{Diagonal, DiagonalHead, Family, Head, NoiseShape, Phase, Result, Seed, Support};
 
 /// Description of a [`ConvEncoder`]; see [`ConvConfig::encoder`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,8 +69,9 @@ impl<H: Head> Encoder for ConvEncoder<H> {
         self.head.noise()
     }
 
-    fn encode(&self, x: Tensor<2>) -> H::Posterior {
-        self.head.forward(normalize(&self.norm, self.dense.forward(self.features(x))))
+    fn encode(&self, x: Tensor<2>, phase: Phase) -> H::Posterior {
+        let features = normalize(&self.norm, self.dense.forward(self.features(x)));
+        self.head.forward(features, phase)
     }
 
     fn layers(&self) -> Vec<Layer> {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Encoder;
 use crate::config::{ModuleConfig, init_each};
 use crate::summary::{INPUT, Layer};
-use crate::{Error, ExplicitPosterior, HierarchicalPosterior, NoiseShape, Result, Seed, Support};
+use crate::{Density, Error, HierarchicalPosterior, NoiseShape, Phase, Result, Seed, Support};
 
 /// Description of a [`HierarchicalEncoder`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,20 +25,21 @@ pub struct HierarchicalEncoder<E> {
     layers: Vec<E>,
 }
 
-impl<E: Encoder<Posterior: ExplicitPosterior>> HierarchicalEncoder<E> {
+impl<E: Encoder> HierarchicalEncoder<E> {
+    /// The network of the top layer.
+    pub(crate) fn top(&self) -> &E {
+        self.layers.last().expect("a hierarchy has a layer")
+    }
+}
+
+impl<E: Encoder<Posterior: Density>> HierarchicalEncoder<E> {
     /// Puts layers together.
     ///
     /// # Errors
-    /// If there are none, or one does not take the codes of the one before it, has codes of another kind, or is
-    /// conditional.
+    /// If there are none, or one does not take the codes of the one before it, or has codes of another kind.
     pub fn new(layers: Vec<E>) -> Result<Self> {
         if layers.is_empty() {
             return Err(Error::config("layers is empty, but a hierarchy has at least 1"));
-        }
-        if let Some(i) = layers.iter().position(|layer| layer.condition_dim() > 0) {
-            return Err(Error::config(format!(
-                "layers[{i}] is conditional, but a condition belongs to a hierarchy as a whole"
-            )));
         }
         for (i, pair) in layers.windows(2).enumerate() {
             if pair[0].latent_support() != pair[1].latent_support() {
@@ -62,7 +63,7 @@ impl<E: Encoder<Posterior: ExplicitPosterior>> HierarchicalEncoder<E> {
 }
 
 #[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
-impl<E: Encoder<Posterior: ExplicitPosterior>> Encoder for HierarchicalEncoder<E> {
+impl<E: Encoder<Posterior: Density>> Encoder for HierarchicalEncoder<E> {
     type Posterior = HierarchicalPosterior<E>;
 
     fn data_dim(&self) -> usize {
@@ -81,18 +82,18 @@ impl<E: Encoder<Posterior: ExplicitPosterior>> Encoder for HierarchicalEncoder<E
         self.layers[0].latent_support()
     }
 
-    /// No layer has a condition.
-    fn condition_dim(&self) -> usize {
-        0
-    }
-
     fn noise(&self) -> NoiseShape {
         self.layers.iter().fold(NoiseShape::default(), |shape, layer| shape.and(&layer.noise()))
     }
 
-    fn encode(&self, x: Tensor<2>) -> HierarchicalPosterior<E> {
+    fn encode(&self, x: Tensor<2>, phase: Phase) -> HierarchicalPosterior<E> {
         let (first, upper) = self.layers.split_first().expect("a hierarchy has a layer");
-        HierarchicalPosterior::new(first.encode(x), first.noise().dim(), upper.to_vec())
+        HierarchicalPosterior::new(
+            first.encode(x, phase),
+            first.noise().dim(),
+            upper.to_vec(),
+            phase,
+        )
     }
 
     fn layers(&self) -> Vec<Layer> {
@@ -107,7 +108,7 @@ impl<E: Encoder<Posterior: ExplicitPosterior>> Encoder for HierarchicalEncoder<E
 
 impl<C> ModuleConfig for HierarchicalEncoderConfig<C>
 where
-    C: ModuleConfig<Module: Encoder<Posterior: ExplicitPosterior>>,
+    C: ModuleConfig<Module: Encoder<Posterior: Density>>,
 {
     type Module = HierarchicalEncoder<C::Module>;
 

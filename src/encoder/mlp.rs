@@ -6,7 +6,7 @@ use super::Encoder;
 use crate::config::ModuleConfig;
 use crate::nn::{Activation, Init, Mlp, MlpConfig, check_dim};
 use crate::summary::{INPUT, Layer};
-use crate::{Diagonal, DiagonalHead, Family, Head, NoiseShape, Result, Seed, Support};
+use crate::{Diagonal, DiagonalHead, Family, Head, NoiseShape, Phase, Result, Seed, Support};
 
 /// Description of an [`MlpEncoder`].
 ///
@@ -97,8 +97,8 @@ impl<H: Head> Encoder for MlpEncoder<H> {
         self.head.noise()
     }
 
-    fn encode(&self, x: Tensor<2>) -> H::Posterior {
-        self.head.forward(self.trunk.forward(x))
+    fn encode(&self, x: Tensor<2>, phase: Phase) -> H::Posterior {
+        self.head.forward(self.trunk.forward(x), phase)
     }
 
     fn layers(&self) -> Vec<Layer> {

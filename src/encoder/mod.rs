@@ -12,7 +12,7 @@ use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 
 use crate::summary::Layer;
-use crate::{NoiseShape, Posterior, Support};
+use crate::{NoiseShape, Phase, Posterior, Support};
 
 /// An inference network: from data `x` to the approximate posterior `q(z|x)`.
 ///
@@ -28,7 +28,7 @@ pub trait Encoder: Module + ModuleDisplay {
     /// The length of a code.
     fn latent_dim(&self) -> usize;
 
-    /// The lengths of the parts that a code consists of, without a condition: of the stochastic layers of a
+    /// The lengths of the parts that a code consists of: of the stochastic layers of a
     /// hierarchy, else the one of the whole.
     fn latent_layers(&self) -> Vec<usize> {
         vec![self.latent_dim()]
@@ -39,22 +39,16 @@ pub trait Encoder: Module + ModuleDisplay {
         Support::Real
     }
 
-    /// How many numbers at the end of a code are a condition that came with the example, and not drawn; see
-    /// [`ConditionalVae`](crate::conditional::ConditionalVae).
-    fn condition_dim(&self) -> usize {
-        0
-    }
-
     /// The noise that one sample of the posterior of one example takes.
     fn noise(&self) -> NoiseShape {
         NoiseShape::normal(self.latent_dim())
     }
 
-    /// Maps each example to its posterior.
+    /// Maps each example to its posterior, as it is in a phase.
     ///
     /// # Shapes
     /// - `x`: `[batch, data_dim]`
-    fn encode(&self, x: Tensor<2>) -> Self::Posterior;
+    fn encode(&self, x: Tensor<2>, phase: Phase) -> Self::Posterior;
 
     /// The rows of a [`Summary`](crate::summary::Summary), one for each layer.
     fn layers(&self) -> Vec<Layer> {

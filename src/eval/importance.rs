@@ -2,35 +2,47 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Measure;
+use super::proposal::{FromPosterior, Propose, WeighedBatch};
 use crate::data::{BatchLoader, Checked, Examples, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 use crate::noise::check_noise;
-use crate::{ImportanceWeighted, NoiseSource};
+use crate::{Model, NoiseSource};
 
 /// How to estimate the likelihood of data by importance sampling.
 ///
 /// | field | default | meaning | range |
 /// |---|---|---|---|
-/// | `num_samples` | 5000 | samples of each example's posterior | at least 1 |
+/// | `num_samples` | 5000 | samples of each example's proposal | at least 1 |
 /// | `batch_size` | 20 | examples that are looked at together | at least 1 |
 /// | `rows_at_once` | 1000 | examples times samples that go through the decoder together | at least 1 |
+/// | `proposal` | [`FromPosterior`] | where the samples come from | |
 ///
 /// Memory grows with `rows_at_once` and not with `num_samples`. The estimate does not depend on
 /// `rows_at_once` but for rounding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ImportanceSampling {
-    /// Samples of the posterior of each example.
+pub struct ImportanceSampling<R = FromPosterior> {
+    /// Samples of the proposal of each example.
     pub num_samples: usize,
     /// Examples that are looked at together.
     pub batch_size: usize,
     /// How many codes are decoded at a time; at least one for each example of a batch. A GPU wants
     /// more than the default, which suits the caches of a CPU.
     pub rows_at_once: usize,
+    /// Where the samples come from.
+    pub proposal: R,
 }
 
 impl Default for ImportanceSampling {
     fn default() -> Self {
-        Self { num_samples: 5000, batch_size: 20, rows_at_once: 1000 }
+        Self { num_samples: 5000, batch_size: 20, rows_at_once: 1000, proposal: FromPosterior }
+    }
+}
+
+impl<R> ImportanceSampling<R> {
+    /// Another source of samples.
+    pub fn with_proposal<S>(self, proposal: S) -> ImportanceSampling<S> {
+        let Self { num_samples, batch_size, rows_at_once, .. } = self;
+        ImportanceSampling { num_samples, batch_size, rows_at_once, proposal }
     }
 }
 
@@ -84,14 +96,14 @@ impl fmt::Display for LogLikelihood {
 /// - If the noise has another standard deviation than 1: the samples would not be the posterior's.
 /// - If a number in `sampling` is zero or absurd, the examples do not fit the model, or one cannot be
 ///   read.
-pub fn log_likelihood<M: ImportanceWeighted>(
+pub fn log_likelihood<M: Model, R: Propose<M>>(
     model: &M,
     examples: Arc<dyn Examples>,
-    sampling: ImportanceSampling,
+    sampling: ImportanceSampling<R>,
     noise: NoiseSource,
 ) -> Result<LogLikelihood> {
     let model = model.valid();
-    let ImportanceSampling { num_samples, batch_size, rows_at_once } = sampling;
+    let ImportanceSampling { num_samples, batch_size, rows_at_once, proposal } = sampling;
     let (protocol, support) = (examples.protocol(), model.support());
     let measure = Measure::of(support, protocol);
     if measure == Measure::CrossEntropy {
@@ -115,7 +127,7 @@ pub fn log_likelihood<M: ImportanceWeighted>(
     Error::check_columns("the data", [examples.len(), examples.dim()], model.data_dim())?;
     let batch_size = batch_size.min(examples.len());
     let samples_at_once = (rows_at_once / batch_size.max(1)).max(1).min(num_samples);
-    let noise_shape = model.noise();
+    let noise_shape = proposal.noise(&model);
     check_noise(num_samples, 1, 1)?;
     check_noise(samples_at_once, batch_size, noise_shape.dim())?;
     let device = model.devices().first().cloned().unwrap_or_default();
@@ -126,11 +138,13 @@ pub fn log_likelihood<M: ImportanceWeighted>(
         let batch = batch.map_err(|error| Error::around(error, ErrorKind::Data))?;
         let size = batch.x.dims()[0];
         let mut weights = vec![WeightSums::default(); size];
+        let made = proposal.propose(&model, batch.x.clone());
+        let batch_weights = WeighedBatch::new(&model, made, batch.x);
         for first in (0..num_samples).step_by(samples_at_once) {
             let samples = first as u64..num_samples.min(first + samples_at_once) as u64;
             let eps = noise.draw_samples(batch.step, samples.clone(), size, &noise_shape, &device);
             let seed = noise.seed_at(batch.step).at(samples.start);
-            let log_weights = model.log_weights(batch.x.clone(), eps, seed);
+            let log_weights = batch_weights.log_weights(eps, seed);
             let log_weights = log_weights.try_into_data();
             let log_weights =
                 log_weights.map_err(|error| Error::around(error, ErrorKind::Backend))?;

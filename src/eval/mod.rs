@@ -3,12 +3,14 @@
 mod importance;
 mod latents;
 mod measure;
+mod proposal;
 
 pub use importance::{ImportanceSampling, LogLikelihood, log_likelihood};
 pub use latents::{ACTIVE_UNIT, LatentStatistics};
 pub(crate) use latents::{LatentSums, LatentTotals, ReadSums};
 
 pub use measure::Measure;
+pub use proposal::{FittedGaussian, FromPosterior, Propose, log_weights};
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use std::sync::Arc;
 use crate::data::{BatchLoader, Checked, Examples, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 use crate::noise::check_noise;
-use crate::{Inputs, LatentVariableModel, NoiseSource, Objective};
+use crate::{Inputs, Model, NoiseSource, Objective};
 
 /// The means of an objective's terms over a data set, in nats per example.
 ///
@@ -66,9 +68,9 @@ impl fmt::Display for Evaluation {
 /// # Errors
 /// If `batch_size` or `num_samples` is zero or absurd, the examples do not fit the model, or one cannot be
 /// read or holds a number that no value of the likelihood is near: outside 0 to 1 for bits, or not finite.
-pub fn evaluate<M: LatentVariableModel>(
+pub fn evaluate<M: Model>(
     model: &M,
-    objective: &impl Objective<M>,
+    objective: &(impl Objective<M> + ?Sized),
     examples: Arc<dyn Examples>,
     batch_size: usize,
     num_samples: usize,

@@ -95,12 +95,6 @@ pub trait Likelihood: Module + ModuleDisplay {
         1
     }
 
-    /// How many of the numbers of an example are values that the likelihood is of: all unless it leaves
-    /// some alone, as a [`ConditionalLikelihood`](crate::conditional::ConditionalLikelihood) does.
-    fn num_values(&self, data_dim: usize) -> usize {
-        data_dim
-    }
-
     /// What the values of `x` are; decides whether a figure may be called a likelihood, see
     /// [`Measure`](crate::eval::Measure).
     fn support(&self) -> Support;

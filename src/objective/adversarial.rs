@@ -5,7 +5,8 @@ use crate::adversarial::{AdversarialVae, DensityRatio, Discriminator};
 use crate::adversarial::{draws, mean_and_std};
 use crate::error::{Error, Result};
 use crate::math::{mean_over_samples, normal_log_prob};
-use crate::{Decoder, Encoder, Likelihood, NoiseSource, Posterior, Prior, Seed, Vae};
+use crate::prior::Distribution;
+use crate::{Density, Model, NoiseSource, Posterior, Seed};
 
 /// The negative ELBO with a divergence that a discriminator estimates, for posteriors without a density:
 /// adversarial variational Bayes (Mescheder et al. 2017, algorithm 1 and eq. 3.7).
@@ -54,31 +55,32 @@ impl AdversarialElbo {
         Ok(Self { contrast_draws: draws })
     }
 
-    fn contrast<E: Encoder, D: Decoder, L: Likelihood, P: Prior>(
+    fn contrast<M: Model>(
         &self,
-        vae: &Vae<E, D, L, P>,
-        q: &E::Posterior,
+        model: &M,
+        prior: &M::Prior,
+        q: &M::Posterior,
         z: Tensor<3>,
         seed: Seed,
     ) -> Contrast {
         let ([num_samples, batch, latent_dim], device) = (z.dims(), z.device());
         let other = seed.child("other");
         if self.contrast_draws == 0 {
-            let others = vae.prior.sample(num_samples * batch, latent_dim, other, &device);
+            let others = prior.sample(num_samples * batch, latent_dim, other, &device);
             // A prior that is learned gets its gradient here, and no value is added.
-            let log_prior = vae.prior.log_prob(z.clone().detach());
+            let log_prior = prior.log_prob(z.clone().detach());
             return Contrast {
                 others: others.detach().reshape([num_samples, batch, latent_dim]),
                 rest: log_prior.clone().detach() - log_prior,
                 z,
             };
         }
-        let draws = draws(&vae.encoder, &q.detach(), self.contrast_draws, seed.child("contrast"));
+        let draws = draws(&q.detach(), &model.noise(), self.contrast_draws, seed.child("contrast"));
         let [mean, std] = mean_and_std(draws);
         let log_var = std.clone().log().mul_scalar(2.0);
         let log_r = normal_log_prob(z.clone(), mean.clone(), log_var);
         Contrast {
-            rest: log_r - vae.prior.log_prob(z.clone()),
+            rest: log_r - prior.log_prob(z.clone()),
             z: (z - mean) / std,
             others: NoiseSource::new(other).draw(0, [num_samples, batch, latent_dim], &device),
         }
@@ -95,21 +97,14 @@ struct Contrast {
     rest: Tensor<2>,
 }
 
-impl<E, D, L, P, T> Objective<AdversarialVae<E, D, L, P, T>> for AdversarialElbo
-where
-    E: Encoder,
-    D: Decoder,
-    L: Likelihood,
-    P: Prior,
-    T: Discriminator,
-{
-    fn terms(&self, model: &AdversarialVae<E, D, L, P, T>, inputs: Inputs) -> Terms {
-        let Inputs { x, noise, step, seed, wants_latents, .. } = inputs;
-        let vae = &model.vae.at(step);
-        let q = vae.posterior(x.clone(), step);
-        let noise = noise.narrow(2, 0, vae.encoder.noise().dim());
+impl<M: Model, T: Discriminator> Objective<AdversarialVae<M, T>> for AdversarialElbo {
+    fn terms(&self, model: &AdversarialVae<M, T>, inputs: Inputs) -> Terms {
+        let Inputs { x, noise, phase, seed, wants_latents, .. } = inputs;
+        let vae = &model.vae;
+        let prior = vae.prior(phase);
+        let q = vae.posterior(x.clone(), phase);
         let z = q.draw(noise, seed).z;
-        let contrast = self.contrast(vae, &q, z.clone(), seed);
+        let contrast = self.contrast(vae, &prior, &q, z.clone(), seed);
 
         // The model, by a discriminator that stays as it is.
         let fixed = model.discriminator.clone().no_grad();
@@ -123,7 +118,7 @@ where
         let logistic = mean_over_samples(DensityRatio.loss(of_q, of_others));
 
         let loss = terms.loss.clone() + logistic;
-        let latents = wants_latents.then(|| Latents { mean: q.latent_mean(), divergence: None });
+        let latents = wants_latents.then(|| Latents { mean: q.mean(), divergence: None });
         terms.with_loss(loss).with_latents(latents)
     }
 }

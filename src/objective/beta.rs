@@ -1,5 +1,6 @@
 use burn::tensor::{Tensor, activation};
 
+use crate::Phase;
 use crate::error::{Error, Result};
 
 /// The weight of the divergence in the loss, in the course of a training.
@@ -149,12 +150,12 @@ impl Beta {
     pub(super) fn weigh(
         &self,
         term: Tensor<1>,
-        step: Option<u64>,
+        phase: Phase,
         state: Option<Tensor<1>>,
         divergence: Tensor<1>,
     ) -> (Tensor<1>, Option<Tensor<1>>) {
         // A constant weight is that of every step.
-        let beta = match (self.0, step) {
+        let beta = match (self.0, phase.step()) {
             (Kind::Constant(beta), _) => Some(beta),
             (_, step) => step.and_then(|step| self.at(step)),
         };

@@ -2,7 +2,8 @@ use burn::tensor::Tensor;
 
 use super::{Beta, Inputs, Latents, Objective, Terms};
 use crate::error::{Error, Result};
-use crate::{Decoder, Divergence, Encoder, KlDivergence, Likelihood, Posterior, Prior, Vae};
+use crate::math::mean_over_samples;
+use crate::{Divergence, KlDivergence, Model, Posterior};
 
 /// The negative evidence lower bound (Kingma and Welling 2014, eq. 3 and 7).
 ///
@@ -70,35 +71,28 @@ impl<V> Elbo<V> {
     }
 }
 
-impl<E, D, L, P, V> Objective<Vae<E, D, L, P>> for Elbo<V>
-where
-    E: Encoder,
-    D: Decoder,
-    L: Likelihood,
-    P: Prior,
-    V: Divergence<E::Posterior, P>,
-{
-    fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
-        let Inputs { x, noise, step, seed, state, wants_latents } = inputs;
-        let vae = &vae.at(step);
-        let q = vae.posterior(x.clone(), step); // q(z|x)
+impl<M: Model, V: Divergence<M::Posterior, M::Prior>> Objective<M> for Elbo<V> {
+    fn terms(&self, model: &M, inputs: Inputs) -> Terms {
+        let Inputs { x, noise, phase, seed, state, wants_latents } = inputs;
+        let prior = model.prior(phase); // p(z)
+        let q = model.posterior(x.clone(), phase); // q(z|x)
         let samples = q.draw(noise, seed); // z = g(x, eps) ~ q(z|x)
-        let (q, divergence) = self.divergence.forward(q, &vae.prior, &samples); // D(q(z|x), p(z))
-        let nll = vae.nll(samples.z, x).mean_dim(0).squeeze_dim::<1>(0); // -1/K sum_k log p(x|z_k)
+        let (q, terms) = self.divergence.forward(q, &prior, &samples); // D(q(z|x), p(z))
+        let nll = mean_over_samples(model.nll(samples.z, x)); // -1/K sum_k log p(x|z_k)
 
-        let latents = wants_latents.then(|| Latents {
-            mean: q.latent_mean(),
-            divergence: self.divergence.per_dimension(&q, &vae.prior),
-        });
-        let counted = match self.free_bits > 0.0 {
-            true => {
-                let shares = self.divergence.per_variable(&q, &vae.prior);
-                let whole = || divergence.clone().unsqueeze_dim(1);
-                self.beyond_free_bits(shares.unwrap_or_else(whole))
-            }
-            false => divergence.clone(),
+        let divergence = terms.total.clone();
+        let has_free_bits = self.free_bits > 0.0;
+        let shares = (wants_latents || has_free_bits).then(|| terms.shares()).flatten();
+        let counted = match (has_free_bits, &shares) {
+            (false, _) => divergence.clone(),
+            (true, Some(shares)) => self.beyond_free_bits(shares.by_variable()),
+            (true, None) => self.beyond_free_bits(divergence.clone().unsqueeze_dim(1)),
         };
-        let (weighed, state) = self.beta.weigh(counted, step, state, divergence.clone());
+        let latents = wants_latents.then(|| Latents {
+            mean: q.mean(),
+            divergence: shares.map(|shares| shares.by_dimension),
+        });
+        let (weighed, state) = self.beta.weigh(counted, phase, state, divergence.clone());
         let loss = nll.clone() + weighed;
         Terms::new(nll, divergence).with_loss(loss).with_latents(latents).with_state(state)
     }

@@ -1,9 +1,10 @@
 use burn::tensor::{Tensor, activation};
 
-use super::weights::{Weights, frozen};
+use super::weights::Weights;
 use super::{Inputs, Objective, Terms};
 use crate::math::log_mean_exp;
-use crate::{Decoder, Encoder, ExplicitPosterior, Likelihood, Posterior, Prior, Samples, Vae};
+use crate::prior::Distribution;
+use crate::{Density, Model, Posterior, Samples};
 
 /// The negative importance-weighted bound (Burda et al. 2016, eq. 8).
 ///
@@ -47,35 +48,30 @@ impl Iwae {
     }
 }
 
-impl<E, D, L, P> Objective<Vae<E, D, L, P>> for Iwae
-where
-    E: Encoder<Posterior: ExplicitPosterior>,
-    D: Decoder,
-    L: Likelihood,
-    P: Prior,
-{
-    fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
+impl<M: Model<Posterior: Density>> Objective<M> for Iwae {
+    fn terms(&self, model: &M, inputs: Inputs) -> Terms {
         if self.gradient == Gradient::Total {
-            let weights = Weights::draw(&vae.at(inputs.step), inputs);
+            let weights = Weights::draw(model, inputs);
             return weights.terms(log_mean_exp(weights.log()));
         }
-        let Inputs { x, noise, step, seed, wants_latents, .. } = inputs;
-        let (model, vae) = (vae, &vae.at(step));
-        let q = vae.posterior(x.clone(), step);
+        let Inputs { x, noise, phase, seed, wants_latents, .. } = inputs;
+        let prior = model.prior(phase);
+        let q = model.posterior(x.clone(), phase);
         let samples = q.draw(noise, seed);
-        let along_path = |vae: &Vae<E, D, L, P>, z| {
+        let along_path = |model: &M, prior: &M::Prior, z| {
             let samples = Samples { z, ..samples.clone() };
             let log_posterior = samples.path_log_prob(&q);
-            Weights::new(vae, x.clone(), samples.z, log_posterior)
+            Weights::of(model, prior, x.clone(), &samples, log_posterior)
         };
         let z = samples.z.clone();
         if self.gradient == Gradient::StickingTheLanding {
-            let weights = along_path(vae, z).with_latents(wants_latents, &q);
+            let weights = along_path(model, &prior, z).with_latents(wants_latents, &q);
             return weights.terms(log_mean_exp(weights.log()));
         }
-        let w = normalized(along_path(&frozen(model, step), z.clone().detach()).log());
-        let weights = along_path(vae, scale_gradient(z, w.clone().unsqueeze_dim(2)));
-        let weights = weights.with_latents(wants_latents, &q);
+        let (fixed, fixed_prior) = (model.with_fixed_likelihood(), prior.detach());
+        let w = normalized(along_path(&fixed, &fixed_prior, z.clone().detach()).log());
+        let z = scale_gradient(z, w.clone().unsqueeze_dim(2));
+        let weights = along_path(model, &prior, z).with_latents(wants_latents, &q);
         let bound = log_mean_exp(weights.log());
         let is_infinite = bound.clone().is_inf();
         let surrogate = weighted(w, weights.log()).mask_fill(is_infinite, f32::INFINITY);

@@ -1,10 +1,11 @@
 use burn::tensor::Tensor;
 
-use super::weights::{Weights, frozen};
+use super::weights::Weights;
 use super::{Inputs, Objective, Terms};
 use crate::error::{Error, Result};
 use crate::math::{log_mean_exp, mean_over_samples};
-use crate::{Decoder, Encoder, ExplicitPosterior, Likelihood, Posterior, Prior, Vae};
+use crate::prior::Distribution;
+use crate::{Density, Model, Posterior, Samples};
 
 /// The negative mean of several importance-weighted bounds (Rainforth et al. 2018, section 6).
 ///
@@ -71,15 +72,9 @@ impl Ciwae {
     }
 }
 
-impl<E, D, L, P> Objective<Vae<E, D, L, P>> for Miwae
-where
-    E: Encoder<Posterior: ExplicitPosterior>,
-    D: Decoder,
-    L: Likelihood,
-    P: Prior,
-{
-    fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
-        let weights = Weights::draw(&vae.at(inputs.step), inputs);
+impl<M: Model<Posterior: Density>> Objective<M> for Miwae {
+    fn terms(&self, model: &M, inputs: Inputs) -> Terms {
+        let weights = Weights::draw(model, inputs);
         weights.terms(mean_of_bounds(weights.log(), self.groups))
     }
 
@@ -88,22 +83,18 @@ where
     }
 }
 
-impl<E, D, L, P> Objective<Vae<E, D, L, P>> for Piwae
-where
-    E: Encoder<Posterior: ExplicitPosterior>,
-    D: Decoder,
-    L: Likelihood,
-    P: Prior,
-{
-    fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
-        let Inputs { x, noise, step, seed, wants_latents, .. } = inputs;
-        let (frozen, vae) = (frozen(vae, step), &vae.at(step));
-        let q = vae.posterior(x.clone(), step);
+impl<M: Model<Posterior: Density>> Objective<M> for Piwae {
+    fn terms(&self, model: &M, inputs: Inputs) -> Terms {
+        let Inputs { x, noise, phase, seed, wants_latents, .. } = inputs;
+        let prior = model.prior(phase);
+        let q = model.posterior(x.clone(), phase);
         let samples = q.draw(noise, seed);
-        let (z, log_posterior) = (samples.z.clone(), samples.log_prob(&q));
+        let log_posterior = samples.log_prob(&q);
+        let fixed = Samples::new(samples.z.clone().detach(), seed);
         let generative =
-            Weights::new(vae, x.clone(), z.clone().detach(), log_posterior.clone().detach());
-        let inference = Weights::new(&frozen, x, z, log_posterior);
+            Weights::of(model, &prior, x.clone(), &fixed, log_posterior.clone().detach());
+        let (model, prior) = (model.with_fixed_likelihood(), prior.detach());
+        let inference = Weights::of(&model, &prior, x, &samples, log_posterior);
         let bound = log_mean_exp(generative.log());
         let loss = bound.clone() + mean_of_bounds(inference.log(), self.groups);
         generative.with_latents(wants_latents, &q).terms(bound).with_loss(loss.neg())
@@ -114,15 +105,9 @@ where
     }
 }
 
-impl<E, D, L, P> Objective<Vae<E, D, L, P>> for Ciwae
-where
-    E: Encoder<Posterior: ExplicitPosterior>,
-    D: Decoder,
-    L: Likelihood,
-    P: Prior,
-{
-    fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
-        let weights = Weights::draw(&vae.at(inputs.step), inputs);
+impl<M: Model<Posterior: Density>> Objective<M> for Ciwae {
+    fn terms(&self, model: &M, inputs: Inputs) -> Terms {
+        let weights = Weights::draw(model, inputs);
         let elbo = || mean_over_samples(weights.log());
         let iwae = || log_mean_exp(weights.log());
         // A bound without a weight is left out: it may be infinite.

@@ -18,8 +18,9 @@ pub(crate) use weights::Weights;
 
 use burn::tensor::Tensor;
 use std::fmt::Debug;
+use std::sync::Arc;
 
-use crate::{Result, Seed};
+use crate::{Phase, Result, Seed};
 
 /// What an objective takes: a batch of data and the randomness it is to be looked at with.
 #[derive(Clone, Debug)]
@@ -29,9 +30,8 @@ pub struct Inputs {
     pub x: Tensor<2>,
     /// The noise of the posterior's samples, `[num_samples, batch, noise().dim()]`.
     pub noise: Tensor<3>,
-    /// The number of the training step, for what changes in the course of a training; `None` outside
-    /// training, where nothing is annealed or relaxed.
-    pub step: Option<u64>,
+    /// Whether this is a step of training or not.
+    pub phase: Phase,
     /// Where anything else that is random comes from.
     pub seed: Seed,
     /// What the objective handed on in the step before, in [`Terms::state`]; `None` outside
@@ -48,12 +48,19 @@ impl Inputs {
     /// - `x`: `[batch, data_dim]`
     /// - `noise`: `[num_samples, batch, noise().dim()]`
     pub fn new(x: Tensor<2>, noise: Tensor<3>) -> Self {
-        Self { x, noise, step: None, seed: Seed::default(), state: None, wants_latents: false }
+        Self {
+            x,
+            noise,
+            phase: Phase::Eval,
+            seed: Seed::default(),
+            state: None,
+            wants_latents: false,
+        }
     }
 
-    /// The same in a step of a training.
+    /// The same in a step of training.
     pub fn at(self, step: u64, seed: Seed) -> Self {
-        Self { step: Some(step), seed, ..self }
+        Self { phase: Phase::Train { step }, seed, ..self }
     }
 
     /// The same with randomness of its own.
@@ -139,16 +146,17 @@ impl Terms {
 
 /// A training objective of the model `M`.
 ///
-/// One of a [`Vae`](crate::Vae) begins with [`vae.at(inputs.step)`](crate::Vae::at) and
-/// [`vae.posterior(x, inputs.step)`](crate::Vae::posterior), so that what is relaxed in training is.
-///
 /// The objective drives the forward pass, from data and noise to the terms of the loss, and so
 /// decides the flow: which divergence, how many samples, how they are combined. See [`Elbo`] for
-/// the flow of the variational autoencoder written out.
+/// the flow of the variational autoencoder written out. It hands [`Inputs::phase`] on to
+/// [`Model::posterior`](crate::Model::posterior) and [`Model::prior`](crate::Model::prior), so that what is relaxed
+/// in training is.
 ///
 /// An objective is plain data. What is to be trained belongs to the model. `Debug` must show every
 /// parameter, and the same in every run: a checkpoint knows the objective by it.
-pub trait Objective<M>: Clone + Debug + Send + Sync + 'static {
+///
+/// A list of objectives is a `Vec<Box<dyn Objective<M>>>`; a box trains like what it holds.
+pub trait Objective<M>: Debug + Send + Sync {
     /// Runs the model on a batch.
     fn terms(&self, model: &M, inputs: Inputs) -> Terms;
 
@@ -178,3 +186,28 @@ pub trait Objective<M>: Clone + Debug + Send + Sync + 'static {
         true
     }
 }
+
+macro_rules! forward_objective {
+    ($($pointer:ident),+) => {$(
+        #[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
+        impl<M, O: Objective<M> + ?Sized> Objective<M> for $pointer<O> {
+            fn terms(&self, model: &M, inputs: Inputs) -> Terms {
+                (**self).terms(model, inputs)
+            }
+
+            fn check_samples(&self, num_samples: usize) -> Result<()> {
+                (**self).check_samples(num_samples)
+            }
+
+            fn initial_state(&self) -> Option<Vec<f32>> {
+                (**self).initial_state()
+            }
+
+            fn at_full_weight(&self, step: u64) -> bool {
+                (**self).at_full_weight(step)
+            }
+        }
+    )+};
+}
+
+forward_objective!(Box, Arc);

@@ -1,8 +1,9 @@
-use super::weights::{Weights, frozen};
+use super::weights::Weights;
 use super::{Inputs, Objective, Terms};
 use crate::error::{Error, Result};
 use crate::math::log_power_mean;
-use crate::{Decoder, Encoder, ExplicitPosterior, Likelihood, Prior, Vae};
+use crate::prior::Distribution;
+use crate::{Density, Model, Posterior};
 
 /// The negative variational Renyi bound (Li and Turner 2016, sections 3 and 4).
 ///
@@ -37,15 +38,9 @@ impl RenyiBound {
     }
 }
 
-impl<E, D, L, P> Objective<Vae<E, D, L, P>> for RenyiBound
-where
-    E: Encoder<Posterior: ExplicitPosterior>,
-    D: Decoder,
-    L: Likelihood,
-    P: Prior,
-{
-    fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
-        let weights = Weights::draw(&vae.at(inputs.step), inputs);
+impl<M: Model<Posterior: Density>> Objective<M> for RenyiBound {
+    fn terms(&self, model: &M, inputs: Inputs) -> Terms {
+        let weights = Weights::draw(model, inputs);
         weights.terms(log_power_mean(weights.log(), 1.0 - self.alpha))
     }
 }
@@ -90,15 +85,15 @@ impl Cubo {
     }
 }
 
-impl<E, D, L, P> Objective<Vae<E, D, L, P>> for Cubo
-where
-    E: Encoder<Posterior: ExplicitPosterior>,
-    D: Decoder,
-    L: Likelihood,
-    P: Prior,
-{
-    fn terms(&self, vae: &Vae<E, D, L, P>, inputs: Inputs) -> Terms {
-        let weights = Weights::draw(&frozen(vae, inputs.step), inputs);
+impl<M: Model<Posterior: Density>> Objective<M> for Cubo {
+    fn terms(&self, model: &M, inputs: Inputs) -> Terms {
+        let Inputs { x, noise, phase, seed, wants_latents, .. } = inputs;
+        let prior = model.prior(phase).detach();
+        let q = model.posterior(x.clone(), phase);
+        let samples = q.draw(noise, seed);
+        let (fixed, log_proposal) = (model.with_fixed_likelihood(), samples.log_prob(&q));
+        let weights = Weights::of(&fixed, &prior, x, &samples, log_proposal);
+        let weights = weights.with_latents(wants_latents, &q);
         let bound = log_power_mean(weights.log(), self.n);
         weights.terms(bound.neg())
     }

@@ -3,12 +3,12 @@ use burn::nn::Linear;
 use burn::tensor::activation::{log_sigmoid, sigmoid};
 use burn::tensor::{Device, Tensor};
 
-use super::temperature::{Relaxation, Sampling};
-use super::{ExplicitPosterior, Family, Head, Posterior, Temperature};
+use super::temperature::Sampling;
+use super::{Density, Family, Head, Posterior, Temperature};
 use crate::config::named_config;
 use crate::nn::{Init, linear};
 use crate::summary::Layer;
-use crate::{Noise, NoiseShape, Result, Seed, Support};
+use crate::{Noise, NoiseShape, Phase, Result, Seed, Support};
 
 /// How close a relaxed bit comes to 0 and 1, 2^-22. Just below 1 the 32-bit floats are 2^-24 apart, so nearer
 /// to it `log(1 - z)` would have no digits.
@@ -40,24 +40,23 @@ const LEAST: f64 = 1.0 / (1u32 << 22) as f64;
 pub struct Bernoulli {
     /// Logits, unbounded, `[batch, latent_dim]`.
     pub logits: Tensor<2>,
-    relaxation: Option<Relaxation>,
     sampling: Sampling,
 }
 
 impl Bernoulli {
     /// A batch of distributions that nothing relaxes.
     pub fn new(logits: Tensor<2>) -> Self {
-        Self { logits, relaxation: None, sampling: Sampling::Exact }
+        Self { logits, sampling: Sampling::Exact }
     }
 
-    /// The same with relaxed samples in training, which [`at`](Posterior::at) says.
-    pub fn relaxed(self, temperature: Temperature) -> Self {
-        Self { relaxation: Some(Relaxation { temperature, straight_through: false }), ..self }
+    /// The relaxed distribution of a temperature above 0.
+    pub fn relaxed(self, temperature: f64) -> Self {
+        self.with_sampling(Sampling::Relaxed(temperature))
     }
 
-    /// The same with exact samples in training and the gradients of relaxed ones.
-    pub fn straight_through(self, temperature: Temperature) -> Self {
-        Self { relaxation: Some(Relaxation { temperature, straight_through: true }), ..self }
+    /// Exact samples with the gradients of relaxed ones.
+    pub fn straight_through(self, temperature: f64) -> Self {
+        self.with_sampling(Sampling::StraightThrough(temperature))
     }
 
     /// The distribution as it is sampled in a certain way.
@@ -128,13 +127,9 @@ impl Posterior for Bernoulli {
             }
         }
     }
-
-    fn at(self, step: Option<u64>) -> Self {
-        Self { sampling: Sampling::at(self.relaxation, step), ..self }
-    }
 }
 
-impl ExplicitPosterior for Bernoulli {
+impl Density for Bernoulli {
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
         match self.sampling {
             Sampling::Relaxed(temperature) => self.log_density(z, temperature),
@@ -209,12 +204,10 @@ impl Head for BernoulliHead {
         NoiseShape::new(Noise::Uniform, self.latent_dim())
     }
 
-    fn forward(&self, features: Tensor<2>) -> Bernoulli {
-        let q = Bernoulli::new(linear(&self.logits, features, None));
-        match self.family.straight_through {
-            true => q.straight_through(self.family.temperature),
-            false => q.relaxed(self.family.temperature),
-        }
+    fn forward(&self, features: Tensor<2>, phase: Phase) -> Bernoulli {
+        let BernoulliFamily { temperature, straight_through } = self.family;
+        let sampling = Sampling::of(Some(temperature), straight_through, phase);
+        Bernoulli::new(linear(&self.logits, features, None)).with_sampling(sampling)
     }
 
     fn layers(&self, trunk: &str) -> Vec<Layer> {

@@ -3,13 +3,13 @@ use burn::nn::Linear;
 use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{Device, Int, Tensor};
 
-use super::temperature::{Relaxation, Sampling};
-use super::{ExplicitPosterior, Family, Head, Posterior, Temperature};
+use super::temperature::Sampling;
+use super::{Density, Family, Head, Posterior, Temperature};
 use crate::config::named_config;
 use crate::math::{LN_2PI, log_sum_exp, stirling_error};
 use crate::nn::{Init, linear};
 use crate::summary::Layer;
-use crate::{Error, Noise, NoiseShape, Result, Seed, Support};
+use crate::{Error, Noise, NoiseShape, Phase, Result, Seed, Support};
 
 /// The least component of a relaxed sample, 2^-100: its inverse, which is in the gradient of a density,
 /// still fits a 32-bit float with room for its factors.
@@ -46,7 +46,6 @@ pub struct Categorical {
     /// Logits, unbounded, `[batch, latent_dim]`; the categories of a variable stand side by side.
     pub logits: Tensor<2>,
     categories: usize,
-    relaxation: Option<Relaxation>,
     sampling: Sampling,
 }
 
@@ -61,17 +60,17 @@ impl Categorical {
             categories > 0 && columns.is_multiple_of(categories),
             "{columns} logits are no whole number of groups of {categories}"
         );
-        Self { logits, categories, relaxation: None, sampling: Sampling::Exact }
+        Self { logits, categories, sampling: Sampling::Exact }
     }
 
-    /// The same with relaxed samples in training, which [`at`](Posterior::at) says.
-    pub fn relaxed(self, temperature: Temperature) -> Self {
-        Self { relaxation: Some(Relaxation { temperature, straight_through: false }), ..self }
+    /// The relaxed distribution of a temperature above 0.
+    pub fn relaxed(self, temperature: f64) -> Self {
+        self.with_sampling(Sampling::Relaxed(temperature))
     }
 
-    /// The same with exact samples in training and the gradients of relaxed ones.
-    pub fn straight_through(self, temperature: Temperature) -> Self {
-        Self { relaxation: Some(Relaxation { temperature, straight_through: true }), ..self }
+    /// Exact samples with the gradients of relaxed ones.
+    pub fn straight_through(self, temperature: f64) -> Self {
+        self.with_sampling(Sampling::StraightThrough(temperature))
     }
 
     /// How many categories each variable has.
@@ -172,13 +171,9 @@ impl Posterior for Categorical {
         };
         z.reshape(shape)
     }
-
-    fn at(self, step: Option<u64>) -> Self {
-        Self { sampling: Sampling::at(self.relaxation, step), ..self }
-    }
 }
 
-impl ExplicitPosterior for Categorical {
+impl Density for Categorical {
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
         let z = self.grouped(z);
         match self.sampling {
@@ -305,13 +300,11 @@ impl Head for CategoricalHead {
         NoiseShape::new(Noise::Gumbel, self.latent_dim())
     }
 
-    fn forward(&self, features: Tensor<2>) -> Categorical {
+    fn forward(&self, features: Tensor<2>, phase: Phase) -> Categorical {
         let CategoricalFamily { categories, temperature, straight_through } = self.family;
-        let q = Categorical::new(linear(&self.logits, features, None), categories);
-        match straight_through {
-            true => q.straight_through(temperature),
-            false => q.relaxed(temperature),
-        }
+        let sampling = Sampling::of(Some(temperature), straight_through, phase);
+        let logits = linear(&self.logits, features, None);
+        Categorical::new(logits, categories).with_sampling(sampling)
     }
 
     fn layers(&self, trunk: &str) -> Vec<Layer> {

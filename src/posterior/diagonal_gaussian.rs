@@ -1,14 +1,14 @@
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::{Device, FloatDType, Int, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 
-use super::{ExplicitPosterior, Family, Head, Posterior, Samples};
+use super::{Density, Family, Head, Posterior, Samples};
 use crate::backend::is_cpu;
 use crate::config::unit_name;
 use crate::math::{LN_2PI, gradient_of, log_sum_exp, normal_log_prob};
 use crate::nn::{Init, linear};
 use crate::summary::Layer;
-use crate::{Reparameterize, Result, Seed};
+use crate::{Phase, Reparameterize, Result, Seed};
 
 /// `q(z|x) = N(z; mean, diag(exp(log_var)))`, the posterior of Kingma and Welling (2014, eq. 9).
 #[derive(Clone, Debug)]
@@ -27,25 +27,6 @@ impl DiagonalGaussian {
     pub fn new(mean: Tensor<2>, log_var: Tensor<2>) -> Self {
         assert_eq!(mean.dims(), log_var.dims(), "mean and log_var differ in shape");
         Self { mean, log_var }
-    }
-
-    /// `log sum_i w_i N(z; mean_i, diag(exp(log_var_i)))`, the density of a mixture of all distributions of
-    /// the batch, in nats.
-    ///
-    /// # Shapes
-    /// - `log_weights`: `[components]`, logarithms of weights that sum to 1
-    /// - `z`: `[num_samples, batch, latent_dim]`
-    /// - output: `[num_samples, batch]`
-    pub(crate) fn log_mixture(&self, log_weights: Tensor<1>, z: Tensor<3>) -> Tensor<2> {
-        let [samples, batch, latent_dim] = z.dims();
-        let z = z.reshape([samples * batch, latent_dim]);
-        let squares = match is_cpu(&z.device()) {
-            true => self.squares_multiplied_out(z),
-            false => self.squares_of_differences(z),
-        };
-        let log_norm = self.log_var.clone().add_scalar(LN_2PI).sum_dim(1).squeeze_dim::<1>(1);
-        let constant = (log_weights - log_norm.mul_scalar(0.5)).unsqueeze_dim(0);
-        log_sum_exp(squares.mul_scalar(-0.5) + constant, 1).reshape([samples, batch])
     }
 
     /// `sum_j (z_j - mean_j)^2 / exp(log_var_j)` of each row and each distribution, `[rows, components]`.
@@ -67,14 +48,6 @@ impl DiagonalGaussian {
         let terms = Tensor::cat(vec![z.clone().square(), z], 1);
         let factors = Tensor::cat(vec![precision, scaled_mean.mul_scalar(-2.0)], 1);
         (terms.matmul(factors.transpose()) + constant).cast(FloatDType::F32)
-    }
-
-    /// The distributions of so many rows, by their numbers.
-    pub(crate) fn select(&self, rows: &[usize]) -> Self {
-        let device = self.mean.device();
-        let rows = rows.iter().map(|&row| row as i64).collect::<Vec<_>>();
-        let rows = Tensor::<1, Int>::from_data(rows.as_slice(), &device);
-        Self::new(self.mean.clone().select(0, rows.clone()), self.log_var.clone().select(0, rows))
     }
 
     /// The density of `mean + exp(log_var / 2) noise`.
@@ -105,10 +78,6 @@ impl Posterior for DiagonalGaussian {
         Self { mean: self.mean.clone().detach(), log_var: self.log_var.clone().detach() }
     }
 
-    fn as_diagonal_gaussian(&self) -> Option<DiagonalGaussian> {
-        Some(self.clone())
-    }
-
     fn rsample(&self, noise: Tensor<3>) -> Tensor<3> {
         Reparameterize.forward(self.mean.clone(), self.log_var.clone(), noise)
     }
@@ -118,11 +87,23 @@ impl Posterior for DiagonalGaussian {
     }
 }
 
-impl ExplicitPosterior for DiagonalGaussian {
+impl Density for DiagonalGaussian {
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
         let mean = self.mean.clone().unsqueeze_dim(0);
         let log_var = self.log_var.clone().unsqueeze_dim(0);
         normal_log_prob(z, mean, log_var)
+    }
+
+    fn log_mixture(&self, log_weights: Tensor<1>, z: Tensor<3>) -> Tensor<2> {
+        let [samples, batch, latent_dim] = z.dims();
+        let z = z.reshape([samples * batch, latent_dim]);
+        let squares = match is_cpu(&z.device()) {
+            true => self.squares_multiplied_out(z),
+            false => self.squares_of_differences(z),
+        };
+        let log_norm = self.log_var.clone().add_scalar(LN_2PI).sum_dim(1).squeeze_dim::<1>(1);
+        let constant = (log_weights - log_norm.mul_scalar(0.5)).unsqueeze_dim(0);
+        log_sum_exp(squares.mul_scalar(-0.5) + constant, 1).reshape([samples, batch])
     }
 
     /// `-1/2 sum_j eps_j^2 + log_var_j + log(2 pi)` of the noise that the samples were made of: a code that
@@ -176,7 +157,7 @@ impl Head for DiagonalHead {
         self.mean.weight.dims()[1]
     }
 
-    fn forward(&self, features: Tensor<2>) -> DiagonalGaussian {
+    fn forward(&self, features: Tensor<2>, _phase: Phase) -> DiagonalGaussian {
         let mean = linear(&self.mean, features.clone(), None);
         DiagonalGaussian::new(mean, linear(&self.log_var, features, None))
     }

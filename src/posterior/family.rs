@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::Posterior;
 use crate::nn::Init;
 use crate::summary::Layer;
-use crate::{NoiseShape, Result, Seed, Support};
+use crate::{NoiseShape, Phase, Result, Seed, Support};
 
 /// A family of posteriors, as the description of an encoder's last layers.
 ///
@@ -59,11 +59,11 @@ pub trait Head: Module + ModuleDisplay {
         NoiseShape::normal(self.latent_dim())
     }
 
-    /// Maps the features of each example to its posterior.
+    /// Maps the features of each example to its posterior, as it is in a phase.
     ///
     /// # Shapes
     /// - `features`: `[batch, features]`
-    fn forward(&self, features: Tensor<2>) -> Self::Posterior;
+    fn forward(&self, features: Tensor<2>, phase: Phase) -> Self::Posterior;
 
     /// The rows of a [`Summary`](crate::summary::Summary), one for each layer, behind the layer of that
     /// name.

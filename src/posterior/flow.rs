@@ -2,11 +2,11 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{ExplicitPosterior, Family, Head, Posterior, Samples};
+use super::{Density, Family, Head, Posterior, Samples};
 use crate::flow::{Flow, Flows, FlowsConfig};
 use crate::nn::Init;
 use crate::summary::Layer;
-use crate::{Diagonal, Error, NoiseShape, Result, Seed, Support};
+use crate::{Diagonal, Error, NoiseShape, Phase, Result, Seed, Support};
 
 /// The family of posteriors whose samples are those of another family after a chain of flows (Rezende and
 /// Mohamed 2015).
@@ -65,7 +65,7 @@ pub struct TransformedHead<H> {
 
 impl<F: Family> Family for Transformed<F>
 where
-    <F::Head as Head>::Posterior: ExplicitPosterior,
+    <F::Head as Head>::Posterior: Density,
 {
     type Head = TransformedHead<F::Head>;
 
@@ -93,7 +93,7 @@ where
 }
 
 #[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
-impl<H: Head<Posterior: ExplicitPosterior>> Head for TransformedHead<H> {
+impl<H: Head<Posterior: Density>> Head for TransformedHead<H> {
     type Posterior = TransformedPosterior<H::Posterior>;
 
     fn latent_dim(&self) -> usize {
@@ -108,10 +108,10 @@ impl<H: Head<Posterior: ExplicitPosterior>> Head for TransformedHead<H> {
         self.base.noise()
     }
 
-    fn forward(&self, features: Tensor<2>) -> Self::Posterior {
+    fn forward(&self, features: Tensor<2>, phase: Phase) -> Self::Posterior {
         let context = (self.flows.context_dim() > 0).then(|| features.clone());
         TransformedPosterior {
-            base: self.base.forward(features),
+            base: self.base.forward(features, phase),
             flows: self.flows.clone(),
             context,
         }
@@ -128,7 +128,7 @@ impl<H: Head<Posterior: ExplicitPosterior>> Head for TransformedHead<H> {
 /// `q(z|x) = q0(z0|x) |det df/dz0|^-1` with `z = f(z0)`, for flows `f` (Rezende and Mohamed 2015, eq. 7).
 ///
 /// [`draw`](Posterior::draw) keeps the density of the samples, which comes with them;
-/// [`log_prob`](ExplicitPosterior::log_prob) of other codes runs the flows backwards. The code that
+/// [`log_prob`](Density::log_prob) of other codes runs the flows backwards. The code that
 /// stands for an example is where the flows lead the mean of `q0`, which is not the mean of `q`.
 #[derive(Clone, Debug)]
 pub struct TransformedPosterior<Q> {
@@ -138,7 +138,7 @@ pub struct TransformedPosterior<Q> {
     context: Option<Tensor<2>>,
 }
 
-impl<Q: ExplicitPosterior> TransformedPosterior<Q> {
+impl<Q: Posterior + Density> TransformedPosterior<Q> {
     /// Flows of the samples of `base`, given a context `[batch, context_dim]` if they take one.
     ///
     /// # Panics
@@ -163,7 +163,7 @@ impl<Q: ExplicitPosterior> TransformedPosterior<Q> {
     }
 }
 
-impl<Q: ExplicitPosterior> Posterior for TransformedPosterior<Q> {
+impl<Q: Posterior + Density> Posterior for TransformedPosterior<Q> {
     fn dims(&self) -> [usize; 2] {
         self.base.dims()
     }
@@ -184,10 +184,6 @@ impl<Q: ExplicitPosterior> Posterior for TransformedPosterior<Q> {
         self.forward(self.base.rsample(noise)).0
     }
 
-    fn at(self, step: Option<u64>) -> Self {
-        Self { base: self.base.at(step), ..self }
-    }
-
     fn draw(&self, noise: Tensor<3>, seed: Seed) -> Samples {
         let start = self.base.draw(noise, seed);
         let log_prob = start.log_prob(&self.base); // log q0(z0)
@@ -196,7 +192,7 @@ impl<Q: ExplicitPosterior> Posterior for TransformedPosterior<Q> {
     }
 }
 
-impl<Q: ExplicitPosterior> ExplicitPosterior for TransformedPosterior<Q> {
+impl<Q: Posterior + Density> Density for TransformedPosterior<Q> {
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
         let (start, log_det) = self.flows.inverse(z, self.context.as_ref());
         self.base.log_prob(start) + log_det

@@ -2,12 +2,14 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 
-use super::{ExplicitPosterior, Family, Head, Posterior, Samples};
+use super::{Density, Family, Head, Posterior, Samples};
 use crate::config::unit_name;
 use crate::math::{LN_2PI, expm1, gradient_of};
 use crate::nn::{Init, linear};
 use crate::summary::Layer;
-use crate::{DiagonalGaussian, DiagonalPrior, Divergence, KlDivergence, Result, Seed};
+use crate::{
+    DiagonalGaussian, DiagonalPrior, Divergence, DivergenceTerms, KlDivergence, Phase, Result, Seed,
+};
 
 /// `q(z|x) = N(z; mean, C C^T)` with a lower triangular `C`, its Cholesky factor (Kingma and Welling 2019,
 /// section 2.5.1).
@@ -69,6 +71,16 @@ impl FullGaussian {
         let [_, _, dim] = eps.dims();
         let columns = eps.clone().narrow(2, 0, dim - 1).permute([1, 2, 0]);
         Some(below.matmul(columns).permute([2, 0, 1]))
+    }
+
+    /// A batch of Gaussians by the logarithms of the diagonal of their factor, `[batch, dim]`, and what lies below it
+    /// where there is more than one dimension, `[batch, dim - 1, dim - 1]`, lower triangular.
+    pub(crate) fn from_factor(
+        mean: Tensor<2>,
+        log_diagonal: Tensor<2>,
+        below: Option<Tensor<3>>,
+    ) -> Self {
+        Self { mean, log_diagonal, below }
     }
 
     /// The `eps` with `C eps = z`, by forward substitution.
@@ -142,7 +154,7 @@ impl Posterior for FullGaussian {
     }
 }
 
-impl ExplicitPosterior for FullGaussian {
+impl Density for FullGaussian {
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
         self.log_prob_of_noise(self.solve(z - self.mean.clone().unsqueeze_dim(0)))
     }
@@ -169,12 +181,7 @@ impl ExplicitPosterior for FullGaussian {
 ///
 /// in nats. It is no sum over the dimensions.
 impl<P: DiagonalPrior> Divergence<FullGaussian, P> for KlDivergence {
-    fn forward(
-        &self,
-        posterior: FullGaussian,
-        prior: &P,
-        _samples: &Samples,
-    ) -> (FullGaussian, Tensor<1>) {
+    fn terms(&self, posterior: &FullGaussian, prior: &P, _samples: &Samples) -> DivergenceTerms {
         let log_var = posterior.log_diagonal.clone().mul_scalar(2.0);
         let diagonal = DiagonalGaussian::new(posterior.mean.clone(), log_var.clone());
         let DiagonalGaussian { mean, log_var: moved } = prior.standardized(&diagonal);
@@ -187,7 +194,7 @@ impl<P: DiagonalPrior> Divergence<FullGaussian, P> for KlDivergence {
             let scale = (moved - log_var).exp().narrow(1, 1, dim - 1);
             sum = sum + (squares * scale).sum_dim(1).squeeze_dim::<1>(1);
         }
-        (posterior, sum.mul_scalar(0.5))
+        DivergenceTerms::new(sum.mul_scalar(0.5))
     }
 }
 
@@ -232,7 +239,7 @@ impl Head for FullCovarianceHead {
         self.mean.weight.dims()[1]
     }
 
-    fn forward(&self, features: Tensor<2>) -> FullGaussian {
+    fn forward(&self, features: Tensor<2>, _phase: Phase) -> FullGaussian {
         let of = |layer: &Linear| linear(layer, features.clone(), None);
         let off_diagonal = self.off_diagonal.as_ref().map(of);
         let [mean, log_diagonal] = [&self.mean, &self.log_diagonal].map(of);

@@ -1,7 +1,7 @@
 use burn::tensor::Tensor;
 
-use super::{ExplicitPosterior, Posterior, Samples};
-use crate::{Encoder, Seed};
+use super::{Density, Posterior, Samples};
+use crate::{Encoder, Phase, Seed};
 
 /// `q(z_1, .., z_n|x) = q(z_1|x) q(z_2|z_1) .. q(z_n|z_{n-1})`, what a
 /// [`HierarchicalEncoder`](crate::HierarchicalEncoder) returns.
@@ -10,23 +10,28 @@ pub struct HierarchicalPosterior<E: Encoder> {
     first: E::Posterior,
     first_noise: usize,
     upper: Vec<E>,
-    step: Option<u64>,
+    phase: Phase,
 }
 
-impl<E: Encoder<Posterior: ExplicitPosterior>> HierarchicalPosterior<E> {
+impl<E: Encoder<Posterior: Density>> HierarchicalPosterior<E> {
     /// The posterior of the first layer, which takes so many noise values, and the networks of the others.
-    pub(crate) fn new(first: E::Posterior, first_noise: usize, upper: Vec<E>) -> Self {
-        Self { first, first_noise, upper, step: None }
+    pub(crate) fn new(
+        first: E::Posterior,
+        first_noise: usize,
+        upper: Vec<E>,
+        phase: Phase,
+    ) -> Self {
+        Self { first, first_noise, upper, phase }
     }
 
     /// The posteriors of a layer, of batch `num_samples * batch`, given samples of the one below.
     fn given(&self, layer: &E, below: Tensor<3>) -> E::Posterior {
         let [samples, batch, dim] = below.dims();
-        layer.encode(below.reshape([samples * batch, dim])).at(self.step)
+        layer.encode(below.reshape([samples * batch, dim]), self.phase)
     }
 }
 
-impl<E: Encoder<Posterior: ExplicitPosterior>> Posterior for HierarchicalPosterior<E> {
+impl<E: Encoder<Posterior: Density>> Posterior for HierarchicalPosterior<E> {
     fn dims(&self) -> [usize; 2] {
         let [batch, first] = self.first.dims();
         [batch, first + self.upper.iter().map(Encoder::latent_dim).sum::<usize>()]
@@ -37,7 +42,7 @@ impl<E: Encoder<Posterior: ExplicitPosterior>> Posterior for HierarchicalPosteri
         let mut means = vec![self.first.mean()];
         for layer in &self.upper {
             let below = means[means.len() - 1].clone();
-            means.push(layer.encode(below).at(self.step).mean());
+            means.push(layer.encode(below, self.phase).mean());
         }
         Tensor::cat(means, 1)
     }
@@ -45,10 +50,6 @@ impl<E: Encoder<Posterior: ExplicitPosterior>> Posterior for HierarchicalPosteri
     fn detach(&self) -> Self {
         let upper = self.upper.iter().map(|layer| layer.clone().no_grad()).collect();
         Self { first: self.first.detach(), upper, ..*self }
-    }
-
-    fn at(self, step: Option<u64>) -> Self {
-        Self { first: self.first.at(step), step, ..self }
     }
 
     fn rsample(&self, noise: Tensor<3>) -> Tensor<3> {
@@ -73,7 +74,7 @@ impl<E: Encoder<Posterior: ExplicitPosterior>> Posterior for HierarchicalPosteri
     }
 }
 
-impl<E: Encoder<Posterior: ExplicitPosterior>> ExplicitPosterior for HierarchicalPosterior<E> {
+impl<E: Encoder<Posterior: Density>> Density for HierarchicalPosterior<E> {
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
         self.log_prob_at(&Samples::new(z, Seed::default()))
     }

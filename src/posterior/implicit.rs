@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 use super::{Family, Head, Posterior};
 use crate::config::{named, named_config};
 use crate::nn::{Activation, Init, Joint, JointDims, check_dim};
-use crate::{MlpEncoder, MlpEncoderConfig, NoiseShape, Result, Seed};
+use crate::{MlpEncoder, MlpEncoderConfig, NoiseShape, Phase, Result, Seed};
 
 /// The family of the [`ImplicitPosterior`]: `z = g(f(x), eps)` with a perceptron `g` that is fed noise.
 ///
@@ -100,7 +100,7 @@ impl Head for ImplicitHead {
         NoiseShape::normal(self.network.input_dims()[1])
     }
 
-    fn forward(&self, features: Tensor<2>) -> ImplicitPosterior {
+    fn forward(&self, features: Tensor<2>, _phase: Phase) -> ImplicitPosterior {
         ImplicitPosterior { features, network: self.network.clone() }
     }
 }
@@ -108,7 +108,7 @@ impl Head for ImplicitHead {
 /// `z = g(f(x), eps)` with `eps ~ N(0, I)`: samples of a distribution that may have any shape, and whose
 /// density nobody knows (Mescheder et al. 2017, section 2.2).
 ///
-/// It is a [`Posterior`] but no [`ExplicitPosterior`](super::ExplicitPosterior), so it goes with what needs
+/// It is a [`Posterior`] but no [`Density`](super::Density), so it goes with what needs
 /// samples alone, as [`AdversarialElbo`](crate::AdversarialElbo) and [`Mmd`](crate::Mmd), and with
 /// nothing that asks for a density.
 #[derive(Clone, Debug)]

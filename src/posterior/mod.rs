@@ -28,13 +28,14 @@ use burn::tensor::Tensor;
 use std::fmt::Debug;
 
 use crate::Seed;
+use crate::math::log_sum_exp;
 
 /// A batch of approximate posterior distributions `q(z|x)`, what an [`Encoder`](crate::Encoder)
 /// returns.
 ///
 /// Samples are a deterministic, differentiable function of the posterior's parameters and of
 /// explicit noise, of the kind that [`Encoder::noise`](crate::Encoder::noise) says. A posterior whose
-/// density is known is an [`ExplicitPosterior`] as well.
+/// density is known implements [`Density`] as well.
 pub trait Posterior: Clone + Debug + Send {
     /// `[batch, latent_dim]`.
     fn dims(&self) -> [usize; 2];
@@ -44,15 +45,6 @@ pub trait Posterior: Clone + Debug + Send {
     /// # Shapes
     /// `[batch, latent_dim]`
     fn mean(&self) -> Tensor<2>;
-
-    /// The [`mean`](Self::mean) of the dimensions that statistics count as latent: all unless a code
-    /// holds something else beside them, as that of a [`Conditioned`](crate::conditional::Conditioned) posterior does.
-    ///
-    /// # Shapes
-    /// `[batch, number of latent dimensions]`
-    fn latent_mean(&self) -> Tensor<2> {
-        self.mean()
-    }
 
     /// The same distributions cut off from the graph: no gradient reaches the encoder through the
     /// parameters of what is returned.
@@ -65,20 +57,6 @@ pub trait Posterior: Clone + Debug + Send {
     /// - output: `[num_samples, batch, latent_dim]`
     fn rsample(&self, noise: Tensor<3>) -> Tensor<3>;
 
-    /// The same as diagonal Gaussians, where that is what they are; see [`VampPrior`](crate::VampPrior).
-    fn as_diagonal_gaussian(&self) -> Option<DiagonalGaussian> {
-        None
-    }
-
-    /// The same distributions as they are sampled in a step of a training or, with `None`, outside it.
-    ///
-    /// A relaxation of a discrete posterior implements this: its temperature may follow the step, and
-    /// outside training nothing is relaxed.
-    fn at(self, step: Option<u64>) -> Self {
-        let _ = step;
-        self
-    }
-
     /// Samples as an objective and its divergence see them.
     ///
     /// A posterior that gets the density of its own samples on the way, as flows do, implements
@@ -89,16 +67,36 @@ pub trait Posterior: Clone + Debug + Send {
     }
 }
 
-/// A posterior whose density is known.
-pub trait ExplicitPosterior: Posterior {
-    /// `log q(z|x)` in nats, summed over the latent dimensions.
+/// A batch of distributions whose density is known: a posterior, or a prior that is ready to use.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no density",
+    note = "`Mmd`, `AdversarialElbo` and importance sampling with `FittedGaussian` need none"
+)]
+pub trait Density: Clone + Debug + Send {
+    /// `log p(z)` in nats, summed over the latent dimensions.
     ///
     /// # Shapes
     /// - `z`: `[num_samples, batch, latent_dim]`
     /// - output: `[num_samples, batch]`
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2>;
 
-    /// `log q(z|x)` of samples that this posterior itself [drew](Posterior::draw), `[num_samples, batch]`. Its
+    /// `log sum_i w_i p_i(z)`, the density of the mixture of all distributions of the batch, in nats.
+    ///
+    /// By default every code is compared with every distribution, in memory of
+    /// `num_samples * batch * components * latent_dim` numbers.
+    ///
+    /// # Shapes
+    /// - `log_weights`: `[components]`, logarithms of weights that sum to 1
+    /// - `z`: `[num_samples, batch, latent_dim]`
+    /// - output: `[num_samples, batch]`
+    fn log_mixture(&self, log_weights: Tensor<1>, z: Tensor<3>) -> Tensor<2> {
+        let ([samples, batch, dim], [components]) = (z.dims(), log_weights.dims());
+        let z = z.reshape([samples * batch, 1, dim]).expand([samples * batch, components, dim]);
+        let log = self.log_prob(z) + log_weights.unsqueeze_dim(0);
+        log_sum_exp(log, 1).reshape([samples, batch])
+    }
+
+    /// The density of samples that this distribution itself [drew](Posterior::draw), `[num_samples, batch]`. Its
     /// gradient is the total one, through samples and parameters together.
     ///
     /// By default the density that came with them or, without one, [`log_prob`](Self::log_prob) of the codes.
@@ -126,7 +124,7 @@ pub struct Samples {
     /// `[num_samples, batch, noise().dim()]`.
     pub noise: Option<Tensor<3>>,
     /// Their density under the posterior that drew them, `[num_samples, batch]`, where it came with them.
-    /// [`ExplicitPosterior::log_prob_of`] gives it in any case.
+    /// [`Density::log_prob_of`] gives it in any case.
     pub log_prob: Option<Tensor<2>>,
     /// Where an estimator that needs more randomness, such as samples of the prior, takes it from.
     pub seed: Seed,
@@ -149,13 +147,13 @@ impl Samples {
     }
 
     /// `log q(z|x)` in nats under the posterior that drew the samples, `[num_samples, batch]`.
-    pub fn log_prob(&self, posterior: &impl ExplicitPosterior) -> Tensor<2> {
+    pub fn log_prob(&self, posterior: &impl Density) -> Tensor<2> {
         posterior.log_prob_of(self)
     }
 
     /// The same density, whose gradient comes through the samples alone and not through the parameters of the
     /// posterior (Roeder et al. 2017).
-    pub fn path_log_prob(&self, posterior: &impl ExplicitPosterior) -> Tensor<2> {
+    pub fn path_log_prob(&self, posterior: &(impl Posterior + Density)) -> Tensor<2> {
         posterior.detach().log_prob_at(self)
     }
 

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use crate::Phase;
 use crate::error::{Error, Result};
 
 /// The temperature of a relaxation in the course of a training.
@@ -127,13 +128,6 @@ fn no_steps() -> Error {
     Error::config("the temperature changes every 0 steps, but it must be at least 1")
 }
 
-/// What training makes of a discrete distribution.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Relaxation {
-    pub(crate) temperature: Temperature,
-    pub(crate) straight_through: bool,
-}
-
 /// How a discrete distribution is sampled, and so what its `log_prob` is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Sampling {
@@ -146,16 +140,18 @@ pub(crate) enum Sampling {
 }
 
 impl Sampling {
-    /// In a step of a training or, with `None`, outside it.
-    pub(crate) fn at(relaxation: Option<Relaxation>, step: Option<u64>) -> Self {
-        match (relaxation, step) {
-            (Some(Relaxation { temperature, straight_through: true }), Some(step)) => {
-                Self::StraightThrough(temperature.at(step))
-            }
-            (Some(Relaxation { temperature, .. }), Some(step)) => {
-                Self::Relaxed(temperature.at(step))
-            }
-            _ => Self::Exact,
+    /// That of a distribution which training relaxes at a temperature, if at any.
+    pub(crate) fn of(
+        temperature: Option<Temperature>,
+        straight_through: bool,
+        phase: Phase,
+    ) -> Self {
+        let Some(temperature) = temperature.zip(phase.step()).map(|(t, step)| t.at(step)) else {
+            return Self::Exact;
+        };
+        match straight_through {
+            true => Self::StraightThrough(temperature),
+            false => Self::Relaxed(temperature),
         }
     }
 }

@@ -1,11 +1,13 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
-use super::Prior;
-use super::discrete::{draw, param, row, sampling_at};
+use super::discrete::{device_of, draw, logits_dim, param, row};
+use super::{Distribution, Prior};
 use crate::config::{ModuleConfig, named_config};
 use crate::posterior::Sampling;
-use crate::{Bernoulli, Encoder, ExplicitPosterior, Noise, Result, Seed, Support, Temperature};
+use crate::{
+    Bernoulli, Density, Encoder, Noise, Phase, Posterior, Result, Seed, Support, Temperature,
+};
 
 /// Description of a [`BernoulliPrior`].
 ///
@@ -63,15 +65,15 @@ pub struct BernoulliPrior {
     logits: Option<Param<Tensor<1>>>,
     #[module(skip)]
     temperature: Option<Temperature>,
-    /// As it is in the step.
-    #[module(skip)]
-    sampling: Sampling,
 }
 
 impl BernoulliPrior {
-    /// The distribution of codes of a length as a batch of one.
-    pub fn distribution(&self, latent_dim: usize, device: &Device) -> Bernoulli {
-        Bernoulli::new(row(&self.logits, latent_dim, device)).with_sampling(self.sampling)
+    /// The distribution of codes of a length, as a batch of one, in a phase.
+    pub fn bound(&self, latent_dim: usize, phase: Phase, device: &Device) -> BoundBernoulli {
+        let sampling = Sampling::of(self.temperature, false, phase);
+        BoundBernoulli(
+            Bernoulli::new(row(&self.logits, latent_dim, device)).with_sampling(sampling),
+        )
     }
 }
 
@@ -80,35 +82,56 @@ impl ModuleConfig for BernoulliPriorConfig {
 
     fn init(&self, _seed: Seed, device: &Device) -> Result<BernoulliPrior> {
         let logits = param(self.logits.as_deref(), self.is_learned, device)?;
-        Ok(BernoulliPrior { logits, temperature: self.temperature, sampling: Sampling::Exact })
+        Ok(BernoulliPrior { logits, temperature: self.temperature })
     }
 }
 
-impl Prior for BernoulliPrior {
-    fn latent_dim(&self) -> Option<usize> {
-        self.logits.as_ref().map(|logits| logits.dims()[0])
-    }
+impl<E: Encoder> Prior<E> for BernoulliPrior {
+    type Bound = BoundBernoulli;
 
-    fn latent_support(&self) -> Support {
-        Support::Binary
+    fn bind(&self, encoder: &E, phase: Phase) -> BoundBernoulli {
+        self.bound(logits_dim(&self.logits, encoder), phase, &device_of(encoder))
     }
+}
 
+/// A [`BernoulliPrior`] as it is in a phase. Its samples are exact in any.
+#[derive(Clone, Debug)]
+pub struct BoundBernoulli(Bernoulli);
+
+impl BoundBernoulli {
+    /// The distribution, a batch of one.
+    pub fn distribution(&self) -> &Bernoulli {
+        &self.0
+    }
+}
+
+impl Density for BoundBernoulli {
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
-        self.distribution(z.dims()[2], &z.device()).log_prob(z)
+        self.0.log_prob(z)
     }
+}
 
-    fn within<E: Encoder>(&self, _encoder: &E, step: Option<u64>) -> Self {
-        Self { sampling: sampling_at(self.temperature, step), ..self.clone() }
-    }
-
+impl Distribution for BoundBernoulli {
     fn sample(
         &self,
         num_samples: usize,
-        latent_dim: usize,
+        _latent_dim: usize,
         seed: Seed,
         device: &Device,
     ) -> Tensor<2> {
-        let exact = self.distribution(latent_dim, device).with_sampling(Sampling::Exact);
+        let exact = self.0.clone().with_sampling(Sampling::Exact);
         draw(exact, Noise::Uniform, num_samples, seed, device)
+    }
+
+    fn detach(&self) -> Self {
+        Self(self.0.detach())
+    }
+
+    fn latent_dim(&self) -> Option<usize> {
+        Some(self.0.dims()[1])
+    }
+
+    fn support(&self) -> Support {
+        Support::Binary
     }
 }

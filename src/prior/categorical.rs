@@ -1,11 +1,13 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
-use super::Prior;
-use super::discrete::{draw, param, row, sampling_at};
+use super::discrete::{device_of, draw, logits_dim, param, row};
+use super::{Distribution, Prior};
 use crate::config::{ModuleConfig, named_config};
 use crate::posterior::{Sampling, check_groups};
-use crate::{Categorical, Encoder, ExplicitPosterior, Noise, Result, Seed, Support, Temperature};
+use crate::{
+    Categorical, Density, Encoder, Noise, Phase, Posterior, Result, Seed, Support, Temperature,
+};
 
 /// Description of a [`CategoricalPrior`].
 ///
@@ -60,7 +62,7 @@ impl CategoricalPriorConfig {
 ///
 /// `log_prob` is the probability of exact samples. With a temperature it is, in training, the density of
 /// the relaxed distribution; see [`CategoricalFamily`](crate::CategoricalFamily) for what goes with
-/// what. Samples are always exact. Codes whose length is no whole number of groups make it panic.
+/// what. Samples are always exact.
 #[derive(Module, Debug)]
 pub struct CategoricalPrior {
     /// `[latent_dim]`
@@ -69,19 +71,19 @@ pub struct CategoricalPrior {
     categories: usize,
     #[module(skip)]
     temperature: Option<Temperature>,
-    /// As it is in the step.
-    #[module(skip)]
-    sampling: Sampling,
 }
 
 impl CategoricalPrior {
-    /// The distribution of codes of a length as a batch of one.
+    /// The distribution of codes of a length, as a batch of one, in a phase.
     ///
     /// # Panics
     /// If codes of that length are no whole number of groups.
-    pub fn distribution(&self, latent_dim: usize, device: &Device) -> Categorical {
-        let logits = row(&self.logits, latent_dim, device);
-        Categorical::new(logits, self.categories).with_sampling(self.sampling)
+    pub fn bound(&self, latent_dim: usize, phase: Phase, device: &Device) -> BoundCategorical {
+        let sampling = Sampling::of(self.temperature, false, phase);
+        BoundCategorical(
+            Categorical::new(row(&self.logits, latent_dim, device), self.categories)
+                .with_sampling(sampling),
+        )
     }
 }
 
@@ -95,36 +97,60 @@ impl ModuleConfig for CategoricalPriorConfig {
             logits: param(self.logits.as_deref(), self.is_learned, device)?,
             categories: self.categories,
             temperature: self.temperature,
-            sampling: Sampling::Exact,
         })
     }
 }
 
-impl Prior for CategoricalPrior {
-    fn latent_dim(&self) -> Option<usize> {
-        self.logits.as_ref().map(|logits| logits.dims()[0])
+impl<E: Encoder> Prior<E> for CategoricalPrior {
+    type Bound = BoundCategorical;
+
+    fn bind(&self, encoder: &E, phase: Phase) -> BoundCategorical {
+        self.bound(logits_dim(&self.logits, encoder), phase, &device_of(encoder))
     }
 
-    fn latent_support(&self) -> Support {
-        Support::OneHot(self.categories)
+    fn check(&self, encoder: &E) -> Result<()> {
+        check_groups(encoder.latent_dim(), self.categories)
     }
+}
 
+/// A [`CategoricalPrior`] as it is in a phase. Its samples are exact in any.
+#[derive(Clone, Debug)]
+pub struct BoundCategorical(Categorical);
+
+impl BoundCategorical {
+    /// The distribution, a batch of one.
+    pub fn distribution(&self) -> &Categorical {
+        &self.0
+    }
+}
+
+impl Density for BoundCategorical {
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
-        self.distribution(z.dims()[2], &z.device()).log_prob(z)
+        self.0.log_prob(z)
     }
+}
 
-    fn within<E: Encoder>(&self, _encoder: &E, step: Option<u64>) -> Self {
-        Self { sampling: sampling_at(self.temperature, step), ..self.clone() }
-    }
-
+impl Distribution for BoundCategorical {
     fn sample(
         &self,
         num_samples: usize,
-        latent_dim: usize,
+        _latent_dim: usize,
         seed: Seed,
         device: &Device,
     ) -> Tensor<2> {
-        let exact = self.distribution(latent_dim, device).with_sampling(Sampling::Exact);
+        let exact = self.0.clone().with_sampling(Sampling::Exact);
         draw(exact, Noise::Gumbel, num_samples, seed, device)
+    }
+
+    fn detach(&self) -> Self {
+        Self(self.0.detach())
+    }
+
+    fn latent_dim(&self) -> Option<usize> {
+        Some(self.0.dims()[1])
+    }
+
+    fn support(&self) -> Support {
+        Support::OneHot(self.0.categories())
     }
 }

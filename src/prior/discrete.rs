@@ -4,8 +4,7 @@ use burn::module::Param;
 use burn::tensor::{Device, Tensor};
 
 use crate::nn::check_dim;
-use crate::posterior::Sampling;
-use crate::{Error, Noise, NoiseShape, NoiseSource, Posterior, Result, Seed, Temperature};
+use crate::{Encoder, Error, Noise, NoiseShape, NoiseSource, Posterior, Result, Seed};
 
 /// The logits as a row, zeros where there are none.
 pub(super) fn row(
@@ -39,12 +38,14 @@ pub(super) fn param(
     Ok(Some(param.set_require_grad(is_learned)))
 }
 
-/// How a prior with that temperature is sampled in a step of a training or outside it.
-pub(super) fn sampling_at(temperature: Option<Temperature>, step: Option<u64>) -> Sampling {
-    match (temperature, step) {
-        (Some(temperature), Some(step)) => Sampling::Relaxed(temperature.at(step)),
-        _ => Sampling::Exact,
-    }
+/// The length of the codes of a prior in a model with that encoder.
+pub(super) fn logits_dim(logits: &Option<Param<Tensor<1>>>, encoder: &impl Encoder) -> usize {
+    logits.as_ref().map_or(encoder.latent_dim(), |logits| logits.dims()[0])
+}
+
+/// The device that holds an encoder's weights.
+pub(super) fn device_of(encoder: &impl Encoder) -> Device {
+    encoder.devices().first().cloned().unwrap_or_default()
 }
 
 /// So many samples of a batch of one, `[num_samples, latent_dim]`.

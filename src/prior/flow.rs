@@ -1,11 +1,11 @@
-use burn::module::Module;
+use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Prior, StandardNormal};
+use super::{Distribution, Prior, StandardNormal};
 use crate::config::{ModuleConfig, init_part};
 use crate::flow::{Flow, Flows, FlowsConfig};
-use crate::{Encoder, Error, Result, Seed, Support};
+use crate::{Density, Encoder, Error, Phase, Result, Seed, Support};
 
 /// Description of a [`FlowPrior`].
 ///
@@ -52,51 +52,56 @@ pub struct FlowPrior<P = StandardNormal> {
     flows: Flows,
 }
 
-impl<C: ModuleConfig<Module: Prior>> ModuleConfig for FlowPriorConfig<C> {
+impl<C: ModuleConfig<Module: ModuleDisplay>> ModuleConfig for FlowPriorConfig<C> {
     type Module = FlowPrior<C::Module>;
 
     fn init(&self, seed: Seed, device: &Device) -> Result<Self::Module> {
         let base = init_part("base", &self.base, seed, device)?;
-        if let Some(dim) = base.latent_dim().filter(|&dim| dim != self.latent_dim) {
-            return Err(Error::config(format!(
-                "latent_dim is {}, but the base of the flows is over codes of length {dim}",
-                self.latent_dim
-            )));
-        }
-        if base.latent_support() != Support::Real {
-            return Err(Error::config(format!(
-                "flows map real numbers, but their base is over {:?} values",
-                base.latent_support()
-            )));
-        }
         let flows = self.flows.init(self.latent_dim, 0, seed.child("flows"), device)?;
         Ok(FlowPrior { base, flows })
     }
 }
 
-#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
-impl<P: Prior> Prior for FlowPrior<P> {
-    fn latent_dim(&self) -> Option<usize> {
-        Some(self.flows.dim())
+impl<E: Encoder, P: Prior<E>> Prior<E> for FlowPrior<P> {
+    type Bound = BoundFlow<P::Bound>;
+
+    fn bind(&self, encoder: &E, phase: Phase) -> Self::Bound {
+        BoundFlow { base: self.base.bind(encoder, phase), flows: self.flows.clone() }
     }
 
-    fn latent_support(&self) -> Support {
-        self.base.latent_support()
+    fn check(&self, encoder: &E) -> Result<()> {
+        self.base.check(encoder)?;
+        let (base, dim) = (self.base.bind(encoder, Phase::Eval), self.flows.dim());
+        if let Some(found) = base.latent_dim().filter(|&found| found != dim) {
+            return Err(Error::config(format!(
+                "the flows of the prior are over codes of length {dim}, but their base of length {found}"
+            )));
+        }
+        if base.support() != Support::Real {
+            return Err(Error::config(format!(
+                "flows map real numbers, but their base is over {:?} values",
+                base.support()
+            )));
+        }
+        Ok(())
     }
+}
 
-    fn check<E: Encoder>(&self, encoder: &E) -> Result<()> {
-        self.base.check(encoder)
-    }
+/// A [`FlowPrior`] whose base is bound.
+#[derive(Clone, Debug)]
+pub struct BoundFlow<P> {
+    base: P,
+    flows: Flows,
+}
 
+impl<P: Density> Density for BoundFlow<P> {
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
         let (start, log_det) = self.flows.inverse(z, None);
         self.base.log_prob(start) + log_det
     }
+}
 
-    fn within<E: Encoder>(&self, encoder: &E, step: Option<u64>) -> Self {
-        Self { base: self.base.within(encoder, step), flows: self.flows.clone() }
-    }
-
+impl<P: Distribution> Distribution for BoundFlow<P> {
     fn sample(
         &self,
         num_samples: usize,
@@ -106,5 +111,13 @@ impl<P: Prior> Prior for FlowPrior<P> {
     ) -> Tensor<2> {
         let start = self.base.sample(num_samples, latent_dim, seed, device);
         self.flows.forward(start.unsqueeze_dim(0), None).0.squeeze_dim(0)
+    }
+
+    fn detach(&self) -> Self {
+        Self { base: self.base.detach(), flows: self.flows.clone().no_grad() }
+    }
+
+    fn latent_dim(&self) -> Option<usize> {
+        Some(self.flows.dim())
     }
 }

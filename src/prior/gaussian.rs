@@ -2,11 +2,11 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{DiagonalPrior, Prior};
+use super::{DiagonalPrior, Distribution};
 use crate::config::ModuleConfig;
 use crate::math::normal_log_prob;
 use crate::nn::check_dim;
-use crate::{DiagonalGaussian, Error, NoiseSource, Reparameterize, Result, Seed};
+use crate::{Density, DiagonalGaussian, Error, NoiseSource, Reparameterize, Result, Seed};
 
 /// Description of a [`GaussianPrior`].
 ///
@@ -80,13 +80,19 @@ impl ModuleConfig for GaussianPriorConfig {
     }
 }
 
-impl Prior for GaussianPrior {
+impl Density for GaussianPrior {
+    fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
+        normal_log_prob(z, self.mean.val().unsqueeze(), self.log_var.val().unsqueeze())
+    }
+}
+
+impl Distribution for GaussianPrior {
     fn latent_dim(&self) -> Option<usize> {
         Some(self.mean.dims()[0])
     }
 
-    fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
-        normal_log_prob(z, self.mean.val().unsqueeze(), self.log_var.val().unsqueeze())
+    fn detach(&self) -> Self {
+        self.clone().no_grad()
     }
 
     fn sample(

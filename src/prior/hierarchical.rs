@@ -1,10 +1,13 @@
-use burn::module::Module;
+use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::Prior;
+use super::{Distribution, Prior};
 use crate::config::{ModuleConfig, init_each, init_part};
-use crate::{Encoder, Error, ExplicitPosterior, NoiseSource, Posterior, Result, Seed, Support};
+use crate::{
+    Density, Encoder, Error, HierarchicalEncoder, NoiseSource, Phase, Posterior, Result, Seed,
+    Support,
+};
 
 /// Description of a [`HierarchicalPrior`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,19 +28,17 @@ pub struct HierarchicalPriorConfig<E, P> {
 /// sigmoid belief network. A code are those of the layers one behind the other, the first layer's, which
 /// the data hang on, first.
 #[derive(Module, Debug)]
-pub struct HierarchicalPrior<E, P> {
-    layers: Vec<E>,
+pub struct HierarchicalPrior<F, P> {
+    layers: Vec<F>,
     top: P,
-    #[module(skip)]
-    step: Option<u64>,
 }
 
-impl<E: Encoder<Posterior: ExplicitPosterior>, P: Prior> HierarchicalPrior<E, P> {
+impl<F: Encoder<Posterior: Density>, P> HierarchicalPrior<F, P> {
     /// Puts layers together; with none there is only the top.
     ///
     /// # Errors
-    /// If one does not take the codes of the one above it, or has codes of another kind.
-    pub fn new(layers: Vec<E>, top: P) -> Result<Self> {
+    /// If one does not take the codes of the one above it.
+    pub fn new(layers: Vec<F>, top: P) -> Result<Self> {
         for (i, pair) in layers.windows(2).enumerate() {
             let (data, codes) = (pair[0].data_dim(), pair[1].latent_dim());
             if data != codes {
@@ -47,7 +48,41 @@ impl<E: Encoder<Posterior: ExplicitPosterior>, P: Prior> HierarchicalPrior<E, P>
                 )));
             }
         }
-        let taken = layers.last().map(Encoder::data_dim);
+        Ok(Self { layers, top })
+    }
+
+    /// The networks of the conditionals, that of the first layer's codes first.
+    pub fn layers(&self) -> &[F] {
+        &self.layers
+    }
+}
+
+/// The top is bound to the encoder's top layer.
+impl<E, F, P> Prior<HierarchicalEncoder<E>> for HierarchicalPrior<F, P>
+where
+    E: Encoder<Posterior: Density>,
+    F: Encoder<Posterior: Density>,
+    P: Prior<E>,
+{
+    type Bound = BoundHierarchy<F, P::Bound>;
+
+    fn bind(&self, encoder: &HierarchicalEncoder<E>, phase: Phase) -> Self::Bound {
+        let top = self.top.bind(encoder.top(), phase);
+        BoundHierarchy { layers: self.layers.clone(), top, phase }
+    }
+
+    fn check(&self, encoder: &HierarchicalEncoder<E>) -> Result<()> {
+        let below = self.layers.iter().map(Encoder::latent_dim).collect::<Vec<_>>();
+        let theirs = encoder.latent_layers();
+        if theirs.split_last().is_none_or(|(_, rest)| rest != below) {
+            return Err(Error::config(format!(
+                "the layers of the prior below its top have codes of lengths {below:?}, but those of the \
+                 encoder {theirs:?}"
+            )));
+        }
+        self.top.check(encoder.top())?;
+        let top = self.top.bind(encoder.top(), Phase::Eval);
+        let taken = self.layers.last().map(Encoder::data_dim);
         if let (Some(taken), Some(dim)) = (taken, top.latent_dim())
             && taken != dim
         {
@@ -55,55 +90,26 @@ impl<E: Encoder<Posterior: ExplicitPosterior>, P: Prior> HierarchicalPrior<E, P>
                 "the prior at the top is over codes of length {dim}, but the layer below it takes {taken}"
             )));
         }
-        let kind = top.latent_support();
-        if let Some(i) = layers.iter().position(|layer| layer.latent_support() != kind) {
+        let kind = top.support();
+        if let Some(i) = self.layers.iter().position(|layer| layer.latent_support() != kind) {
             return Err(Error::config(format!(
                 "layers[{i}] has codes of {:?} values, but the prior at the top of {kind:?}",
-                layers[i].latent_support()
-            )));
-        }
-        Ok(Self { layers, top, step: None })
-    }
-
-    /// The networks of the conditionals, that of the first layer's codes first.
-    pub fn layers(&self) -> &[E] {
-        &self.layers
-    }
-
-    /// The lengths of the codes of each layer below the top.
-    fn below(&self) -> Vec<usize> {
-        self.layers.iter().map(Encoder::latent_dim).collect()
-    }
-}
-
-#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
-impl<E: Encoder<Posterior: ExplicitPosterior>, P: Prior> Prior for HierarchicalPrior<E, P> {
-    fn latent_dim(&self) -> Option<usize> {
-        let top = self.layers.last().map(Encoder::data_dim).or_else(|| self.top.latent_dim());
-        top.map(|top| top + self.below().iter().sum::<usize>())
-    }
-
-    fn latent_support(&self) -> Support {
-        self.top.latent_support()
-    }
-
-    fn check<F: Encoder>(&self, encoder: &F) -> Result<()> {
-        self.top.check(encoder)?;
-        let (below, theirs) = (self.below(), encoder.latent_layers());
-        if theirs.split_last().is_none_or(|(_, rest)| rest != below) {
-            return Err(Error::config(format!(
-                "the layers of the prior below its top have codes of lengths {below:?}, but those of the \
-                 encoder {theirs:?}"
+                self.layers[i].latent_support()
             )));
         }
         Ok(())
     }
+}
 
-    fn within<F: Encoder>(&self, encoder: &F, step: Option<u64>) -> Self {
-        let top = self.top.within(encoder, step);
-        Self { layers: self.layers.clone(), top, step }
-    }
+/// A [`HierarchicalPrior`] whose top is bound.
+#[derive(Clone, Debug)]
+pub struct BoundHierarchy<F, P> {
+    layers: Vec<F>,
+    top: P,
+    phase: Phase,
+}
 
+impl<F: Encoder<Posterior: Density>, P: Density> Density for BoundHierarchy<F, P> {
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
         let [samples, batch, dim] = z.dims();
         let part = |start: usize, len: usize| z.clone().narrow(2, start, len);
@@ -115,7 +121,7 @@ impl<E: Encoder<Posterior: ExplicitPosterior>, P: Prior> Prior for HierarchicalP
         for layer in &self.layers {
             let code = part(start, layer.latent_dim());
             start += layer.latent_dim();
-            let p = layer.encode(flat(part(start, layer.data_dim()))).at(self.step);
+            let p = layer.encode(flat(part(start, layer.data_dim())), self.phase);
             let log_prob = p.log_prob(flat(code).unsqueeze_dim(0)).reshape([samples, batch]);
             below = Some(match below {
                 Some(below) => below + log_prob,
@@ -128,7 +134,9 @@ impl<E: Encoder<Posterior: ExplicitPosterior>, P: Prior> Prior for HierarchicalP
             None => top,
         }
     }
+}
 
+impl<F: Encoder<Posterior: Density>, P: Distribution> Distribution for BoundHierarchy<F, P> {
     fn sample(
         &self,
         num_samples: usize,
@@ -136,10 +144,11 @@ impl<E: Encoder<Posterior: ExplicitPosterior>, P: Prior> Prior for HierarchicalP
         seed: Seed,
         device: &Device,
     ) -> Tensor<2> {
-        let top_dim = latent_dim - self.below().iter().sum::<usize>();
+        let below = self.layers.iter().map(Encoder::latent_dim).sum::<usize>();
+        let top_dim = latent_dim - below;
         let mut codes = vec![self.top.sample(num_samples, top_dim, seed.child("top"), device)];
         for (i, layer) in self.layers.iter().enumerate().rev() {
-            let p = layer.encode(codes[codes.len() - 1].clone()).at(self.step);
+            let p = layer.encode(codes[codes.len() - 1].clone(), self.phase);
             let noise = NoiseSource::new(seed);
             let eps = noise.draw_for(i as u64, 1, num_samples, &layer.noise(), device);
             codes.push(p.rsample(eps).squeeze_dim(0));
@@ -147,12 +156,26 @@ impl<E: Encoder<Posterior: ExplicitPosterior>, P: Prior> Prior for HierarchicalP
         codes.reverse();
         Tensor::cat(codes, 1)
     }
+
+    fn detach(&self) -> Self {
+        let layers = self.layers.iter().map(|layer| layer.clone().no_grad()).collect();
+        Self { layers, top: self.top.detach(), phase: self.phase }
+    }
+
+    fn latent_dim(&self) -> Option<usize> {
+        let top = self.layers.last().map(Encoder::data_dim).or_else(|| self.top.latent_dim());
+        top.map(|top| top + self.layers.iter().map(Encoder::latent_dim).sum::<usize>())
+    }
+
+    fn support(&self) -> Support {
+        self.top.support()
+    }
 }
 
 impl<C, P> ModuleConfig for HierarchicalPriorConfig<C, P>
 where
-    C: ModuleConfig<Module: Encoder<Posterior: ExplicitPosterior>>,
-    P: ModuleConfig<Module: Prior>,
+    C: ModuleConfig<Module: Encoder<Posterior: Density>>,
+    P: ModuleConfig<Module: ModuleDisplay>,
 {
     type Module = HierarchicalPrior<C::Module, P::Module>;
 

@@ -1,14 +1,17 @@
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, activation};
 use rand::RngExt;
-use rand::distr::Distribution;
+use rand::distr::Distribution as _;
 use rand::distr::weighted::WeightedIndex;
 use serde::{Deserialize, Serialize};
 
-use super::Prior;
+use super::{Distribution, Prior};
 use crate::config::ModuleConfig;
 use crate::nn::check_dim;
-use crate::{DiagonalGaussian, NoiseSource, Reparameterize, Result, Seed};
+use crate::{
+    Density, DiagonalGaussian, Encoder, NoiseShape, NoiseSource, Phase, Posterior, Result, Seed,
+    Support,
+};
 
 /// Description of a [`MixturePrior`].
 ///
@@ -75,15 +78,55 @@ impl ModuleConfig for MixturePriorConfig {
     }
 }
 
-impl Prior for MixturePrior {
-    fn latent_dim(&self) -> Option<usize> {
-        Some(self.mean.dims()[1])
+impl<E: Encoder> Prior<E> for MixturePrior {
+    type Bound = Mixture<DiagonalGaussian>;
+
+    fn bind(&self, _encoder: &E, _phase: Phase) -> Self::Bound {
+        let noise = NoiseShape::normal(self.mean.dims()[1]);
+        Mixture::new(self.components(), self.log_weights(), noise, Support::Real)
+    }
+}
+
+/// `sum_k w_k q_k(z)` over a batch of distributions: a [`MixturePrior`] or a [`VampPrior`](crate::VampPrior) that
+/// is bound.
+#[derive(Clone, Debug)]
+pub struct Mixture<Q> {
+    components: Q,
+    /// `[components]`
+    log_weights: Tensor<1>,
+    /// The noise that a sample of a component takes.
+    noise: NoiseShape,
+    support: Support,
+}
+
+impl<Q> Mixture<Q> {
+    pub(super) fn new(
+        components: Q,
+        log_weights: Tensor<1>,
+        noise: NoiseShape,
+        support: Support,
+    ) -> Self {
+        Self { components, log_weights, noise, support }
     }
 
+    /// The distributions that are mixed, a batch of as many as there are components.
+    pub fn components(&self) -> &Q {
+        &self.components
+    }
+
+    /// The logarithms of their weights, `[components]`.
+    pub fn log_weights(&self) -> Tensor<1> {
+        self.log_weights.clone()
+    }
+}
+
+impl<Q: Posterior + Density> Density for Mixture<Q> {
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
-        self.components().log_mixture(self.log_weights(), z)
+        self.components.log_mixture(self.log_weights.clone(), z)
     }
+}
 
+impl<Q: Posterior + Density> Distribution for Mixture<Q> {
     fn sample(
         &self,
         num_samples: usize,
@@ -91,27 +134,41 @@ impl Prior for MixturePrior {
         seed: Seed,
         device: &Device,
     ) -> Tensor<2> {
-        let weights = self.log_weights().exp().into_data().iter::<f32>().collect::<Vec<_>>();
-        draw_mixture(&self.components(), &weights, num_samples, seed, device)
+        let weights = self.log_weights.clone().exp().into_data().iter::<f32>().collect::<Vec<_>>();
+        let mut rng = seed.child("component").rng();
+        let chosen = match WeightedIndex::new(&weights) {
+            Ok(index) => index.sample_iter(rng).take(num_samples).collect::<Vec<_>>(),
+            // Weights that are no numbers, of a model that has diverged: so are its samples' means.
+            Err(_) => (0..num_samples).map(|_| rng.random_range(0..weights.len())).collect(),
+        };
+        // Every component is drawn as often as the one that is drawn most; each draw has a row of its own.
+        let [components, latent_dim] = self.components.dims();
+        let mut counts = vec![0; components];
+        let rows = chosen.into_iter().map(|component| {
+            counts[component] += 1;
+            ((counts[component] - 1) * components + component) as i64
+        });
+        let rows = Tensor::<1, Int>::from_data(rows.collect::<Vec<_>>().as_slice(), device);
+        let draws = counts.into_iter().max().unwrap_or_default();
+        let noise = NoiseSource::new(seed.child("noise"));
+        let noise = noise.draw_for(0, 1, num_samples, &self.noise, device).squeeze_dim::<2>(0);
+        let noise_dim = noise.dims()[1];
+        let all = Tensor::<2>::zeros([draws * components, noise_dim], device);
+        let all = all.select_assign(0, rows.clone(), noise, IndexingUpdateOp::Add);
+        let z = self.components.rsample(all.reshape([draws, components, noise_dim]));
+        z.reshape([draws * components, latent_dim]).select(0, rows)
     }
-}
 
-/// Draws from a mixture of a batch of Gaussians, `[n, latent_dim]`.
-pub(super) fn draw_mixture(
-    components: &DiagonalGaussian,
-    weights: &[f32],
-    n: usize,
-    seed: Seed,
-    device: &Device,
-) -> Tensor<2> {
-    let mut rng = seed.child("component").rng();
-    let chosen = match WeightedIndex::new(weights) {
-        Ok(index) => index.sample_iter(rng).take(n).collect::<Vec<_>>(),
-        // Weights that are no numbers, of a model that has diverged: so are its samples' means.
-        Err(_) => (0..n).map(|_| rng.random_range(0..weights.len())).collect(),
-    };
-    let DiagonalGaussian { mean, log_var } = components.select(&chosen);
-    let shape = [1, n, mean.dims()[1]];
-    let noise = NoiseSource::new(seed.child("noise")).draw(0, shape, device);
-    Reparameterize.forward(mean, log_var, noise).squeeze_dim(0)
+    fn detach(&self) -> Self {
+        let log_weights = self.log_weights.clone().detach();
+        Self { components: self.components.detach(), log_weights, ..self.clone() }
+    }
+
+    fn latent_dim(&self) -> Option<usize> {
+        Some(self.components.dims()[1])
+    }
+
+    fn support(&self) -> Support {
+        self.support
+    }
 }

@@ -10,60 +10,22 @@ mod mixture;
 mod standard_normal;
 mod vamp;
 
-pub use bernoulli::{BernoulliPrior, BernoulliPriorConfig};
-pub use categorical::{CategoricalPrior, CategoricalPriorConfig};
-pub use flow::{FlowPrior, FlowPriorConfig};
+pub use bernoulli::{BernoulliPrior, BernoulliPriorConfig, BoundBernoulli};
+pub use categorical::{BoundCategorical, CategoricalPrior, CategoricalPriorConfig};
+pub use flow::{BoundFlow, FlowPrior, FlowPriorConfig};
 pub use gaussian::{GaussianPrior, GaussianPriorConfig};
-pub use hierarchical::{HierarchicalPrior, HierarchicalPriorConfig};
-pub use mixture::{MixturePrior, MixturePriorConfig};
+pub use hierarchical::{BoundHierarchy, HierarchicalPrior, HierarchicalPriorConfig};
+pub use mixture::{Mixture, MixturePrior, MixturePriorConfig};
 pub use standard_normal::StandardNormal;
 pub use vamp::{VampPrior, VampPriorConfig};
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
 
-use crate::{DiagonalGaussian, Encoder, Result, Seed, Support};
+use crate::{Density, DiagonalGaussian, Encoder, Phase, Result, Seed, Support};
 
-/// A distribution `p(z)` over the latent space.
-///
-/// A prior is a Burn module, so it may have parameters and learn them with the rest of the model.
-pub trait Prior: Module + ModuleDisplay {
-    /// The length of a code, where the prior is of a certain one; `None` if any will do.
-    fn latent_dim(&self) -> Option<usize> {
-        None
-    }
-
-    /// `log p(z)` in nats, summed over the latent dimensions.
-    ///
-    /// # Shapes
-    /// - `z`: `[num_samples, batch, latent_dim]`
-    /// - output: `[num_samples, batch]`
-    fn log_prob(&self, z: Tensor<3>) -> Tensor<2>;
-
-    /// What the values of a code are outside training; a posterior must be over the same.
-    fn latent_support(&self) -> Support {
-        Support::Real
-    }
-
-    /// Whether the prior can be that of a model with this encoder; asked by [`Vae::new`](crate::Vae::new).
-    ///
-    /// # Errors
-    /// If it cannot.
-    fn check<E: Encoder>(&self, encoder: &E) -> Result<()> {
-        let _ = encoder;
-        Ok(())
-    }
-
-    /// The prior as it is in a model with that encoder, in a step of a training or, with `None`, outside
-    /// it; what the model hands on to objectives and divergences.
-    ///
-    /// A prior that is made of posteriors implements this, or one that is relaxed in training like the
-    /// posterior ([`Posterior::at`](crate::Posterior::at)).
-    fn within<E: Encoder>(&self, encoder: &E, step: Option<u64>) -> Self {
-        let _ = (encoder, step);
-        self.clone()
-    }
-
+/// A distribution of codes that is ready to use: what a prior is once it is bound.
+pub trait Distribution: Density {
     /// Draws `num_samples` latent vectors, `[num_samples, latent_dim]`.
     fn sample(
         &self,
@@ -72,11 +34,61 @@ pub trait Prior: Module + ModuleDisplay {
         seed: Seed,
         device: &Device,
     ) -> Tensor<2>;
+
+    /// The same distribution cut off from the graph: its parameters take no gradient.
+    fn detach(&self) -> Self;
+
+    /// Required length of a code, `None` for any.
+    fn latent_dim(&self) -> Option<usize> {
+        None
+    }
+
+    /// The values of a code outside training; a posterior must be over the same.
+    fn support(&self) -> Support {
+        Support::Real
+    }
 }
 
-/// A prior that is a diagonal Gaussian. Divergences in closed form take any of these, of this crate or of
+/// The prior `p(z)` of a model with an encoder of type `E`. It has no density until it is bound.
+///
+/// A module that is a [`Distribution`] is a prior by itself, without another line. Implement this trait for a
+/// prior that needs the encoder, or that training relaxes.
+///
+/// A prior is a Burn module, so it may have parameters and learn them with the rest of the model.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the prior of a model with the encoder `{E}`",
+    note = "implement `Distribution`, or `Prior<E>` for what needs the encoder or the phase",
+    note = "a prior made of posteriors needs posteriors with densities"
+)]
+pub trait Prior<E: Encoder>: Module + ModuleDisplay {
+    /// What the prior is once it is bound.
+    type Bound: Distribution;
+
+    /// Binds the prior to the encoder and applies the relaxation of the phase.
+    fn bind(&self, encoder: &E, phase: Phase) -> Self::Bound;
+
+    /// Checks that the prior fits the encoder; called by [`Vae::new`](crate::Vae::new) before anything is bound.
+    ///
+    /// # Errors
+    /// If it does not fit.
+    fn check(&self, encoder: &E) -> Result<()> {
+        let _ = encoder;
+        Ok(())
+    }
+}
+
+impl<E: Encoder, P: Module + ModuleDisplay + Distribution> Prior<E> for P {
+    type Bound = P;
+
+    fn bind(&self, _encoder: &E, _phase: Phase) -> P {
+        self.clone()
+    }
+}
+
+/// A bound prior that is a diagonal Gaussian. Divergences in closed form take any of these, of this crate or of
 /// yours.
-pub trait DiagonalPrior: Prior {
+#[diagnostic::on_unimplemented(message = "`{Self}` is not a diagonal Gaussian prior")]
+pub trait DiagonalPrior: Distribution {
     /// The posterior in the coordinates in which this prior is `N(0, I)`; divergences do not depend on
     /// coordinates.
     fn standardized(&self, posterior: &DiagonalGaussian) -> DiagonalGaussian;

@@ -3,12 +3,11 @@ use burn::tensor::{Device, Tensor, TensorData, activation};
 use rand_distr::{Distribution, Normal};
 use serde::{Deserialize, Serialize};
 
-use super::Prior;
-use super::mixture::draw_mixture;
+use super::{Mixture, Prior};
 use crate::config::ModuleConfig;
 use crate::error::{Error, Result};
 use crate::nn::check_dim;
-use crate::{DiagonalGaussian, Encoder, Posterior, Seed};
+use crate::{Density, Encoder, Phase, Seed};
 
 /// Description of a [`VampPrior`].
 ///
@@ -44,8 +43,8 @@ impl VampPriorConfig {
 
 /// The variational mixture of posteriors, `p(z) = 1/K sum_k q(z|u_k)` (Tomczak and Welling 2018, eq. 9).
 ///
-/// The pseudo-inputs `u_k` are learned; the posteriors are those of the model's own encoder, which must be
-/// diagonal Gaussians. A pseudo-input is `low + (high - low) sigmoid(w)`, so it stays within the range of the
+/// The pseudo-inputs `u_k` are learned; the posteriors are those of the model's own encoder, which may be of any
+/// family with a density. A pseudo-input is `low + (high - low) sigmoid(w)`, so it stays within the range of the
 /// data and its gradient does not end there. Fresh ones lie about the middle; better they start from
 /// examples, see [`starting_from`](Self::starting_from).
 ///
@@ -53,17 +52,13 @@ impl VampPriorConfig {
 /// averages.
 ///
 /// No divergence to a mixture has a closed form: train with [`MonteCarloKl`](crate::MonteCarloKl) or an
-/// importance-weighted bound. A model asks for [`within`](Prior::within) before anything else; a prior by
-/// itself, without an encoder, has no density.
+/// importance-weighted bound.
 #[derive(Module, Debug)]
 pub struct VampPrior {
     /// `[components, data_dim]`
     logits: Param<Tensor<2>>,
     #[module(skip)]
     range: [f32; 2],
-    /// The posteriors at the pseudo-inputs, in a model.
-    #[module(skip)]
-    posteriors: Option<DiagonalGaussian>,
 }
 
 impl VampPrior {
@@ -95,17 +90,6 @@ impl VampPrior {
         self.logits = Param::from_tensor(logits.to_device(&self.logits.device()).detach());
         Ok(self)
     }
-
-    fn posteriors(&self) -> &DiagonalGaussian {
-        let posteriors = self.posteriors.as_ref();
-        posteriors
-            .expect("a VampPrior is made of the posteriors of a model: ask for `within` first")
-    }
-
-    fn log_weights(&self) -> Tensor<1> {
-        let components = self.logits.dims()[0];
-        Tensor::full([components], -(components as f64).ln(), &self.logits.device())
-    }
 }
 
 impl ModuleConfig for VampPriorConfig {
@@ -130,44 +114,27 @@ impl ModuleConfig for VampPriorConfig {
         let logits = normal.sample_iter(seed.rng()).take(len).collect();
         let logits = TensorData::new::<f32, _>(logits, [components, data_dim]);
         let logits = Param::from_tensor(Tensor::from_data(logits, device));
-        Ok(VampPrior { logits, range: [low, high], posteriors: None })
+        Ok(VampPrior { logits, range: [low, high] })
     }
 }
 
-impl Prior for VampPrior {
-    fn check<E: Encoder>(&self, encoder: &E) -> Result<()> {
+impl<E: Encoder<Posterior: Density>> Prior<E> for VampPrior {
+    type Bound = Mixture<E::Posterior>;
+
+    fn bind(&self, encoder: &E, phase: Phase) -> Self::Bound {
+        let components = encoder.encode(self.pseudo_inputs(), phase);
+        let count = self.logits.dims()[0];
+        let log_weights = Tensor::full([count], -(count as f64).ln(), &self.logits.device());
+        Mixture::new(components, log_weights, encoder.noise(), encoder.latent_support())
+    }
+
+    fn check(&self, encoder: &E) -> Result<()> {
         let (mine, theirs) = (self.logits.dims()[1], encoder.data_dim());
-        if mine != theirs {
-            return Err(Error::config(format!(
-                "the pseudo-inputs of the prior have {mine} values, but the encoder takes {theirs}"
-            )));
+        if mine == theirs {
+            return Ok(());
         }
-        let first = self.pseudo_inputs().narrow(0, 0, 1);
-        if encoder.encode(first).as_diagonal_gaussian().is_none() {
-            return Err(Error::config(
-                "a VampPrior is a mixture of diagonal Gaussian posteriors, but the encoder's are others",
-            ));
-        }
-        Ok(())
-    }
-
-    fn within<E: Encoder>(&self, encoder: &E, step: Option<u64>) -> Self {
-        let posteriors = encoder.encode(self.pseudo_inputs()).at(step).as_diagonal_gaussian();
-        Self { posteriors, ..self.clone() }
-    }
-
-    fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
-        self.posteriors().log_mixture(self.log_weights(), z)
-    }
-
-    fn sample(
-        &self,
-        num_samples: usize,
-        _latent_dim: usize,
-        seed: Seed,
-        device: &Device,
-    ) -> Tensor<2> {
-        let weights = vec![1.0; self.logits.dims()[0]];
-        draw_mixture(self.posteriors(), &weights, num_samples, seed, device)
+        Err(Error::config(format!(
+            "the pseudo-inputs of the prior have {mine} values, but the encoder takes {theirs}"
+        )))
     }
 }

@@ -33,12 +33,12 @@ use crate::eval::Measure;
 use crate::files::create_dir;
 use crate::noise::check_noise;
 use crate::optim::RmsProp;
-use crate::{Elbo, LatentVariableModel, NoiseSource, Objective};
+use crate::{Elbo, Model, NoiseSource, Objective};
 use checkpoint::Folder;
 use identity::{DataIdentity, Identity, groups, learning_rates, probe};
 use monitor::Watch;
 use run::{Run, check_annealing, check_dim, title};
-use step::{Setup, Trainable};
+use step::{Setup, Step};
 use threads::Threads;
 
 /// Trains a model on Burn's Learner.
@@ -145,8 +145,12 @@ impl Trainer {
 impl<O> Trainer<O> {
     /// Another objective.
     pub fn with_objective<O2>(self, objective: O2) -> Trainer<O2> {
+        self.map_objective(|_| objective)
+    }
+
+    fn map_objective<O2>(self, map: impl FnOnce(O) -> O2) -> Trainer<O2> {
         Trainer {
-            objective,
+            objective: map(self.objective),
             config: self.config,
             optimizer: self.optimizer,
             lr: self.lr,
@@ -267,28 +271,27 @@ impl<O> Trainer<O> {
         valid: Arc<dyn Examples>,
     ) -> Result<Trained<M>, Box<Stopped<M>>>
     where
-        M: LatentVariableModel + 'static,
-        O: Objective<M>,
+        M: Model + 'static,
+        O: Objective<M> + 'static,
     {
-        let run = self.prepare(model, train, valid)?;
+        let erased = self.map_objective(|objective| Arc::new(objective) as Arc<dyn Objective<M>>);
+        let run = erased.prepare(model, train, valid)?;
         if run.is_finished() {
             return Ok(run.into_trained()?);
         }
         let threads = run.trainable.setup.threads.clone();
         threads.gather(|| run.launch())
     }
+}
 
+impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
     /// Checks everything and puts together what the Learner takes.
-    fn prepare<M>(
+    fn prepare(
         self,
         model: M,
         train: Arc<dyn Examples>,
         valid: Arc<dyn Examples>,
-    ) -> Result<Run<M, O>>
-    where
-        M: LatentVariableModel + 'static,
-        O: Objective<M>,
-    {
+    ) -> Result<Run<M>> {
         let config = self.config;
         let TrainConfig { batch_size, num_samples, epsilon_std, seed, .. } = config;
         config.check()?;
@@ -307,7 +310,7 @@ impl<O> Trainer<O> {
         let train = BatchLoader::shuffled(train, batch_size, seed.child("shuffle"), &device)?;
         let valid = BatchLoader::ordered(valid, batch_size, &device)?;
         let batches = train.batches() as u64;
-        check_annealing(&self.objective, batches, config.epochs)?;
+        check_annealing(&*self.objective, batches, config.epochs)?;
         // Better now than after the first epoch.
         if let Some(dir) = self.csv.as_ref().and_then(|path| path.parent()) {
             create_dir(dir)?;
@@ -338,7 +341,7 @@ impl<O> Trainer<O> {
             valid_noise: noise("valid noise")?,
             threads: Threads::of(&device),
         };
-        let trainable = Trainable { model: model.train(), state, setup };
+        let trainable = Step { model: model.train(), state, setup };
         let folder = match self.checkpoints {
             None => None,
             Some((dir, existing)) => {

@@ -17,11 +17,11 @@ use super::{History, Stopped, TrainConfig, Trained};
 use crate::data::{BatchLoader, Examples, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 use crate::eval::Measure;
-use crate::{LatentVariableModel, Objective};
+use crate::{Model, Objective};
 
 /// All that is needed to train, checked.
-pub(super) struct Run<M, O: Clone + std::fmt::Debug + Send> {
-    pub(super) trainable: Trainable<M, O>,
+pub(super) struct Run<M: Module> {
+    pub(super) trainable: Trainable<M>,
     pub(super) config: TrainConfig,
     pub(super) optimizer: ModuleOptimizer,
     pub(super) lr: ModuleLrScheduler,
@@ -36,7 +36,7 @@ pub(super) struct Run<M, O: Clone + std::fmt::Debug + Send> {
     pub(super) best: Option<(usize, Vec<u8>)>,
 }
 
-impl<M: LatentVariableModel + 'static, O: Objective<M>> Run<M, O> {
+impl<M: Model + 'static> Run<M> {
     /// The same run from a checkpoint on.
     pub(super) fn resume(mut self, saved: Saved) -> Result<Self> {
         let Saved { epoch, history, parts, best } = saved;
@@ -146,8 +146,8 @@ pub(super) fn load<T: Module>(module: T, record: Vec<u8>) -> Result<T> {
 }
 
 /// Checks that the annealing, if there is one, comes to an end.
-pub(super) fn check_annealing<M, O: Objective<M>>(
-    objective: &O,
+pub(super) fn check_annealing<M>(
+    objective: &dyn Objective<M>,
     batches: u64,
     epochs: usize,
 ) -> Result<()> {
@@ -161,11 +161,7 @@ pub(super) fn check_annealing<M, O: Objective<M>>(
     )))
 }
 
-pub(super) fn check_dim(
-    set: &str,
-    examples: &dyn Examples,
-    model: &impl LatentVariableModel,
-) -> Result<()> {
+pub(super) fn check_dim(set: &str, examples: &dyn Examples, model: &impl Model) -> Result<()> {
     if examples.dim() != model.data_dim() {
         return Err(Error::new(
             ErrorKind::Shape,

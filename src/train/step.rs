@@ -1,4 +1,5 @@
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use burn::module::{Module, RunningState};
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
@@ -12,22 +13,25 @@ use super::skip::{Buffers, is_to_be_skipped};
 use super::threads::Threads;
 use crate::data::Batch;
 use crate::eval::{LatentSums, ReadSums};
-use crate::{Inputs, LatentVariableModel, NoiseSource, Objective, Terms};
+use crate::{Inputs, Model, NoiseSource, Objective, Phase, Terms};
 
 /// A model together with what trains it, in the form that Burn's Learner takes.
 #[derive(Module, Debug)]
-pub(super) struct Trainable<M, O: Clone + Debug + Send> {
+pub(super) struct Step<M, S: Clone + Debug + Send> {
     pub(super) model: M,
     /// What the objective hands on from step to step.
     pub(super) state: Option<RunningState<Tensor<1>>>,
     #[module(skip)]
-    pub(super) setup: Setup<O>,
+    pub(super) setup: S,
 }
+
+/// The module of a training. Burn skips no field whose type names the model, so the setup is a type of its own.
+pub(super) type Trainable<M> = Step<M, Setup<M>>;
 
 /// What is the same in every step.
 #[derive(Clone, Debug)]
-pub(super) struct Setup<O> {
-    pub(super) objective: O,
+pub(super) struct Setup<M> {
+    pub(super) objective: Arc<dyn Objective<M>>,
     pub(super) num_samples: usize,
     pub(super) max_norm: Option<f64>,
     /// The norm of the gradients above which a step is left out.
@@ -37,8 +41,8 @@ pub(super) struct Setup<O> {
     pub(super) threads: Threads,
 }
 
-impl<M: LatentVariableModel, O: Objective<M>> Trainable<M, O> {
-    /// What a batch and its noise are to the objective.
+impl<M: Model + 'static> Trainable<M> {
+    /// Builds the objective's inputs.
     fn inputs(&self, batch: Batch, noise: &NoiseSource) -> Inputs {
         let (samples, examples) = (self.setup.num_samples, batch.x.dims()[0]);
         let (shape, device) = (self.model.noise(), batch.x.device());
@@ -47,7 +51,7 @@ impl<M: LatentVariableModel, O: Objective<M>> Trainable<M, O> {
     }
 }
 
-impl<M: LatentVariableModel, O: Objective<M>> TrainStep for Trainable<M, O> {
+impl<M: Model + 'static> TrainStep for Trainable<M> {
     type Input = Batch;
     type Output = BatchMeans;
 
@@ -67,13 +71,13 @@ impl<M: LatentVariableModel, O: Objective<M>> TrainStep for Trainable<M, O> {
     }
 }
 
-impl<M: LatentVariableModel, O: Objective<M>> Trainable<M, O> {
+impl<M: Model + 'static> Trainable<M> {
     fn train_on(&self, batch: Batch) -> TrainOutput<BatchMeans> {
         let step = batch.step;
         let before = self.setup.skip_above.map(|threshold| (threshold, Buffers::of(self)));
         let state = self.state.as_ref().map(|state| Tensor::from_inner(state.value_sync().inner()));
         let inputs = self.inputs(batch, &self.setup.train_noise);
-        let inputs = Inputs { step: Some(step), state, ..inputs };
+        let inputs = Inputs { phase: Phase::Train { step }, state, ..inputs };
         let terms = self.setup.objective.terms(&self.model, inputs);
         if let (Some(state), Some(next)) = (&self.state, &terms.state) {
             state.update(next.clone().detach());
@@ -98,7 +102,7 @@ impl<M: LatentVariableModel, O: Objective<M>> Trainable<M, O> {
     }
 }
 
-impl<M: LatentVariableModel, O: Objective<M>> InferenceStep for Trainable<M, O> {
+impl<M: Model + 'static> InferenceStep for Trainable<M> {
     type Input = Batch;
     type Output = BatchMeans;
 

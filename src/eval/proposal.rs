@@ -1,0 +1,109 @@
+use std::fmt::Debug;
+
+use burn::tensor::Tensor;
+
+use crate::adversarial::{draws, fitted_gaussian};
+use crate::objective::Weights;
+use crate::{Density, FullGaussian, Model, NoiseShape, Phase, Posterior, Seed};
+
+/// Where the samples of importance sampling come from: a distribution for each example of a batch, made once,
+/// however many samples are weighed.
+pub trait Propose<M: Model>: Clone + Debug + Send {
+    /// A distribution for each example.
+    type Proposal: Posterior + Density;
+
+    /// The noise that one sample of one example's proposal takes.
+    fn noise(&self, model: &M) -> NoiseShape;
+
+    /// The proposals `r(z|x)` for a batch of examples, `[batch, data_dim]`.
+    fn propose(&self, model: &M, x: Tensor<2>) -> Self::Proposal;
+}
+
+/// The model's own posterior (Burda et al. 2016, section 5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FromPosterior;
+
+impl<M: Model<Posterior: Density>> Propose<M> for FromPosterior {
+    type Proposal = M::Posterior;
+
+    fn noise(&self, model: &M) -> NoiseShape {
+        model.noise()
+    }
+
+    fn propose(&self, model: &M, x: Tensor<2>) -> M::Posterior {
+        model.posterior(x, Phase::Eval)
+    }
+}
+
+/// A Gaussian that is fitted to draws of the posterior, which needs no density.
+///
+/// It has the mean and 1.2 times the covariance of the draws, plus a floor. Any proposal makes
+/// `p(x|z) p(z) / r(z|x)` an unbiased estimate of `p(x)`. The draws are a function of the example alone: all
+/// samples of an example have the same proposal. Where the true posterior is far from Gaussian the weights vary
+/// much; see [`effective_samples`](super::LogLikelihood::effective_samples).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FittedGaussian {
+    /// Number of posterior draws used to fit the proposal.
+    pub draws: usize,
+}
+
+impl Default for FittedGaussian {
+    fn default() -> Self {
+        Self { draws: 256 }
+    }
+}
+
+impl<M: Model> Propose<M> for FittedGaussian {
+    type Proposal = FullGaussian;
+
+    fn noise(&self, model: &M) -> NoiseShape {
+        NoiseShape::normal(model.latent_dim())
+    }
+
+    fn propose(&self, model: &M, x: Tensor<2>) -> FullGaussian {
+        let q = model.posterior(x, Phase::Eval);
+        let seed = Seed::new(0).child("proposal");
+        fitted_gaussian(draws(&q, &model.noise(), self.draws.max(1), seed).detach())
+    }
+}
+
+/// A batch of examples whose proposal and prior are made.
+pub(super) struct WeighedBatch<'a, M: Model, Q> {
+    model: &'a M,
+    prior: M::Prior,
+    proposal: Q,
+    x: Tensor<2>,
+}
+
+impl<'a, M: Model, Q: Posterior + Density> WeighedBatch<'a, M, Q> {
+    pub(super) fn new(model: &'a M, proposal: Q, x: Tensor<2>) -> Self {
+        Self { model, prior: model.prior(Phase::Eval), proposal, x }
+    }
+
+    /// `log w_k = log p(x|z_k) + log p(z_k) - log r(z_k|x)`, `[num_samples, batch]`, in nats.
+    pub(super) fn log_weights(&self, noise: Tensor<3>, seed: Seed) -> Tensor<2> {
+        let samples = self.proposal.draw(noise, seed);
+        let log_proposal = samples.log_prob(&self.proposal);
+        Weights::of(self.model, &self.prior, self.x.clone(), &samples, log_proposal).log()
+    }
+}
+
+/// `log w_k = log p(x|z_k) + log p(z_k) - log r(z_k|x)` in nats for samples of a proposal.
+///
+/// # Shapes
+/// - `x`: `[batch, data_dim]`
+/// - `noise`: `[num_samples, batch, proposal.noise(model).dim()]`
+/// - output: `[num_samples, batch]`
+///
+/// # Panics
+/// If the shapes do not agree.
+pub fn log_weights<M: Model, R: Propose<M>>(
+    model: &M,
+    proposal: &R,
+    x: Tensor<2>,
+    noise: Tensor<3>,
+    seed: Seed,
+) -> Tensor<2> {
+    let r = proposal.propose(model, x.clone());
+    WeighedBatch::new(model, r, x).log_weights(noise, seed)
+}

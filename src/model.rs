@@ -1,0 +1,60 @@
+//! What objectives, training and evaluation know of a model.
+
+use burn::module::{Module, ModuleDisplay};
+use burn::tensor::Tensor;
+
+use crate::prior::Distribution;
+use crate::{NoiseShape, Phase, Posterior, Support};
+
+/// A model of data `x` with latent variables `z`, whose forward pass takes explicit noise.
+///
+/// [`Vae`](crate::Vae), [`ConditionalVae`](crate::conditional::ConditionalVae) and
+/// [`AdversarialVae`](crate::adversarial::AdversarialVae) are models; a type of yours that implements this trait
+/// can be trained and evaluated like them.
+pub trait Model: Module + ModuleDisplay {
+    /// The family of `q(z|x)`.
+    type Posterior: Posterior;
+    /// The bound prior `p(z)`.
+    type Prior: Distribution;
+
+    /// The length of an example.
+    fn data_dim(&self) -> usize;
+
+    /// The length of a code.
+    fn latent_dim(&self) -> usize;
+
+    /// The likelihood's support.
+    fn support(&self) -> Support;
+
+    /// The noise that one Monte Carlo sample of one example takes.
+    fn noise(&self) -> NoiseShape;
+
+    /// Number of leading entries of an example that are data; the rest are its condition.
+    fn num_values(&self) -> usize {
+        self.data_dim()
+    }
+
+    /// `q(z|x)` of a batch of examples, `[batch, data_dim]`.
+    ///
+    /// # Panics
+    /// If `x` has another number of columns.
+    fn posterior(&self, x: Tensor<2>, phase: Phase) -> Self::Posterior;
+
+    /// `p(z)`.
+    fn prior(&self, phase: Phase) -> Self::Prior;
+
+    /// `-log p(x|z)` in nats for each sample of each example.
+    ///
+    /// # Shapes
+    /// - `z`: `[num_samples, batch, latent_dim]`
+    /// - `x`: `[batch, data_dim]`
+    /// - output: `[num_samples, batch]`
+    ///
+    /// # Panics
+    /// If the shapes do not agree.
+    fn nll(&self, z: Tensor<3>, x: Tensor<2>) -> Tensor<2>;
+
+    /// The same model with a constant decoder and likelihood: gradients of [`nll`](Self::nll) reach the codes
+    /// alone.
+    fn with_fixed_likelihood(&self) -> Self;
+}
