@@ -200,7 +200,7 @@ pub(crate) fn check_noise(num_samples: usize, batch: usize, noise_dim: usize) ->
     }
 }
 
-#[cfg(all(test, feature = "flex"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

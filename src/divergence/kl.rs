@@ -1,7 +1,7 @@
 use burn::tensor::Tensor;
 
 use super::{Divergence, DivergenceTerms};
-use crate::math::expm1;
+use crate::ops;
 use crate::{DiagonalGaussian, DiagonalPrior, Samples};
 
 /// The Kullback-Leibler divergence in closed form.
@@ -36,18 +36,13 @@ pub struct KlDivergence;
 impl KlDivergence {
     /// `KL(q || N(0, I))` of each example, `[batch]`.
     pub fn to_standard_normal(&self, q: &DiagonalGaussian) -> Tensor<1> {
-        #[cfg(feature = "flex")]
-        if crate::fused::runs_on(&q.mean) && crate::fused::runs_on(&q.log_var) {
-            return crate::fused::gaussian::kl(q.mean.clone(), q.log_var.clone());
-        }
-        self.per_dimension(q).sum_dim(1).squeeze_dim(1)
+        ops::gaussian_kl(q.mean.clone(), q.log_var.clone())
     }
 
     /// The share of each latent dimension in [`to_standard_normal`](Self::to_standard_normal),
     /// `[batch, latent_dim]`.
     pub fn per_dimension(&self, q: &DiagonalGaussian) -> Tensor<2> {
-        let (mean, log_var) = (q.mean.clone(), q.log_var.clone());
-        (mean.square() + expm1(log_var.clone()) - log_var).mul_scalar(0.5)
+        ops::gaussian_kl_shares(q.mean.clone(), q.log_var.clone())
     }
 
     /// `KL(q || p)` of each example, `[batch]`; `p` may be one for all examples, of batch 1.
@@ -65,42 +60,5 @@ impl<P: DiagonalPrior> Divergence<DiagonalGaussian, P> for KlDivergence {
         let q = prior.standardized(q);
         DivergenceTerms::new(self.to_standard_normal(&q))
             .with_shares(move || KlDivergence.per_dimension(&q))
-    }
-}
-
-#[cfg(all(test, feature = "flex"))]
-mod tests {
-    use super::*;
-    use crate::NoiseSource;
-    use burn::tensor::Device;
-
-    /// The fused operation against the sum of the shares of the dimensions, value and gradients, also where
-    /// variances are tiny and huge.
-    #[test]
-    fn fused_and_plain_agree() {
-        let values = |x: Tensor<2>| x.without_autodiff().into_data().try_to_vec::<f32>().unwrap();
-        let run = |log_vars: [f32; 4], is_fused: bool| {
-            let device = Device::flex().autodiff();
-            let mean = NoiseSource::new(1).draw(0, [1, 3, 4], &device).squeeze_dim::<2>(0);
-            let log_var = Tensor::<1>::from_data(log_vars, &device).unsqueeze_dim::<2>(0);
-            let [mean, log_var] = [mean, log_var.expand([3, 4])].map(|x| x.detach().require_grad());
-            let q = DiagonalGaussian::new(mean.clone(), log_var.clone());
-            let kl = match is_fused {
-                true => KlDivergence.to_standard_normal(&q),
-                false => KlDivergence.per_dimension(&q).sum_dim(1).squeeze_dim(1),
-            };
-            let weigh = Tensor::<1>::from_data([1.0, -2.0, 0.5], &device);
-            let gradients = (kl.clone() * weigh).sum().backward();
-            let gradient = |x: &Tensor<2>| values(x.grad(&gradients).unwrap());
-            [values(kl.unsqueeze()), gradient(&mean), gradient(&log_var)]
-        };
-        for log_vars in [[0.0, 1e-4, -1e-6, 0.3], [-80.0, -3.0, 5.0, 80.0], [0.0, 0.0, 0.0, 88.0]] {
-            let [fused, plain] = [true, false].map(|is_fused| run(log_vars, is_fused));
-            for (fused, plain) in fused.iter().flatten().zip(plain.iter().flatten()) {
-                let difference = (fused - plain).abs();
-                let is_close = difference <= 2e-6 * plain.abs().max(1.0);
-                assert!(is_close || fused == plain, "{fused} is not {plain} at {log_vars:?}");
-            }
-        }
     }
 }

@@ -82,7 +82,7 @@ pub(super) fn above_minus_one(x: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
     (value, (far - large).mask_where(near, difference))
 }
 
-#[cfg(all(test, feature = "flex"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -2,6 +2,7 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 
 use super::Activation;
+use crate::ops::{self, Finish};
 
 /// A fully connected layer and the function after it, if any.
 ///
@@ -9,11 +10,10 @@ use super::Activation;
 /// - `x`: `[batch, inputs]`
 /// - output: `[batch, outputs]`
 pub(crate) fn linear(layer: &Linear, x: Tensor<2>, activation: Option<Activation>) -> Tensor<2> {
-    #[cfg(feature = "flex")]
-    if let (true, Some(bias)) = (crate::fused::runs_on(&x), &layer.bias) {
-        return affine(x, layer.weight.val(), bias.val(), activation);
+    match &layer.bias {
+        Some(bias) => affine(x, layer.weight.val(), bias.val(), activation),
+        None => activate(layer.forward(x), activation),
     }
-    plain(layer, x, activation)
 }
 
 /// The same with a weight and a bias that need not be parameters.
@@ -23,22 +23,13 @@ pub(crate) fn affine(
     bias: Tensor<1>,
     activation: Option<Activation>,
 ) -> Tensor<2> {
-    #[cfg(feature = "flex")]
-    if crate::fused::runs_on(&x) {
-        use crate::fused::linear::{Finish, linear};
-        let (finish, rest) = match activation {
-            Some(Activation::Relu) => (Finish::Relu, None),
-            Some(Activation::Tanh) => (Finish::Tanh, None),
-            Some(Activation::Sigmoid) => (Finish::Sigmoid, None),
-            rest => (Finish::Identity, rest),
-        };
-        return activate(linear(x, weight, bias, finish), rest);
-    }
-    activate(x.matmul(weight) + bias.unsqueeze(), activation)
-}
-
-fn plain(layer: &Linear, x: Tensor<2>, activation: Option<Activation>) -> Tensor<2> {
-    activate(layer.forward(x), activation)
+    let (finish, rest) = match activation {
+        Some(Activation::Relu) => (Finish::Relu, None),
+        Some(Activation::Tanh) => (Finish::Tanh, None),
+        Some(Activation::Sigmoid) => (Finish::Sigmoid, None),
+        rest => (Finish::Identity, rest),
+    };
+    activate(ops::linear(x, weight, bias, finish), rest)
 }
 
 fn activate(x: Tensor<2>, activation: Option<Activation>) -> Tensor<2> {
@@ -48,7 +39,7 @@ fn activate(x: Tensor<2>, activation: Option<Activation>) -> Tensor<2> {
     }
 }
 
-#[cfg(all(test, feature = "flex"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::nn::Init;
@@ -99,9 +90,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// The fused operation against Burn's own, forward and all gradients.
+        /// The layer against Burn's own, forward and all gradients.
         #[test]
-        fn fused_and_plain_agree(
+        fn layers_are_those_of_burn(
             rows in 1usize..40,
             inputs in 1usize..30,
             outputs in 1usize..30,
@@ -109,13 +100,13 @@ mod tests {
         ) {
             let (layer, x) = (layer(inputs, outputs), random(rows, inputs, 1));
             let activation = ACTIVATIONS[activation];
-            let fused = run(&layer, &x, |layer, x| linear(layer, x, activation));
-            let plain = run(&layer, &x, |layer, x| plain(layer, x, activation));
-            for (what, (plain, fused)) in ["y", "dx", "dw", "db"].iter().zip(plain.iter().zip(&fused)) {
-                prop_assert_eq!(plain.len(), fused.len());
-                let size = plain.iter().fold(1.0f32, |size, value| size.max(value.abs()));
-                for (plain, fused) in plain.iter().zip(fused) {
-                    prop_assert!((plain - fused).abs() < 1e-5 * size, "{}: {} {}", what, plain, fused);
+            let ours = run(&layer, &x, |layer, x| linear(layer, x, activation));
+            let burns = run(&layer, &x, |layer, x| activate(layer.forward(x), activation));
+            for (what, (burns, ours)) in ["y", "dx", "dw", "db"].iter().zip(burns.iter().zip(&ours)) {
+                prop_assert_eq!(burns.len(), ours.len());
+                let size = burns.iter().fold(1.0f32, |size, value| size.max(value.abs()));
+                for (burns, ours) in burns.iter().zip(ours) {
+                    prop_assert!((burns - ours).abs() < 1e-5 * size, "{}: {} {}", what, burns, ours);
                 }
             }
         }

@@ -9,8 +9,9 @@ mod linear;
 mod mlp;
 mod normalization;
 
+pub use crate::ops::{Direction, Geometry};
 pub use activation::Activation;
-pub use conv::{Conv, Direction, Geometry};
+pub use conv::Conv;
 pub(crate) use conv_config::ConvBlock;
 pub use conv_config::ConvConfig;
 pub use init::Init;

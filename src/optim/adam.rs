@@ -3,6 +3,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::{check_decay, check_epsilon};
 use crate::Result;
+use crate::ops::{self, AdamStep};
 
 /// Adam (Kingma and Ba 2015, algorithm 1).
 ///
@@ -18,15 +19,6 @@ use crate::Result;
 pub struct Adam {
     beta_1: f64,
     beta_2: f64,
-    epsilon: f64,
-}
-
-/// The numbers of a step.
-#[derive(Clone, Copy)]
-struct Step {
-    /// `lr sqrt(1 - beta_2^t) / (1 - beta_1^t)`
-    rate: f64,
-    /// `epsilon sqrt(1 - beta_2^t)`
     epsilon: f64,
 }
 
@@ -64,49 +56,12 @@ impl Adam {
         self.into()
     }
 
-    fn at(&self, lr: f64, time: usize) -> Step {
+    fn at(&self, lr: f64, time: usize) -> AdamStep {
+        let Self { beta_1, beta_2, epsilon } = *self;
         let time = i32::try_from(time).unwrap_or(i32::MAX);
-        let root = (1.0 - self.beta_2.powi(time)).sqrt();
-        Step { rate: lr * root / (1.0 - self.beta_1.powi(time)), epsilon: self.epsilon * root }
-    }
-
-    fn plain<const D: usize>(
-        &self,
-        step: Step,
-        tensor: Tensor<D>,
-        grad: Tensor<D>,
-        [m, v]: [Tensor<D>; 2],
-    ) -> (Tensor<D>, [Tensor<D>; 2]) {
-        let square = grad.clone().square().mul_scalar(1.0 - self.beta_2);
-        let m = m.mul_scalar(self.beta_1) + grad.mul_scalar(1.0 - self.beta_1);
-        let v = v.mul_scalar(self.beta_2) + square;
-        let scale = v.clone().sqrt().add_scalar(step.epsilon);
-        (tensor - m.clone().mul_scalar(step.rate) / scale, [m, v])
-    }
-
-    #[cfg(feature = "flex")]
-    fn fused<const D: usize>(
-        &self,
-        step: Step,
-        tensor: Tensor<D>,
-        grad: Tensor<D>,
-        moments: [Tensor<D>; 2],
-    ) -> (Tensor<D>, [Tensor<D>; 2]) {
-        use super::flushed;
-        let constants = [self.beta_1, 1.0 - self.beta_1, self.beta_2, 1.0 - self.beta_2];
-        let [beta_1, rest_1, beta_2, rest_2] = constants.map(|constant| constant as f32);
-        let [rate, epsilon] = [step.rate, step.epsilon].map(|constant| constant as f32);
-        crate::fused::update::update(
-            tensor,
-            grad,
-            moments,
-            #[inline(always)]
-            |w, g, [m, v]| {
-                let m = flushed(m * beta_1 + g * rest_1);
-                let v = flushed(v * beta_2 + g * g * rest_2);
-                (w - m * rate / (v.sqrt() + epsilon), [m, v])
-            },
-        )
+        let root = (1.0 - beta_2.powi(time)).sqrt();
+        let rate = lr * root / (1.0 - beta_1.powi(time));
+        AdamStep { beta_1, beta_2, rate, epsilon: epsilon * root }
     }
 }
 
@@ -127,12 +82,7 @@ impl Optimizer for Adam {
         let step = self.at(lr, time);
         let state =
             |[m, v]: [Tensor<D>; 2]| Some(AdamState::new(AdaptiveMomentumState::new(time, m, v)));
-        #[cfg(feature = "flex")]
-        if crate::fused::runs_on(&tensor) && crate::fused::runs_on(&grad) {
-            let (tensor, moments) = self.fused(step, tensor, grad, moments);
-            return (tensor, state(moments));
-        }
-        let (tensor, moments) = self.plain(step, tensor, grad, moments);
+        let (tensor, moments) = ops::adam(step, tensor, grad, moments);
         (tensor, state(moments))
     }
 
@@ -144,7 +94,7 @@ impl Optimizer for Adam {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{GRADIENTS, course, values};
+    use super::super::tests::{GRADIENTS, course};
     use super::*;
 
     #[test]
@@ -169,26 +119,6 @@ mod tests {
         for (ours, theirs) in ours.iter().flatten().zip(theirs.iter().flatten()) {
             // Burn takes its powers of beta in 32 bits.
             assert!((ours - theirs).abs() < 2e-6, "{ours} {theirs}");
-        }
-    }
-
-    /// The pass over memory against the operations that every other backend runs, to the bit.
-    #[cfg(feature = "flex")]
-    #[test]
-    fn fused_and_plain_agree() {
-        use crate::NoiseSource;
-        let draw = |step| NoiseSource::new(3).draw(step, [3, 7, 2_003], &Device::flex());
-        let optimizer = Adam::new();
-        let start = || (draw(0), [draw(1), draw(2).square()]);
-        let (mut a, mut b) = (start(), start());
-        for time in 1..4 {
-            let step = optimizer.at(0.01, time);
-            let draw = || draw(time as u64 + 2);
-            a = optimizer.fused(step, a.0, draw(), a.1);
-            b = optimizer.plain(step, b.0, draw(), b.1);
-            assert!(values(&a.0) == values(&b.0), "weights of step {time}");
-            let pairs = a.1.iter().zip(&b.1);
-            pairs.for_each(|(a, b)| assert!(values(a) == values(b), "moments of step {time}"));
         }
     }
 }

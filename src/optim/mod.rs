@@ -2,7 +2,7 @@
 //!
 //! Any of Burn's optimisers trains a model of this crate ([`Trainer::with_optimizer`]). Those here are the
 //! two that the texts this crate is held against used, by the definitions of those texts, and on `flex` a
-//! step of them is one pass over the memory of parameters, gradients and state (`src/fused/update.rs`).
+//! step of them is one pass over the memory of parameters, gradients and state (`src/ops/host/update.rs`).
 //!
 //! [`Trainer::with_optimizer`]: crate::train::Trainer::with_optimizer
 
@@ -13,18 +13,6 @@ pub use adam::Adam;
 pub use rms_prop::RmsProp;
 
 use crate::{Error, Result};
-
-/// Averages of gradients, or of their squares, that are smaller are taken as zero. Those over a pixel that is no
-/// longer lit would end among the subnormal numbers, with which a processor is slow.
-#[cfg(feature = "flex")]
-const LEAST: f32 = 1e-30;
-
-/// An average, zero where it is as good as zero.
-#[cfg(feature = "flex")]
-#[inline(always)]
-fn flushed(average: f32) -> f32 {
-    if average.abs() < LEAST { 0.0 } else { average }
-}
 
 /// Checks the weight of the past in a moving average.
 fn check_decay(name: &str, value: f64) -> Result<f64> {
@@ -90,12 +78,5 @@ mod tests {
                 assert!(error.to_string().contains("epsilon is"), "{error}");
             }
         }
-    }
-
-    /// What nothing refers to any more does not stay between the numbers and zero.
-    #[test]
-    fn averages_reach_zero() {
-        assert_eq!([flushed(1e-31), flushed(-1e-31), flushed(1e-29)], [0.0, 0.0, 1e-29]);
-        assert!(flushed(f32::NAN).is_nan());
     }
 }

@@ -3,6 +3,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::{check_decay, check_epsilon};
 use crate::Result;
+use crate::ops::{self, RmsPropStep};
 
 /// RMSprop (Tieleman and Hinton 2012) as Keras 3 defines it.
 ///
@@ -51,42 +52,6 @@ impl RmsProp {
     pub fn init(self) -> ModuleOptimizer {
         self.into()
     }
-
-    fn plain<const D: usize>(
-        &self,
-        lr: f64,
-        tensor: Tensor<D>,
-        grad: Tensor<D>,
-        square_avg: Tensor<D>,
-    ) -> (Tensor<D>, Tensor<D>) {
-        let square = grad.clone().square().mul_scalar(1.0 - self.rho);
-        let square_avg = square_avg.mul_scalar(self.rho) + square;
-        let scale = square_avg.clone().add_scalar(self.epsilon).sqrt();
-        (tensor - grad.mul_scalar(lr) / scale, square_avg)
-    }
-
-    #[cfg(feature = "flex")]
-    fn fused<const D: usize>(
-        &self,
-        lr: f64,
-        tensor: Tensor<D>,
-        grad: Tensor<D>,
-        square_avg: Tensor<D>,
-    ) -> (Tensor<D>, Tensor<D>) {
-        let [rho, rest, epsilon, lr] =
-            [self.rho, 1.0 - self.rho, self.epsilon, lr].map(|constant| constant as f32);
-        let (tensor, [square_avg]) = crate::fused::update::update(
-            tensor,
-            grad,
-            [square_avg],
-            #[inline(always)]
-            |w, g, [v]| {
-                let v = super::flushed(v * rho + g * g * rest);
-                (w - g * lr / (v + epsilon).sqrt(), [v])
-            },
-        );
-        (tensor, square_avg)
-    }
 }
 
 impl Optimizer for RmsProp {
@@ -100,12 +65,8 @@ impl Optimizer for RmsProp {
         state: Option<Self::State<D>>,
     ) -> (Tensor<D>, Option<Self::State<D>>) {
         let square_avg = state.map_or_else(|| grad.zeros_like(), |state| state.square_avg);
-        #[cfg(feature = "flex")]
-        if crate::fused::runs_on(&tensor) && crate::fused::runs_on(&grad) {
-            let (tensor, square_avg) = self.fused(lr, tensor, grad, square_avg);
-            return (tensor, Some(SquareAvgState::new(square_avg)));
-        }
-        let (tensor, square_avg) = self.plain(lr, tensor, grad, square_avg);
+        let step = RmsPropStep { rho: self.rho, rate: lr, epsilon: self.epsilon };
+        let (tensor, square_avg) = ops::rms_prop(step, tensor, grad, square_avg);
         (tensor, Some(SquareAvgState::new(square_avg)))
     }
 
@@ -129,23 +90,6 @@ mod tests {
                 w[i] -= 0.01 * g[i] / (v[i] + 1e-7).sqrt();
                 assert!((f64::from(found[i]) - w[i]).abs() < 2e-7, "{found:?} is not {w:?}");
             }
-        }
-    }
-
-    /// The pass over memory against the operations that every other backend runs, to the bit.
-    #[cfg(feature = "flex")]
-    #[test]
-    fn fused_and_plain_agree() {
-        use super::super::tests::values;
-        use crate::NoiseSource;
-        // Enough for several parts and a rest.
-        let draw = |step| NoiseSource::new(3).draw(step, [3, 7, 2_003], &Device::flex());
-        let optimizer = RmsProp::new();
-        let (mut a, mut b) = ((draw(0), draw(1).square()), (draw(0), draw(1).square()));
-        for step in 2..5 {
-            a = optimizer.fused(0.01, a.0, draw(step), a.1);
-            b = optimizer.plain(0.01, b.0, draw(step), b.1);
-            assert!(values(&a.0) == values(&b.0) && values(&a.1) == values(&b.1));
         }
     }
 }

@@ -170,7 +170,7 @@ impl Head for DiagonalHead {
 
 unit_name!(Diagonal);
 
-#[cfg(all(test, feature = "flex"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::NoiseSource;

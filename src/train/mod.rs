@@ -11,7 +11,6 @@ mod no_log;
 mod run;
 mod skip;
 mod step;
-mod threads;
 
 pub use burn::train::Interrupter;
 pub use checkpoint::Existing;
@@ -30,6 +29,7 @@ use burn::tensor::Tensor;
 use crate::data::{BatchLoader, Checked, Examples};
 use crate::error::{Error, Result};
 use crate::eval::Measure;
+use crate::exec::Threads;
 use crate::files::create_dir;
 use crate::noise::check_noise;
 use crate::optim::RmsProp;
@@ -39,7 +39,6 @@ use identity::{DataIdentity, Identity, groups, learning_rates, probe};
 use monitor::Watch;
 use run::{Run, check_annealing, check_dim, title};
 use step::{Setup, Step};
-use threads::Threads;
 
 /// Trains a model on Burn's Learner.
 ///

@@ -10,9 +10,9 @@ use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 
 use super::clip::clip;
 use super::skip::{Buffers, is_to_be_skipped};
-use super::threads::Threads;
 use crate::data::Batch;
 use crate::eval::{LatentSums, ReadSums};
+use crate::exec::Threads;
 use crate::{Inputs, Model, NoiseSource, Objective, Phase, Terms};
 
 /// A model together with what trains it, in the form that Burn's Learner takes.

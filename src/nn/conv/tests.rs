@@ -104,64 +104,9 @@ proptest! {
         let size = product(&z, &z).sqrt() * product(&x, &x).sqrt();
         prop_assert!((left - right).abs() < 1e-5 * size, "{} is not {}", left, right);
     }
-
-    #[test]
-    fn fused_and_plain_agree(
-        large in [1usize..14, 1usize..14],
-        kernel in 1usize..6,
-        stride in 1usize..4,
-        channels in [1usize..9, 1usize..9],
-        batch in 1usize..20,
-        up in any::<bool>(),
-        relu in any::<bool>(),
-    ) {
-        let direction = if up { Direction::Up } else { Direction::Down };
-        agree(Geometry::same(large, kernel, stride), direction, channels, batch, relu);
-    }
-}
-
-/// So few patches that several images are worked on at once.
-#[test]
-fn fused_and_plain_agree_on_small_images() {
-    for channels in [[1, 3], [2, 1], [7, 5]] {
-        for direction in [Direction::Down, Direction::Up] {
-            for (large, kernel, stride) in [([4, 4], 2, 2), ([3, 2], 2, 1), ([5, 3], 3, 3)] {
-                let geometry = Geometry::same(large, kernel, stride);
-                agree(geometry, direction, channels, 37, true);
-            }
-        }
-    }
-}
-
-/// Holds the fused operations against Burn's own, forward and all gradients.
-fn agree(geometry: Geometry, direction: Direction, channels: [usize; 2], batch: usize, relu: bool) {
-    let conv = layer(geometry, direction, channels).train();
-    let [height, width, inputs] = conv.input_shape();
-    let x = Tensor::from_inner(random([batch, height, width, inputs], 1)).require_grad();
-    let [height, width] = geometry.output(direction);
-    let weigh = Tensor::from_inner(random([batch, height, width, channels[1]], 2));
-    let run = |y: Tensor<4>| {
-        let gradients = (y.clone() * weigh.clone()).sum().backward();
-        let y = y.without_autodiff();
-        let dx = x.grad(&gradients).unwrap();
-        let dw = conv.weight.val().grad(&gradients).unwrap();
-        let db = conv.bias.val().grad(&gradients).unwrap();
-        [values(&y), values(&dx), values(&dw), values(&db)]
-    };
-    let plain = conv.plain(x.clone());
-    let plain = run(if relu { activation::relu(plain) } else { plain });
-    let fused = run(conv.forward(x.clone(), relu));
-    for (what, (plain, fused)) in ["y", "dx", "dw", "db"].iter().zip(plain.iter().zip(&fused)) {
-        assert_eq!(plain.len(), fused.len());
-        let size = plain.iter().fold(1.0f32, |size, value| size.max(value.abs()));
-        for (plain, fused) in plain.iter().zip(fused) {
-            assert!((plain - fused).abs() < 1e-5 * size, "{what}: {plain} {fused}");
-        }
-    }
 }
 
 /// The same bits in any number of threads.
-#[cfg(feature = "flex")]
 #[test]
 fn threads_do_not_change_the_result() {
     let run = |threads: usize, direction: Direction, channels: [usize; 2]| {
@@ -190,7 +135,6 @@ fn threads_do_not_change_the_result() {
 }
 
 /// A gradient is the same whichever others are asked for.
-#[cfg(feature = "flex")]
 #[test]
 fn gradients_do_not_depend_on_each_other() {
     for direction in [Direction::Down, Direction::Up] {

@@ -1,11 +1,11 @@
 use burn::tensor::Device;
 
 #[cfg(feature = "flex")]
-use crate::fused::team::Crew;
+use super::team::Crew;
 
 /// Who works on a step.
 #[derive(Clone, Debug)]
-pub(super) enum Threads {
+pub(crate) enum Threads {
     /// The threads of the CPU, which is what computes.
     #[cfg(feature = "flex")]
     Cpu(Crew),
@@ -15,7 +15,7 @@ pub(super) enum Threads {
 
 impl Threads {
     /// Those for a model on that device.
-    pub(super) fn of(device: &Device) -> Self {
+    pub(crate) fn of(device: &Device) -> Self {
         #[cfg(feature = "flex")]
         if device.clone().inner() == Device::flex() {
             return Self::Cpu(Crew::default());
@@ -25,7 +25,7 @@ impl Threads {
     }
 
     /// Runs a training.
-    pub(super) fn gather<R: Send>(&self, training: impl FnOnce() -> R + Send) -> R {
+    pub(crate) fn gather<R: Send>(&self, training: impl FnOnce() -> R + Send) -> R {
         match self {
             #[cfg(feature = "flex")]
             Self::Cpu(crew) => crew.gather(training),
@@ -34,7 +34,7 @@ impl Threads {
     }
 
     /// Runs what a step begins with.
-    pub(super) fn begin<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+    pub(crate) fn begin<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match self {
             #[cfg(feature = "flex")]
             Self::Cpu(crew) => crew.begin(work),
@@ -43,7 +43,7 @@ impl Threads {
     }
 
     /// Runs more of the same step.
-    pub(super) fn go_on<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+    pub(crate) fn go_on<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match self {
             #[cfg(feature = "flex")]
             Self::Cpu(crew) => crew.go_on(work),
@@ -52,7 +52,7 @@ impl Threads {
     }
 
     /// Runs what is part of no step.
-    pub(super) fn run_apart<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+    pub(crate) fn run_apart<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match self {
             #[cfg(feature = "flex")]
             Self::Cpu(crew) => crew.run_apart(work),

@@ -16,7 +16,7 @@ use super::elementary::vectorized;
 use super::matmul::{Blank, Matrix, in_parts, matmul};
 use super::patches::Patches;
 use super::rows::{PARTS, add, add_rows, share, sum};
-use crate::nn::{Direction, Geometry};
+use crate::ops::{Direction, Geometry};
 
 /// Patches are made for so many values at a time (a quarter of a megabyte), to stay in the cache.
 ///

@@ -12,13 +12,67 @@ use rayon::prelude::*;
 use super::elementary::vectorized;
 use super::rows::share;
 use super::storage::{contiguous, editable, primitive, values};
+use crate::ops::{AdamStep, RmsPropStep};
+
+/// Averages of gradients, or of their squares, that are smaller are taken as zero. Those over a pixel that is no
+/// longer lit would end among the subnormal numbers, with which a processor is slow.
+const LEAST: f32 = 1e-30;
+
+/// An average, zero where it is as good as zero.
+#[inline(always)]
+fn flushed(average: f32) -> f32 {
+    if average.abs() < LEAST { 0.0 } else { average }
+}
+
+pub(crate) fn adam<const D: usize>(
+    step: AdamStep,
+    weights: Tensor<D>,
+    gradient: Tensor<D>,
+    moments: [Tensor<D>; 2],
+) -> (Tensor<D>, [Tensor<D>; 2]) {
+    let constants = [step.beta_1, 1.0 - step.beta_1, step.beta_2, 1.0 - step.beta_2];
+    let [beta_1, rest_1, beta_2, rest_2] = constants.map(|constant| constant as f32);
+    let [rate, epsilon] = [step.rate, step.epsilon].map(|constant| constant as f32);
+    update(
+        weights,
+        gradient,
+        moments,
+        #[inline(always)]
+        |w, g, [m, v]| {
+            let m = flushed(m * beta_1 + g * rest_1);
+            let v = flushed(v * beta_2 + g * g * rest_2);
+            (w - m * rate / (v.sqrt() + epsilon), [m, v])
+        },
+    )
+}
+
+pub(crate) fn rms_prop<const D: usize>(
+    step: RmsPropStep,
+    weights: Tensor<D>,
+    gradient: Tensor<D>,
+    average: Tensor<D>,
+) -> (Tensor<D>, Tensor<D>) {
+    let [rho, rest, epsilon, rate] =
+        [step.rho, 1.0 - step.rho, step.epsilon, step.rate].map(|constant| constant as f32);
+    let (weights, [average]) = update(
+        weights,
+        gradient,
+        [average],
+        #[inline(always)]
+        |w, g, [v]| {
+            let v = flushed(v * rho + g * g * rest);
+            (w - g * rate / (v + epsilon).sqrt(), [v])
+        },
+    );
+    (weights, average)
+}
 
 /// Calls `rule` with each value of a parameter, that of its gradient and those of the optimiser's state, which
 /// returns the next value of the parameter and of the state.
 ///
 /// # Panics
 /// If the tensors are not ones that [`runs_on`](super::runs_on), or differ in shape.
-pub(crate) fn update<const D: usize, const N: usize>(
+fn update<const D: usize, const N: usize>(
     parameter: Tensor<D>,
     gradient: Tensor<D>,
     state: [Tensor<D>; N],
@@ -103,5 +157,17 @@ fn block<const N: usize>(
     }
     for (state, next) in states.into_iter().zip(next) {
         *state = next;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What nothing refers to any more does not stay between the numbers and zero.
+    #[test]
+    fn averages_reach_zero() {
+        assert_eq!([flushed(1e-31), flushed(-1e-31), flushed(1e-29)], [0.0, 0.0, 1e-29]);
+        assert!(flushed(f32::NAN).is_nan());
     }
 }

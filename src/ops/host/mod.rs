@@ -1,4 +1,4 @@
-//! Operations that Burn's `flex` backend runs much faster when they are written as one.
+//! Operations over slices in host memory, which Burn's `flex` backend runs much faster when they are written as one.
 //!
 //! **Fully connected layers and Bernoulli likelihoods.** Written as tensor operations, bias, activation and
 //! likelihood are a dozen passes over memory, with a call into the C library for each value. Here a layer
@@ -17,33 +17,32 @@
 //!
 //! **Optimisers.** A step is one pass over a parameter, its gradient and the optimiser's state, in place.
 //!
-//! **Threads.** A training has threads of its own, which stay awake during its steps.
-//!
-//! The gains are measured in `docs/performance.md`. Every function here equals plain tensor code within
-//! rounding, which tests hold it to, and which every other backend runs. To remove it once Burn has caught
-//! up, delete this folder and the branches that lead here, in `nn/conv.rs`, `nn/linear.rs`,
-//! `likelihood/bernoulli.rs`, `reparameterize.rs`, `divergence/kl.rs`, `optim` and `train/threads.rs`.
+//! The gains are measured in `docs/performance.md`.
 //!
 //! The results do not depend on the number of threads: where a sum is taken in parts, sizes alone say in which,
 //! and they are added in a fixed order. What threads decide is who computes a value, not how.
 
-pub(crate) mod bernoulli;
-pub(crate) mod conv;
+mod bernoulli;
+mod conv;
 mod convolution;
 mod elementary;
-pub(crate) mod gaussian;
-pub(crate) mod linear;
+mod gaussian;
+mod linear;
 mod matmul;
-mod pace;
 mod patches;
 mod rows;
 mod storage;
-pub(crate) mod team;
-pub(crate) mod update;
+mod update;
+
+pub(super) use bernoulli::bernoulli_nll;
+pub(super) use conv::conv;
+pub(super) use gaussian::{gaussian_kl, rsample};
+pub(super) use linear::linear;
+pub(super) use update::{adam, rms_prop};
 
 use burn::tensor::{DType, Device, Tensor};
 
 /// Whether a tensor is one that the operations here work on.
-pub(crate) fn runs_on<const D: usize>(x: &Tensor<D>) -> bool {
+pub(super) fn runs_on<const D: usize>(x: &Tensor<D>) -> bool {
     x.dtype() == DType::F32 && x.device().inner() == Device::flex()
 }

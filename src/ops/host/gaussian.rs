@@ -15,25 +15,15 @@ use burn::tensor::{Shape, Tensor};
 
 use super::storage::{contiguous, tensor, values};
 
-/// `mean + exp(log_var / 2) * noise`
-///
-/// # Shapes
-/// - `mean`, `log_var`: `[batch, latent_dim]`
-/// - `noise`, output: `[num_samples, batch, latent_dim]`
-pub(crate) fn reparameterize(mean: Tensor<2>, log_var: Tensor<2>, noise: Tensor<3>) -> Tensor<3> {
-    Tensor::from_dispatch(<Dispatch as FusedGaussian>::fused_reparameterize(
+pub(crate) fn rsample(mean: Tensor<2>, log_var: Tensor<2>, noise: Tensor<3>) -> Tensor<3> {
+    Tensor::from_dispatch(<Dispatch as FusedGaussian>::fused_rsample(
         mean.into_dispatch(),
         log_var.into_dispatch(),
         noise.into_dispatch(),
     ))
 }
 
-/// `1/2 sum_j mean_j^2 + exp(log_var_j) - 1 - log_var_j`
-///
-/// # Shapes
-/// - `mean`, `log_var`: `[batch, latent_dim]`
-/// - output: `[batch]`
-pub(crate) fn kl(mean: Tensor<2>, log_var: Tensor<2>) -> Tensor<1> {
+pub(crate) fn gaussian_kl(mean: Tensor<2>, log_var: Tensor<2>) -> Tensor<1> {
     Tensor::from_dispatch(<Dispatch as FusedGaussian>::fused_kl(
         mean.into_dispatch(),
         log_var.into_dispatch(),
@@ -42,7 +32,7 @@ pub(crate) fn kl(mean: Tensor<2>, log_var: Tensor<2>) -> Tensor<1> {
 
 #[backend_extension(Flex, Autodiff)]
 trait FusedGaussian: Backend {
-    fn fused_reparameterize(
+    fn fused_rsample(
         mean: FloatTensor<Self>,
         log_var: FloatTensor<Self>,
         noise: FloatTensor<Self>,
@@ -52,11 +42,7 @@ trait FusedGaussian: Backend {
 }
 
 impl FusedGaussian for Flex {
-    fn fused_reparameterize(
-        mean: FlexTensor,
-        log_var: FlexTensor,
-        noise: FlexTensor,
-    ) -> FlexTensor {
+    fn fused_rsample(mean: FlexTensor, log_var: FlexTensor, noise: FlexTensor) -> FlexTensor {
         let std = standard_deviations(&contiguous(log_var));
         samples(&contiguous(mean), &std, &contiguous(noise))
     }
@@ -67,13 +53,13 @@ impl FusedGaussian for Flex {
 }
 
 impl<C: CheckpointStrategy> FusedGaussian for Autodiff<Flex, C> {
-    fn fused_reparameterize(
+    fn fused_rsample(
         mean: FloatTensor<Self>,
         log_var: FloatTensor<Self>,
         noise: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         let nodes = [mean.node(), log_var.node(), noise.node()];
-        let prep = ReparameterizeBackward.prepare::<C>(nodes).compute_bound().stateful();
+        let prep = RsampleBackward.prepare::<C>(nodes).compute_bound().stateful();
         let mean = contiguous(mean.into_primitive());
         let std = standard_deviations(&contiguous(log_var.into_primitive()));
         let noise = contiguous(noise.into_primitive());
@@ -98,9 +84,9 @@ impl<C: CheckpointStrategy> FusedGaussian for Autodiff<Flex, C> {
 }
 
 #[derive(Debug)]
-struct ReparameterizeBackward;
+struct RsampleBackward;
 
-impl Backward<Flex, 3> for ReparameterizeBackward {
+impl Backward<Flex, 3> for RsampleBackward {
     /// The standard deviations and the noise.
     type State = (Vec<f32>, FlexTensor);
 

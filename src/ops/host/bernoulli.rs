@@ -16,12 +16,6 @@ use super::elementary::{exp, sigmoid_by, vectorized};
 use super::rows::share;
 use super::storage::{contiguous, editable, tensor, values};
 
-/// `sum_j softplus(l_j) - x_j l_j`
-///
-/// # Shapes
-/// - `logits`: `[num_samples, batch, data_dim]`
-/// - `x`: `[batch, data_dim]`
-/// - output: `[num_samples, batch]`
 pub(crate) fn bernoulli_nll(logits: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as FusedBernoulli>::fused_bernoulli(
         logits.into_dispatch(),

@@ -12,15 +12,8 @@ use burn::tensor::{Shape, Tensor};
 
 use super::convolution::{Convolution, LayerGradients};
 use super::storage::{contiguous, register, tensor, values};
-use crate::nn::{Direction, Geometry};
+use crate::ops::{Direction, Geometry};
 
-/// A convolution with bias and, if `relu`, the ReLU of it.
-///
-/// # Shapes
-/// - `x`: `[batch, height, width, channels]`, the larger image for [`Direction::Down`], the smaller
-///   one for [`Direction::Up`]
-/// - `weight`: `[small channels, large channels, kernel, kernel]`
-/// - `bias`: `[channels of the output]`
 pub(crate) fn conv(
     x: Tensor<4>,
     weight: Tensor<4>,

@@ -6,7 +6,7 @@
 use super::elementary::vectorized;
 use super::matmul::{Blank, Matrix, matmul};
 use super::rows::add;
-use crate::nn::Geometry;
+use crate::ops::Geometry;
 
 /// A row of a patch with fewer values is not worth a copy of its own. Then the matrix lies column by column in memory:
 /// the same value of neighbouring patches is a run of it.

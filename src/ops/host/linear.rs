@@ -14,34 +14,14 @@ use super::elementary::{sigmoid, tanh, vectorized};
 use super::matmul::{Matrix, product};
 use super::rows::{add, column_sums, for_each, share};
 use super::storage::{contiguous, editable, register, tensor, values};
+use crate::ops::Finish;
 
-/// What follows the product and the bias; the derivative of each is a function of its value.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Finish {
-    Identity,
-    Relu,
-    Tanh,
-    Sigmoid,
-}
-
-/// `finish(x weight + bias)`
-///
-/// # Shapes
-/// - `x`: `[batch, inputs]`
-/// - `weight`: `[inputs, outputs]`
-/// - `bias`: `[outputs]`
-///
-/// # Panics
-/// If the shapes do not agree.
 pub(crate) fn linear(
     x: Tensor<2>,
     weight: Tensor<2>,
     bias: Tensor<1>,
     finish: Finish,
 ) -> Tensor<2> {
-    let (inputs, [expected, outputs]) = (x.dims()[1], weight.dims());
-    assert_eq!(inputs, expected, "values of an input and inputs of a layer");
-    assert_eq!(bias.dims(), [outputs], "biases and outputs of a layer");
     Tensor::from_dispatch(<Dispatch as FusedLinear>::fused_linear(
         x.into_dispatch(),
         weight.into_dispatch(),

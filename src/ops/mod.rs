@@ -1,0 +1,165 @@
+//! Numerical operations, each with one entry and one implementation for each engine.
+//!
+//! | engine | runs on | where |
+//! |---|---|---|
+//! | `host` | `flex`, over slices in host memory | `ops/host` |
+//! | `plain` | any backend, as tensor operations | `ops/plain` |
+//!
+//! An entry says what is computed, with shapes; [`on_engine`] says who does it. Each operation of another engine
+//! equals its `plain` twin in value and gradient, which tests hold it to. A new engine is a folder beside these
+//! two, its line among the modules below, and a branch in [`on_engine`]; deleting one is deleting the same.
+
+mod geometry;
+#[cfg(feature = "flex")]
+mod host;
+mod plain;
+
+pub use geometry::{Direction, Geometry};
+
+use burn::tensor::Tensor;
+
+/// Calls an operation on the engine that runs on all the tensors named first.
+macro_rules! on_engine {
+    ([$($tensor:expr),+], $operation:ident($($argument:expr),+ $(,)?)) => {{
+        #[cfg(feature = "flex")]
+        if $(host::runs_on(&$tensor))&&+ {
+            return host::$operation($($argument),+);
+        }
+        plain::$operation($($argument),+)
+    }};
+}
+
+/// What follows a product and its bias; the derivative of each is a function of its value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Finish {
+    Identity,
+    Relu,
+    Tanh,
+    Sigmoid,
+}
+
+/// `finish(x weight + bias)`
+///
+/// # Shapes
+/// - `x`: `[batch, inputs]`
+/// - `weight`: `[inputs, outputs]`
+/// - `bias`: `[outputs]`
+///
+/// # Panics
+/// If the shapes do not agree.
+pub(crate) fn linear(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    finish: Finish,
+) -> Tensor<2> {
+    let (inputs, [expected, outputs]) = (x.dims()[1], weight.dims());
+    assert_eq!(inputs, expected, "values of an input and inputs of a layer");
+    assert_eq!(bias.dims(), [outputs], "biases and outputs of a layer");
+    on_engine!([x], linear(x, weight, bias, finish))
+}
+
+/// A convolution or transposed convolution with bias and, if `relu`, the ReLU of it.
+///
+/// # Shapes
+/// - `x`: `[batch, height, width, channels]`, the larger image for [`Direction::Down`], the smaller
+///   one for [`Direction::Up`]
+/// - `weight`: `[small channels, large channels, kernel, kernel]`
+/// - `bias`: `[channels of the output]`
+pub(crate) fn conv(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    geometry: Geometry,
+    direction: Direction,
+    relu: bool,
+) -> Tensor<4> {
+    on_engine!([x], conv(x, weight, bias, geometry, direction, relu))
+}
+
+/// `sum_j softplus(l_j) - x_j l_j`, in nats.
+///
+/// # Shapes
+/// - `logits`: `[num_samples, batch, data_dim]`
+/// - `x`: `[batch, data_dim]`
+/// - output: `[num_samples, batch]`
+///
+/// # Panics
+/// If the shapes do not agree.
+pub(crate) fn bernoulli_nll(logits: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
+    assert_eq!(logits.dims()[1..], x.dims(), "logits and data differ in shape");
+    on_engine!([logits, x], bernoulli_nll(logits, x))
+}
+
+/// `mean + exp(log_var / 2) * noise`
+///
+/// # Shapes
+/// - `mean`, `log_var`: `[batch, latent_dim]`
+/// - `noise`, output: `[num_samples, batch, latent_dim]`
+///
+/// # Panics
+/// If the shapes do not agree.
+pub(crate) fn rsample(mean: Tensor<2>, log_var: Tensor<2>, noise: Tensor<3>) -> Tensor<3> {
+    let [_, batch, latent_dim] = noise.dims();
+    assert_eq!(mean.dims(), [batch, latent_dim], "means and noise differ in shape");
+    assert_eq!(log_var.dims(), mean.dims(), "means and log-variances differ in shape");
+    on_engine!([noise, mean], rsample(mean, log_var, noise))
+}
+
+/// `KL(N(mean, exp(log_var)) || N(0, I))` in nats, `1/2 sum_j mean_j^2 + exp(log_var_j) - 1 - log_var_j`.
+///
+/// # Shapes
+/// - `mean`, `log_var`: `[batch, latent_dim]`
+/// - output: `[batch]`
+pub(crate) fn gaussian_kl(mean: Tensor<2>, log_var: Tensor<2>) -> Tensor<1> {
+    on_engine!([mean, log_var], gaussian_kl(mean, log_var))
+}
+
+/// The terms of the sum in [`gaussian_kl`], `[batch, latent_dim]`.
+pub(crate) fn gaussian_kl_shares(mean: Tensor<2>, log_var: Tensor<2>) -> Tensor<2> {
+    plain::gaussian_kl_shares(mean, log_var)
+}
+
+/// The constants of a step of Adam.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AdamStep {
+    pub(crate) beta_1: f64,
+    pub(crate) beta_2: f64,
+    /// The learning rate with both corrections for the averages that start at zero.
+    pub(crate) rate: f64,
+    /// Epsilon with the correction of the second average.
+    pub(crate) epsilon: f64,
+}
+
+/// `m = beta_1 m + (1 - beta_1) g`, `v = beta_2 v + (1 - beta_2) g^2`, `w = w - rate m / (sqrt(v) + epsilon)`:
+/// the next weights and averages. All tensors have one shape.
+pub(crate) fn adam<const D: usize>(
+    step: AdamStep,
+    weights: Tensor<D>,
+    gradient: Tensor<D>,
+    moments: [Tensor<D>; 2],
+) -> (Tensor<D>, [Tensor<D>; 2]) {
+    on_engine!([weights, gradient], adam(step, weights, gradient, moments))
+}
+
+/// The constants of a step of RMSprop.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RmsPropStep {
+    pub(crate) rho: f64,
+    pub(crate) rate: f64,
+    pub(crate) epsilon: f64,
+}
+
+/// `v = rho v + (1 - rho) g^2`, `w = w - rate g / sqrt(v + epsilon)`: the next weights and average. All tensors
+/// have one shape.
+pub(crate) fn rms_prop<const D: usize>(
+    step: RmsPropStep,
+    weights: Tensor<D>,
+    gradient: Tensor<D>,
+    average: Tensor<D>,
+) -> (Tensor<D>, Tensor<D>) {
+    on_engine!([weights, gradient], rms_prop(step, weights, gradient, average))
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests;

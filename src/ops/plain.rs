@@ -1,0 +1,104 @@
+//! Tensor code, which runs on any backend and which autodiff differentiates.
+
+use burn::tensor::Tensor;
+use burn::tensor::activation::{self, log_sigmoid};
+use burn::tensor::module::{conv_transpose2d, conv2d};
+use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
+
+use super::{AdamStep, Direction, Finish, Geometry, RmsPropStep};
+use crate::math::expm1;
+
+pub(super) fn linear(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    finish: Finish,
+) -> Tensor<2> {
+    let y = x.matmul(weight) + bias.unsqueeze();
+    match finish {
+        Finish::Identity => y,
+        Finish::Relu => activation::relu(y),
+        Finish::Tanh => activation::tanh(y),
+        Finish::Sigmoid => activation::sigmoid(y),
+    }
+}
+
+/// By Burn's own convolutions, which put channels before height and width.
+pub(super) fn conv(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    geometry: Geometry,
+    direction: Direction,
+    relu: bool,
+) -> Tensor<4> {
+    let Geometry { large, small, kernel, stride, pad } = geometry;
+    let x = x.permute([0, 3, 1, 2]);
+    let [stride, dilation] = [[stride; 2], [1; 2]];
+    // What a patch of the last pixel reaches to, counted from the first padded pixel.
+    let reach = [0, 1].map(|i| (small[i] - 1) * stride[i] + kernel);
+    let y = match direction {
+        Direction::Down => {
+            let [top, left] = pad;
+            let [bottom, right] = [0, 1].map(|i| reach[i].saturating_sub(large[i] + pad[i]));
+            let padding = [(top, bottom), (left, right)];
+            let options = ConvOptions::new_with_padding(stride, padding, dilation, 1);
+            conv2d(x, weight, Some(bias), options)
+        }
+        Direction::Up => {
+            let out = [0, 1].map(|i| (large[i] + pad[i]).saturating_sub(reach[i]));
+            let options = ConvTransposeOptions::new(stride, [0; 2], out, dilation, 1);
+            let [rows, columns] = [0, 1].map(|i| pad[i]..pad[i] + large[i]);
+            conv_transpose2d(x, weight, Some(bias), options)
+                .slice_dim(2, rows)
+                .slice_dim(3, columns)
+        }
+    };
+    let y = y.permute([0, 2, 3, 1]);
+    if relu { activation::relu(y) } else { y }
+}
+
+pub(super) fn bernoulli_nll(logits: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
+    // softplus(l) = -log sigmoid(-l): Burn has a stable gradient for the latter at every l, where
+    // max(l, 0) + log1p(exp(-|l|)) would lose half of it at l = 0.
+    let softplus = log_sigmoid(logits.clone().neg()).neg();
+    (softplus - logits * x.unsqueeze_dim(0)).sum_dim(2).squeeze_dim(2)
+}
+
+pub(super) fn rsample(mean: Tensor<2>, log_var: Tensor<2>, noise: Tensor<3>) -> Tensor<3> {
+    let std = log_var.mul_scalar(0.5).exp();
+    mean.unsqueeze_dim(0) + std.unsqueeze_dim(0) * noise
+}
+
+pub(super) fn gaussian_kl(mean: Tensor<2>, log_var: Tensor<2>) -> Tensor<1> {
+    gaussian_kl_shares(mean, log_var).sum_dim(1).squeeze_dim(1)
+}
+
+pub(super) fn gaussian_kl_shares(mean: Tensor<2>, log_var: Tensor<2>) -> Tensor<2> {
+    (mean.square() + expm1(log_var.clone()) - log_var).mul_scalar(0.5)
+}
+
+pub(super) fn adam<const D: usize>(
+    step: AdamStep,
+    weights: Tensor<D>,
+    gradient: Tensor<D>,
+    [m, v]: [Tensor<D>; 2],
+) -> (Tensor<D>, [Tensor<D>; 2]) {
+    let square = gradient.clone().square().mul_scalar(1.0 - step.beta_2);
+    let m = m.mul_scalar(step.beta_1) + gradient.mul_scalar(1.0 - step.beta_1);
+    let v = v.mul_scalar(step.beta_2) + square;
+    let scale = v.clone().sqrt().add_scalar(step.epsilon);
+    (weights - m.clone().mul_scalar(step.rate) / scale, [m, v])
+}
+
+pub(super) fn rms_prop<const D: usize>(
+    step: RmsPropStep,
+    weights: Tensor<D>,
+    gradient: Tensor<D>,
+    average: Tensor<D>,
+) -> (Tensor<D>, Tensor<D>) {
+    let square = gradient.clone().square().mul_scalar(1.0 - step.rho);
+    let average = average.mul_scalar(step.rho) + square;
+    let scale = average.clone().add_scalar(step.epsilon).sqrt();
+    (weights - gradient.mul_scalar(step.rate) / scale, average)
+}

@@ -1,0 +1,205 @@
+//! Every operation of the host engine against its plain twin, in value and all gradients.
+
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use proptest::prelude::*;
+use rand_distr::{Distribution, StandardNormal};
+
+use super::{AdamStep, Direction, Finish, Geometry, RmsPropStep, host, plain};
+use crate::Seed;
+
+fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
+    let len = shape.iter().product();
+    let values = StandardNormal.sample_iter(Seed::new(seed).rng()).take(len).collect();
+    Tensor::from_data(TensorData::new::<f32, _>(values, shape), &Device::flex())
+}
+
+fn leaf<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    Tensor::from_inner(x).require_grad()
+}
+
+fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+    x.without_autodiff().into_data().try_to_vec().unwrap()
+}
+
+fn gradient<const D: usize>(x: &Tensor<D>, gradients: &Gradients) -> Vec<f32> {
+    values(x.grad(gradients).unwrap())
+}
+
+/// The gradients of a sum that is weighed at random.
+fn backward<const D: usize>(y: &Tensor<D>) -> Gradients {
+    (y.clone() * Tensor::from_inner(random(y.dims(), 99))).sum().backward()
+}
+
+/// Equal but for rounding of numbers of the size of the largest, or of 1.
+#[track_caller]
+fn agree(host: Vec<Vec<f32>>, plain: Vec<Vec<f32>>, tolerance: f32) {
+    assert_eq!(host.len(), plain.len());
+    for (i, (host, plain)) in host.iter().zip(&plain).enumerate() {
+        assert_eq!(host.len(), plain.len());
+        let size = plain.iter().fold(1.0f32, |size, value| size.max(value.abs()));
+        for (host, plain) in host.iter().zip(plain) {
+            let is_close = (host - plain).abs() < tolerance * size;
+            assert!(host == plain || is_close, "{i}: {host} {plain}");
+        }
+    }
+}
+
+type Conv = fn(Tensor<4>, Tensor<4>, Tensor<1>, Geometry, Direction, bool) -> Tensor<4>;
+
+fn check_conv(
+    geometry: Geometry,
+    direction: Direction,
+    channels: [usize; 2],
+    batch: usize,
+    relu: bool,
+) {
+    let [small, large] = match direction {
+        Direction::Down => [channels[1], channels[0]],
+        Direction::Up => channels,
+    };
+    let [height, width] = match direction {
+        Direction::Down => geometry.large,
+        Direction::Up => geometry.small,
+    };
+    let run = |conv: Conv| {
+        let x = leaf(random([batch, height, width, channels[0]], 1));
+        let weight = leaf(random([small, large, geometry.kernel, geometry.kernel], 2));
+        let bias = leaf(random([channels[1]], 3));
+        let y = conv(x.clone(), weight.clone(), bias.clone(), geometry, direction, relu);
+        let grads = backward(&y);
+        let gradients = [gradient(&x, &grads), gradient(&weight, &grads), gradient(&bias, &grads)];
+        [vec![values(y)], gradients.into()].concat()
+    };
+    agree(run(host::conv), run(plain::conv), 1e-5);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn fully_connected_layers(
+        rows in 1usize..40,
+        inputs in 1usize..30,
+        outputs in 1usize..30,
+        finish in 0usize..4,
+    ) {
+        let finish = [Finish::Identity, Finish::Relu, Finish::Tanh, Finish::Sigmoid][finish];
+        let run = |linear: fn(Tensor<2>, Tensor<2>, Tensor<1>, Finish) -> Tensor<2>| {
+            let (x, weight) = (leaf(random([rows, inputs], 1)), leaf(random([inputs, outputs], 2)));
+            let bias = leaf(random([outputs], 3));
+            let y = linear(x.clone(), weight.clone(), bias.clone(), finish);
+            let grads = backward(&y);
+            vec![values(y), gradient(&x, &grads), gradient(&weight, &grads), gradient(&bias, &grads)]
+        };
+        agree(run(host::linear), run(plain::linear), 1e-5);
+    }
+
+    #[test]
+    fn convolutions(
+        large in [1usize..14, 1usize..14],
+        kernel in 1usize..6,
+        stride in 1usize..4,
+        channels in [1usize..9, 1usize..9],
+        batch in 1usize..20,
+        up in any::<bool>(),
+        relu in any::<bool>(),
+    ) {
+        let direction = if up { Direction::Up } else { Direction::Down };
+        check_conv(Geometry::same(large, kernel, stride), direction, channels, batch, relu);
+    }
+
+    /// Examples of more values than are multiplied at once are among them.
+    #[test]
+    fn bernoulli_likelihoods(
+        samples in 1usize..5,
+        batch in 1usize..5,
+        columns in prop_oneof![1usize..50, 1000usize..1100],
+        scale in prop_oneof![Just(1.0f32), Just(30.0), Just(1e4)],
+    ) {
+        let run = |nll: fn(Tensor<3>, Tensor<2>) -> Tensor<2>| {
+            let logits = leaf(random([samples, batch, columns], 1).mul_scalar(scale));
+            let x = leaf(burn::tensor::activation::sigmoid(random([batch, columns], 2)));
+            let y = nll(logits.clone(), x.clone());
+            let grads = backward(&y);
+            vec![values(y), gradient(&logits, &grads), gradient(&x, &grads)]
+        };
+        agree(run(host::bernoulli_nll), run(plain::bernoulli_nll), 2e-6);
+    }
+
+    #[test]
+    fn samples_of_gaussians(samples in 1usize..5, batch in 1usize..7, dim in 1usize..9) {
+        let run = |rsample: fn(Tensor<2>, Tensor<2>, Tensor<3>) -> Tensor<3>| {
+            let [mean, log_var] = [1, 2].map(|seed| leaf(random([batch, dim], seed)));
+            let noise = leaf(random([samples, batch, dim], 3));
+            let z = rsample(mean.clone(), log_var.clone(), noise.clone());
+            let grads = backward(&z);
+            let gradients = [gradient(&mean, &grads), gradient(&log_var, &grads)];
+            [vec![values(z)], gradients.into(), vec![gradient(&noise, &grads)]].concat()
+        };
+        agree(run(host::rsample), run(plain::rsample), 1e-5);
+    }
+}
+
+/// So few patches that several images are worked on at once.
+#[test]
+fn convolutions_of_small_images() {
+    for channels in [[1, 3], [2, 1], [7, 5]] {
+        for direction in [Direction::Down, Direction::Up] {
+            for (large, kernel, stride) in [([4, 4], 2, 2), ([3, 2], 2, 1), ([5, 3], 3, 3)] {
+                check_conv(Geometry::same(large, kernel, stride), direction, channels, 37, true);
+            }
+        }
+    }
+}
+
+/// Also where variances are tiny and huge.
+#[test]
+fn divergences_of_gaussians() {
+    for log_vars in [[0.0f32, 1e-4, -1e-6, 0.3], [-80.0, -3.0, 5.0, 80.0], [0.0, 0.0, 0.0, 88.0]] {
+        let run = |kl: fn(Tensor<2>, Tensor<2>) -> Tensor<1>| {
+            let mean = leaf(random([3, 4], 1));
+            let log_var = Tensor::<1>::from_data(log_vars, &Device::flex()).unsqueeze_dim::<2>(0);
+            let log_var = leaf(log_var.expand([3, 4]));
+            let kl = kl(mean.clone(), log_var.clone());
+            let grads = backward(&kl);
+            // One by one, since the largest dwarfs the others.
+            let all = [values(kl), gradient(&mean, &grads), gradient(&log_var, &grads)].concat();
+            all.into_iter().map(|value| vec![value]).collect::<Vec<_>>()
+        };
+        agree(run(host::gaussian_kl), run(plain::gaussian_kl), 2e-6);
+    }
+}
+
+/// The passes over memory against tensor operations, to the bit; enough numbers for several parts and a rest.
+#[test]
+fn steps_of_optimisers() {
+    let draw = |seed| random([3, 7, 2_003], seed);
+    let start = || (draw(0), draw(1), draw(2).square());
+    let (mut a, mut b) = (start(), start());
+    for time in 0..3 {
+        let step = AdamStep { beta_1: 0.9, beta_2: 0.999, rate: 0.01, epsilon: 1e-8 };
+        let next = |(w, [m, v]): (Tensor<3>, [Tensor<3>; 2])| (w, m, v);
+        a = next(host::adam(step, a.0, draw(time + 3), [a.1, a.2]));
+        b = next(plain::adam(step, b.0, draw(time + 3), [b.1, b.2]));
+        let list =
+            |(w, m, v): &(Tensor<3>, Tensor<3>, Tensor<3>)| [w, m, v].map(|x| values(x.clone()));
+        assert!(list(&a) == list(&b), "Adam, step {time}");
+    }
+    let (mut a, mut b) = ((draw(0), draw(1).square()), (draw(0), draw(1).square()));
+    for time in 0..3 {
+        let step = RmsPropStep { rho: 0.9, rate: 0.01, epsilon: 1e-7 };
+        a = host::rms_prop(step, a.0, draw(time + 3), a.1);
+        b = plain::rms_prop(step, b.0, draw(time + 3), b.1);
+        let list = |(w, v): &(Tensor<3>, Tensor<3>)| [w, v].map(|x| values(x.clone()));
+        assert!(list(&a) == list(&b), "RMSprop, step {time}");
+    }
+}
+
+/// The same bits with and without gradients.
+#[test]
+fn a_graph_does_not_change_the_value() {
+    let (logits, x) = (random([3, 7, 100], 1), Tensor::full([7, 100], 0.25, &Device::flex()));
+    let alone = values(host::bernoulli_nll(logits.clone(), x.clone()));
+    let with_graph = host::bernoulli_nll(leaf(logits), Tensor::from_inner(x));
+    assert_eq!(values(with_graph), alone);
+}
