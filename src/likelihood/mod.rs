@@ -8,6 +8,7 @@ mod discretized_logistic_mixture;
 mod draw;
 mod gaussian;
 mod laplace;
+mod level_mean;
 mod negative_binomial;
 mod poisson;
 mod scale;
