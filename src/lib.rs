@@ -90,6 +90,7 @@
 //! | `download` | MNIST fetched where no copy lies on disk | burn-dataset |
 //!
 //! Which of the compiled backends computes is decided at run time, by the `Device`.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, rustdoc::broken_intra_doc_links)]
 #![deny(unsafe_code)]
 
