@@ -87,6 +87,10 @@
 //! | `wgpu` | any GPU | burn-wgpu |
 //! | `vulkan`, `metal` | wgpu with the compiler of that API | burn-wgpu |
 //! | `cuda` | NVIDIA's GPUs | burn-cuda |
+//! | `viz` (default) | pictures, in `viz` | |
+//! | `analysis` (default) | PCA and t-SNE of codes, in [`latent`] | |
+//! | `images` (default) | `data::ImageFolder` | |
+//! | `progress` (default) | a bar that moves within an epoch | |
 //! | `download` | MNIST fetched where no copy lies on disk | burn-dataset |
 //!
 //! Which of the compiled backends computes is decided at run time, by the `Device`.
@@ -126,6 +130,7 @@ mod seed;
 pub mod summary;
 pub mod train;
 mod vae;
+#[cfg(feature = "viz")]
 pub mod viz;
 
 pub use config::ModuleConfig;

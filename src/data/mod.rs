@@ -15,6 +15,7 @@
 mod binarized;
 mod checked;
 mod each;
+#[cfg(feature = "images")]
 mod folder;
 mod gzip;
 pub mod idx;
@@ -30,6 +31,7 @@ mod table;
 
 pub use binarized::Binarized;
 pub(crate) use checked::Checked;
+#[cfg(feature = "images")]
 pub use folder::{Channels, Fit, ImageFolder};
 pub use images::ByteImages;
 pub use labels::WithLabels;

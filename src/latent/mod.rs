@@ -6,10 +6,15 @@
 //! and [`tsne`](fn@tsne), a map of neighbourhoods that has none.
 
 mod grid;
+#[cfg(feature = "analysis")]
 mod pca;
+#[cfg(feature = "analysis")]
 mod rows;
+#[cfg(feature = "analysis")]
 mod tsne;
 
 pub use grid::{linear_axis, plane, quantile_axis};
+#[cfg(feature = "analysis")]
 pub use pca::Pca;
+#[cfg(feature = "analysis")]
 pub use tsne::{Tsne, tsne};

@@ -1,5 +1,6 @@
 //! Training on Burn's Learner.
 
+mod bar;
 mod checkpoint;
 mod clip;
 mod config;

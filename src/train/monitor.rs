@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ use burn::train::renderer::{
     EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation,
     MetricsRendererTraining,
 };
-use indicatif::{ProgressBar, ProgressStyle};
 
+use super::bar::Bar;
 use super::history::{Epoch, History};
 use super::step::TERMS;
 use crate::error::{Error, ErrorKind};
@@ -21,8 +21,8 @@ use crate::eval::{LatentStatistics, LatentTotals};
 /// How a run shows where it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Progress {
-    /// A line for each epoch on standard output and, where standard error is a terminal, a bar that
-    /// moves within the epoch.
+    /// A line for each epoch on standard output and, with the feature `progress` and where standard error is a
+    /// terminal, a bar that moves within the epoch.
     #[default]
     Auto,
     /// Nothing.
@@ -60,7 +60,7 @@ pub(super) struct Monitor {
     report: Arc<Mutex<Report>>,
     interrupter: Interrupter,
     watch: Watch,
-    bar: ProgressBar,
+    bar: Bar,
     terms: HashMap<MetricId, usize>,
     epochs: usize,
     epoch: usize,
@@ -94,12 +94,7 @@ impl Split {
 
 impl Monitor {
     pub(super) fn new(report: Arc<Mutex<Report>>, interrupter: Interrupter, watch: Watch) -> Self {
-        let bar = match watch.progress == Progress::Auto && std::io::stderr().is_terminal() {
-            true => ProgressBar::no_length(),
-            false => ProgressBar::hidden(),
-        };
-        let style = "{prefix} {bar:32} {pos}/{len} {msg} {elapsed}<{eta}";
-        bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
+        let bar = Bar::new(watch.progress == Progress::Auto);
         Self {
             report,
             interrupter,
@@ -201,9 +196,7 @@ impl TrainingProgressLogger for Monitor {
             report.skipped = 0;
         }
         drop(report);
-        self.bar.reset();
-        self.bar.set_length(examples as u64);
-        self.bar.set_prefix(format!("epoch {}/{} {split}", self.epoch, self.epochs));
+        self.bar.start(format!("epoch {}/{} {split}", self.epoch, self.epochs), examples);
     }
 
     fn update_split(&mut self, examples: usize) {
@@ -213,8 +206,7 @@ impl TrainingProgressLogger for Monitor {
         let split = self.split();
         split.steps += 1;
         let (sum, count) = split.running[0];
-        self.bar.set_position(examples as u64);
-        self.bar.set_message(format!("{} {:.2}", TERMS[0], sum / count));
+        self.bar.advance(examples, format!("{} {:.2}", TERMS[0], sum / count));
     }
 
     fn end_split(&mut self) {
@@ -279,7 +271,7 @@ impl TrainingProgressLogger for Monitor {
     }
 
     fn end(&mut self) {
-        self.bar.finish_and_clear();
+        self.bar.finish();
     }
 
     fn log_event_training(&mut self, _event: String) {}

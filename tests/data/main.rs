@@ -1,5 +1,6 @@
 //! Data sets, and what is wrong with them.
 
+mod folder_training;
 mod idx;
 mod image_folder;
 mod subset;

@@ -12,7 +12,9 @@ mod flow_models;
 mod hierarchies;
 mod likelihood_models;
 mod oracle;
+#[cfg(feature = "viz")]
 mod pictures;
 mod presets;
+#[cfg(feature = "analysis")]
 mod projections;
 mod saved;
