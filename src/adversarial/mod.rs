@@ -82,6 +82,11 @@ impl<M: Model, T: Discriminator> AdversarialVae<M, T> {
     pub fn discriminator_group(&self) -> ParamGroup {
         ParamGroup::from_regex(r"(^|\.)discriminator\.").expect("the pattern is a valid one")
     }
+
+    /// The device that holds the weights.
+    pub fn device(&self) -> Device {
+        self.devices().first().cloned().unwrap_or_default()
+    }
 }
 
 #[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]

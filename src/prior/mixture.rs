@@ -60,6 +60,12 @@ impl MixturePrior {
     pub fn log_weights(&self) -> Tensor<1> {
         activation::log_softmax(self.logits.val(), 0)
     }
+
+    /// The distribution, which depends on no encoder.
+    pub fn bound(&self) -> Mixture<DiagonalGaussian> {
+        let noise = NoiseShape::normal(self.mean.dims()[1]);
+        Mixture::new(self.components(), self.log_weights(), noise, Support::Real)
+    }
 }
 
 impl ModuleConfig for MixturePriorConfig {
@@ -82,8 +88,7 @@ impl<E: Encoder> Prior<E> for MixturePrior {
     type Bound = Mixture<DiagonalGaussian>;
 
     fn bind(&self, _encoder: &E, _phase: Phase) -> Self::Bound {
-        let noise = NoiseShape::normal(self.mean.dims()[1]);
-        Mixture::new(self.components(), self.log_weights(), noise, Support::Real)
+        self.bound()
     }
 }
 
