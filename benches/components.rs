@@ -18,8 +18,8 @@ use burn_vae::{
     CategoricalNll, CategoricalPriorConfig, ChiDivergence, Ciwae, ContinuousBernoulliNll, Cubo,
     Diagonal, DiscretizedLogisticMixtureNll, DiscretizedLogisticNll, Elbo, FlowPriorConfig,
     FullCovariance, GaussianNllConfig, GaussianPriorConfig, Gradient, Inputs, Iwae, Kernel,
-    KlDivergence, LaplaceNllConfig, LatentVariableModel, Likelihood, Miwae, MixturePriorConfig,
-    MlpDecoderConfig, MlpEncoderConfig, Mmd, ModuleConfig, MonteCarloKl, MonteCarloRenyi,
+    KlDivergence, LaplaceNllConfig, Likelihood, Miwae, MixturePriorConfig, MlpDecoderConfig,
+    MlpEncoderConfig, Mmd, Model, ModuleConfig, MonteCarloKl, MonteCarloRenyi,
     NegativeBinomialNllConfig, NoiseSource, Objective, Piwae, PoissonNll, RenyiBound,
     RenyiDivergence, ScaleConfig, Seed, StandardNormal, StudentTNllConfig, Temperature,
     Transformed, VaeConfig, VampPriorConfig,
@@ -158,7 +158,7 @@ fn with<G, P>(posterior: G, prior: P) -> Config<G, P> {
 /// The terms of an objective and the gradients of all parameters.
 fn step<C, O>(group: &mut Group, name: &str, config: C, objective: O, samples: usize)
 where
-    C: ModuleConfig<Module: LatentVariableModel>,
+    C: ModuleConfig<Module: Model>,
     O: Objective<C::Module>,
 {
     let model = config.init(Seed::new(0), &Device::flex()).unwrap().train();

@@ -17,7 +17,7 @@ use burn_vae::nn::ConvConfig;
 use burn_vae::optim::RmsProp;
 use burn_vae::{
     BernoulliNll, ConvVaeConfig, Decoder, DiagonalGaussian, Elbo, Encoder, Inputs, ModuleConfig,
-    NoiseSource, Objective, Seed, StandardNormal, Vae,
+    NoiseSource, Objective, Phase, Seed, StandardNormal, Vae,
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -43,7 +43,7 @@ impl Encoder for BurnEncoder {
     fn latent_dim(&self) -> usize {
         2
     }
-    fn encode(&self, x: Tensor<2>) -> DiagonalGaussian {
+    fn encode(&self, x: Tensor<2>, _phase: Phase) -> DiagonalGaussian {
         let x = x.reshape([-1, 1, 28, 28]);
         let h = self.conv.iter().fold(x, |x, conv| relu(conv.forward(x)));
         let h = relu(self.dense.forward(h.flatten(1, 3)));

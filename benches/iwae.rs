@@ -19,7 +19,7 @@ use burn_vae::eval::{ImportanceSampling, log_likelihood};
 use burn_vae::nn::Activation;
 use burn_vae::{
     BernoulliNll, Decoder, DiagonalGaussian, Encoder, Inputs, Iwae, Likelihood, MlpDecoderConfig,
-    MlpEncoderConfig, MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource, Objective, Seed,
+    MlpEncoderConfig, MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource, Objective, Phase, Seed,
     StandardNormal, Support, Vae,
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -45,7 +45,7 @@ impl Encoder for BurnEncoder {
     fn latent_dim(&self) -> usize {
         50
     }
-    fn encode(&self, x: Tensor<2>) -> DiagonalGaussian {
+    fn encode(&self, x: Tensor<2>, _phase: Phase) -> DiagonalGaussian {
         let h = self.hidden.iter().fold(x, |x, layer| layer.forward(x).tanh());
         DiagonalGaussian::new(self.mean.forward(h.clone()), self.log_var.forward(h))
     }

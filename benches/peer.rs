@@ -15,8 +15,8 @@ use burn_vae::nn::{Activation, ConvConfig};
 use burn_vae::optim::Adam;
 use burn_vae::train::{Progress, TrainConfig, Trained, Trainer};
 use burn_vae::{
-    BernoulliNll, ConvVaeConfig, Elbo, Iwae, LatentVariableModel, MlpDecoderConfig,
-    MlpEncoderConfig, MlpVaeConfig, ModuleConfig, Objective, Seed, StandardNormal, backend,
+    BernoulliNll, ConvVaeConfig, Elbo, Iwae, MlpDecoderConfig, MlpEncoderConfig, MlpVaeConfig,
+    ModuleConfig, Objective, Seed, StandardNormal, backend,
 };
 use clap::{Parser, ValueEnum};
 
@@ -88,14 +88,14 @@ fn main() {
 }
 
 /// Trains and prints the seconds and the losses of each epoch.
-fn run<C: ModuleConfig, O: Objective<C::Module>>(
+fn run<C: ModuleConfig, O: Objective<C::Module> + 'static>(
     network: &C,
     objective: O,
     config: TrainConfig,
     digits: Arc<dyn Examples>,
     device: &Device,
 ) where
-    C::Module: LatentVariableModel + 'static,
+    C::Module: burn_vae::Model + 'static,
 {
     let one = Arc::new(Mnist::find(None).expect("MNIST lies in data/mnist").train.take(1));
     let adam = Adam::new().with_epsilon(1e-7).expect("a constant").init();

@@ -13,7 +13,7 @@ use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn_vae::adversarial::AdversarialVaeConfig;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{Binarized, Examples};
-use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
+use burn_vae::eval::{FittedGaussian, ImportanceSampling, evaluate, log_likelihood};
 use burn_vae::optim::Adam;
 use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::{ImageGrid, curves};
@@ -135,6 +135,8 @@ fn main() -> Result<()> {
     let sampling = ImportanceSampling { num_samples: args.test_samples, ..Default::default() };
     let plain = log_likelihood(&plain, test.clone(), sampling, noise)?;
     let estimate = evaluate(&model, &objective, test.clone(), 100, 1, noise)?;
+    // The posterior of the model has no density to sample by.
+    let sampling = sampling.with_proposal(FittedGaussian::default());
     let nll = log_likelihood(&model, test, sampling, noise)?;
     println!("\nmodel, history and pictures are in {}", args.out.display());
     println!("estimate of the discriminator, no bound: {estimate}");

@@ -14,9 +14,10 @@ use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{Binarized, Examples, WithLabels};
 use burn_vae::eval::{ImportanceSampling, log_likelihood};
 use burn_vae::optim::Adam;
+use burn_vae::prior::Distribution;
 use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::ImageGrid;
-use burn_vae::{ModuleConfig, NoiseSource, Prior, Result, Seed, StandardNormal, backend, saved};
+use burn_vae::{ModuleConfig, NoiseSource, Result, Seed, StandardNormal, backend, saved};
 use clap::Parser;
 
 // Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.
@@ -97,8 +98,9 @@ fn main() -> Result<()> {
     // A row for each class, with the same ten codes.
     let z = StandardNormal.sample(10, args.latent_dim, seed.child("codes"), &device);
     let rows = Tensor::<2>::eye(CLASSES, &device).chunk(CLASSES, 0).into_iter();
-    let codes = rows.map(|class| Tensor::cat(vec![z.clone(), class.repeat_dim(0, 10)], 1));
-    ImageGrid::new(vae.decode(Tensor::cat(codes.collect(), 0))?, shape, 10)?
+    let classes = rows.map(|class| class.repeat_dim(0, 10)).collect();
+    let digits = vae.decode(z.repeat_dim(0, CLASSES), Tensor::cat(classes, 0))?;
+    ImageGrid::new(digits, shape, 10)?
         .with_rows("class", 0..CLASSES)
         .save(args.out.join("classes.png"))?;
 

@@ -6,14 +6,13 @@
 
 use std::sync::Arc;
 
-use burn::tensor::Tensor;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::eval::evaluate;
 use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::ImageGrid;
 use burn_vae::{
-    DiagonalGaussian, Divergence, Elbo, KlDivergence, MlpVaeConfig, ModuleConfig, NoiseSource,
-    Result, Samples, Seed, StandardNormal, backend,
+    DiagonalGaussian, Divergence, DivergenceTerms, Elbo, KlDivergence, MlpVaeConfig, ModuleConfig,
+    NoiseSource, Result, Samples, Seed, StandardNormal, backend,
 };
 
 /// The squared 2-Wasserstein distance, which between diagonal Gaussians is the squared distance of the
@@ -23,20 +22,15 @@ use burn_vae::{
 struct Wasserstein;
 
 impl Divergence<DiagonalGaussian, StandardNormal> for Wasserstein {
-    fn forward(
+    fn terms(
         &self,
-        q: DiagonalGaussian,
-        prior: &StandardNormal,
+        q: &DiagonalGaussian,
+        _prior: &StandardNormal,
         _samples: &Samples,
-    ) -> (DiagonalGaussian, Tensor<1>) {
-        let shares = self.per_dimension(&q, prior).expect("always known");
-        (q, shares.sum_dim(1).squeeze_dim(1))
-    }
-
-    // Optional: with it, the history tells what each latent dimension does.
-    fn per_dimension(&self, q: &DiagonalGaussian, _prior: &StandardNormal) -> Option<Tensor<2>> {
+    ) -> DivergenceTerms {
         let std = q.log_var.clone().mul_scalar(0.5).exp();
-        Some(q.mean.clone().square() + std.sub_scalar(1.0).square())
+        // The history tells the share of each latent dimension.
+        DivergenceTerms::sum_of(q.mean.clone().square() + std.sub_scalar(1.0).square())
     }
 }
 

@@ -21,11 +21,12 @@ use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{Binarized, idx};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
 use burn_vae::optim::Adam;
+use burn_vae::prior::Distribution;
 use burn_vae::train::{Existing, TrainConfig, Trainer};
 use burn_vae::viz::{ImageGrid, curves};
 use burn_vae::{
     BernoulliFamily, BernoulliNll, BernoulliPriorConfig, CategoricalFamily, CategoricalPriorConfig,
-    Divergence, Elbo, ExplicitPosterior, Family, Head, KlDivergence, MlpDecoderConfig,
+    Density, Divergence, Elbo, Family, Head, KlDivergence, MlpDecoderConfig, MlpEncoder,
     MlpEncoderConfig, ModuleConfig, MonteCarloKl, NoiseSource, Prior, Result, Seed, Temperature,
     VaeConfig, backend, saved,
 };
@@ -140,11 +141,18 @@ fn start() -> Result<()> {
     }
 }
 
-fn run<F, P, V>(args: &Args, latent_dim: usize, posterior: F, prior: P, divergence: V) -> Result<()>
+fn run<F, P, B, V>(
+    args: &Args,
+    latent_dim: usize,
+    posterior: F,
+    prior: P,
+    divergence: V,
+) -> Result<()>
 where
-    F: Family<Head: Head<Posterior: ExplicitPosterior> + 'static>,
-    P: ModuleConfig<Module: Prior + 'static>,
-    V: Divergence<<F::Head as Head>::Posterior, P::Module>,
+    F: Family<Head: Head<Posterior: Density> + 'static>,
+    P: ModuleConfig<Module: Prior<MlpEncoder<F::Head>, Bound = B> + 'static>,
+    B: Distribution,
+    V: Divergence<<F::Head as Head>::Posterior, B> + 'static,
 {
     let (seed, device) = (Seed::new(args.seed), backend::device(&args.backend)?);
     let Mnist { mut train, mut test } = Mnist::find(None)?;
@@ -165,7 +173,7 @@ where
     let train = Arc::new(Binarized::each_epoch(train, seed.child("bits")));
     let test = Arc::new(Binarized::once(test, Seed::new(0).child("test bits")));
     let training = TrainConfig { epochs: args.epochs, seed, ..TrainConfig::default() };
-    let objective = Elbo::new(divergence);
+    let objective = Arc::new(Elbo::new(divergence));
     let existing = if args.resume { Existing::Resume } else { Existing::Refuse };
     let ctrl_c = interrupt::CtrlC::catch();
     let trained = Trainer::new(training)

@@ -20,9 +20,9 @@ use burn_vae::optim::Adam;
 use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::{ImageGrid, curves};
 use burn_vae::{
-    BernoulliNll, Diagonal, Elbo, ExplicitPosterior, Family, FullCovariance, Head,
-    MlpDecoderConfig, MlpEncoderConfig, ModuleConfig, MonteCarloKl, NoiseSource, Result, Seed,
-    StandardNormal, Transformed, VaeConfig, backend,
+    BernoulliNll, Density, Diagonal, Elbo, Family, FullCovariance, Head, MlpDecoderConfig,
+    MlpEncoderConfig, ModuleConfig, MonteCarloKl, NoiseSource, Result, Seed, StandardNormal,
+    Transformed, VaeConfig, backend,
 };
 use clap::{Parser, ValueEnum};
 
@@ -110,7 +110,7 @@ fn main() -> Result<()> {
 
 fn run<F>(args: &Args, posterior: F) -> Result<()>
 where
-    F: Family<Head: Head<Posterior: ExplicitPosterior> + 'static>,
+    F: Family<Head: Head<Posterior: Density> + 'static>,
 {
     let (seed, device) = (Seed::new(args.seed), backend::device(&args.backend)?);
     let Mnist { mut train, mut test } = Mnist::find(args.data_dir.as_deref())?;

@@ -139,7 +139,8 @@ fn start() -> Result<()> {
     }
 }
 
-fn run(args: &Args, objective: impl Objective<MlpVae>) -> Result<()> {
+fn run(args: &Args, objective: impl Objective<MlpVae> + 'static) -> Result<()> {
+    let objective = Arc::new(objective);
     let (seed, device) = (Seed::new(args.seed), backend::device(&args.backend)?);
     let Mnist { mut train, mut test } = Mnist::find(args.data_dir.as_deref())?;
     if args.quick {

@@ -26,11 +26,11 @@ use burn_vae::presets::{
 };
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
-    BernoulliNll, Decoder, Diagonal, Divergence, Elbo, Encoder, ExplicitPosterior, Family,
-    FlowPriorConfig, FullCovariance, Head, KlDivergence, Likelihood, MixturePriorConfig,
-    MlpDecoder, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig, MonteCarloKl,
-    NoiseSource, Prior, Result, ScaleConfig, Seed, StandardNormal, Temperature, Transformed, Vae,
-    VampPriorConfig, backend,
+    BernoulliNll, Decoder, Density, Diagonal, Divergence, Elbo, Encoder, Family, FlowPriorConfig,
+    FullCovariance, Head, KlDivergence, Likelihood, MixturePriorConfig, MlpDecoder,
+    MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig, MonteCarloKl, NoiseSource, Prior,
+    Result, ScaleConfig, Seed, StandardNormal, Temperature, Transformed, Vae, VampPriorConfig,
+    backend,
 };
 use clap::Parser;
 
@@ -166,8 +166,8 @@ impl Bench {
     /// A row with another posterior.
     fn posterior<F, V>(&self, name: &str, family: F, divergence: V) -> Result<()>
     where
-        F: Family<Head: Head<Posterior: ExplicitPosterior> + 'static>,
-        V: Divergence<<F::Head as Head>::Posterior, StandardNormal>,
+        F: Family<Head: Head<Posterior: Density> + 'static>,
+        V: Divergence<<F::Head as Head>::Posterior, StandardNormal> + 'static,
     {
         self.row(name, &self.bits, divergence, || {
             let encoder = self.encoder().with_posterior(family.clone());
@@ -177,7 +177,10 @@ impl Bench {
     }
 
     /// A row with another prior.
-    fn prior<P: Prior + 'static>(&self, name: &str, prior: impl Fn() -> Result<P>) -> Result<()> {
+    fn prior<P>(&self, name: &str, prior: impl Fn() -> Result<P>) -> Result<()>
+    where
+        P: Prior<MlpEncoder> + 'static,
+    {
         self.row(name, &self.bits, MonteCarloKl::default(), || {
             let encoder: MlpEncoder =
                 self.encoder().init(self.seed.child("encoder"), &self.device)?;
@@ -192,8 +195,8 @@ impl Bench {
         config: HierarchicalVaeConfig<F, BernoulliNll, P>,
     ) -> Result<()>
     where
-        F: Family<Head: Head<Posterior: ExplicitPosterior> + 'static>,
-        P: ModuleConfig<Module: Prior + 'static>,
+        F: Family<Head: Head<Posterior: Density> + 'static>,
+        P: ModuleConfig<Module: Prior<MlpEncoder<F::Head>> + 'static>,
     {
         self.row(name, &self.bits, MonteCarloKl::default(), || {
             let mut vae = config.init(self.seed, &self.device)?;
@@ -222,17 +225,17 @@ impl Bench {
         vae: impl Fn() -> Result<Vae<E, D, L, P>>,
     ) -> Result<()>
     where
-        E: Encoder<Posterior: ExplicitPosterior> + 'static,
+        E: Encoder<Posterior: Density> + 'static,
         D: Decoder + 'static,
         L: Likelihood + 'static,
-        P: Prior + 'static,
-        V: Divergence<E::Posterior, P>,
+        P: Prior<E> + 'static,
+        V: Divergence<E::Posterior, P::Bound> + 'static,
     {
         let Self { args, seed, .. } = self;
         if !name.contains(&args.only) {
             return Ok(());
         }
-        let objective = Elbo::new(divergence);
+        let objective = Arc::new(Elbo::new(divergence));
         let config = TrainConfig { epochs: args.epochs, seed: *seed, ..TrainConfig::default() };
         let trained = Trainer::new(config)
             .with_objective(objective.clone())

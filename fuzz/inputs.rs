@@ -15,8 +15,8 @@ use burn_vae::flow::FlowsConfig;
 use burn_vae::nn::ConvConfig;
 use burn_vae::train::{Existing, History, Progress, TrainConfig, Trainer};
 use burn_vae::{
-    ConvVaeConfig, GaussianNllConfig, LatentVariableModel, MixturePriorConfig, MlpVae,
-    MlpVaeConfig, ModuleConfig, ScaleConfig, Seed, Transformed, VaeConfig, saved,
+    ConvVaeConfig, GaussianNllConfig, MixturePriorConfig, MlpVae, MlpVaeConfig, Model,
+    ModuleConfig, ScaleConfig, Seed, Transformed, VaeConfig, saved,
 };
 use flate2::Compression;
 use flate2::write::GzEncoder;

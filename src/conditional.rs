@@ -114,7 +114,9 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> ConditionalVae<E, D, L,
     /// # Errors
     /// If `n` is zero.
     pub fn sample(&self, n: usize, seed: impl Into<Seed>) -> Result<Tensor<2>> {
-        check_dim("the number of samples", n)?;
+        if n == 0 {
+            return Err(Error::value("0 samples were asked for, but at least 1 is needed"));
+        }
         let (seed, classes) = (seed.into(), self.condition_dim);
         let mut rng = seed.child("condition").rng();
         let mut rows = vec![0.0; n * classes];

@@ -8,11 +8,12 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use burn_vae::data::Examples;
 use burn_vae::nn::Init;
+use burn_vae::prior::Distribution;
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
-    Decoder, DiagonalGaussian, Divergence, Elbo, Encoder, ExplicitPosterior, Inputs, Likelihood,
-    MlpDecoderConfig, ModuleConfig, NoiseSource, Objective, Prior, Result, Samples, Seed, Support,
-    Terms, Vae,
+    Decoder, Density, DiagonalGaussian, Divergence, DivergenceTerms, Elbo, Encoder, Inputs,
+    Likelihood, MlpDecoderConfig, ModuleConfig, NoiseSource, Objective, Phase, Result, Samples,
+    Seed, Support, Terms, Vae,
 };
 
 #[derive(Module, Debug)]
@@ -29,7 +30,7 @@ impl Encoder for LinearEncoder {
     fn latent_dim(&self) -> usize {
         self.mean.weight.dims()[1]
     }
-    fn encode(&self, x: Tensor<2>) -> DiagonalGaussian {
+    fn encode(&self, x: Tensor<2>, _phase: Phase) -> DiagonalGaussian {
         DiagonalGaussian::new(self.mean.forward(x.clone()), self.log_var.forward(x))
     }
 }
@@ -59,17 +60,23 @@ impl Likelihood for LaplaceNll {
     }
 }
 
-/// A normal distribution with variance 4.
+/// A normal distribution with variance 4: what has a density and samples is a prior.
 #[derive(Module, Debug)]
 struct Wide;
 
-impl Prior for Wide {
+impl Density for Wide {
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
         let log = z.square().mul_scalar(-0.125) - (2.0 * std::f32::consts::TAU.sqrt()).ln();
         log.sum_dim(2).squeeze_dim(2)
     }
+}
+
+impl Distribution for Wide {
     fn sample(&self, n: usize, dim: usize, seed: Seed, device: &Device) -> Tensor<2> {
         NoiseSource::new(seed).draw(0, [1, n, dim], device).squeeze_dim::<2>(0).mul_scalar(2.0)
+    }
+    fn detach(&self) -> Self {
+        Self
     }
 }
 
@@ -77,11 +84,10 @@ impl Prior for Wide {
 #[derive(Clone, Debug)]
 struct MonteCarlo;
 
-impl<Q: ExplicitPosterior, P: Prior> Divergence<Q, P> for MonteCarlo {
-    fn forward(&self, q: Q, prior: &P, samples: &Samples) -> (Q, Tensor<1>) {
-        let ratio = samples.log_prob(&q) - prior.log_prob(samples.z.clone());
-        let divergence = ratio.mean_dim(0).squeeze_dim(0);
-        (q, divergence)
+impl<Q: Density, P: Density> Divergence<Q, P> for MonteCarlo {
+    fn terms(&self, q: &Q, prior: &P, samples: &Samples) -> DivergenceTerms {
+        let ratio = samples.log_prob(q) - prior.log_prob(samples.z.clone());
+        DivergenceTerms::new(ratio.mean_dim(0).squeeze_dim(0))
     }
 }
 

@@ -12,8 +12,8 @@ use burn_vae::eval::{ImportanceSampling, log_likelihood};
 use burn_vae::nn::{Activation, ConvConfig};
 use burn_vae::optim::Adam;
 use burn_vae::{
-    BernoulliNll, ConvVaeConfig, Elbo, FullCovariance, Inputs, Iwae, LatentVariableModel,
-    MlpDecoderConfig, MlpEncoderConfig, MlpVaeConfig, ModuleConfig, NoiseSource, Objective, Seed,
+    BernoulliNll, ConvVaeConfig, Elbo, FullCovariance, Inputs, Iwae, MlpDecoderConfig,
+    MlpEncoderConfig, MlpVaeConfig, Model, ModuleConfig, NoiseSource, Objective, Seed,
     StandardNormal, VaeConfig,
 };
 
@@ -91,7 +91,7 @@ fn one_layer() -> MlpVaeConfig {
 /// Forward, backward and Adam, on random images.
 fn training_step<C, O>(config: C, objective: O, samples: usize, batch: usize) -> Measured
 where
-    C: ModuleConfig<Module: LatentVariableModel>,
+    C: ModuleConfig<Module: Model>,
     O: Objective<C::Module>,
 {
     let device = Device::flex().autodiff();

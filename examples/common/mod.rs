@@ -18,8 +18,8 @@ use burn_vae::eval::evaluate;
 use burn_vae::summary::Summary;
 use burn_vae::train::{Existing, Stopped, TrainConfig, Trained, Trainer};
 use burn_vae::{
-    Decoder, DiagonalGaussian, Elbo, Encoder, Error, ErrorKind, LatentVariableModel, Likelihood,
-    ModuleConfig, NoiseSource, Objective, Result, Seed, StandardNormal, Vae, backend, saved,
+    Decoder, DiagonalGaussian, Elbo, Encoder, Error, ErrorKind, Likelihood, Model, ModuleConfig,
+    NoiseSource, Objective, Result, Seed, StandardNormal, Vae, backend, saved,
 };
 use serde::Serialize;
 
@@ -142,7 +142,7 @@ impl<'a> Run<'a> {
 
     fn train<M>(&self, vae: M) -> Result<Trained<M>, Box<Stopped<M>>>
     where
-        M: LatentVariableModel + 'static,
+        M: Model + 'static,
         Elbo: Objective<M>,
     {
         let options = self.options;

@@ -51,6 +51,32 @@ impl VampPriorConfig {
 /// Batch normalisation in the encoder takes the pseudo-inputs for a batch in training, so they count in its moving
 /// averages.
 ///
+/// A posterior without a density has no mixture; such a model does not compile:
+///
+/// ```
+/// use burn_vae::{FullCovariance, MlpEncoderConfig, MlpVaeConfig, ModuleConfig, Seed, Vae, VampPriorConfig};
+///
+/// # let device = burn::tensor::Device::flex();
+/// let encoder = MlpEncoderConfig::new(6, [5], 2).with_posterior(FullCovariance);
+/// let encoder = encoder.init(Seed::new(0), &device)?;
+/// let vae = MlpVaeConfig::mlp(6, [5], 2).init(Seed::new(0), &device)?;
+/// let prior = VampPriorConfig::new(3, 6).init(Seed::new(0), &device)?;
+/// Vae::new(encoder, vae.decoder, vae.likelihood, prior)?;
+/// # Ok::<(), burn_vae::Error>(())
+/// ```
+///
+/// ```compile_fail,E0277
+/// use burn_vae::{Implicit, MlpEncoderConfig, MlpVaeConfig, ModuleConfig, Seed, Vae, VampPriorConfig};
+///
+/// # let device = burn::tensor::Device::flex();
+/// let encoder = MlpEncoderConfig::new(6, [5], 2).with_posterior(Implicit::new([4]));
+/// let encoder = encoder.init(Seed::new(0), &device)?;
+/// let vae = MlpVaeConfig::mlp(6, [5], 2).init(Seed::new(0), &device)?;
+/// let prior = VampPriorConfig::new(3, 6).init(Seed::new(0), &device)?;
+/// Vae::new(encoder, vae.decoder, vae.likelihood, prior)?;
+/// # Ok::<(), burn_vae::Error>(())
+/// ```
+///
 /// No divergence to a mixture has a closed form: train with [`MonteCarloKl`](crate::MonteCarloKl) or an
 /// importance-weighted bound.
 #[derive(Module, Debug)]

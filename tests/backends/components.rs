@@ -16,10 +16,10 @@ use burn_vae::{
     CategoricalNll, CategoricalPriorConfig, ChiDivergence, Ciwae, ContinuousBernoulliNll,
     ConvVaeConfig, Cubo, Diagonal, DiscretizedLogisticMixtureNll, DiscretizedLogisticNll, Elbo,
     FlowPriorConfig, FullCovariance, GaussianNllConfig, GaussianPriorConfig, Gradient, Inputs,
-    Iwae, Kernel, KlDivergence, LaplaceNllConfig, LatentVariableModel, Miwae, MixturePriorConfig,
-    MlpDecoderConfig, MlpEncoderConfig, MlpVaeConfig, Mmd, ModuleConfig, MonteCarloKl,
-    MonteCarloRenyi, NegativeBinomialNllConfig, NoiseSource, Objective, Piwae, PoissonNll,
-    RenyiBound, RenyiDivergence, ScaleConfig, Seed, StandardNormal, StudentTNllConfig, Temperature,
+    Iwae, Kernel, KlDivergence, LaplaceNllConfig, Miwae, MixturePriorConfig, MlpDecoderConfig,
+    MlpEncoderConfig, MlpVaeConfig, Mmd, Model, ModuleConfig, MonteCarloKl, MonteCarloRenyi,
+    NegativeBinomialNllConfig, NoiseSource, Objective, Piwae, PoissonNll, RenyiBound,
+    RenyiDivergence, ScaleConfig, Seed, StandardNormal, StudentTNllConfig, Temperature,
     Transformed, VaeConfig, VampPriorConfig,
 };
 
@@ -66,8 +66,8 @@ impl Data {
 /// The terms of an objective for each example, and the gradient of the mean loss.
 fn case<C, O>(name: &'static str, config: C, objective: O, samples: usize, data: Data) -> Case
 where
-    C: ModuleConfig<Module: LatentVariableModel> + 'static,
-    O: Objective<C::Module>,
+    C: ModuleConfig<Module: Model> + 'static,
+    O: Objective<C::Module> + 'static,
 {
     Case::new(name, move |device| {
         let seed = Seed::new(11);
@@ -283,7 +283,11 @@ fn priors() -> Vec<Case> {
 }
 
 fn objectives() -> Vec<Case> {
-    fn of(name: &'static str, objective: impl Objective<burn_vae::MlpVae>, samples: usize) -> Case {
+    fn of(
+        name: &'static str,
+        objective: impl Objective<burn_vae::MlpVae> + 'static,
+        samples: usize,
+    ) -> Case {
         case(name, MlpVaeConfig::mlp(DIM, [9], LATENT), objective, samples, Data::Bits)
     }
     let iwae = Iwae::default();

@@ -10,8 +10,7 @@ use burn_vae::nn::ConvConfig;
 use burn_vae::optim::{Adam, RmsProp};
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
-    ConvVaeConfig, Elbo, ImportanceWeighted, MlpVaeConfig, ModuleConfig, NoiseSource, Objective,
-    Seed,
+    ConvVaeConfig, Density, Elbo, MlpVaeConfig, Model, ModuleConfig, NoiseSource, Objective, Seed,
 };
 
 use super::Case;
@@ -37,7 +36,7 @@ fn training<C>(
     optimizer: fn() -> ModuleOptimizer,
 ) -> Case
 where
-    C: ModuleConfig<Module: ImportanceWeighted> + 'static,
+    C: ModuleConfig<Module: Model<Posterior: Density>> + 'static,
     Elbo: Objective<C::Module>,
 {
     Case::new(name, move |device| {

@@ -13,7 +13,7 @@ use burn_vae::summary::Summary;
 use burn_vae::train::{Progress, TrainConfig, Trained, Trainer};
 use burn_vae::{
     ConvVae, ConvVaeConfig, Decoder, Elbo, Encoder, ErrorKind, Inputs, ModuleConfig, NoiseSource,
-    Objective, Seed, saved,
+    Objective, Phase, Seed, saved,
 };
 
 fn vae(network: ConvConfig) -> ConvVae {
@@ -288,7 +288,7 @@ fn evaluation_uses_moving_statistics() {
     let training = model.clone().train();
     let encode = |n: usize| {
         let x = Tensor::from_inner(x.clone().narrow(0, 0, n));
-        values(training.encoder.encode(x).mean.without_autodiff().narrow(0, 0, 1))
+        values(training.encoder.encode(x, Phase::Eval).mean.without_autodiff().narrow(0, 0, 1))
     };
     assert_ne!(encode(60), encode(30));
 }
@@ -314,7 +314,7 @@ fn moving_averages_are_those_of_their_definition() {
             mean[c] = 0.75 * mean[c] + 0.25 * m;
             var[c] = 0.75 * var[c] + 0.25 * v;
         }
-        encoder.encode(Tensor::from_inner(x));
+        encoder.encode(Tensor::from_inner(x), Phase::Train { step });
     }
     let x = random([5, 16], 9);
     let found = values(encoder.valid().features(x.clone()));

@@ -2,12 +2,12 @@
 //! elsewhere, see `fixtures/discrete.py`.
 
 use crate::distributions::{Q, distributions, row, scalar, values};
-use burn::module::list_param_ids;
+use burn::module::{Module, list_param_ids};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use burn_vae::{
-    Bernoulli, BernoulliPriorConfig, Categorical, CategoricalPriorConfig, Divergence, KlDivergence,
-    ModuleConfig, Posterior, Prior, Samples, Seed,
+    Bernoulli, BernoulliPrior, BernoulliPriorConfig, Categorical, CategoricalPrior,
+    CategoricalPriorConfig, Divergence, KlDivergence, ModuleConfig, Phase, Samples, Seed,
 };
 use serde::Deserialize;
 
@@ -115,9 +115,12 @@ fn relaxed_samples_and_straight_through_gradients() {
             assert!((found - expected).abs() < bound, "{found} is not {expected}: {sample:?}");
         }
         let (hard, of_hard) = run(&|q| q.straight_through(t));
-        let logits = row::<2>(&sample.logits, &device);
-        let exact = values(Q::new(logits, categories).relaxed(t).at(None).rsample(noise.clone()));
+        let of_head = |phase| Q::of_head(&sample.logits, categories, t, phase);
+        let exact = values(of_head(Phase::Eval).rsample(noise.clone().inner()));
         assert_eq!(hard, exact, "{sample:?}");
+        let trained = of_head(Phase::Train { step: 3 }).rsample(noise.clone().inner());
+        let relaxed = Q::new(row(&sample.logits, &Device::flex()), categories).relaxed(t);
+        assert_eq!(values(trained), values(relaxed.rsample(noise.clone().inner())), "{sample:?}");
         assert!(hard.iter().all(|&z| z == 0.0 || z == 1.0), "{hard:?}");
         for (a, b) in of_hard.unwrap().iter().zip(&gradient) {
             // Where the relaxed sample is at its bound it has no gradient.
@@ -127,20 +130,28 @@ fn relaxed_samples_and_straight_through_gradients() {
 }
 
 /// The divergence of one example from a learned prior, its shares and its gradients.
-fn kl<Q: Posterior, P: Prior>(posterior: Q, logits: &Tensor<2>, prior: P) -> [Vec<f64>; 4]
+fn kl<Q, P: Module, B>(
+    posterior: Q,
+    logits: &Tensor<2>,
+    prior: P,
+    bound: impl Fn(&P) -> B,
+) -> [Vec<f64>; 4]
 where
-    KlDivergence: Divergence<Q, P>,
+    KlDivergence: Divergence<Q, B>,
 {
     let prior = prior.train();
     let z = Tensor::zeros([1, 1, 1], &logits.device());
     let samples = Samples::new(z, Seed::new(0));
-    let (q, value) = KlDivergence.forward(posterior, &prior, &samples);
-    let shares = Divergence::per_dimension(&KlDivergence, &q, &prior).unwrap();
+    let terms = KlDivergence.terms(&posterior, &bound(&prior), &samples);
+    let value = terms.total.clone();
+    let shares = terms.shares().unwrap();
+    // One variable, whose share is the whole.
+    assert_eq!(values(shares.by_variable().sum_dim(1)), values(value.clone()));
     let gradients = value.backward();
     let by_q = values(logits.grad(&gradients).unwrap());
     let by_p = GradientsParams::from_grads(gradients, &prior);
     let by_p = values(by_p.get::<1>(list_param_ids(&prior)[0]).unwrap());
-    [values(value), values(shares), by_q, by_p]
+    [values(value), values(shares.by_dimension), by_q, by_p]
 }
 
 #[test]
@@ -153,12 +164,19 @@ fn divergences_in_closed_form() {
         let [value, shares, by_q, by_p] = match row.kind.as_str() {
             "bits" => {
                 let prior = BernoulliPriorConfig::new().with_logits(row.p.clone()).learned();
-                kl(Bernoulli::new(logits.clone()), &logits, prior.init(seed, &device).unwrap())
+                let bound = |prior: &BernoulliPrior| {
+                    prior.bound(row.p.len(), Phase::Train { step: 0 }, &logits.device())
+                };
+                let prior = prior.init(seed, &device).unwrap();
+                kl(Bernoulli::new(logits.clone()), &logits, prior, bound)
             }
             _ => {
                 let prior = CategoricalPriorConfig::new(3).with_logits(row.p.clone()).learned();
-                let q = Categorical::new(logits.clone(), 3);
-                kl(q, &logits, prior.init(seed, &device).unwrap())
+                let bound = |prior: &CategoricalPrior| {
+                    prior.bound(row.p.len(), Phase::Train { step: 0 }, &logits.device())
+                };
+                let prior = prior.init(seed, &device).unwrap();
+                kl(Categorical::new(logits.clone(), 3), &logits, prior, bound)
             }
         };
         let size = row.q.iter().chain(&row.p).fold(1.0f64, |size, l| size.max(f64::from(l.abs())));

@@ -3,8 +3,8 @@
 use crate::distributions::{Q, constant, distributions, row, scalar, values};
 use burn::tensor::Device;
 use burn_vae::{
-    Bernoulli, BernoulliPriorConfig, Divergence, ExplicitPosterior, KlDivergence, ModuleConfig,
-    MonteCarloKl, Noise, NoiseShape, NoiseSource, Posterior, Seed,
+    Bernoulli, BernoulliPriorConfig, Density, Divergence, KlDivergence, ModuleConfig, MonteCarloKl,
+    Noise, NoiseShape, NoiseSource, Phase, Posterior, Seed,
 };
 
 /// `E_q[p/q] = 1` whatever part of the samples is at the bounds of 32-bit floats, where `p` and `q` are
@@ -146,14 +146,17 @@ fn relaxed_and_discrete_divergences_are_two() {
     let device = Device::flex();
     let prior = BernoulliPriorConfig::new().relaxed(constant(0.5)).init(Seed::new(0), &device);
     let prior = prior.unwrap();
-    let q = Bernoulli::new(row(&[1.5], &device)).relaxed(constant(0.5)).at(Some(0));
+    let bound = |phase| prior.bound(1, phase, &device);
+    let q = Bernoulli::new(row(&[1.5], &device)).relaxed(0.5);
     let noise = NoiseShape::new(Noise::Uniform, 1);
     let noise = NoiseSource::new(3).draw_for(0, 40_000, 1, &noise, &device);
     let samples = q.draw(noise, Seed::new(1));
-    // The prior by itself is exact, and a density has no ratio to a probability.
-    let lost = MonteCarloKl::default().forward(q.clone(), &prior, &samples).1;
-    assert_eq!(scalar(lost), f64::INFINITY);
-    let relaxed = Bernoulli::new(row(&[0.0], &device)).relaxed(constant(0.5)).at(Some(0));
+    // Outside training the prior is exact, and a density has no ratio to a probability.
+    let lost = MonteCarloKl::default().forward(q.clone(), &bound(Phase::Eval), &samples).1;
+    assert_eq!(scalar(lost.total), f64::INFINITY);
+    let relaxed = Bernoulli::new(row(&[0.0], &device)).relaxed(0.5);
+    let in_training = bound(Phase::Train { step: 0 }).log_prob(samples.z.clone());
+    assert_eq!(values(in_training), values(relaxed.log_prob(samples.z.clone())));
     let ratio = values(q.log_prob(samples.z.clone()) - relaxed.log_prob(samples.z.clone()));
     // Logistic distributions of width 1 by numerical integration.
     let log_density = |s: f64, l: f64| (s - l) - 2.0 * (s - l).exp().ln_1p();
@@ -163,7 +166,9 @@ fn relaxed_and_discrete_divergences_are_two() {
         .sum::<f64>();
     let (mean, error) = mean_and_error(&ratio);
     assert!((mean - expected).abs() < 4.0 * error, "{mean} +- {error} is not {expected}");
-    let discrete = scalar(KlDivergence.forward(q, &prior, &samples).1);
+    let discrete = KlDivergence.forward(q.clone(), &bound(Phase::Train { step: 0 }), &samples).1;
+    let discrete = scalar(discrete.total);
+    assert_eq!(scalar(KlDivergence.forward(q, &bound(Phase::Eval), &samples).1.total), discrete);
     assert!(expected > discrete + 0.05, "{expected} {discrete}");
 }
 
@@ -171,14 +176,16 @@ fn relaxed_and_discrete_divergences_are_two() {
 #[test]
 fn what_is_outside_of_a_support_has_no_probability() {
     let device = Device::flex();
-    let bit = || Q::new(row(&[0.3], &device), None);
-    let variable = || Q::new(row(&[0.3, 0.0, 1.0], &device), Some(3));
-    for (q, exact, soft) in [
-        (bit(), vec![1.0f32], vec![1.0f32 - 2f32.powi(-22)]),
-        (variable(), vec![0.0, 1.0, 0.0], vec![2f32.powi(-100), 1.0, 2f32.powi(-100)]),
+    let bit = (&[0.3f32][..], None);
+    let variable = (&[0.3f32, 0.0, 1.0][..], Some(3));
+    for ((logits, categories), exact, soft) in [
+        (bit, vec![1.0f32], vec![1.0f32 - 2f32.powi(-22)]),
+        (variable, vec![0.0, 1.0, 0.0], vec![2f32.powi(-100), 1.0, 2f32.powi(-100)]),
     ] {
+        let q = Q::new(row(logits, &device), categories);
+        let outside_training = Q::of_head(logits, categories, 0.5, Phase::Eval);
         let [exact, soft] = [exact, soft].map(|z| row::<3>(&z, &device));
-        for q in [q.clone(), q.clone().straight_through(0.5), q.clone().relaxed(0.5).at(None)] {
+        for q in [q.clone(), q.clone().straight_through(0.5), outside_training] {
             assert!(scalar(q.log_prob(exact.clone())).is_finite());
             assert_eq!(scalar(q.log_prob(soft.clone())), f64::NEG_INFINITY);
         }
@@ -187,5 +194,6 @@ fn what_is_outside_of_a_support_has_no_probability() {
         assert_eq!(scalar(relaxed.log_prob(exact)), f64::NEG_INFINITY);
     }
     let two = row::<3>(&[1.0, 1.0, 0.0], &device);
-    assert_eq!(scalar(variable().log_prob(two)), f64::NEG_INFINITY);
+    let variable = Q::new(row(variable.0, &device), variable.1);
+    assert_eq!(scalar(variable.log_prob(two)), f64::NEG_INFINITY);
 }

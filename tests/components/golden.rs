@@ -2,8 +2,8 @@
 
 use burn::tensor::{Device, Tensor};
 use burn_vae::{
-    BernoulliNll, DiagonalGaussian, ExplicitPosterior, KlDivergence, Likelihood, Prior,
-    Reparameterize, StandardNormal,
+    BernoulliNll, Density, DiagonalGaussian, KlDivergence, Likelihood, Reparameterize,
+    StandardNormal,
 };
 use serde::Deserialize;
 

@@ -4,12 +4,15 @@ use crate::parameters::filled;
 use burn::module::{Module, Param};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
+use burn_vae::flow::FlowsConfig;
 use burn_vae::nn::Activation;
+use burn_vae::prior::Distribution;
 use burn_vae::{
-    BernoulliNll, DiagonalGaussian, Elbo, Encoder, ExplicitPosterior, Inputs, Iwae, MixturePrior,
+    BernoulliFamily, BernoulliNll, CategoricalFamily, Density, Diagonal, DiagonalGaussian, Elbo,
+    Encoder, Family, FullCovariance, Head, HierarchicalEncoder, Inputs, Iwae, MixturePrior,
     MixturePriorConfig, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig, MonteCarloKl,
-    NoiseSource, Objective, Piwae, Posterior, Prior, Seed, StandardNormal, Vae, VampPrior,
-    VampPriorConfig, saved,
+    NoiseSource, Objective, Phase, Piwae, Posterior, Prior, Seed, StandardNormal, Support,
+    Temperature, Transformed, Vae, VampPrior, VampPriorConfig, saved,
 };
 use serde::Deserialize;
 
@@ -64,7 +67,8 @@ fn mixtures_have_the_densities_and_gradients_of_torch() {
         let all = all.into_iter().flatten().map(|&value| value as f32).collect();
         let prior = filled(prior, all).train();
         let z = Tensor::from_inner(tensor(&case.z, [samples, batch, dim])).require_grad();
-        let log_prob = prior.log_prob(z.clone());
+        let bound = prior.bind(&encoder(6, dim), Phase::Eval);
+        let log_prob = bound.log_prob(z.clone());
         close("log_prob", &values(&log_prob.clone().without_autodiff()), &case.log_prob, 2e-6);
         let weights = Tensor::from_inner(tensor(&case.weights, [samples, batch]));
         let mut gradients = (log_prob * weights).sum().backward();
@@ -119,16 +123,87 @@ fn log_mixture(q: &DiagonalGaussian, z: &[f64]) -> f64 {
 #[test]
 fn a_vamp_prior_is_the_mixture_of_its_models_posteriors() {
     let (encoder, prior) = (encoder(6, 3), vamp(7, 6));
-    let q = encoder.encode(prior.pseudo_inputs());
+    let q = encoder.encode(prior.pseudo_inputs(), Phase::Eval);
     let z = NoiseSource::new(8).draw(0, [2, 5, 3], &Device::flex());
-    let found = values(&prior.within(&encoder, None).log_prob(z.clone()));
+    let found = values(&prior.bind(&encoder, Phase::Eval).log_prob(z.clone()));
     let expected = values(&z).chunks_exact(3).map(|z| log_mixture(&q, z)).collect::<Vec<_>>();
     close("log_prob", &found, &expected, 2e-6);
     // With one pseudo-input it is that posterior.
     let one = vamp(1, 6);
-    let q = encoder.encode(one.pseudo_inputs());
+    let q = encoder.encode(one.pseudo_inputs(), Phase::Eval);
     let alone = values(&q.log_prob(z.clone().reshape([10, 1, 3])));
-    close("one", &values(&one.within(&encoder, None).log_prob(z)), &alone, 2e-6);
+    close("one", &values(&one.bind(&encoder, Phase::Eval).log_prob(z)), &alone, 2e-6);
+}
+
+/// `log 1/K sum_k q(z|u_k)` in double precision, of the densities that the components themselves give.
+fn log_mean_exp(columns: &[Vec<f64>]) -> Vec<f64> {
+    let one = |i: usize| {
+        let highest = columns.iter().fold(f64::NEG_INFINITY, |most, column| most.max(column[i]));
+        let sum = columns.iter().map(|column| (column[i] - highest).exp()).sum::<f64>();
+        highest + (sum / columns.len() as f64).ln()
+    };
+    (0..columns[0].len()).map(one).collect()
+}
+
+/// A posterior of any family with a density makes a mixture: full covariances, flows, bits, variables, relaxed
+/// ones at their temperature of a step, and hierarchies. Its codes are those of the posterior at samples.
+#[test]
+fn a_vamp_prior_takes_any_posterior_with_a_density() {
+    fn check<E: Encoder<Posterior: Density>>(what: &str, encoder: E, phase: Phase) {
+        let (prior, device) = (vamp(5, 6), Device::flex());
+        prior.check(&encoder).unwrap();
+        let bound = prior.bind(&encoder, phase);
+        let pseudo_inputs = prior.pseudo_inputs();
+        // Codes of the posteriors of other data, as a step draws them.
+        let x = NoiseSource::new(1).draw(0, [1, 4, 6], &device).squeeze_dim::<2>(0);
+        let noise = NoiseSource::new(2).draw_for(0, 3, 4, &encoder.noise(), &device);
+        let z = encoder.encode(x, phase).rsample(noise);
+        let component = |k: usize| {
+            let q = encoder.encode(pseudo_inputs.clone().narrow(0, k, 1), phase);
+            values(&q.log_prob(z.clone().reshape([12, 1, encoder.latent_dim()])))
+        };
+        let expected = log_mean_exp(&(0..5).map(component).collect::<Vec<_>>());
+        close(what, &values(&bound.log_prob(z)), &expected, 5e-6);
+        assert_eq!(bound.latent_dim(), Some(encoder.latent_dim()), "{what}");
+        assert_eq!(bound.support(), encoder.latent_support(), "{what}");
+        // Samples are codes of the components: their density is a number, and they have the prior's support.
+        let codes = bound.sample(40, encoder.latent_dim(), Seed::new(3), &device);
+        assert_eq!(codes.dims(), [40, encoder.latent_dim()], "{what}");
+        let log = values(&bound.log_prob(codes.clone().unsqueeze_dim(1)));
+        let is_possible = phase != Phase::Eval || log.iter().all(|log| log.is_finite());
+        assert!(is_possible && log.iter().all(|log| !log.is_nan()), "{what}: {log:?}");
+        if phase == Phase::Eval && encoder.latent_support() != Support::Real {
+            assert!(values(&codes).iter().all(|&z| z == 0.0 || z == 1.0), "{what}");
+        }
+    }
+    fn of<F: Family<Head: Head<Posterior: Density>>>(
+        latent_dim: usize,
+        family: F,
+    ) -> MlpEncoder<F::Head> {
+        let config = MlpEncoderConfig::new(6, [5], latent_dim).with_posterior(family);
+        config.init(Seed::new(4), &Device::flex()).unwrap()
+    }
+    let temperature = Temperature::constant(0.7).unwrap();
+    let bits = BernoulliFamily::new(temperature);
+    let variables = CategoricalFamily::new(3, temperature);
+    let (train, eval) = (Phase::Train { step: 2 }, Phase::Eval);
+    check("diagonal", of(3, Diagonal), eval);
+    check("full covariance", of(3, FullCovariance), eval);
+    check("flows", of(3, Transformed::new(FlowsConfig::inverse_autoregressive(2, [5]))), eval);
+    let base = Transformed::new(FlowsConfig::real_nvp(2, [5])).with_base(FullCovariance);
+    check("flows of a full covariance", of(3, base), eval);
+    for phase in [train, eval] {
+        check("bits", of(3, bits), phase);
+        check("straight-through bits", of(3, bits.straight_through()), phase);
+        check("variables", of(6, variables), phase);
+    }
+    let layer = |data_dim, latent_dim, seed| {
+        let config = MlpEncoderConfig::new(data_dim, [5], latent_dim);
+        let layer: MlpEncoder = config.init(Seed::new(seed), &Device::flex()).unwrap();
+        layer
+    };
+    let layers = vec![layer(6, 3, 1), layer(3, 2, 2)];
+    check("hierarchy", HierarchicalEncoder::new(layers).unwrap(), eval);
 }
 
 /// On a grid that holds all but 1e-6 of the mass.
@@ -141,7 +216,8 @@ fn densities_integrate_to_one() {
     let grid = (0..n * n).flat_map(|i| [at(i / n), at(i % n)]).collect::<Vec<_>>();
     let grid = tensor(&grid, [1, n * n, 2]);
     let mixture = MixturePriorConfig::new(4, 2).init(Seed::new(3), &Device::flex()).unwrap();
-    let vamp = vamp(5, 6).within(&encoder, None);
+    let mixture = mixture.bind(&encoder, Phase::Eval);
+    let vamp = vamp(5, 6).bind(&encoder, Phase::Eval);
     for log_prob in [mixture.log_prob(grid.clone()), vamp.log_prob(grid)] {
         let sum = values(&log_prob).iter().map(|log| log.exp()).sum::<f64>() * step * step;
         assert!((sum - 1.0).abs() < 1e-4, "{sum}");
@@ -161,8 +237,9 @@ fn samples_are_of_the_mixture() {
         all.map(|&value| value as f32).collect(),
     );
     let encoder = encoder(6, 2);
-    let vamp = vamp(3, 6).within(&encoder, None);
-    let q = encoder.encode(vamp.pseudo_inputs());
+    let prior = prior.bind(&encoder, Phase::Eval);
+    let q = encoder.encode(vamp(3, 6).pseudo_inputs(), Phase::Eval);
+    let vamp = vamp(3, 6).bind(&encoder, Phase::Eval);
     let (vamp_means, vamp_log_vars) = (values(&q.mean), values(&q.log_var));
     let third = [(1.0f64 / 3.0).ln(); 3];
     for (name, samples, weights, means, log_vars) in [
@@ -337,7 +414,7 @@ fn what_does_not_fit_is_refused() {
 fn a_learned_prior_ends_below_the_standard_one() {
     let rows = (0..200).flat_map(|i| (0..6).map(move |j| f64::from(u8::from(j % 3 == i % 3))));
     let x = tensor(&rows.collect::<Vec<_>>(), [200, 6]);
-    fn fit<P: Prior>(
+    fn fit<P: Prior<MlpEncoder>>(
         prior: P,
         x: &Tensor<2>,
     ) -> (f64, Vae<MlpEncoder, burn_vae::MlpDecoder, BernoulliNll, P>) {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use burn_vae::data::{BatchLoader, ByteImages};
 use burn_vae::nn::{Activation, Init};
 use burn_vae::{
-    BernoulliNll, DiagonalGaussian, Divergence, Elbo, Encoder, ExplicitPosterior, Inputs,
-    KlDivergence, Likelihood, MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource, Objective,
-    Posterior, Prior, Reparameterize, Seed, StandardNormal,
+    BernoulliNll, Density, DiagonalGaussian, Divergence, Elbo, Encoder, Inputs, KlDivergence,
+    Likelihood, MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource, Objective, Posterior,
+    Reparameterize, Seed, StandardNormal,
 };
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;

@@ -2,10 +2,13 @@
 #![allow(dead_code, reason = "not every test takes all")]
 
 use burn::tensor::{Device, Tensor};
+use burn_vae::nn::Init;
 use burn_vae::{
-    Bernoulli, Categorical, ExplicitPosterior, Noise, NoiseShape, NoiseSource, Posterior,
-    Temperature,
+    Bernoulli, BernoulliFamily, Categorical, CategoricalFamily, Density, Family, Head, Noise,
+    NoiseShape, NoiseSource, Phase, Posterior, Seed, Temperature,
 };
+
+use crate::parameters::filled;
 
 pub fn constant(temperature: f64) -> Temperature {
     Temperature::constant(temperature).unwrap()
@@ -38,25 +41,38 @@ impl Q {
         }
     }
 
-    /// Relaxed in a step of a training.
+    /// What a head that relaxes in training makes of these logits in a phase.
+    pub fn of_head(logits: &[f32], categories: Option<usize>, t: f64, phase: Phase) -> Self {
+        fn head<F: Family>(family: F, logits: &[f32]) -> F::Head {
+            let (seed, device) = (Seed::new(0), Device::flex());
+            let head = family.init(1, logits.len(), Init::Zeros, seed, &device).unwrap();
+            // A weight of zero for each logit, which is the bias.
+            filled(head, [vec![0.0; logits.len()], logits.to_vec()].concat())
+        }
+        let features = Tensor::ones([1, 1], &Device::flex());
+        match categories {
+            None => {
+                let head = head(BernoulliFamily::new(constant(t)), logits);
+                Self::Bits(head.forward(features, phase))
+            }
+            Some(categories) => {
+                let head = head(CategoricalFamily::new(categories, constant(t)), logits);
+                Self::Variable(head.forward(features, phase))
+            }
+        }
+    }
+
     pub fn relaxed(self, t: f64) -> Self {
         match self {
-            Self::Bits(q) => Self::Bits(q.relaxed(constant(t)).at(Some(3))),
-            Self::Variable(q) => Self::Variable(q.relaxed(constant(t)).at(Some(3))),
+            Self::Bits(q) => Self::Bits(q.relaxed(t)),
+            Self::Variable(q) => Self::Variable(q.relaxed(t)),
         }
     }
 
     pub fn straight_through(self, t: f64) -> Self {
         match self {
-            Self::Bits(q) => Self::Bits(q.straight_through(constant(t)).at(Some(3))),
-            Self::Variable(q) => Self::Variable(q.straight_through(constant(t)).at(Some(3))),
-        }
-    }
-
-    pub fn at(self, step: Option<u64>) -> Self {
-        match self {
-            Self::Bits(q) => Self::Bits(q.at(step)),
-            Self::Variable(q) => Self::Variable(q.at(step)),
+            Self::Bits(q) => Self::Bits(q.straight_through(t)),
+            Self::Variable(q) => Self::Variable(q.straight_through(t)),
         }
     }
 

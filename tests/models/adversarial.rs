@@ -11,12 +11,13 @@ use burn_vae::adversarial::{
     AdversarialVae, AdversarialVaeConfig, DensityRatio, Discriminator, MlpDiscriminatorConfig,
 };
 use burn_vae::data::Table;
-use burn_vae::eval::{ImportanceSampling, log_likelihood};
+use burn_vae::eval::{FittedGaussian, ImportanceSampling, Propose, log_likelihood};
 use burn_vae::nn::{Activation, Init};
+use burn_vae::prior::Distribution;
 use burn_vae::{
-    AdversarialElbo, Encoder, GaussianNll, GaussianPriorConfig, Implicit, Inputs,
-    LatentVariableModel, MlpDecoderConfig, MlpEncoderConfig, MlpVaeConfig, ModuleConfig,
-    NoiseSource, Objective, Posterior, Prior, Scale, Seed, StandardNormal, Terms, Vae, VaeConfig,
+    AdversarialElbo, Density, Encoder, GaussianNll, GaussianPriorConfig, Implicit, Inputs,
+    MlpDecoderConfig, MlpEncoderConfig, MlpVaeConfig, Model, ModuleConfig, NoiseSource, Objective,
+    Phase, Posterior, Scale, Seed, StandardNormal, Terms, Vae, VaeConfig,
 };
 use nalgebra::{DMatrix, DVector};
 use serde::Deserialize;
@@ -42,13 +43,19 @@ struct Given {
     samples: Vec<f32>,
 }
 
-impl Prior for Given {
+impl Density for Given {
     fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
         StandardNormal.log_prob(z)
     }
+}
 
+impl Distribution for Given {
     fn sample(&self, n: usize, latent_dim: usize, _seed: Seed, device: &Device) -> Tensor<2> {
         tensor(&self.samples, [n, latent_dim], device)
+    }
+
+    fn detach(&self) -> Self {
+        self.clone()
     }
 }
 
@@ -105,17 +112,16 @@ fn values_and_gradients_are_those_of_the_reference() {
     let discriminator = discriminator.init(Seed::new(0), &device).unwrap();
     let model = AdversarialVae::new(vae.unwrap(), discriminator).unwrap();
     let model = filled(model, golden.parameters).train();
-    assert_eq!(model.noise().dim(), 3 + 2);
+    assert_eq!(model.noise().dim(), 3);
+    assert_eq!(FittedGaussian::default().noise(&model).dim(), 2);
 
-    let device = model.device();
+    let device = model.vae.device();
     let (x, eps) = (tensor(&golden.x, [3, 5], &device), tensor(&golden.eps, [4, 3, 3], &device));
     let z = model.vae.encode(x.clone()).unwrap().rsample(eps.clone());
     assert_close("z", &values(z.clone()), &golden.z);
     assert_close("logits", &values(model.discriminator.logits(x.clone(), z)), &golden.logits);
 
-    // What stands behind the noise of the posterior is the proposal's, and of no account here.
-    let rest = Tensor::full([4, 3, 2], f32::NAN, &device);
-    let inputs = Inputs::new(x, Tensor::cat(vec![eps, rest], 2)).with_latents();
+    let inputs = Inputs::new(x, eps).with_latents();
     let Terms { loss, nelbo, nll, divergence, latents, .. } =
         AdversarialElbo::default().terms(&model, inputs);
     assert_eq!(latents.unwrap().mean.dims(), [3, 2]);
@@ -136,7 +142,7 @@ fn values_and_gradients_are_those_of_the_reference() {
 fn each_network_gets_the_gradient_of_its_own_loss_alone() {
     let config = AdversarialVaeConfig::mlp(6, [5], 2);
     let model = config.init(Seed::new(3), &Device::flex()).unwrap().train();
-    let device = model.device();
+    let device = model.vae.device();
     for objective in
         [AdversarialElbo::default(), AdversarialElbo::default().with_adaptive_contrast(7).unwrap()]
     {
@@ -180,11 +186,10 @@ fn a_learned_prior_gets_the_gradient_of_its_density() {
     let config =
         AdversarialVaeConfig { vae, discriminator: MlpDiscriminatorConfig::new(6, 2, [4]) };
     let model = config.init(Seed::new(3), &Device::flex()).unwrap().train();
-    let device = model.device();
+    let device = model.vae.device();
     let x = tensor(&[1.0, 0.0, 1.0, 1.0, 0.0, 0.0].repeat(4), [4, 6], &device);
     let noise = NoiseSource::new(1).draw_for(0, 3, 4, &model.noise(), &device);
-    let eps = noise.clone().narrow(2, 0, model.vae.encoder.noise().dim());
-    let z = values(model.vae.encoder.encode(x.clone()).rsample(eps));
+    let z = values(model.vae.encoder.encode(x.clone(), Phase::Eval).rsample(noise.clone()));
     let mut expected = [0.0; 4];
     for z in z.chunks_exact(2) {
         for j in 0..2 {
@@ -309,10 +314,7 @@ struct Linear {
     variance: f64,
     v: DMatrix<f64>,
     model: AdversarialVae<
-        burn_vae::ImplicitEncoder,
-        burn_vae::MlpDecoder,
-        GaussianNll,
-        StandardNormal,
+        Vae<burn_vae::ImplicitEncoder, burn_vae::MlpDecoder, GaussianNll, StandardNormal>,
     >,
 }
 
@@ -370,7 +372,12 @@ fn the_estimated_likelihood_is_the_exact_one() {
     let exact = rows.chunks_exact(4).map(|x| -linear.log_prob(x)).collect::<Vec<_>>();
     let table = Arc::new(Table::new(rows, ["a", "b", "c", "d"]).unwrap());
     let estimate = |rows_at_once| {
-        let sampling = ImportanceSampling { num_samples: 1000, batch_size: 7, rows_at_once };
+        let sampling = ImportanceSampling {
+            num_samples: 1000,
+            batch_size: 7,
+            rows_at_once,
+            proposal: FittedGaussian::default(),
+        };
         log_likelihood(&linear.model, table.clone(), sampling, NoiseSource::new(3)).unwrap()
     };
     let found = estimate(700);
@@ -395,8 +402,7 @@ fn adaptive_contrast_leaves_the_discriminator_what_the_marginals_do_not_tell() {
     let linear = Linear::new();
     let (batch, samples, device) = (20, 2000, Device::flex());
     let x = tensor(&linear.rows(batch), [batch, 4], &device);
-    let mean = linear.model.vae.encode(x.clone()).unwrap().mean();
-    let squares = values(mean.square().sum_dim(1));
+    let means = values(linear.model.vae.encode(x.clone()).unwrap().mean());
     let covariance = &linear.v * linear.v.transpose();
     let marginals = covariance.diagonal().map(f64::ln).sum();
     let rest = 0.5 * (covariance.trace() - 2.0 - marginals);
@@ -404,10 +410,15 @@ fn adaptive_contrast_leaves_the_discriminator_what_the_marginals_do_not_tell() {
     let objective = AdversarialElbo::default().with_adaptive_contrast(4000).unwrap();
     let terms = objective.terms(&linear.model, Inputs::new(x, noise));
     let found = values(terms.divergence);
-    // The spread of log r - log p at a sample is about that of mean . z.
-    let off = found.iter().zip(&squares).map(|(found, square)| {
-        let error = (0.05 + covariance.trace() * square).sqrt() / (samples as f64).sqrt();
-        (found - 0.5 * square - rest) / error
+    // With z = m + V eps, log r - log p is m . V eps + 1/2 eps . (V^T V - V^T D V) eps and a constant, D the
+    // inverse marginal variances; its variance is m . V V^T m + 1/2 trace of the square of that matrix.
+    let inverse =
+        DMatrix::from_diagonal(&covariance.diagonal().map(|variance: f64| 1.0 / variance));
+    let form = linear.v.transpose() * (DMatrix::identity(2, 2) - inverse) * &linear.v;
+    let off = found.iter().zip(means.chunks_exact(2)).map(|(found, mean)| {
+        let mean = DVector::from_column_slice(mean);
+        let variance = mean.dot(&(&covariance * &mean)) + 0.5 * (&form * &form).trace();
+        (found - 0.5 * mean.norm_squared() - rest) / (variance / samples as f64).sqrt()
     });
     let largest = off.fold(0.0f64, |most, off| most.max(off.abs()));
     assert!(largest < 4.0, "{largest} standard errors");
@@ -446,6 +457,6 @@ fn descriptions_name_the_family() {
     assert_eq!(serde_json::from_str::<MlpEncoderConfig<Implicit>>(&json).unwrap(), config);
     assert!(serde_json::from_str::<MlpEncoderConfig>(&json).is_err());
     let encoder = config.init(Seed::new(0), &Device::flex()).unwrap();
-    let q = encoder.encode(Tensor::ones([3, 6], &Device::flex()));
+    let q = encoder.encode(Tensor::ones([3, 6], &Device::flex()), Phase::Eval);
     assert_eq!((q.dims(), q.mean().dims()), ([3, 2], [3, 2]));
 }

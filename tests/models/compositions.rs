@@ -1,17 +1,20 @@
 //! Parts that do not go together are refused when a model is built, and say why.
 
 use burn::tensor::{Device, Tensor};
-use burn_vae::adversarial::{AdversarialVae, MlpDiscriminatorConfig};
+use burn_vae::adversarial::{
+    AdversarialVaeConfig, DensityRatio, Discriminator, MlpDiscriminatorConfig,
+};
 use burn_vae::conditional::ConditionalVaeConfig;
 use burn_vae::flow::FlowsConfig;
 use burn_vae::nn::Activation;
 use burn_vae::presets::{self, StochasticLayer};
 use burn_vae::{
-    BernoulliFamily, BernoulliNll, BernoulliPriorConfig, CategoricalFamily, CategoricalPriorConfig,
-    Diagonal, Divergence, Elbo, Encoder, Family, FlowPriorConfig, HierarchicalPriorConfig, Inputs,
-    KlDivergence, MixturePriorConfig, MlpDecoderConfig, MlpEncoderConfig, ModuleConfig,
-    NoiseSource, Objective, Prior, Seed, StandardNormal, Temperature, Transformed, VaeConfig,
-    VampPriorConfig,
+    AdversarialElbo, BernoulliFamily, BernoulliNll, BernoulliPriorConfig, CategoricalFamily,
+    CategoricalPriorConfig, Diagonal, Divergence, Elbo, Encoder, Family, FlowPriorConfig,
+    GaussianPriorConfig, HierarchicalPriorConfig, Implicit, Inputs, KlDivergence,
+    MixturePriorConfig, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, Model, ModuleConfig,
+    NoiseSource, Objective, Phase, Posterior, Prior, Seed, StandardNormal, Temperature,
+    Transformed, VaeConfig, VampPriorConfig,
 };
 
 fn temperature() -> Temperature {
@@ -19,7 +22,11 @@ fn temperature() -> Temperature {
 }
 
 /// The error of a model of 6 values and codes of length 4 with these parts.
-fn error<F: Family, P: ModuleConfig<Module: Prior>>(posterior: F, prior: P) -> String {
+fn error<F, P>(posterior: F, prior: P) -> String
+where
+    F: Family,
+    P: ModuleConfig<Module: Prior<MlpEncoder<F::Head>>>,
+{
     let config = VaeConfig {
         encoder: MlpEncoderConfig::new(6, [5], 4).with_posterior(posterior),
         decoder: MlpDecoderConfig::new(4, [5], 6),
@@ -71,17 +78,37 @@ fn priors_inside_of_others_are_checked() {
     assert_eq!(error(Diagonal, flows().with_base(vamp(6))), "none");
     let found = error(Diagonal, flows().with_base(vamp(7)));
     assert!(found.contains("have 7 values, but the encoder takes 6"), "{found}");
-    let found = error(Transformed::new(FlowsConfig::planar(2)), vamp(6));
-    assert!(found.contains("mixture of diagonal Gaussian posteriors"), "{found}");
+    let found = error(Diagonal, FlowPriorConfig::new(3, FlowsConfig::planar(2)).with_base(vamp(6)));
+    assert!(found.contains("codes of length 3, but their base of length 4"), "{found}");
+    // A mixture is of any posteriors with densities.
+    assert_eq!(error(Transformed::new(FlowsConfig::planar(2)), vamp(6)), "none");
+    assert_eq!(error(BernoulliFamily::new(temperature()), vamp(6)), "none");
 
     let device = Device::flex();
     let layers = [StochasticLayer::new([5], 4), StochasticLayer::new([], 2)];
     let deep = presets::deep_latent_gaussian(6, &layers, Activation::Tanh);
-    let prior = HierarchicalPriorConfig { layers: deep.prior.layers.clone(), top: vamp(6) };
-    let VaeConfig { encoder, decoder, likelihood, .. } = deep.clone();
-    let config = VaeConfig { encoder, decoder, likelihood, prior };
-    let found = config.init(Seed::new(0), &device).unwrap_err().to_string();
-    assert!(found.contains("mixture of diagonal Gaussian posteriors"), "{found}");
+    type DeepConfig = presets::HierarchicalVaeConfig<Diagonal, BernoulliNll, StandardNormal>;
+    fn with_top<P>(deep: &DeepConfig, top: P) -> String
+    where
+        P: ModuleConfig<Module: Prior<MlpEncoder>>,
+    {
+        let VaeConfig { encoder, decoder, likelihood, prior } = deep.clone();
+        let prior = HierarchicalPriorConfig { layers: prior.layers, top };
+        let config = VaeConfig { encoder, decoder, likelihood, prior };
+        match config.init(Seed::new(0), &Device::flex()) {
+            Ok(_) => "none".into(),
+            Err(error) => error.to_string(),
+        }
+    }
+    // The pseudo-inputs of a top are examples of the encoder's top layer: codes of the first.
+    assert_eq!(with_top(&deep, vamp(4)), "none");
+    let found = with_top(&deep, vamp(6));
+    assert!(found.contains("have 6 values, but the encoder takes 4"), "{found}");
+    let found = with_top(&deep, GaussianPriorConfig::new([0.0; 3], [0.0; 3]));
+    assert!(found.contains("at the top is over codes of length 3"), "{found}");
+    assert!(found.contains("the layer below it takes 2"), "{found}");
+    let found = with_top(&deep, BernoulliPriorConfig::new());
+    assert!(found.contains("layers[0] has codes of Real values"), "{found}");
 
     // A decoder that would read into the second layer.
     let mut config = deep;
@@ -90,14 +117,41 @@ fn priors_inside_of_others_are_checked() {
     assert!(found.contains("reads the first 5 numbers") && found.contains("[4, 2]"), "{found}");
 }
 
+/// The discriminator beside a conditional model sees examples with their conditions, and codes without.
 #[test]
-fn conditional_models_do_not_take_a_discriminator() {
+fn conditional_models_take_a_discriminator() {
     let device = Device::flex();
-    let vae = ConditionalVaeConfig::mlp(6, 2, [5], 3).init(Seed::new(0), &device).unwrap();
-    assert_eq!(vae.encoder.condition_dim(), 2);
-    let discriminator = MlpDiscriminatorConfig::new(8, 5, [4]).init(Seed::new(0), &device).unwrap();
-    let found = AdversarialVae::new(vae, discriminator).unwrap_err().to_string();
-    assert!(found.contains("the model is conditional"), "{found}");
+    let ConditionalVaeConfig { encoder, decoder, likelihood, prior, condition_dim } =
+        ConditionalVaeConfig::mlp(6, 2, [5], 3);
+    let encoder = encoder.with_posterior(Implicit::new([4]).with_noise_dim(7));
+    let vae = ConditionalVaeConfig { encoder, decoder, likelihood, prior, condition_dim };
+    let discriminator = MlpDiscriminatorConfig::new(8, 3, [4]);
+    let config = AdversarialVaeConfig { vae, discriminator };
+    let model = config.init(Seed::new(0), &device).unwrap();
+    assert_eq!((model.data_dim(), model.latent_dim(), model.num_values()), (8, 3, 6));
+    assert_eq!(model.noise().dim(), 7);
+
+    let rows = NoiseSource::new(1).draw(0, [1, 5, 8], &device).squeeze_dim::<2>(0);
+    let rows = rows.greater_elem(0.0).float();
+    let noise = NoiseSource::new(2).draw_for(0, 3, 5, &model.noise(), &device);
+    let terms = AdversarialElbo::default().terms(&model, Inputs::new(rows.clone(), noise.clone()));
+    let z = model.vae.encode(rows.clone()).unwrap().rsample(noise);
+    let list = |x: Tensor<1>| x.into_data().iter::<f64>().collect::<Vec<_>>();
+    let logits = model.discriminator.logits(rows.clone(), z.clone());
+    assert_eq!(list(terms.divergence), list(DensityRatio.kl(logits)));
+    let nll = model.vae.nll(z, rows).mean_dim(0).squeeze_dim(0);
+    for (found, expected) in list(terms.nll).into_iter().zip(list(nll)) {
+        assert!((found - expected).abs() < 1e-5 * expected, "{found} is not {expected}");
+    }
+
+    for (data_dim, latent_dim, text) in
+        [(6, 3, "examples of length 6"), (8, 5, "codes of length 5")]
+    {
+        let discriminator = MlpDiscriminatorConfig::new(data_dim, latent_dim, [4]);
+        let config = AdversarialVaeConfig { discriminator, ..config.clone() };
+        let found = config.init(Seed::new(0), &device).unwrap_err().to_string();
+        assert!(found.contains(text), "{found}");
+    }
 }
 
 /// Free bits of a categorical code count variable by variable: `max(free, KL of the variable)`.
@@ -113,16 +167,17 @@ fn free_bits_of_categories_count_by_variable() {
     };
     let vae = config.init(Seed::new(1), &device).unwrap();
     let x = NoiseSource::new(2).draw(0, [1, 7, 6], &device).squeeze_dim::<2>(0);
-    let q = vae.encoder.encode(x.clone().mul_scalar(3.0));
-    let shares = Divergence::per_dimension(&KlDivergence, &q, &vae.prior).unwrap();
-    let shares = shares.mean_dim(0).into_data().iter::<f64>().collect::<Vec<_>>();
+    let eps = NoiseSource::new(3).draw_for(0, 1, 7, &vae.noise(), &device);
+    let q = vae.encoder.encode(x.clone().mul_scalar(3.0), Phase::Eval);
+    let samples = q.draw(eps.clone(), Seed::new(0));
+    let shares = KlDivergence.terms(&q, &vae.prior(Phase::Eval), &samples).shares().unwrap();
+    assert_eq!(shares.by_variable().dims(), [7, 2]);
+    let shares = shares.by_dimension.mean_dim(0).into_data().iter::<f64>().collect::<Vec<_>>();
     assert!(shares.iter().any(|share| *share < 0.0), "{shares:?}");
     let variables = shares.chunks_exact(4).map(|s| s.iter().sum::<f64>()).collect::<Vec<_>>();
     let free = 0.5 * (variables[0] + variables[1]);
     let expected = variables.iter().map(|kl| kl.max(free)).sum::<f64>();
 
-    use burn_vae::LatentVariableModel;
-    let eps = NoiseSource::new(3).draw_for(0, 1, 7, &vae.noise(), &device);
     let inputs = Inputs::new(x.mul_scalar(3.0), eps).at(0, Seed::new(0));
     let mean = |x: Tensor<1>| f64::from(x.mean().into_scalar::<f32>());
     let terms = Elbo::default().with_free_bits(free).unwrap().terms(&vae, inputs);

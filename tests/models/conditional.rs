@@ -6,20 +6,18 @@ use std::sync::Arc;
 use crate::parameters::filled;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
-use burn_vae::conditional::{
-    ConditionalEncoder, ConditionalLikelihood, ConditionalPrior, ConditionalVae,
-    ConditionalVaeConfig,
-};
+use burn_vae::conditional::{ConditionalVae, ConditionalVaeConfig};
 use burn_vae::data::{Binarized, ByteImages, Examples, Protocol, Table, WithLabels};
-use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
+use burn_vae::eval::{FromPosterior, ImportanceSampling, evaluate, log_likelihood, log_weights};
 use burn_vae::nn::Init;
+use burn_vae::prior::Distribution;
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
-    BernoulliNll, CategoricalFamily, CategoricalPriorConfig, Elbo, ErrorKind, ExplicitPosterior,
-    GaussianNll, GaussianPriorConfig, ImportanceWeighted, Inputs, Iwae, KlDivergence,
-    LatentVariableModel, Likelihood, MlpDecoderConfig, MlpEncoderConfig, MlpVaeConfig,
-    ModuleConfig, MonteCarloKl, NoiseSource, Objective, Posterior, Prior, RenyiDivergence, Scale,
-    Seed, StandardNormal, Temperature, VampPriorConfig, saved,
+    BernoulliNll, CategoricalFamily, CategoricalPriorConfig, Decoder, Density, Elbo, ErrorKind,
+    GaussianNll, GaussianPriorConfig, Inputs, Iwae, KlDivergence, Likelihood, MlpDecoderConfig,
+    MlpEncoderConfig, MlpVaeConfig, Model, ModuleConfig, MonteCarloKl, NoiseSource, Objective,
+    Phase, Posterior, RenyiDivergence, Scale, Seed, StandardNormal, Temperature, VampPriorConfig,
+    saved,
 };
 use nalgebra::{DMatrix, DVector};
 
@@ -94,8 +92,9 @@ fn a_condition_of_zeros_leaves_a_plain_model() {
             Elbo::default().with_free_bits(0.3).unwrap(),
             Iwae::default()
         );
-        let weights = vae.log_weights(row.clone(), noise.clone(), Seed::new(0));
-        let expected = plain.log_weights(x.clone(), noise.clone(), Seed::new(0));
+        let (seed, eps) = (Seed::new(0), || noise.clone());
+        let weights = log_weights(&vae, &FromPosterior, row.clone(), eps(), seed);
+        let expected = log_weights(&plain, &FromPosterior, x.clone(), eps(), seed);
         assert_close("weights", &values(weights), &values(expected));
         let expected = values(plain.reconstruct(x).unwrap());
         assert_close("reconstruction", &values(vae.reconstruct(row).unwrap()), &expected);
@@ -104,36 +103,43 @@ fn a_condition_of_zeros_leaves_a_plain_model() {
 
 #[test]
 fn likelihood_and_prior_look_past_the_condition() {
-    let likelihood = ConditionalLikelihood::new(BernoulliNll, 2).unwrap();
-    let prior = ConditionalPrior::new(StandardNormal, 2).unwrap();
-    let (params, noise) = (random(1, [3, 4, 5]), random(2, [3, 4, 6]));
+    // A decoder that makes the same of every code and condition.
+    let mut config = ConditionalVaeConfig::mlp(5, 2, [3], 4);
+    config.decoder = config.decoder.with_init(Init::Zeros);
+    let vae = config.init(Seed::new(0), &Device::flex()).unwrap();
+    let z = random(2, [3, 4, 4]);
     let x = random(3, [4, 7]).greater_elem(0.0).float();
     let changed = Tensor::cat(vec![x.clone().narrow(1, 0, 5), random(4, [4, 2])], 1);
-    let nll = values(likelihood.nll(params.clone(), x.clone()));
-    assert_eq!(values(likelihood.nll(params.clone(), changed)), nll);
+    let nll = values(vae.nll(z.clone(), x.clone()));
+    assert_eq!(values(vae.nll(z.clone(), changed)), nll);
+    let params = Tensor::zeros([3, 4, 5], &Device::flex());
     assert_eq!(values(BernoulliNll.nll(params, x.narrow(1, 0, 5))), nll);
-    assert_eq!(likelihood.support(), BernoulliNll.support());
-    let expected = values(StandardNormal.log_prob(noise.clone().narrow(2, 0, 4)));
-    assert_eq!(values(prior.log_prob(noise)), expected);
+    assert_eq!((vae.support(), vae.num_values()), (BernoulliNll.support(), 5));
+    assert_eq!((vae.data_dim(), vae.latent_dim(), vae.condition_dim()), (7, 4, 2));
+    let expected = values(StandardNormal.log_prob(z.clone()));
+    assert_eq!(values(vae.prior(Phase::Eval).log_prob(z)), expected);
 }
 
-/// The codes of an example have its condition behind them, in every sample.
+/// A code has no condition; the decoder gets that of the example behind it, in every sample.
 #[test]
-fn codes_carry_the_condition() {
-    let device = Device::flex();
-    let encoder = MlpEncoderConfig::new(5, [4], 3).init(Seed::new(0), &device).unwrap();
-    let encoder = ConditionalEncoder::new(encoder, 2).unwrap();
+fn the_decoder_gets_the_condition_of_the_example() {
+    let vae = ConditionalVaeConfig::mlp(3, 2, [4], 3).init(Seed::new(0), &Device::flex()).unwrap();
     let x = random(1, [4, 5]);
-    let q = burn_vae::Encoder::encode(&encoder, x.clone());
-    assert_eq!((q.dims(), q.mean().dims(), q.latent_mean().dims()), ([4, 5], [4, 5], [4, 3]));
-    let condition = values(x.narrow(1, 3, 2));
-    assert_eq!(values(q.condition()), condition);
-    assert_eq!(values(q.mean().narrow(1, 3, 2)), condition);
+    let q = vae.posterior(x.clone(), Phase::Eval);
+    assert_eq!((q.dims(), q.mean().dims()), ([4, 3], [4, 3]));
+    let (bits, condition) = (x.clone().narrow(1, 0, 3), x.clone().narrow(1, 3, 2));
     let z = q.draw(random(2, [6, 4, 3]), Seed::new(0)).z;
-    assert_eq!(z.dims(), [6, 4, 5]);
-    for sample in z.narrow(2, 3, 2).chunk(6, 0) {
-        assert_eq!(values(sample), condition);
-    }
+    assert_eq!(z.dims(), [6, 4, 3]);
+    let decoder = &vae.parts().decoder;
+    let samples = z.clone().chunk(6, 0).into_iter().flat_map(|z| {
+        let code = Tensor::cat(vec![z.squeeze_dim::<2>(0), condition.clone()], 1);
+        values(BernoulliNll.nll(decoder.decode(code).unsqueeze_dim(0), bits.clone()))
+    });
+    assert_close("nll", &values(vae.nll(z, x.clone())), &samples.collect::<Vec<_>>());
+    let code = Tensor::cat(vec![q.mean(), condition.clone()], 1);
+    let expected = values(BernoulliNll.mean(decoder.decode(code)));
+    assert_close("decoded", &values(vae.decode(q.mean(), condition).unwrap()), &expected);
+    assert_close("reconstructed", &values(vae.reconstruct(x).unwrap()), &expected);
 }
 
 #[test]
@@ -172,7 +178,7 @@ fn the_estimated_likelihood_is_that_of_the_values_given_the_condition() {
     let covariance = precision.try_inverse().unwrap();
     let gain = &covariance * w.transpose() / variance;
     let against = -&gain * &u;
-    let vae = ConditionalVae::conditional(
+    let vae = ConditionalVae::new(
         MlpEncoderConfig::new(4 + 3, [], 2).init(Seed::new(0), &device).unwrap(),
         MlpDecoderConfig::new(2 + 3, [], 4).init(Seed::new(0), &device).unwrap(),
         GaussianNll::new(Scale::fixed(f64::sqrt(variance)).unwrap()),
@@ -202,7 +208,12 @@ fn the_estimated_likelihood_is_that_of_the_values_given_the_condition() {
     let labels = (0..n).map(|i| (i % 3) as u8).collect::<Vec<_>>();
     let table = Table::new(rows, ["a", "b", "c", "d"]).unwrap();
     let examples = Arc::new(WithLabels::new(table, labels, 3).unwrap());
-    let sampling = ImportanceSampling { num_samples: 1000, batch_size: 7, rows_at_once: 700 };
+    let sampling = ImportanceSampling {
+        num_samples: 1000,
+        batch_size: 7,
+        rows_at_once: 700,
+        ..ImportanceSampling::default()
+    };
     let found = log_likelihood(&vae, examples, sampling, NoiseSource::new(3)).unwrap();
     let mean = exact.iter().sum::<f64>() / n as f64;
     assert!(found.monte_carlo_error < 0.01, "{found}");
@@ -284,8 +295,18 @@ fn a_conditional_model_goes_the_way_of_any_other() {
 /// Frequencies within four standard errors, and the latent dimensions as without a condition.
 #[test]
 fn conditions_are_drawn_evenly() {
-    let prior = ConditionalPrior::new(StandardNormal, 4).unwrap();
-    let codes = prior.sample(4000, 2 + 4, Seed::new(3), &Device::flex());
+    let device = Device::flex();
+    // The decoder puts out the code and the condition that it gets.
+    let decoder = MlpDecoderConfig::new(2 + 4, [], 6).init(Seed::new(0), &device).unwrap();
+    let identity = values(Tensor::<2>::eye(6, &device)).into_iter().map(|value| value as f32);
+    let vae = ConditionalVae::new(
+        MlpEncoderConfig::new(6 + 4, [], 2).init(Seed::new(0), &device).unwrap(),
+        filled(decoder, identity.chain([0.0; 6]).collect()),
+        GaussianNll::new(Scale::fixed(1.0).unwrap()),
+        StandardNormal,
+        4,
+    );
+    let codes = vae.unwrap().sample(4000, Seed::new(3)).unwrap();
     let expected = StandardNormal.sample(4000, 2, Seed::new(3), &Device::flex());
     assert_eq!(values(codes.clone().narrow(1, 0, 2)), values(expected));
     let conditions = codes.narrow(1, 2, 4);
@@ -306,7 +327,7 @@ fn what_does_not_fit_is_refused() {
         config.init(Seed::new(0), &device).unwrap_err().to_string()
     };
     for (found, text) in [
-        (message(|c| c.condition_dim = 0), "have length 2, but the decoder takes 5"),
+        (message(|c| c.condition_dim = 0), "condition_dim is 0"),
         (message(|c| c.condition_dim = 4), "have length 6, but the decoder takes 5"),
         (message(|c| c.decoder.latent_dim = 2), "have length 5, but the decoder takes 2"),
         (message(|c| c.decoder.output_dim = 9), "puts out 9 numbers"),
@@ -328,6 +349,19 @@ fn what_does_not_fit_is_refused() {
     assert_eq!(error.kind(), ErrorKind::Shape);
     let error = vae.encode(Tensor::zeros([2, 6], &device)).unwrap_err().to_string();
     assert!(error.contains("[batch, 9] is needed"), "{error}");
+    let decode = |codes, conditions| {
+        let [z, condition] =
+            [codes, conditions].map(|dims: [usize; 2]| Tensor::zeros(dims, &device));
+        vae.decode(z, condition).unwrap_err().to_string()
+    };
+    for (found, text) in [
+        (decode([2, 5], [2, 3]), "[batch, 2] is needed"),
+        (decode([2, 2], [2, 4]), "[batch, 3] is needed"),
+        (decode([2, 2], [1, 3]), "2 codes, but 1 conditions"),
+    ] {
+        assert!(found.contains(text), "{found}");
+    }
+    assert!(vae.sample(0, 0).unwrap_err().to_string().contains("0 samples were asked for"));
 
     for (labels, classes, text) in [
         (vec![0; 39], 3, "39 labels for 40 examples"),
@@ -348,7 +382,7 @@ fn the_divergence_is_that_of_the_latent_dimensions() {
     let x = random(3, [5, 9]).greater_elem(0.0).float();
     let terms = Elbo::default().terms(&vae, Inputs::new(x.clone(), random(4, [1, 5, 2])));
     let q = vae.encode(x).unwrap();
-    let expected = values(KlDivergence.to_standard_normal(q.inner()));
+    let expected = values(KlDivergence.to_standard_normal(&q));
     assert_close("divergence", &values(terms.divergence), &expected);
 }
 
@@ -386,10 +420,10 @@ fn a_conditional_model_takes_a_mixture_of_its_posteriors() {
         condition_dim: 2,
     };
     let vae = config.init(Seed::new(0), &device).unwrap();
-    let pseudo_input = vae.prior.inner().pseudo_inputs();
+    let pseudo_input = vae.parts().prior.pseudo_inputs();
     let q = vae.encode(pseudo_input).unwrap();
-    let z = random(3, [4, 1, 5]);
-    let found = vae.at(None).prior.log_prob(z.clone());
+    let z = random(3, [4, 1, 3]);
+    let found = vae.prior(Phase::Eval).log_prob(z.clone());
     assert_close("log_prob", &values(found), &values(q.log_prob(z)));
     assert_eq!(vae.sample(3, 0).unwrap().dims(), [3, 4]);
 }

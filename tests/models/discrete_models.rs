@@ -9,13 +9,14 @@ use burn::tensor::{Device, Tensor};
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{Binarized, ByteImages, Examples, Table};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
+use burn_vae::prior::Distribution as _;
 use burn_vae::train::{Existing, Progress, TrainConfig, Trained, Trainer};
 use burn_vae::{
     BernoulliFamily, BernoulliNll, BernoulliPrior, BernoulliPriorConfig, CategoricalFamily,
-    CategoricalPrior, CategoricalPriorConfig, Divergence, Elbo, Encoder, ErrorKind,
-    ExplicitPosterior, Family, Head, Inputs, Iwae, KlDivergence, LatentVariableModel, MlpDecoder,
-    MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig, MonteCarloKl, NoiseSource,
-    Objective, Posterior, Prior, Seed, Temperature, Vae, saved,
+    CategoricalPrior, CategoricalPriorConfig, Density, Divergence, Elbo, Encoder, ErrorKind,
+    Family, Head, Inputs, Iwae, KlDivergence, MlpDecoder, MlpDecoderConfig, MlpEncoder,
+    MlpEncoderConfig, Model as _, ModuleConfig, MonteCarloKl, NoiseSource, Objective, Phase,
+    Posterior, Prior, Seed, Temperature, Vae, saved,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -58,7 +59,7 @@ impl Numbers {
     }
 
     /// The parameters in the order of the model's.
-    fn fill<F: Family, P: Prior>(&self, model: Model<F, P>) -> Model<F, P> {
+    fn fill<F: Family, P: Prior<MlpEncoder<F::Head>>>(&self, model: Model<F, P>) -> Model<F, P> {
         let parts = [&self.encoder.0, &self.encoder.1, &self.decoder.0, &self.decoder.1];
         let values = parts.into_iter().chain([&self.prior]).flatten();
         filled(model, values.map(|&value| value as f32).collect())
@@ -161,7 +162,7 @@ impl Numbers {
     }
 }
 
-fn model<F: Family, P: ModuleConfig<Module: Prior>>(
+fn model<F: Family, P: ModuleConfig<Module: Prior<MlpEncoder<F::Head>>>>(
     family: F,
     prior: P,
     latent_dim: usize,
@@ -182,14 +183,19 @@ fn constant(temperature: f64) -> Temperature {
 /// whatever relaxes the model in training.
 fn check<F, P>(numbers: &Numbers, vae: &Model<F, P>)
 where
-    F: Family<Head: Head<Posterior: ExplicitPosterior>>,
-    P: Prior,
-    KlDivergence: Divergence<<F::Head as Head>::Posterior, P>,
+    F: Family<Head: Head<Posterior: Density>>,
+    P: Prior<MlpEncoder<F::Head>>,
+    KlDivergence: Divergence<<F::Head as Head>::Posterior, P::Bound>,
 {
     const K: usize = 4000;
     const ROUNDING: f64 = 1e-5;
     let noise = NoiseSource::new(3);
-    let sampling = ImportanceSampling { num_samples: K, batch_size: 4, rows_at_once: 2000 };
+    let sampling = ImportanceSampling {
+        num_samples: K,
+        batch_size: 4,
+        rows_at_once: 2000,
+        ..ImportanceSampling::default()
+    };
     let found = log_likelihood(vae, numbers.data(4), sampling, noise).unwrap();
     let (expected, bound) = (-numbers.evidence(), 4.0 * found.monte_carlo_error + ROUNDING);
     assert!((found.nll - expected).abs() < bound, "{} is not {expected} to {bound}", found.nll);
@@ -286,7 +292,8 @@ fn the_step_says_how_samples_are_drawn() {
     let noise = |vae: &Bits| NoiseSource::new(0).draw_for(0, 50, 1, &vae.noise(), &Device::flex());
     let draw = |family: BernoulliFamily, step: Option<u64>| {
         let vae = numbers.bits(family, None);
-        let z = vae.encoder.encode(numbers.x(1)).at(step).rsample(noise(&vae));
+        let phase = step.map_or(Phase::Eval, |step| Phase::Train { step });
+        let z = vae.encoder.encode(numbers.x(1), phase).rsample(noise(&vae));
         z.into_data().iter::<f32>().collect::<Vec<_>>()
     };
     let is_exact = |z: &[f32]| z.iter().all(|&z| z == 0.0 || z == 1.0);
@@ -297,7 +304,7 @@ fn the_step_says_how_samples_are_drawn() {
     assert!(spread(&first) < spread(&later));
     assert!(is_exact(&draw(relaxed, None)));
     assert_eq!(draw(relaxed.straight_through(), Some(0)), draw(relaxed, None));
-    // Before a step is said nothing is relaxed, and neither is what a model hands out.
+    // What a model hands out is not relaxed.
     let vae = numbers.bits(relaxed, None);
     let z = vae.encode(numbers.x(1)).unwrap().rsample(noise(&vae));
     assert_eq!(z.into_data().iter::<f32>().collect::<Vec<_>>(), draw(relaxed, None));
@@ -313,12 +320,17 @@ fn digits() -> [Arc<dyn Examples>; 2] {
     [Arc::new(Binarized::each_epoch(train, 0)), Arc::new(Binarized::each_epoch(test, 1))]
 }
 
-fn fit<F: Family<Head: 'static>, P: Prior + 'static, O: Objective<Model<F, P>>>(
+fn fit<F, P, O>(
     model: Model<F, P>,
     objective: O,
     epochs: usize,
     dir: Option<&std::path::Path>,
-) -> burn_vae::Result<Trained<Model<F, P>>> {
+) -> burn_vae::Result<Trained<Model<F, P>>>
+where
+    F: Family<Head: 'static>,
+    P: Prior<MlpEncoder<F::Head>> + 'static,
+    O: Objective<Model<F, P>> + 'static,
+{
     let config = TrainConfig { epochs, batch_size: 30, ..TrainConfig::default() };
     let trainer = Trainer::new(config).with_progress(Progress::Silent).with_objective(objective);
     let trainer = trainer.with_optimizer(AdamConfig::new().init()).with_learning_rate(1e-2);
@@ -409,7 +421,7 @@ fn descriptions_are_checked_and_kept() {
     let _: &MlpEncoderConfig<CategoricalFamily> = &config.encoder;
     assert_eq!(config, read);
     assert_eq!(weights(&loaded), weights(&vae));
-    let samples = vae.prior.sample(7, 20, seed, &device).into_data();
+    let samples = vae.prior(Phase::Eval).sample(7, 20, seed, &device).into_data();
     assert_eq!(samples.iter::<f32>().sum::<f32>(), 14.0);
 
     let json = serde_json::to_string(&config.prior).unwrap();
@@ -430,5 +442,9 @@ fn descriptions_are_checked_and_kept() {
     assert!(refused(bits().with_logits([0.0, f32::NAN])).contains("logits[1] is NaN"));
     let odd = CategoricalPriorConfig::new(3).with_logits([0.0; 4]);
     assert!(odd.init(seed, &device).unwrap_err().to_string().contains("no whole number"));
-    assert_eq!(bits().init(seed, &device).unwrap().latent_dim(), None);
+    // Without logits it is of any length.
+    for latent_dim in [1, 20] {
+        let bound = bits().init(seed, &device).unwrap().bound(latent_dim, Phase::Eval, &device);
+        assert_eq!(bound.distribution().dims(), [1, latent_dim]);
+    }
 }

@@ -9,7 +9,7 @@ use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
     BernoulliNll, CategoricalNll, Cubo, DiagonalGaussian, Elbo, Encoder, GaussianNll, Iwae,
     Likelihood, Miwae, MlpDecoder, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig,
-    NoiseSource, Result, Scale, Seed, StandardNormal, Support, Vae,
+    NoiseSource, Phase, Result, Scale, Seed, StandardNormal, Support, Vae,
 };
 
 fn images() -> ByteImages {
@@ -342,7 +342,7 @@ fn a_collapsed_posterior_is_seen() {
     config.init = burn_vae::nn::Init::Zeros;
     let encoder = config.init(Seed::new(0), &Device::flex()).unwrap();
     let x = Tensor::zeros([1, 9], &Device::flex());
-    let DiagonalGaussian { mean, .. } = encoder.encode(x);
+    let DiagonalGaussian { mean, .. } = encoder.encode(x, Phase::Eval);
     assert_eq!(mean.into_data().try_to_vec::<f32>().unwrap(), [0.0, 0.0]);
     let dead = statistics(&Vae { encoder, ..vae });
     assert!(dead.is_collapsed());

@@ -4,13 +4,15 @@ use crate::parameters::filled;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
+use burn_vae::eval::{FromPosterior, log_weights};
 use burn_vae::flow::FlowsConfig;
 use burn_vae::nn::Init;
+use burn_vae::prior::Distribution;
 use burn_vae::{
-    BernoulliNll, DiagonalGaussian, Elbo, ExplicitPosterior, Family, FlowPriorConfig,
-    FullCovariance, GaussianPriorConfig, Gradient, Head, ImportanceWeighted, Inputs, Iwae,
-    MlpDecoderConfig, MlpEncoderConfig, ModuleConfig, MonteCarloKl, NoiseSource, Objective,
-    Posterior, Prior, Seed, Transformed, TransformedPosterior, VaeConfig, saved,
+    BernoulliNll, Density, DiagonalGaussian, Elbo, Family, FlowPriorConfig, FullCovariance,
+    GaussianPriorConfig, Gradient, Head, Inputs, Iwae, MlpDecoderConfig, MlpEncoder,
+    MlpEncoderConfig, ModuleConfig, MonteCarloKl, NoiseSource, Objective, Phase, Posterior, Prior,
+    Seed, Transformed, TransformedPosterior, VaeConfig, saved,
 };
 use serde::Deserialize;
 
@@ -83,7 +85,12 @@ fn posterior(flows: FlowsConfig, device: &Device) -> TransformedPosterior<Diagon
     let head = Transformed::new(flows).init(3, 2, Init::default(), Seed::new(0), &Device::flex());
     let head = random(head.unwrap(), 0.4, 5);
     let head = if device.is_autodiff() { head.train() } else { head };
-    head.forward(tensor(&[0.5, -1.0, 0.2, 1.0, 0.3, -0.4], [2, 3], device))
+    head.forward(tensor(&[0.5, -1.0, 0.2, 1.0, 0.3, -0.4], [2, 3], device), Phase::Eval)
+}
+
+/// An encoder to bind priors of two dimensions to.
+fn encoder() -> MlpEncoder {
+    MlpEncoderConfig::new(3, [], 2).init(Seed::new(0), &Device::flex()).unwrap()
 }
 
 /// The points of a grid around the origin, `[points, 1, 2]`, and the area of a cell.
@@ -105,7 +112,7 @@ fn densities_integrate_to_one() {
         let mass = q.log_prob(both.clone()).exp().sum_dim(0).mul_scalar(cell);
         close(&list(mass), &[1.0, 1.0], 2e-3, &format!("{flows:?}"));
         let prior = FlowPriorConfig::new(2, flows.clone()).init(Seed::new(3), &Device::flex());
-        let prior = random(prior.unwrap(), 0.4, 9);
+        let prior = random(prior.unwrap(), 0.4, 9).bind(&encoder(), Phase::Eval);
         let mass = prior.log_prob(points.clone()).exp().sum_dim(0).mul_scalar(cell);
         close(&list(mass), &[1.0], 2e-3, &format!("{flows:?}"));
     }
@@ -114,7 +121,7 @@ fn densities_integrate_to_one() {
 /// `draw` gives what `rsample` and `log_prob` give, for every family with a density of its own.
 #[test]
 fn the_density_of_a_draw_is_that_of_its_samples() {
-    fn check(q: impl ExplicitPosterior, what: &str) {
+    fn check(q: impl Posterior + Density, what: &str) {
         let eps = noise(2, [4, 2, 2], &Device::flex());
         let samples = q.draw(eps.clone(), Seed::new(0));
         assert_eq!(list(samples.z.clone()), list(q.rsample(eps)), "{what}");
@@ -132,11 +139,11 @@ fn the_density_of_a_draw_is_that_of_its_samples() {
         let family = Transformed::new(flows.clone()).with_base(FullCovariance).shared();
         let head = family.init(3, 2, Init::default(), Seed::new(0), &device).unwrap();
         let features = tensor(&[0.5, -1.0, 0.2, 1.0, 0.3, -0.4], [2, 3], &device);
-        check(random(head, 0.4, 5).forward(features), &format!("{flows:?}"));
+        check(random(head, 0.4, 5).forward(features, Phase::Eval), &format!("{flows:?}"));
     }
     let full = FullCovariance.init(3, 2, Init::default(), Seed::new(0), &device).unwrap();
     let features = tensor(&[0.5, -1.0, 0.2, 1.0, 0.3, -0.4], [2, 3], &device);
-    check(random(full, 0.5, 6).forward(features), "full");
+    check(random(full, 0.5, 6).forward(features, Phase::Eval), "full");
 }
 
 /// Cut off, neither flows nor context nor base take a gradient, and samples still do.
@@ -148,7 +155,7 @@ fn a_detached_posterior_leaves_its_parameters_alone() {
         let head = family.init(3, 2, Init::default(), Seed::new(0), &Device::flex()).unwrap();
         let head = random(head, 0.4, 5).train();
         let features = tensor(&[0.5, -1.0, 0.2, 1.0, 0.3, -0.4], [2, 3], &device).require_grad();
-        let q = head.forward(features.clone());
+        let q = head.forward(features.clone(), Phase::Eval);
         let z = Tensor::from_inner(noise(2, [4, 2, 2], &Device::flex())).require_grad();
         let grads = q.detach().log_prob(z.clone()).sum().backward();
         assert!(z.grad(&grads).is_some() && features.grad(&grads).is_none());
@@ -168,7 +175,7 @@ fn samples_of_a_prior_follow_its_density() {
     for flows in kinds() {
         let config = FlowPriorConfig::new(2, flows.clone()).with_base(base.clone());
         let prior = config.init(Seed::new(3), &Device::flex()).unwrap();
-        let prior = random(prior, 0.4, 9);
+        let prior = random(prior, 0.4, 9).bind(&encoder(), Phase::Eval);
         assert_eq!(prior.latent_dim(), Some(2));
         let z = prior.sample(20_000, 2, Seed::new(4), &Device::flex());
         let density = prior.log_prob(points.clone()).exp().mul_scalar(cell).unsqueeze_dim::<3>(2);
@@ -180,8 +187,9 @@ fn samples_of_a_prior_follow_its_density() {
         }
     }
     let wrong = FlowPriorConfig::new(3, FlowsConfig::planar(1)).with_base(base);
-    let error = wrong.init(Seed::new(0), &Device::flex()).unwrap_err().to_string();
-    assert!(error.contains("latent_dim is 3") && error.contains("length 2"), "{error}");
+    let wrong = wrong.init(Seed::new(0), &Device::flex()).unwrap();
+    let error = wrong.check(&encoder()).unwrap_err().to_string();
+    assert!(error.contains("codes of length 3, but their base of length 2"), "{error}");
 }
 
 /// `log p(z)` of `z_1 ~ N(0, 1)`, `z_2 ~ N(bend z_1^2, width^2)`.
@@ -196,14 +204,14 @@ fn banana(z: Tensor<3>, shape: &Banana) -> Tensor<2> {
 /// `KL(q || banana)` and its standard error of a family after some steps of training.
 fn fit<F>(family: F, shape: &Banana) -> [f64; 2]
 where
-    F: Family<Head: Head<Posterior: ExplicitPosterior>>,
+    F: Family<Head: Head<Posterior: Density>>,
 {
     let device = Device::flex().autodiff();
     let head = family.init(1, 2, Init::default(), Seed::new(1), &Device::flex()).unwrap();
     let mut head = head.train();
     let mut optimizer = AdamConfig::new().init();
     let kl = |head: &F::Head, step: u64, samples: usize| {
-        let q = head.forward(Tensor::ones([1, 1], &device));
+        let q = head.forward(Tensor::ones([1, 1], &device), Phase::Eval);
         let eps = NoiseSource::new(7).draw(step, [samples, 1, 2], &device);
         let samples = q.draw(eps, Seed::new(0));
         samples.log_prob(&q) - banana(samples.z, shape)
@@ -296,7 +304,8 @@ fn models_with_flows_are_trained() {
     let (_, loaded) = saved::load::<Config>(dir.path(), &device).unwrap();
     let weigh = |vae: &<Config as ModuleConfig>::Module| {
         let x = Tensor::<2>::from_data([[1.0, 0.0, 1.0, 0.0, 1.0, 0.0]], &device);
-        list(vae.log_weights(x, noise(1, [3, 1, 2], &device), Seed::new(0)))
+        let eps = noise(1, [3, 1, 2], &device);
+        list(log_weights(vae, &FromPosterior, x, eps, Seed::new(0)))
     };
     assert_eq!(weigh(&loaded), weigh(&trained));
     assert_ne!(weigh(&loaded), weigh(&vae));

@@ -7,11 +7,11 @@ use crate::parameters::filled;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor};
 use burn_vae::data::Table;
-use burn_vae::eval::{ImportanceSampling, log_likelihood};
+use burn_vae::eval::{FromPosterior, ImportanceSampling, log_likelihood, log_weights};
 use burn_vae::{
-    Cubo, Elbo, GaussianNll, Gradient, ImportanceWeighted, Inputs, Iwae, MlpDecoder,
-    MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig, MonteCarloKl, NoiseSource,
-    Objective, Scale, Seed, StandardNormal, Vae,
+    Cubo, Elbo, GaussianNll, Gradient, Inputs, Iwae, MlpDecoder, MlpDecoderConfig, MlpEncoder,
+    MlpEncoderConfig, ModuleConfig, MonteCarloKl, NoiseSource, Objective, Scale, Seed,
+    StandardNormal, Vae,
 };
 use nalgebra::{DMatrix, DVector};
 use rand_chacha::ChaCha8Rng;
@@ -196,8 +196,8 @@ fn importance_weighted_bounds_rise_to_the_log_likelihood() {
         }
         let device = Device::flex();
         let noise = NoiseSource::new(seed).draw(0, [200_000, 1, model.w.ncols()], &device);
-        let log_weights =
-            model.model(&device).log_weights(model.data(1, &device), noise, Seed::new(0));
+        let (vae, x) = (model.model(&device), model.data(1, &device));
+        let log_weights = log_weights(&vae, &FromPosterior, x, noise, Seed::new(0));
         let log_weights = log_weights.into_data();
         let weights = log_weights.iter::<f64>().map(|log| (log - exact).exp()).collect::<Vec<_>>();
         let mean = weights.iter().sum::<f64>() / 2e5;
@@ -247,8 +247,8 @@ fn the_true_posterior_has_weights_without_variance() {
         assert!(model.kl().abs() < 1e-6, "model {seed}: the posterior is not diagonal");
         let device = Device::flex();
         let noise = NoiseSource::new(seed).draw(0, [1000, 1, model.w.ncols()], &device);
-        let log_weights =
-            model.model(&device).log_weights(model.data(1, &device), noise, Seed::new(0));
+        let (vae, x) = (model.model(&device), model.data(1, &device));
+        let log_weights = log_weights(&vae, &FromPosterior, x, noise, Seed::new(0));
         let exact = model.log_prob(&model.x);
         for log_weight in log_weights.into_data().iter::<f64>() {
             assert!((log_weight - exact).abs() < 3.0 * ROUNDING, "{seed}: {log_weight}, {exact}");
@@ -319,7 +319,12 @@ fn the_estimated_likelihood_of_a_data_set_is_the_exact_one() {
         let values = rows.iter().flat_map(|x| x.iter().map(|&v| v as f32)).collect::<Vec<_>>();
         let table = Arc::new(Table::new(values, names).unwrap());
         let estimate = |num_samples, rows_at_once| {
-            let sampling = ImportanceSampling { num_samples, batch_size: 7, rows_at_once };
+            let sampling = ImportanceSampling {
+                num_samples,
+                batch_size: 7,
+                rows_at_once,
+                ..ImportanceSampling::default()
+            };
             let noise = NoiseSource::new(3);
             log_likelihood(&model.model(&device), table.clone(), sampling, noise).unwrap()
         };

@@ -10,9 +10,8 @@ use burn_vae::presets::{self, GaussianVaeConfig, StochasticLayer};
 use burn_vae::summary::Summary;
 use burn_vae::{
     BernoulliHead, BernoulliNll, BernoulliPrior, Decoder, Elbo, Encoder, FirstLayerDecoder,
-    HierarchicalEncoder, HierarchicalPrior, Inputs, LatentVariableModel, MlpDecoder, MlpEncoder,
-    ModuleConfig, MonteCarloKl, NoiseSource, Objective, ScaleConfig, Seed, Support, Temperature,
-    Vae,
+    HierarchicalEncoder, HierarchicalPrior, Inputs, MlpDecoder, MlpEncoder, Model, ModuleConfig,
+    MonteCarloKl, NoiseSource, Objective, Phase, ScaleConfig, Seed, Support, Temperature, Vae,
 };
 use nalgebra::{DMatrix, DVector};
 use rand_chacha::ChaCha8Rng;
@@ -100,7 +99,8 @@ fn a_sigmoid_belief_network_of_two_layers_is_the_sum_over_its_bits() {
                 let whole = z.iter().map(|&bit| bit as f32).collect::<Vec<_>>();
                 let whole = Tensor::<1>::from_data(whole.as_slice(), &device).unsqueeze_dim::<2>(0);
                 let down = &vae.prior.layers()[0];
-                let given = logits(down.encode(whole.clone().narrow(1, 3, 2)).logits.clone());
+                let upper = whole.clone().narrow(1, 3, 2);
+                let given = logits(down.encode(upper, Phase::Eval).logits);
                 let pixels = logits(vae.decoder.decode(whole));
                 let log_prior = 2.0 * 0.5f64.ln();
                 let log_first = (0..3).map(|i| log(z[i], given[i])).sum::<f64>();

@@ -10,8 +10,8 @@ use burn_vae::data::mnist::Mnist;
 use burn_vae::eval::evaluate;
 use burn_vae::train::{Progress, TrainConfig, Trained, Trainer};
 use burn_vae::{
-    Beta, Divergence, Elbo, Inputs, KlDivergence, MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource,
-    Objective, Samples, Seed, TargetKl, Terms,
+    Beta, Divergence, DivergenceTerms, Elbo, Inputs, KlDivergence, MlpVae, MlpVaeConfig,
+    ModuleConfig, NoiseSource, Objective, Samples, Seed, TargetKl, Terms,
 };
 
 fn model() -> MlpVae {
@@ -102,14 +102,8 @@ fn free_bits_of_a_divergence_that_does_not_split() {
     #[derive(Clone, Debug)]
     struct Whole;
     impl<P> Divergence<burn_vae::DiagonalGaussian, P> for Whole {
-        fn forward(
-            &self,
-            q: burn_vae::DiagonalGaussian,
-            _: &P,
-            _: &Samples,
-        ) -> (burn_vae::DiagonalGaussian, Tensor<1>) {
-            let divergence = KlDivergence.to_standard_normal(&q);
-            (q, divergence)
+        fn terms(&self, q: &burn_vae::DiagonalGaussian, _: &P, _: &Samples) -> DivergenceTerms {
+            DivergenceTerms::new(KlDivergence.to_standard_normal(q))
         }
     }
     let terms = Elbo::new(Whole).with_free_bits(100.0).unwrap().terms(&model(), inputs(0));

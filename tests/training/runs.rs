@@ -12,7 +12,9 @@ use burn_vae::data::{ByteImages, Examples};
 use burn_vae::eval::{Evaluation, evaluate};
 use burn_vae::train::{History, Progress, TrainConfig, Trained, Trainer};
 use burn_vae::{
-    Elbo, Error, ErrorKind, MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource, Result, Seed,
+    DiagonalGaussian, Divergence, Elbo, Error, ErrorKind, Iwae, KlDivergence, Miwae, MlpVae,
+    MlpVaeConfig, ModuleConfig, MonteCarloKl, NoiseSource, Objective, RenyiBound, Result, Seed,
+    StandardNormal,
 };
 
 fn model(seed: u64) -> MlpVae {
@@ -42,6 +44,73 @@ fn losses(history: &History) -> Vec<[f64; 6]> {
         [e.train_nelbo, e.train_nll, e.train_kl, e.valid_nelbo, e.valid_nll, e.valid_kl]
     };
     history.epochs.iter().map(terms).collect()
+}
+
+/// Objectives, and divergences in one, that are chosen while the program runs.
+#[test]
+fn a_list_of_objectives_trains() {
+    type AnyDivergence = Arc<dyn Divergence<DiagonalGaussian, StandardNormal>>;
+    let divergence: AnyDivergence = Arc::new(MonteCarloKl::default());
+    let same: AnyDivergence = Arc::new(KlDivergence);
+    let objectives: Vec<Box<dyn Objective<MlpVae>>> = vec![
+        Box::new(Elbo::default()),
+        Box::new(Elbo::new(same)),
+        Box::new(Elbo::new(divergence)),
+        Box::new(Iwae::default()),
+        Box::new(RenyiBound::new(0.5).unwrap()),
+        Box::new(Miwae::new(2).unwrap()),
+    ];
+    let (train, test) = digits(200, 50);
+    let config = TrainConfig { num_samples: 4, ..config(1, 50, 0) };
+    let run = |trainer: Trainer<Box<dyn Objective<MlpVae>>>| {
+        let trained = trainer.fit(model(0), train.clone(), test.clone()).unwrap();
+        let losses = losses(&trained.history);
+        assert!(losses[0].iter().all(|loss| loss.is_finite()), "{losses:?}");
+        losses
+    };
+    let mut found = objectives.into_iter().map(|objective| {
+        let by_box = evaluate(&model(0), &objective, test.clone(), 50, 4, NoiseSource::new(1));
+        assert!(by_box.unwrap().nelbo.is_finite(), "{objective:?}");
+        run(quiet(config).with_objective(objective))
+    });
+    // A box trains like what it holds.
+    let elbo = found.next().unwrap();
+    let plain = quiet(config).fit(model(0), train.clone(), test.clone()).unwrap();
+    assert_eq!(elbo, losses(&plain.history), "in a box");
+    assert_eq!(elbo, found.next().unwrap(), "with its divergence behind a pointer");
+    assert!(found.all(|other| other != elbo), "another objective gave the same losses");
+}
+
+/// What a checkpoint knows an objective by is the same behind a pointer, and so is every answer.
+#[test]
+fn a_pointer_is_the_objective_it_points_to() {
+    let miwae = || Miwae::new(3).unwrap();
+    let warm = || Elbo::default().with_schedule(burn_vae::Beta::linear(10).unwrap());
+    let target = burn_vae::Beta::target_kl(burn_vae::TargetKl::new(3.0)).unwrap();
+    type Pointers = (Box<dyn Objective<MlpVae>>, Arc<dyn Objective<MlpVae>>, String);
+    let pointers: [Pointers; 3] = [
+        (Box::new(miwae()), Arc::new(miwae()), format!("{:?}", miwae())),
+        (Box::new(warm()), Arc::new(warm()), format!("{:?}", warm())),
+        (
+            Box::new(Elbo::default().with_schedule(target)),
+            Arc::new(Elbo::default().with_schedule(target)),
+            format!("{:?}", Elbo::default().with_schedule(target)),
+        ),
+    ];
+    let answers = |objective: &dyn Objective<MlpVae>| {
+        let samples = [3, 4].map(|k| objective.check_samples(k).is_ok());
+        let full = [0, 20].map(|step| objective.at_full_weight(step));
+        (format!("{objective:?}"), samples, full, objective.initial_state())
+    };
+    for (boxed, shared, text) in &pointers {
+        let expected = answers(&**boxed);
+        assert_eq!(expected.0, *text);
+        assert_eq!(answers(boxed), expected);
+        assert_eq!(answers(shared), expected);
+    }
+    assert_eq!(answers(&pointers[0].0).1, [true, false]);
+    assert_eq!(answers(&pointers[1].0).2, [false, true]);
+    assert!(answers(&pointers[2].0).3.is_some());
 }
 
 #[test]

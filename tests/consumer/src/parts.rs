@@ -5,8 +5,8 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use burn_vae::nn::Init;
 use burn_vae::{
-    DiagonalGaussian, Divergence, Encoder, KlDivergence, Likelihood, ModuleConfig, NoiseSource,
-    Result, Samples, Seed, StandardNormal, Support,
+    DiagonalGaussian, Divergence, DivergenceTerms, Encoder, KlDivergence, Likelihood, ModuleConfig,
+    NoiseSource, Phase, Result, Samples, Seed, StandardNormal, Support,
 };
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +30,7 @@ impl Encoder for SkipEncoder {
         self.mean.weight.dims()[1]
     }
 
-    fn encode(&self, x: Tensor<2>) -> DiagonalGaussian {
+    fn encode(&self, x: Tensor<2>, _phase: Phase) -> DiagonalGaussian {
         let x = x.clone().sign() * x.abs().log1p();
         let hidden = self.hidden.forward(x.clone()).tanh();
         let features = Tensor::cat(vec![x, hidden], 1);
@@ -117,13 +117,13 @@ pub struct Capacity {
 }
 
 impl Divergence<DiagonalGaussian, StandardNormal> for Capacity {
-    fn forward(
+    fn terms(
         &self,
-        q: DiagonalGaussian,
+        q: &DiagonalGaussian,
         prior: &StandardNormal,
         samples: &Samples,
-    ) -> (DiagonalGaussian, Tensor<1>) {
-        let (q, kl) = KlDivergence.forward(q, prior, samples);
-        (q, kl.sub_scalar(self.nats).abs())
+    ) -> DivergenceTerms {
+        let kl = KlDivergence.terms(q, prior, samples).total;
+        DivergenceTerms::new(kl.sub_scalar(self.nats).abs())
     }
 }
