@@ -92,6 +92,8 @@
 //! Which of the compiled backends computes is decided at run time, by the `Device`.
 #![deny(missing_docs, rustdoc::broken_intra_doc_links)]
 #![deny(unsafe_code)]
+// They panic where nobody reads what they print.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod adversarial;
 pub mod backend;
@@ -112,6 +114,7 @@ mod likelihood;
 mod math;
 pub mod nn;
 mod noise;
+mod numbered;
 mod objective;
 pub mod optim;
 mod posterior;
