@@ -6,6 +6,10 @@
 //! cargo run --release --example swaps -- --only mmd
 //! ```
 
+#[macro_use]
+#[path = "common/say.rs"]
+mod say;
+
 use std::sync::Arc;
 
 use burn::module::Module;
@@ -204,8 +208,8 @@ fn main() -> Result<()> {
     if args.quick {
         (train, test) = (train.take(2000), test.take(200));
     }
-    println!("nats per example; nll by {} samples", args.test_samples);
-    println!("{:<36} {:>8} {:>10} {:>8} {:>6}", "", "rate", "distortion", "nll", "active");
+    say!("nats per example; nll by {} samples", args.test_samples);
+    say!("{:<36} {:>8} {:>10} {:>8} {:>6}", "", "rate", "distortion", "nll", "active");
 
     let bits: [Arc<dyn Examples>; 2] = [
         Arc::new(Binarized::each_epoch(train.clone(), seed.child("bits"))),
@@ -277,8 +281,6 @@ where
     let (nll, protocol, measure) = (likelihood.nll, likelihood.protocol, likelihood.measure);
     let active = elbo.latents.as_ref().map_or(0, |latents| latents.active_units());
     let (rate, distortion) = (elbo.rate(), elbo.distortion());
-    println!(
-        "{name:<36} {rate:>8.2} {distortion:>10.2} {nll:>8.2} {active:>6}  {protocol}; {measure}"
-    );
+    say!("{name:<36} {rate:>8.2} {distortion:>10.2} {nll:>8.2} {active:>6}  {protocol}; {measure}");
     Ok(())
 }
