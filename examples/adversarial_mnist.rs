@@ -6,6 +6,12 @@
 //! cargo run --release --example adversarial_mnist
 //! ```
 
+#[macro_use]
+#[path = "common/say.rs"]
+mod say;
+#[path = "common/output.rs"]
+mod output;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -25,6 +31,9 @@ use clap::Parser;
 // Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What a run writes.
+const WRITTEN: &[&str] = &["history.csv", "model", "nelbo.png", "samples.png"];
 
 /// Trains a variational autoencoder with an implicit posterior, and one with a Gaussian posterior.
 #[derive(Parser)]
@@ -89,6 +98,7 @@ struct Args {
 fn main() -> Result<()> {
     let args = Args::parse();
     let (seed, device) = (Seed::new(args.seed), backend::device(&args.backend)?);
+    let out = output::Output::look(&args.out, WRITTEN, None)?;
     let Mnist { mut train, test } = Mnist::find(args.data_dir.as_deref())?;
     if args.quick {
         train = train.take(2000);
@@ -117,12 +127,12 @@ fn main() -> Result<()> {
         .with_objective(objective)
         .with_optimizer(adam.init().with_group(group, theirs, None))
         .with_learning_rate(rates)
-        .with_history_csv(args.out.join("history.csv"))
+        .with_history_csv(out.join("history.csv"))
         .fit(model, train.clone(), test.clone())?;
     let model = trained.model;
-    saved::save(args.out.join("model"), &config, &model)?;
-    curves(&trained.history, args.out.join("nelbo.png"))?;
-    ImageGrid::new(model.vae.sample(100, seed)?, shape, 10)?.save(args.out.join("samples.png"))?;
+    saved::save(out.join("model"), &config, &model)?;
+    curves(&trained.history, out.join("nelbo.png"))?;
+    ImageGrid::new(model.vae.sample(100, seed)?, shape, 10)?.save(out.join("samples.png"))?;
 
     let plain = MlpVaeConfig::mlp(pixels, [args.hidden], args.latent_dim).init(seed, &device)?;
     let plain = Trainer::new(training)
@@ -136,12 +146,12 @@ fn main() -> Result<()> {
     let plain = log_likelihood(&plain, test.clone(), sampling, noise)?;
     let estimate = evaluate(&model, &objective, test.clone(), 100, 1, noise)?;
     let nll = log_likelihood(&model, test, sampling, noise)?;
-    println!("\nmodel, history and pictures are in {}", args.out.display());
-    println!("estimate of the discriminator, no bound: {estimate}");
-    println!("Gaussian posterior: {plain}");
+    say!("\nmodel, history and pictures are in {}", out.display());
+    say!("estimate of the discriminator, no bound: {estimate}");
+    say!("Gaussian posterior: {plain}");
     if let Some(bits) = nll.bits_per_dim(0.0) {
-        println!("bits per dimension: {bits:.3}");
+        say!("bits per dimension: {bits:.3}");
     }
-    println!("test: {nll}");
+    say!("test: {nll}");
     Ok(())
 }

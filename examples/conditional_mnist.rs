@@ -5,6 +5,12 @@
 //! cargo run --release --example conditional_mnist
 //! ```
 
+#[macro_use]
+#[path = "common/say.rs"]
+mod say;
+#[path = "common/output.rs"]
+mod output;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,6 +30,9 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const CLASSES: usize = 10;
+
+/// What a run writes.
+const WRITTEN: &[&str] = &["history.csv", "model", "classes.png"];
 
 /// Trains a conditional variational autoencoder and draws each class from the same codes.
 #[derive(Parser)]
@@ -68,6 +77,7 @@ struct Args {
 fn main() -> Result<()> {
     let args = Args::parse();
     let (seed, device) = (Seed::new(args.seed), backend::device(&args.backend)?);
+    let out = output::Output::look(&args.out, WRITTEN, None)?;
     let Mnist { mut train, test } = Mnist::find(args.data_dir.as_deref())?;
     if args.quick {
         train = train.take(2000);
@@ -89,10 +99,10 @@ fn main() -> Result<()> {
     let training = TrainConfig { epochs: args.epochs, seed, ..TrainConfig::default() };
     let vae = Trainer::new(training)
         .with_optimizer(Adam::new().with_epsilon(1e-5)?.init())
-        .with_history_csv(args.out.join("history.csv"))
+        .with_history_csv(out.join("history.csv"))
         .fit(vae, train, test.clone())?
         .model;
-    saved::save(args.out.join("model"), &config, &vae)?;
+    saved::save(out.join("model"), &config, &vae)?;
 
     // A row for each class, with the same ten codes.
     let z = StandardNormal.sample(10, args.latent_dim, seed.child("codes"), &device);
@@ -100,15 +110,15 @@ fn main() -> Result<()> {
     let codes = rows.map(|class| Tensor::cat(vec![z.clone(), class.repeat_dim(0, 10)], 1));
     ImageGrid::new(vae.decode(Tensor::cat(codes.collect(), 0))?, shape, 10)?
         .with_rows("class", 0..CLASSES)
-        .save(args.out.join("classes.png"))?;
+        .save(out.join("classes.png"))?;
 
     let sampling = ImportanceSampling { num_samples: args.test_samples, ..Default::default() };
     let nll = log_likelihood(&vae, test, sampling, NoiseSource::new(seed.child("test")))?;
-    println!("\nmodel, history and picture are in {}", args.out.display());
-    println!("-log p(x|y), the class given");
+    say!("\nmodel, history and picture are in {}", out.display());
+    say!("-log p(x|y), the class given");
     if let Some(bits) = nll.bits_per_dim(0.0) {
-        println!("bits per dimension: {bits:.3}");
+        say!("bits per dimension: {bits:.3}");
     }
-    println!("test: {nll}");
+    say!("test: {nll}");
     Ok(())
 }

@@ -4,6 +4,10 @@
 //! cargo run --release --example custom_divergence
 //! ```
 
+#[macro_use]
+#[path = "common/say.rs"]
+mod say;
+
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
@@ -62,8 +66,8 @@ fn main() -> Result<()> {
     let kl = evaluate(&vae, &Elbo::new(KlDivergence), test, 100, 1, noise)?;
     let picture = "out/custom_divergence/samples.png";
     ImageGrid::new(vae.sample(100, 0)?, shape, 10)?.save(picture)?;
-    println!("\nsamples are in {picture}");
-    println!(
+    say!("\nsamples are in {picture}");
+    say!(
         "test: distortion={:.2} wasserstein={:.2} kl={:.2} ({}; {})",
         own.distortion(),
         own.kl,

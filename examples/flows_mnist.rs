@@ -7,6 +7,12 @@
 //! 784-200-200-50-200-200-784, tanh; pixels binarised anew at every use, the test set once; Adam. The figure
 //! is -log p(x) by importance sampling.
 
+#[macro_use]
+#[path = "common/say.rs"]
+mod say;
+#[path = "common/output.rs"]
+mod output;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -29,6 +35,9 @@ use clap::{Parser, ValueEnum};
 // Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What a run writes.
+const WRITTEN: &[&str] = &["history.csv", "nelbo.png", "samples.png"];
 
 /// Trains a variational autoencoder with a richer posterior and estimates its likelihood.
 #[derive(Parser)]
@@ -113,6 +122,7 @@ where
     F: Family<Head: Head<Posterior: ExplicitPosterior> + 'static>,
 {
     let (seed, device) = (Seed::new(args.seed), backend::device(&args.backend)?);
+    let out = output::Output::look(&args.out, WRITTEN, None)?;
     let Mnist { mut train, mut test } = Mnist::find(args.data_dir.as_deref())?;
     if args.quick {
         (train, test) = (train.take(2000), test.take(200));
@@ -135,23 +145,23 @@ where
     let trained = Trainer::new(TrainConfig { epochs: args.epochs, seed, ..TrainConfig::default() })
         .with_objective(objective)
         .with_optimizer(Adam::new().with_epsilon(1e-4)?.init())
-        .with_history_csv(args.out.join("history.csv"))
+        .with_history_csv(out.join("history.csv"))
         .fit(vae, train, test.clone())?;
     let vae = trained.model;
 
-    curves(&trained.history, args.out.join("nelbo.png"))?;
-    ImageGrid::new(vae.sample(100, seed)?, shape, 10)?.save(args.out.join("samples.png"))?;
+    curves(&trained.history, out.join("nelbo.png"))?;
+    ImageGrid::new(vae.sample(100, seed)?, shape, 10)?.save(out.join("samples.png"))?;
     let noise = NoiseSource::new(seed.child("test"));
     let elbo = evaluate(&vae, &objective, test.clone(), 100, 1, noise)?;
     let sampling = ImportanceSampling { num_samples: args.test_samples, ..Default::default() };
     let nll = log_likelihood(&vae, test, sampling, noise)?;
-    println!("\nhistory and pictures are in {}", args.out.display());
+    say!("\nhistory and pictures are in {}", out.display());
     let seconds = trained.history.seconds_per_epoch().unwrap_or(f64::NAN);
-    println!("{params} parameters, {seconds:.1} s of training in an epoch");
-    println!("elbo: {elbo}");
+    say!("{params} parameters, {seconds:.1} s of training in an epoch");
+    say!("elbo: {elbo}");
     if let Some(bits) = nll.bits_per_dim(0.0) {
-        println!("bits per dimension: {bits:.3}");
+        say!("bits per dimension: {bits:.3}");
     }
-    println!("test: {nll}");
+    say!("test: {nll}");
     Ok(())
 }

@@ -8,8 +8,13 @@
 //! decoder's output starts at the logits of the training set's means; Adam, a learning rate of
 //! 1e-3 * 10^(-i/7) for 3^i epochs, i = 0, 1, .. The figure is -log p(x) by importance sampling.
 
+#[macro_use]
+#[path = "common/say.rs"]
+mod say;
 #[path = "common/interrupt.rs"]
 mod interrupt;
+#[path = "common/output.rs"]
+mod output;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,7 +28,7 @@ use burn_vae::data::{Binarized, Examples, Scaling, idx};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
 use burn_vae::nn::Activation;
 use burn_vae::optim::Adam;
-use burn_vae::train::{Existing, TrainConfig, Trainer};
+use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::{ImageGrid, curves};
 use burn_vae::{
     BernoulliNll, Ciwae, Elbo, Error, ErrorKind, Gradient, Iwae, Miwae, MlpDecoderConfig,
@@ -35,6 +40,16 @@ use clap::{Parser, ValueEnum};
 // Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What a run writes.
+const WRITTEN: &[&str] = &[
+    "checkpoint",
+    "history.csv",
+    "model",
+    "test-images-idx3-ubyte.gz",
+    "nelbo.png",
+    "samples.png",
+];
 
 /// Trains an importance-weighted autoencoder on binarised MNIST and estimates its likelihood.
 #[derive(Parser)]
@@ -91,7 +106,7 @@ struct Args {
     #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
 
-    /// Replaces the run in the output folder
+    /// Replaces the run in the output folder, or other files that are in its way
     #[arg(long)]
     overwrite: bool,
 
@@ -141,6 +156,8 @@ fn start() -> Result<()> {
 
 fn run(args: &Args, objective: impl Objective<MlpVae>) -> Result<()> {
     let (seed, device) = (Seed::new(args.seed), backend::device(&args.backend)?);
+    let existing = output::existing(args.resume, args.overwrite);
+    let out = output::Output::look(&args.out, WRITTEN, Some(existing))?;
     let Mnist { mut train, mut test } = Mnist::find(args.data_dir.as_deref())?;
     if args.quick {
         (train, test) = (train.take(2000), test.take(200));
@@ -169,48 +186,40 @@ fn run(args: &Args, objective: impl Objective<MlpVae>) -> Result<()> {
         seed,
         ..TrainConfig::default()
     };
-    let existing = match (args.resume, args.overwrite) {
-        (true, _) => Existing::Resume,
-        (_, true) => Existing::Overwrite,
-        _ => Existing::Refuse,
-    };
     let ctrl_c = interrupt::CtrlC::catch();
     let trained = Trainer::new(train_config)
         .with_objective(objective.clone())
         .with_optimizer(Adam::new().with_epsilon(1e-4)?.init())
         .with_learning_rate(schedule(stages, batches)?)
-        .with_checkpoints(args.out.join("checkpoint"), existing)
-        .with_history_csv(args.out.join("history.csv"))
+        .with_checkpoints(out.join("checkpoint"), existing)
+        .with_history_csv(out.join("history.csv"))
         .with_interrupter(ctrl_c.interrupter())
         .fit(vae, train.clone(), test.clone())?;
     drop(ctrl_c);
     let vae = trained.model;
-    saved::save(args.out.join("model"), &config, &vae)?;
+    saved::save(out.join("model"), &config, &vae)?;
     // The very bits that the figures below are of, for others to be measured on.
-    idx::write_images(args.out.join("test-images-idx3-ubyte.gz"), &test.to_images()?)?;
+    idx::write_images(out.join("test-images-idx3-ubyte.gz"), &test.to_images()?)?;
 
-    curves(&trained.history, args.out.join("nelbo.png"))?;
-    ImageGrid::new(vae.sample(100, seed)?, shape, 10)?.save(args.out.join("samples.png"))?;
+    curves(&trained.history, out.join("nelbo.png"))?;
+    ImageGrid::new(vae.sample(100, seed)?, shape, 10)?.save(out.join("samples.png"))?;
 
     let noise = NoiseSource::new(seed.child("test"));
     let bound = evaluate(&vae, &objective, test.clone(), 100, args.samples, noise)?;
     let elbo = evaluate(&vae, &Elbo::default(), test.clone(), 100, 1, noise)?;
     let sampling = ImportanceSampling { num_samples: args.test_samples, ..Default::default() };
     let nll = log_likelihood(&vae, test, sampling, noise)?;
-    println!("\nmodel, history and pictures are in {}", args.out.display());
-    println!("trained on: {}", train.protocol());
-    println!(
-        "bound of the objective, K={}: {:.2} ({})",
-        args.samples, -bound.nelbo, bound.protocol
-    );
-    println!("elbo: {elbo}");
+    say!("\nmodel, history and pictures are in {}", out.display());
+    say!("trained on: {}", train.protocol());
+    say!("bound of the objective, K={}: {:.2} ({})", args.samples, -bound.nelbo, bound.protocol);
+    say!("elbo: {elbo}");
     if let Some(latents) = &elbo.latents {
-        println!("{latents}");
+        say!("{latents}");
     }
     if let Some(bits) = nll.bits_per_dim(0.0) {
-        println!("bits per dimension: {bits:.3}");
+        say!("bits per dimension: {bits:.3}");
     }
-    println!("test: {nll}");
+    say!("test: {nll}");
     Ok(())
 }
 

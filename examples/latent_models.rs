@@ -10,6 +10,10 @@
 //! estimated from it. The figure is -log p(x) by importance sampling. The last two rows are of grey pixels, and
 //! densities.
 
+#[macro_use]
+#[path = "common/say.rs"]
+mod say;
+
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -103,8 +107,8 @@ fn main() -> Result<()> {
         seed,
         device,
     };
-    println!("{:<28} {:>6} {:>8} {:>8} {:>8}", "", "seed", "rate", "nll", "seconds");
-    println!("{:<28} {:>6} {:>8} {:>8} {:>8}\n", "", "", "", "", "an epoch");
+    say!("{:<28} {:>6} {:>8} {:>8} {:>8}", "", "seed", "rate", "nll", "seconds");
+    say!("{:<28} {:>6} {:>8} {:>8} {:>8}\n", "", "", "", "", "an epoch");
 
     let estimate = MonteCarloKl::default();
     bench.posterior("vae", Diagonal, estimate)?;
@@ -244,7 +248,7 @@ impl Bench {
         let sampling = ImportanceSampling { num_samples: args.test_samples, ..Default::default() };
         let found = log_likelihood(&vae, test.clone(), sampling, noise)?;
         let seconds = trained.history.seconds_per_epoch().unwrap_or(f64::NAN);
-        println!(
+        say!(
             "{name:<28} {:>6} {:>8.2} {:>8.2} {seconds:>8.1}  {}; {}; {}",
             args.seed,
             elbo.rate(),

@@ -6,6 +6,10 @@
 //! cargo run --release --example swaps -- --only mmd
 //! ```
 
+#[macro_use]
+#[path = "common/say.rs"]
+mod say;
+
 use std::sync::Arc;
 
 use burn::module::Module;
@@ -204,10 +208,15 @@ fn main() -> Result<()> {
     if args.quick {
         (train, test) = (train.take(2000), test.take(200));
     }
-    println!("nats per example; nll by {} samples", args.test_samples);
-    println!(
+    say!("nats per example; nll by {} samples", args.test_samples);
+    say!(
         "{:<36} {:>8} {:>10} {:>8} {:>8} {:>6}",
-        "", "rate", "distortion", "nll", "bits/dim", "active"
+        "",
+        "rate",
+        "distortion",
+        "nll",
+        "bits/dim",
+        "active"
     );
 
     let bits: [Arc<dyn Examples>; 2] = [
@@ -283,7 +292,7 @@ where
     // Bytes were divided by 255.
     let bits = likelihood.bits_per_dim(data_dim as f64 * 255f64.ln()).unwrap_or(f64::NAN);
     let reliability = likelihood.reliability();
-    println!(
+    say!(
         "{name:<36} {rate:>8.2} {distortion:>10.2} {nll:>8.2} {bits:>8.3} {active:>6}  {reliability}; \
          {protocol}; {measure}"
     );

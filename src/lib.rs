@@ -93,6 +93,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, rustdoc::broken_intra_doc_links)]
 #![deny(unsafe_code)]
+// They panic where nobody reads what they print.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod adversarial;
 pub mod backend;
@@ -113,6 +115,7 @@ mod likelihood;
 mod math;
 pub mod nn;
 mod noise;
+mod numbered;
 mod objective;
 pub mod optim;
 mod posterior;

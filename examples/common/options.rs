@@ -6,9 +6,12 @@ use burn::optim::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::{AdamWConfig, ModuleOptimizer, SgdConfig};
 use burn_vae::optim::{Adam, RmsProp};
+use burn_vae::train::Existing;
 use burn_vae::{Beta, Elbo, Error, ErrorKind, Result, TargetKl, backend};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+
+use super::output;
 
 #[derive(Args, Serialize)]
 pub struct Options {
@@ -110,7 +113,7 @@ pub struct Options {
     #[arg(long, conflicts_with = "overwrite")]
     pub resume: bool,
 
-    /// Replaces the run in the output folder
+    /// Replaces the run in the output folder, or other files that are in its way
     #[arg(long)]
     pub overwrite: bool,
 
@@ -132,6 +135,10 @@ pub struct Defaults {
 }
 
 impl Options {
+    pub fn existing(&self) -> Existing {
+        output::existing(self.resume, self.overwrite)
+    }
+
     pub fn objective(&self, batches: usize) -> Result<Elbo> {
         let steps = |epochs: f64| (epochs * batches as f64).round().max(1.0) as u64;
         let beta = match (self.warmup, self.cycle, self.target_kl) {

@@ -1,7 +1,5 @@
 //! The pictures of a trained model.
 
-use std::path::Path;
-
 use burn::tensor::{Int, Tensor};
 use burn_vae::data::{ByteImages, Examples};
 use burn_vae::eval::LatentStatistics;
@@ -13,6 +11,9 @@ use burn_vae::{
     StandardNormal, Vae,
 };
 
+use super::WRITTEN;
+use super::output::Output;
+
 /// t-SNE takes a time that grows with the number of points; so many are drawn.
 const TSNE_POINTS: usize = 3000;
 
@@ -22,18 +23,6 @@ pub struct View {
     pub seed: u64,
 }
 
-const PICTURES: [&str; 9] = [
-    "nelbo.png",
-    "latent.png",
-    "latent_tsne.png",
-    "latent_kl.png",
-    "manifold.png",
-    "manifold_linear.png",
-    "reconstructions.png",
-    "interpolations.png",
-    "samples.png",
-];
-
 /// Draws all pictures into a folder, and removes those of an earlier run that are not drawn now.
 pub fn draw<E, D, L>(
     vae: &Vae<E, D, L, StandardNormal>,
@@ -41,14 +30,15 @@ pub fn draw<E, D, L>(
     test: &ByteImages,
     latents: Option<&LatentStatistics>,
     view: &View,
-    out: &Path,
+    out: &Output,
 ) -> Result<()>
 where
     E: Encoder<Posterior = DiagonalGaussian>,
     D: Decoder,
     L: Likelihood,
 {
-    for picture in PICTURES.map(|picture| out.join(picture)) {
+    let pictures = WRITTEN.iter().filter(|name| name.ends_with(".png"));
+    for picture in pictures.map(|picture| out.join(picture)) {
         if picture.exists() {
             std::fs::remove_file(&picture).map_err(|error| {
                 Error::new(ErrorKind::Io, format!("{}: {error}", picture.display()))
@@ -86,7 +76,12 @@ where
 }
 
 /// The codes coloured by class, through a projection where there are more than two dimensions.
-fn scatters(codes: &Tensor<2>, pca: Option<&Pca>, labels: Option<&[u8]>, out: &Path) -> Result<()> {
+fn scatters(
+    codes: &Tensor<2>,
+    pca: Option<&Pca>,
+    labels: Option<&[u8]>,
+    out: &Output,
+) -> Result<()> {
     let [n, latent_dim] = codes.dims();
     let all_equal = vec![0; n];
     let labels = labels.unwrap_or(&all_equal);
@@ -124,7 +119,7 @@ fn manifolds<E, D, L>(
     pca: Option<&Pca>,
     shape: [usize; 3],
     view: &View,
-    out: &Path,
+    out: &Output,
 ) -> Result<()>
 where
     E: Encoder<Posterior = DiagonalGaussian>,
@@ -161,7 +156,7 @@ fn examples<E, D, L>(
     vae: &Vae<E, D, L, StandardNormal>,
     test: &ByteImages,
     view: &View,
-    out: &Path,
+    out: &Output,
 ) -> Result<()>
 where
     E: Encoder<Posterior = DiagonalGaussian>,

@@ -231,7 +231,10 @@ impl Layout {
             }
         }
         if layout.features.is_empty() {
-            return Err(Error::data(path, "no column is left to make examples of"));
+            return Err(Error::data(
+                path,
+                format!("no column is left to make examples of; the delimiter is {delimiter:?}"),
+            ));
         }
         Ok(layout)
     }
@@ -346,8 +349,8 @@ fn looks_like_header(cells: &[Cow<'_, str>], path: &Path) -> Result<bool> {
     Err(Error::data(
         path,
         format!(
-            "line 1 may be a header or a row ({numbers} of its {of} fields are numbers); say which \
-             it is with TableOptions::with_header"
+            "line 1 may be a header or a row ({numbers} of its {of} fields are numbers); say which it is \
+             by the option `header`, true or false"
         ),
     ))
 }
