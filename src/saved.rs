@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::Seed;
 use crate::config::ModuleConfig;
 use crate::error::{At, Error, ErrorKind, Result};
-use crate::files::{crc32, write_atomically};
+use crate::files::{crc32, read, write_atomically};
 
 const CONFIG: &str = "config.json";
 
@@ -65,12 +65,12 @@ pub fn save<C: ModuleConfig>(dir: impl AsRef<Path>, config: &C, model: &C::Modul
 /// shapes than the description asks for or that are not finite. The message names the file.
 pub fn load<C: ModuleConfig>(dir: impl AsRef<Path>, device: &Device) -> Result<(C, C::Module)> {
     let path = dir.as_ref().join(CONFIG);
-    let json = std::fs::read(&path).at(&path)?;
+    let json = read(&path)?;
     let Saved { weights_crc32, config, .. } =
         serde_json::from_slice::<Saved<C>>(&json).map_err(|error| bad(&path, error))?;
 
     let path = dir.as_ref().join(weights_name(weights_crc32));
-    let weights = std::fs::read(&path).at(&path)?;
+    let weights = read(&path)?;
     if crc32(&weights) != weights_crc32 {
         return Err(bad(&path, "the checksum is wrong, so the file is damaged"));
     }

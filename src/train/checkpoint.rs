@@ -31,7 +31,7 @@ use super::history::{Epoch, History};
 use super::identity::Identity;
 use super::monitor::Report;
 use crate::error::{At, Error, ErrorKind, Result};
-use crate::files::{UNFINISHED, crc32, create_dir, write_atomically};
+use crate::files::{UNFINISHED, crc32, create_dir, read, write_atomically};
 
 const STATE: &str = "state.json";
 const LOCK: &str = "lock";
@@ -135,7 +135,7 @@ impl Folder {
     }
 
     fn read(&self, path: &Path) -> Result<Saved> {
-        let json = std::fs::read(path).at(path)?;
+        let json = read(path)?;
         let Sealed { crc32: seal, state } =
             serde_json::from_slice(&json).map_err(|error| bad(path, error))?;
         if state.seal().ok() != Some(seal) {
@@ -146,7 +146,7 @@ impl Folder {
         }
         let file = |name: String| {
             let path = self.dir.join(&name);
-            let bytes = std::fs::read(&path).at(&path)?;
+            let bytes = read(&path)?;
             match state.crc32.get(&name) {
                 Some(&crc) if crc == crc32(&bytes) => Ok(bytes),
                 _ => Err(bad(&path, "the checksum is wrong, so the file is damaged")),

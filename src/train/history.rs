@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::files::write_atomically;
+use crate::files::{self, write_atomically};
 
 /// The course of a training run, one [`Epoch`] after the other.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -115,7 +115,7 @@ impl History {
     /// If the file cannot be read or has other columns; the message names the line.
     pub fn read_csv(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let mut csv = csv::Reader::from_path(path).map_err(|error| Error::csv(path, error))?;
+        let mut csv = csv::Reader::from_reader(files::open(path)?);
         let names = csv.headers().map_err(|error| Error::csv(path, error))?.clone();
         let shares = names.iter().skip(COLUMNS.len()).enumerate();
         let expected = names.iter().take(COLUMNS.len()).eq(COLUMNS)
