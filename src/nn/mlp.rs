@@ -3,7 +3,7 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Activation, Init, linear};
+use super::{Activation, Init, MAX_WEIGHTS, linear};
 use crate::config::ModuleConfig;
 use crate::summary::Layer;
 use crate::{Error, Result, Seed};
@@ -83,9 +83,13 @@ impl ModuleConfig for MlpConfig {
     }
 }
 
+/// Checks the length of something that a model holds.
 pub(crate) fn check_dim(field: &str, dim: usize) -> Result<()> {
     if dim == 0 {
         return Err(Error::config(format!("{field} is 0, but it must be at least 1")));
+    }
+    if dim > MAX_WEIGHTS {
+        return Err(Error::config(format!("{field} is {dim}, which is more than {MAX_WEIGHTS}")));
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ pub use conv::{Conv, Direction, Geometry};
 pub(crate) use conv_config::ConvBlock;
 pub use conv_config::ConvConfig;
 pub use init::Init;
+pub(crate) use init::MAX_WEIGHTS;
 pub(crate) use joint::{Joint, JointDims};
 pub(crate) use linear::{affine, linear};
 pub(crate) use mlp::check_dim;
