@@ -1,6 +1,8 @@
 //! What the image examples share: the way from a fresh model to pictures.
 
+mod draw;
 mod interrupt;
+mod numbers;
 mod options;
 mod pictures;
 
@@ -100,7 +102,7 @@ impl<'a> Run<'a> {
         let result = evaluate(&trained.model, &elbo, test, batch, options.samples, noise)?;
         let view = pictures::View { ranges: self.defaults.ranges, seed: options.seed };
         let latents = result.latents.as_ref();
-        pictures::draw(&trained.model, &trained.history, &self.test, latents, &view, out)?;
+        pictures::draw_all(&trained.model, &trained.history, &self.test, latents, &view, out)?;
 
         if trained.history.epochs.len() > trained.epoch {
             println!("\nthe weights are those of epoch {}, the best", trained.epoch);
