@@ -147,6 +147,9 @@ fn main() -> Result<()> {
     println!("\nmodel, history and pictures are in {}", args.out.display());
     println!("estimate of the discriminator, no bound: {estimate}");
     println!("Gaussian posterior: {plain}");
+    if let Some(bits) = nll.bits_per_dim(0.0) {
+        println!("bits per dimension: {bits:.3}");
+    }
     println!("test: {nll}");
     Ok(())
 }

@@ -113,6 +113,9 @@ fn main() -> Result<()> {
     let nll = log_likelihood(&vae, test, sampling, NoiseSource::new(seed.child("test")))?;
     println!("\nmodel, history and picture are in {}", args.out.display());
     println!("-log p(x|y), the class given");
+    if let Some(bits) = nll.bits_per_dim(0.0) {
+        println!("bits per dimension: {bits:.3}");
+    }
     println!("test: {nll}");
     Ok(())
 }

@@ -197,6 +197,9 @@ where
     let nll = log_likelihood(&vae, test, sampling, noise)?;
     println!("\nmodel, history and pictures are in {}", args.out.display());
     println!("elbo: {elbo}");
+    if let Some(bits) = nll.bits_per_dim(0.0) {
+        println!("bits per dimension: {bits:.3}");
+    }
     println!("test: {nll}");
     Ok(())
 }

@@ -158,6 +158,9 @@ where
     let seconds = trained.history.seconds_per_epoch().unwrap_or(f64::NAN);
     println!("{params} parameters, {seconds:.1} s of training in an epoch");
     println!("elbo: {elbo}");
+    if let Some(bits) = nll.bits_per_dim(0.0) {
+        println!("bits per dimension: {bits:.3}");
+    }
     println!("test: {nll}");
     Ok(())
 }

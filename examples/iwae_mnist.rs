@@ -215,6 +215,9 @@ fn run(args: &Args, objective: impl Objective<MlpVae>) -> Result<()> {
     if let Some(latents) = &elbo.latents {
         println!("{latents}");
     }
+    if let Some(bits) = nll.bits_per_dim(0.0) {
+        println!("bits per dimension: {bits:.3}");
+    }
     println!("test: {nll}");
     Ok(())
 }

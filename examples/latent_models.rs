@@ -254,11 +254,11 @@ impl Bench {
         let found = log_likelihood(&vae, test.clone(), sampling, noise)?;
         let seconds = trained.history.seconds_per_epoch().unwrap_or(f64::NAN);
         println!(
-            "{name:<28} {:>6} {:>8.2} {:>8.2} {seconds:>8.1}  K={}; {}; {}",
+            "{name:<28} {:>6} {:>8.2} {:>8.2} {seconds:>8.1}  {}; {}; {}",
             args.seed,
             elbo.rate(),
             found.nll,
-            found.num_samples,
+            found.reliability(),
             found.protocol,
             found.measure
         );

@@ -208,7 +208,10 @@ fn main() -> Result<()> {
         (train, test) = (train.take(2000), test.take(200));
     }
     println!("nats per example; nll by {} samples", args.test_samples);
-    println!("{:<36} {:>8} {:>10} {:>8} {:>6}", "", "rate", "distortion", "nll", "active");
+    println!(
+        "{:<36} {:>8} {:>10} {:>8} {:>8} {:>6}",
+        "", "rate", "distortion", "nll", "bits/dim", "active"
+    );
 
     let bits: [Arc<dyn Examples>; 2] = [
         Arc::new(Binarized::each_epoch(train.clone(), seed.child("bits"))),
@@ -278,10 +281,14 @@ where
     let sampling = ImportanceSampling { num_samples: args.test_samples, ..Default::default() };
     let likelihood = log_likelihood(&vae, test.clone(), sampling, noise)?;
     let (nll, protocol, measure) = (likelihood.nll, likelihood.protocol, likelihood.measure);
-    let active = elbo.latents.as_ref().map_or(0, |latents| latents.active_units());
+    let active = elbo.latents.as_ref().and_then(|latents| latents.active_units()).unwrap_or(0);
     let (rate, distortion) = (elbo.rate(), elbo.distortion());
+    // Bytes were divided by 255.
+    let bits = likelihood.bits_per_dim(data_dim as f64 * 255f64.ln()).unwrap_or(f64::NAN);
+    let reliability = likelihood.reliability();
     println!(
-        "{name:<36} {rate:>8.2} {distortion:>10.2} {nll:>8.2} {active:>6}  {protocol}; {measure}"
+        "{name:<36} {rate:>8.2} {distortion:>10.2} {nll:>8.2} {bits:>8.3} {active:>6}  {reliability}; \
+         {protocol}; {measure}"
     );
     Ok(())
 }

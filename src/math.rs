@@ -63,11 +63,58 @@ pub(crate) fn stirling_error<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     }
     let inverse = x.recip();
     let square = inverse.clone().square();
-    let coefficients = [1.0 / 1188.0, -1.0 / 1680.0, 1.0 / 1260.0, -1.0 / 360.0, 1.0 / 12.0];
-    let series = coefficients
-        .into_iter()
-        .fold(square.zeros_like(), |sum, c| (sum * square.clone()).add_scalar(c));
-    sum + series * inverse
+    let series = [1.0 / 12.0, -1.0 / 360.0, 1.0 / 1260.0, -1.0 / 1680.0, 1.0 / 1188.0];
+    sum + polynomial(square, &series) * inverse
+}
+
+/// `sum_i c_i x^i`
+pub(crate) fn polynomial<const D: usize>(x: Tensor<D>, coefficients: &[f64]) -> Tensor<D> {
+    let highest_first = coefficients.iter().rev();
+    highest_first.fold(x.zeros_like(), |sum, &c| (sum * x.clone()).add_scalar(c))
+}
+
+/// `log(sinh(x/2)/(x/2))` for `|x| <= 1`, by its series.
+pub(crate) fn log_sinhc_half<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let square = x.square();
+    let even = [1.0 / 24.0, -1.0 / 2880.0, 1.0 / 181_440.0, -1.0 / 9_676_800.0];
+    polynomial(square.clone(), &even) * square
+}
+
+/// `log(1 - exp(-exp(v)))`, for which `exp(v)` may be too small for a 32-bit float: there it is `v`.
+pub(crate) fn log_one_minus_exp_neg_exp<const D: usize>(v: Tensor<D>) -> Tensor<D> {
+    // Each side sees only what it is for, so that no infinite gradient is multiplied by zero.
+    let near = v.clone().lower_scalar(0.0);
+    let small = v.clone().mask_fill(near.clone().bool_not(), 0.0);
+    let large = v.mask_fill(near.clone(), 0.0);
+    // 1 - exp(-w) = w exp(-w/2) sinh(w/2)/(w/2)
+    let w = small.clone().exp();
+    let near_value = small - w.clone().mul_scalar(0.5) + log_sinhc_half(w);
+    large.exp().neg().exp().neg().log1p().mask_where(near, near_value)
+}
+
+/// `log(1 + q)/q` for `q` from 0 to 1, as `2/(2 + q) atanh(s)/s` with `s = q/(2 + q)`: nothing is divided
+/// by what may be zero.
+pub(crate) fn log1p_ratio<const D: usize>(q: Tensor<D>) -> Tensor<D> {
+    let inverse = q.clone().add_scalar(2.0).recip();
+    let square = (q * inverse.clone()).square();
+    let series = [1.0, 1.0 / 3.0, 0.2, 1.0 / 7.0, 1.0 / 9.0, 1.0 / 11.0, 1.0 / 13.0, 1.0 / 15.0];
+    polynomial(square, &series) * inverse.mul_scalar(2.0)
+}
+
+/// `sech(x)^2`: near zero `1 - tanh(x)^2`, of which no digits are left where `x` is large.
+pub(crate) fn sech_squared<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let near = x.clone().abs().lower_scalar(1.0);
+    let twice = x.clone().mul_scalar(2.0);
+    let far = activation::sigmoid(twice.clone()) * activation::sigmoid(twice.neg());
+    let near_value = x.tanh().square().neg().add_scalar(1.0);
+    far.mul_scalar(4.0).mask_where(near, near_value)
+}
+
+/// `d exp(-v)`, for `v` from -170 to 170: in two halves, so that zero over a scale that is too small for a
+/// 32-bit float is zero.
+pub(crate) fn standardize<const D: usize>(d: Tensor<D>, v: Tensor<D>) -> Tensor<D> {
+    let half = v.mul_scalar(-0.5).exp();
+    d * half.clone() * half
 }
 
 /// `log N(z; mean, exp(log_var))` summed over the last of three dimensions.
@@ -198,6 +245,46 @@ mod tests {
             );
         }
         assert_eq!(differentiate(&[100.0], exp_residual), [[f64::INFINITY; 2]]);
+    }
+
+    #[test]
+    fn extreme_arguments_keep_their_digits() {
+        let close = |x: f32, found: [f64; 2], expected: [f64; 2]| {
+            for (found, expected) in found.iter().zip(expected) {
+                let error = (found - expected).abs();
+                assert!(error <= 1e-6 * expected.abs() + 1e-37, "{x}: {found} is not {expected}");
+            }
+        };
+        // log(1 - exp(-w)) and its slope w/(exp(w) - 1) in log w.
+        let at = [-120.0f32, -91.0, -10.0, -1.0, -1e-3, 0.0, 0.5, 2.0];
+        for (&v, found) in at.iter().zip(differentiate(&at, log_one_minus_exp_neg_exp)) {
+            let w = f64::from(v).exp();
+            let value = match w < 1.0 {
+                true => (-(-w).exp_m1()).ln(),
+                false => (-(-w).exp()).ln_1p(),
+            };
+            close(v, found, [value, w / w.exp_m1()]);
+        }
+        let at = [0.0f32, 1e-38, 1e-6, 0.03, 0.5, 0.9, 1.0];
+        for (&q, found) in at.iter().zip(differentiate(&at, log1p_ratio)) {
+            let q = f64::from(q);
+            let (value, slope) = match q < 1e-4 {
+                true => (1.0 - q / 2.0, -0.5 + 2.0 * q / 3.0),
+                false => (q.ln_1p() / q, (1.0 / (1.0 + q) - q.ln_1p() / q) / q),
+            };
+            close(q as f32, found, [value, slope]);
+        }
+        let at = [0.0f32, 1e-3, -1.0, 5.0, -9.0, 20.0, 40.0];
+        for (&x, found) in at.iter().zip(differentiate(&at, sech_squared)) {
+            let x = f64::from(x);
+            let value = x.cosh().powi(-2);
+            close(x as f32, found, [value, -2.0 * x.tanh() * value]);
+        }
+        for v in [-160.0, -100.0, 100.0] {
+            let zero =
+                differentiate(&[0.0], |d| standardize(d, Tensor::full([1], v, &Device::flex())));
+            assert_eq!(zero[0][0], 0.0);
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Examples, Protocol};
 use crate::LatentVariableModel;
@@ -15,6 +16,8 @@ pub(crate) struct Checked {
     values: usize,
     /// Whether values between those of the likelihood are taken too.
     between: bool,
+    /// Whether there were any, where this is to be noted.
+    others: Option<AtomicBool>,
 }
 
 impl Checked {
@@ -24,7 +27,7 @@ impl Checked {
         model: &impl LatentVariableModel,
     ) -> Self {
         let (support, values) = (model.support(), model.num_values());
-        Self { examples, support, values, between: true }
+        Self { examples, support, values, between: true, others: None }
     }
 
     /// Takes values of the likelihood alone.
@@ -33,6 +36,16 @@ impl Checked {
         model: &impl LatentVariableModel,
     ) -> Self {
         Self { between: false, ..Self::for_bounds(examples, model) }
+    }
+
+    /// Notes whether an example has values that the likelihood gives no probability.
+    pub(crate) fn noting_others(self) -> Self {
+        Self { others: Some(AtomicBool::new(false)), ..self }
+    }
+
+    /// Whether one of those read so far had.
+    pub(crate) fn has_others(&self) -> bool {
+        self.others.as_ref().is_some_and(|others| others.load(Ordering::Relaxed))
     }
 
     fn check(&self, indices: &[usize], rows: &[f32]) -> Result<()> {
@@ -67,11 +80,38 @@ impl Checked {
                     (true, _) => bad(column, &format!("number from 0 to 1, as {of} needs")),
                 };
             }
+            if let Some((first, sum)) = self.support.wrong_group(values) {
+                return Err(self.not_one_class(*index, first, sum));
+            }
+            if let Some(others) = &self.others
+                && !self.support.contains_all(values)
+            {
+                others.store(true, Ordering::Relaxed);
+            }
             if let Some(i) = condition.iter().position(|value| !value.is_finite()) {
                 return bad(values.len() + i, "condition");
             }
         }
         Ok(())
+    }
+
+    fn not_one_class(&self, index: usize, first: usize, sum: f64) -> Error {
+        let Self { support, values, between, .. } = self;
+        let last = match support {
+            Support::OneHot(classes) => (first + classes).min(*values) - 1,
+            _ => first,
+        };
+        let needed = match between {
+            true => "a single 1 there, or probabilities that sum to 1",
+            false => "a single 1 there",
+        };
+        Error::new(
+            ErrorKind::Data,
+            format!(
+                "example {index} holds values that sum to {sum} in columns {first} to {last}, all \
+                 counted from 0, but a likelihood of {support:?} values needs {needed}"
+            ),
+        )
     }
 }
 

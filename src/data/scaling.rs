@@ -168,6 +168,14 @@ impl Scaling {
         &self.0.scale
     }
 
+    /// The sum of the logarithms of the scales: by how much `-log p` of an example is greater in the units of
+    /// the data than in those that it is scaled to. What [`clipped`](Self::clipped) moved has no such density.
+    ///
+    /// See [`LogLikelihood::bits_per_dim`](crate::eval::LogLikelihood::bits_per_dim).
+    pub fn log_det(&self) -> f64 {
+        self.scale().iter().map(|scale| scale.ln()).sum()
+    }
+
     /// Scales rows of numbers in place.
     ///
     /// # Errors

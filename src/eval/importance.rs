@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Measure;
+use super::pareto::{Tail, threshold};
 use crate::data::{BatchLoader, Checked, Examples, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 use crate::noise::check_noise;
@@ -45,32 +46,101 @@ pub struct LogLikelihood {
     /// data set of the size would lie off. Not a number of one example.
     pub standard_error: f64,
     /// The standard error of `nll` that comes from the samples alone, by the delta method: how far
-    /// another seed would lie off. Not a number with one sample, which tells nothing of it.
+    /// another seed would lie off. Not a number with one sample, which tells nothing of it. Where a few
+    /// samples carry the weight it is far too small, since those that would carry more were not drawn: see
+    /// [`pareto_k`](Self::pareto_k).
     pub monte_carlo_error: f64,
     /// The mean over the examples of the effective sample size `(sum_k w_k)^2 / sum_k w_k^2`, from 1 to
     /// `num_samples`.
     pub effective_samples: f64,
     /// The least of them.
     pub least_effective_samples: f64,
+    /// Pareto `k` of the weights of each example, the estimated shape of the distribution that the largest
+    /// of them come from (Vehtari, Simpson, Gelman, Yao and Gabry 2024): such weights have `1/k` moments, so
+    /// from 0.5 on no variance and from 1 on no mean. Negative infinity where the largest weights are equal,
+    /// infinity where fewer than five lie apart from the rest, not a number with less than 21 samples.
+    pub pareto_k: Vec<f64>,
     /// `K`
     pub num_samples: usize,
     /// Whether it is a probability or a density.
     pub measure: Measure,
     /// What the data are.
     pub protocol: Protocol,
+    /// The number of values of an example that the likelihood is of.
+    pub num_values: usize,
     /// The figure of each example.
     pub examples: Vec<f64>,
 }
 
+impl LogLikelihood {
+    /// The Pareto `k` above which the figure of an example and its error are not to be trusted,
+    /// `min(1 - 1/log10 K, 0.7)` (Vehtari et al. 2024).
+    pub fn pareto_threshold(&self) -> f64 {
+        threshold(self.num_samples)
+    }
+
+    /// The largest of [`pareto_k`](Self::pareto_k); not a number where it is not known.
+    pub fn largest_pareto_k(&self) -> f64 {
+        self.pareto_k.iter().copied().fold(f64::NAN, f64::max)
+    }
+
+    /// The share of the examples above [`pareto_threshold`](Self::pareto_threshold). Where it is not zero,
+    /// `nll` is probably too high and `monte_carlo_error` too low; more samples may help.
+    pub fn unreliable_share(&self) -> f64 {
+        self.unreliable() as f64 / self.examples.len() as f64
+    }
+
+    /// What tells how good the estimate is, as it is printed: the number of samples, effective samples on
+    /// average and at least, and the largest Pareto `k`.
+    pub fn reliability(&self) -> String {
+        let Self { num_samples, effective_samples, least_effective_samples, .. } = self;
+        let largest = self.largest_pareto_k();
+        let samples = format!(
+            "K={num_samples}, {effective_samples:.0} effective, at least {least_effective_samples:.1}"
+        );
+        match largest {
+            f64::NEG_INFINITY => samples,
+            _ if largest.is_nan() => format!("{samples}, too few for a Pareto k"),
+            _ => format!("{samples}, Pareto k up to {largest:.2}"),
+        }
+    }
+
+    fn unreliable(&self) -> usize {
+        self.pareto_k.iter().filter(|&&k| k > self.pareto_threshold()).count()
+    }
+
+    /// The figure in bits per dimension, `nll / (D ln 2)` with the number `D` of data values, as papers on
+    /// images report it; `None` for a cross-entropy.
+    ///
+    /// A density depends on the units. For the figure in those before the data were scaled give `log_det`,
+    /// the sum over the values of the logarithm of what each was divided by: [`Scaling::log_det`], or
+    /// `D ln 255` for bytes that were brought to 0 to 1, which adds 8 bits less 0.006. For data as they are it
+    /// is 0; to the figure of probabilities, which have no units, it is not added.
+    ///
+    /// [`Scaling::log_det`]: crate::data::Scaling::log_det
+    pub fn bits_per_dim(&self, log_det: f64) -> Option<f64> {
+        self.measure.bits_per_dim(self.nll, self.num_values, log_det)
+    }
+}
+
 impl fmt::Display for LogLikelihood {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { nll, standard_error, effective_samples, num_samples, measure, protocol, .. } =
-            self;
+        let Self { nll, standard_error, measure, protocol, .. } = self;
+        let threshold = self.pareto_threshold();
         write!(
             f,
-            "nll={nll:.2} +- {standard_error:.2} (K={num_samples}, {effective_samples:.0} \
-             effective; {protocol}; {measure})"
-        )
+            "nll={nll:.2} +- {standard_error:.2} ({}; {protocol}; {measure})",
+            self.reliability()
+        )?;
+        match self.unreliable() {
+            0 => Ok(()),
+            count => write!(
+                f,
+                " warning: k is above {threshold:.2} for {count} of {} examples, so nll is probably \
+                 too high and its errors too low",
+                self.examples.len()
+            ),
+        }
     }
 }
 
@@ -125,7 +195,7 @@ pub fn log_likelihood<M: ImportanceWeighted>(
     for batch in BatchLoader::ordered(examples, batch_size, &device)?.epoch() {
         let batch = batch.map_err(|error| Error::around(error, ErrorKind::Data))?;
         let size = batch.x.dims()[0];
-        let mut weights = vec![WeightSums::default(); size];
+        let mut weights = vec![WeightSums::of(num_samples); size];
         for first in (0..num_samples).step_by(samples_at_once) {
             let samples = first as u64..num_samples.min(first + samples_at_once) as u64;
             let eps = noise.draw_samples(batch.step, samples.clone(), size, &noise_shape, &device);
@@ -138,9 +208,10 @@ pub fn log_likelihood<M: ImportanceWeighted>(
                 weights[i % size].add(log);
             }
         }
-        all.extend(weights);
+        all.extend(weights.into_iter().map(WeightSums::finish));
     }
-    Ok(LogLikelihood::of(&all, num_samples, measure, protocol))
+    let num_values = model.num_values();
+    Ok(LogLikelihood::of(&all, [num_samples, num_values], measure, protocol))
 }
 
 /// Sums over the weights of an example, one after the other, all divided by `exp(highest)`.
@@ -149,15 +220,27 @@ struct WeightSums {
     highest: f64,
     sum: f64,
     squares: f64,
+    tail: Tail,
+    num_samples: usize,
 }
 
-impl Default for WeightSums {
-    fn default() -> Self {
-        Self { highest: f64::NEG_INFINITY, sum: 0.0, squares: 0.0 }
-    }
+/// What the weights of an example say.
+struct Estimate {
+    /// `log 1/K sum_k w_k`
+    log_mean: f64,
+    /// `(sum_k w_k)^2 / sum_k w_k^2`
+    effective_samples: f64,
+    /// The variance of `log_mean` by the delta method: that of the mean weight over its square.
+    variance: f64,
+    pareto_k: f64,
 }
 
 impl WeightSums {
+    fn of(num_samples: usize) -> Self {
+        let tail = Tail::of(num_samples);
+        Self { highest: f64::NEG_INFINITY, sum: 0.0, squares: 0.0, tail, num_samples }
+    }
+
     fn add(&mut self, log_weight: f64) {
         // A weight of zero adds nothing, and has no distance to another one.
         if log_weight == f64::NEG_INFINITY {
@@ -172,51 +255,48 @@ impl WeightSums {
         let weight = (log_weight - self.highest).exp();
         self.sum += weight;
         self.squares += weight * weight;
+        self.tail.add(log_weight);
     }
 
-    /// `log 1/K sum_k w_k`
-    fn log_mean(&self, num_samples: usize) -> f64 {
-        self.highest + (self.sum / num_samples as f64).ln()
-    }
-
-    /// `(sum_k w_k)^2 / sum_k w_k^2`
-    fn effective_samples(&self) -> f64 {
-        self.sum * self.sum / self.squares
-    }
-
-    /// The variance of [`log_mean`](Self::log_mean) by the delta method: that of the mean weight over
-    /// its square.
-    fn variance(&self, num_samples: usize) -> f64 {
-        let k = num_samples as f64;
-        match num_samples {
-            1 => f64::NAN,
-            _ => ((k / self.effective_samples() - 1.0) / (k - 1.0)).max(0.0),
+    fn finish(self) -> Estimate {
+        let k = self.num_samples as f64;
+        let effective_samples = self.sum * self.sum / self.squares;
+        Estimate {
+            log_mean: self.highest + (self.sum / k).ln(),
+            effective_samples,
+            variance: match self.num_samples {
+                1 => f64::NAN,
+                _ => ((k / effective_samples - 1.0) / (k - 1.0)).max(0.0),
+            },
+            pareto_k: self.tail.shape(),
         }
     }
 }
 
 impl LogLikelihood {
     fn of(
-        weights: &[WeightSums],
-        num_samples: usize,
+        estimates: &[Estimate],
+        [num_samples, num_values]: [usize; 2],
         measure: Measure,
         protocol: Protocol,
     ) -> Self {
-        let count = weights.len() as f64;
-        let examples = weights.iter().map(|w| -w.log_mean(num_samples)).collect::<Vec<_>>();
+        let count = estimates.len() as f64;
+        let examples = estimates.iter().map(|estimate| -estimate.log_mean).collect::<Vec<_>>();
         let nll = examples.iter().sum::<f64>() / count;
         let squares = examples.iter().map(|example| (example - nll).powi(2)).sum::<f64>();
-        let variances = weights.iter().map(|weights| weights.variance(num_samples)).sum::<f64>();
-        let effective = weights.iter().map(WeightSums::effective_samples);
+        let variances = estimates.iter().map(|estimate| estimate.variance).sum::<f64>();
+        let effective = estimates.iter().map(|estimate| estimate.effective_samples);
         Self {
             nll,
             standard_error: (squares / (count - 1.0) / count).sqrt(),
             monte_carlo_error: variances.sqrt() / count,
             effective_samples: effective.clone().sum::<f64>() / count,
             least_effective_samples: effective.fold(f64::INFINITY, f64::min),
+            pareto_k: estimates.iter().map(|estimate| estimate.pareto_k).collect(),
             num_samples,
             measure,
             protocol,
+            num_values,
             examples,
         }
     }
@@ -226,38 +306,72 @@ impl LogLikelihood {
 mod tests {
     use super::*;
 
+    fn estimate(log_weights: &[f64]) -> Estimate {
+        let mut sums = WeightSums::of(log_weights.len());
+        log_weights.iter().for_each(|&log| sums.add(log));
+        sums.finish()
+    }
+
     /// The sums in one go, as in the textbook.
     #[test]
     fn weights_that_come_one_by_one_have_the_sums_of_all_together() {
         let logs = [-1000.0f64, -998.5, -1003.0, -997.0, -997.0, f64::NEG_INFINITY, -1200.0];
-        let mut sums = WeightSums::default();
-        logs.iter().for_each(|&log| sums.add(log));
+        let found = estimate(&logs);
         let weights = logs.map(|log| (log + 1000.0).exp());
         let (sum, squares) =
             (weights.iter().sum::<f64>(), weights.iter().map(|w| w * w).sum::<f64>());
         let close = |found: f64, expected: f64| {
             assert!((found - expected).abs() < 1e-12 * expected.abs(), "{found} is not {expected}");
         };
-        close(sums.log_mean(7), (sum / 7.0).ln() - 1000.0);
-        close(sums.effective_samples(), sum * sum / squares);
+        close(found.log_mean, (sum / 7.0).ln() - 1000.0);
+        close(found.effective_samples, sum * sum / squares);
         let mean = sum / 7.0;
         let variance = weights.iter().map(|w| (w - mean).powi(2)).sum::<f64>() / 6.0;
-        close(sums.variance(7), variance / 7.0 / (mean * mean));
+        close(found.variance, variance / 7.0 / (mean * mean));
     }
 
     #[test]
     fn equal_weights_are_all_effective_and_have_no_variance() {
-        let mut sums = WeightSums::default();
-        (0..50).for_each(|_| sums.add(-87.5));
-        assert_eq!((sums.log_mean(50), sums.effective_samples()), (-87.5, 50.0));
-        assert_eq!(sums.variance(50), 0.0);
+        let found = estimate(&[-87.5; 50]);
+        assert_eq!((found.log_mean, found.effective_samples), (-87.5, 50.0));
+        assert_eq!((found.variance, found.pareto_k), (0.0, f64::NEG_INFINITY));
     }
 
     /// What is no number is not lost among the others.
     #[test]
     fn a_weight_that_is_no_number_is_handed_on() {
-        let mut sums = WeightSums::default();
-        [-1.0, f64::NAN, -2.0].into_iter().for_each(|log| sums.add(log));
-        assert!(sums.log_mean(3).is_nan());
+        assert!(estimate(&[-1.0, f64::NAN, -2.0]).log_mean.is_nan());
+    }
+
+    /// The line and its warning, and bits per dimension against the closed form.
+    #[test]
+    fn figures_are_printed_with_what_they_are_worth() {
+        let heavy =
+            (0..200).map(|i| -1.2 * (1.0 - (f64::from(i) + 0.5) / 200.0).ln()).collect::<Vec<_>>();
+        let all = [estimate(&heavy), estimate(&[-87.5; 200])];
+        let of = |measure| LogLikelihood::of(&all, [200, 8], measure, Protocol::Grey);
+        let found = of(Measure::Density);
+        let text = found.to_string();
+        let line = "nll=42.37 +- 45.13 (K=200, 103 effective, at least 5.2, Pareto k up to 1.01; ";
+        assert!(text.starts_with(line), "{text}");
+        assert!(
+            text.contains("; grey values; a density) warning: k is above 0.57 for 1 of 2"),
+            "{text}"
+        );
+        assert_eq!((found.unreliable_share(), found.largest_pareto_k()), (0.5, found.pareto_k[0]));
+        let fine = LogLikelihood::of(&all[1..], [200, 8], Measure::Likelihood, Protocol::Grey);
+        assert!(fine.to_string().ends_with("at least 200.0; grey values; a likelihood)"));
+
+        let bits = found.nll / (8.0 * std::f64::consts::LN_2);
+        let close = |found: Option<f64>, expected: f64| {
+            assert!((found.unwrap() - expected).abs() < 1e-12, "{found:?} is not {expected}");
+        };
+        close(found.bits_per_dim(0.0), bits);
+        close(found.bits_per_dim(8.0 * 256f64.ln()), bits + 8.0);
+        close(of(Measure::Likelihood).bits_per_dim(8.0 * 256f64.ln()), bits);
+        let few = [estimate(&[-1.0, -2.0])];
+        let few = LogLikelihood::of(&few, [2, 8], Measure::Likelihood, Protocol::Grey).to_string();
+        assert!(few.contains("(K=2, 2 effective, at least 1.6, too few for a Pareto k; "), "{few}");
+        assert_eq!(of(Measure::CrossEntropy).bits_per_dim(0.0), None);
     }
 }

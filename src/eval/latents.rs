@@ -15,34 +15,40 @@ pub struct LatentStatistics {
     /// Its share in the divergence, in nats per example; empty where the divergence is not known as a
     /// sum over the dimensions.
     pub kl: Vec<f64>,
-    /// The variance over the data of its posterior mean.
+    /// The variance over the data of its posterior mean: the mean of the squared deviations from their
+    /// mean. Not a number where there is one example.
     pub mean_variance: Vec<f64>,
+    /// The number of examples.
+    pub examples: usize,
 }
 
 impl LatentStatistics {
-    /// How many dimensions are active: those whose posterior mean varies by more than
-    /// [`ACTIVE_UNIT`].
-    pub fn active_units(&self) -> usize {
-        self.mean_variance.iter().filter(|&&variance| variance > ACTIVE_UNIT).count()
+    /// The number of active dimensions: those whose posterior mean varies by more than
+    /// [`ACTIVE_UNIT`]. `None` where there is one example, over which nothing varies.
+    pub fn active_units(&self) -> Option<usize> {
+        let active = self.mean_variance.iter().filter(|&&variance| variance > ACTIVE_UNIT);
+        (self.examples > 1).then(|| active.count())
     }
 
     /// Whether no dimension is active: the posterior is the prior whatever the data, and the decoder
     /// makes nothing of the code (posterior collapse, Bowman et al. 2016, section 3.1). Warm-up of the
     /// divergence, free bits or a target for it may help, see [`Beta`](crate::Beta) and
-    /// [`Elbo`](crate::Elbo).
+    /// [`Elbo`](crate::Elbo). One example does not tell: `false`.
     pub fn is_collapsed(&self) -> bool {
-        self.active_units() == 0
+        self.examples > 1 && self.mean_variance.iter().all(|&variance| variance <= ACTIVE_UNIT)
     }
 }
 
 impl fmt::Display for LatentStatistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} of {} latent dimensions are active",
-            self.active_units(),
-            self.mean_variance.len()
-        )?;
+        let dimensions = self.mean_variance.len();
+        match self.active_units() {
+            None => write!(
+                f,
+                "one example does not tell which of {dimensions} latent dimensions are active"
+            ),
+            Some(active) => write!(f, "{active} of {dimensions} latent dimensions are active"),
+        }?;
         if self.is_collapsed() {
             f.write_str(": the posterior has collapsed, the codes say nothing about the data")?;
         }
@@ -50,11 +56,12 @@ impl fmt::Display for LatentStatistics {
     }
 }
 
-/// Sums over the examples of a batch, on their device.
+/// The statistics of a batch, on its device.
 #[derive(Clone, Debug)]
 pub(crate) struct LatentSums {
-    /// Posterior mean, its square and, where it is known, the divergence, `[2 or 3, latent_dim]`.
-    sums: Tensor<2>,
+    /// Means of the batch, the sums of the deviations from them, of their squares and, where it is known,
+    /// of the divergence, `[3 or 4, latent_dim]`.
+    rows: Tensor<2>,
     count: usize,
 }
 
@@ -67,50 +74,119 @@ pub(crate) struct ReadSums {
 
 impl LatentSums {
     pub(crate) fn of(latents: &Latents) -> Self {
-        let mean = latents.mean.clone();
-        let count = mean.dims()[0];
-        let rows = [Some(mean.clone()), Some(mean.square()), latents.divergence.clone()];
-        let sums = rows.into_iter().flatten().map(|x| x.sum_dim(0)).collect();
-        Self { sums: Tensor::cat(sums, 0).without_autodiff(), count }
+        let count = latents.mean.dims()[0];
+        let means = latents.mean.clone().mean_dim(0);
+        let deviations = latents.mean.clone() - means.clone();
+        let sums =
+            [Some(deviations.clone()), Some(deviations.square()), latents.divergence.clone()];
+        let sums = sums.into_iter().flatten().map(|x| x.sum_dim(0));
+        let rows = std::iter::once(means).chain(sums).collect();
+        Self { rows: Tensor::cat(rows, 0).without_autodiff(), count }
     }
 
     pub(crate) fn read(self) -> Result<ReadSums, ExecutionError> {
-        let latent_dim = self.sums.dims()[1];
-        let values = self.sums.try_into_data()?.iter().collect::<Vec<f64>>();
+        let latent_dim = self.rows.dims()[1];
+        let values = self.rows.try_into_data()?.iter().collect::<Vec<f64>>();
         let rows = values.chunks_exact(latent_dim).map(<[_]>::to_vec).collect();
         Ok(ReadSums { rows, count: self.count })
     }
 }
 
-/// Sums over the examples of a data set.
+/// The statistics of the batches so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LatentTotals {
-    rows: Vec<Vec<f64>>,
-    count: usize,
+    count: f64,
+    means: Vec<f64>,
+    /// Sums of squared deviations from the means.
+    squares: Vec<f64>,
+    kl: Vec<f64>,
 }
 
 impl LatentTotals {
+    /// Chan, Golub and LeVeque (1979): no large numbers are subtracted from each other.
     pub(crate) fn add(&mut self, batch: &ReadSums) {
-        self.count += batch.count;
-        if self.rows.is_empty() {
-            self.rows = batch.rows.clone();
-            return;
+        let [means, deviations, squares, kl @ ..] = &batch.rows[..] else { return };
+        let kl = kl.first().map_or(&[][..], |kl| kl);
+        let (before, count) = (self.count, batch.count as f64);
+        self.count += count;
+        for totals in [&mut self.means, &mut self.squares] {
+            totals.resize(means.len(), 0.0);
         }
-        for (totals, sums) in self.rows.iter_mut().zip(&batch.rows) {
-            totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
+        self.kl.resize(kl.len(), 0.0);
+        self.kl.iter_mut().zip(kl).for_each(|(total, sum)| *total += sum);
+        for (j, (mean, square)) in self.means.iter_mut().zip(&mut self.squares).enumerate() {
+            // The mean was rounded; what its deviations sum to corrects for that.
+            let off = deviations[j] / count;
+            let apart = means[j] + off - *mean;
+            *square += squares[j] - count * off * off + apart * apart * before * count / self.count;
+            *mean += apart * count / self.count;
         }
     }
 
     /// `None` if nothing was added.
     pub(crate) fn statistics(&self) -> Option<LatentStatistics> {
-        let mut rows = self
-            .rows
-            .iter()
-            .map(|row| row.iter().map(|sum| sum / self.count as f64).collect::<Vec<_>>());
-        let (means, squares) = (rows.next()?, rows.next()?);
-        let variance =
-            means.iter().zip(squares).map(|(mean, square)| (square - mean * mean).max(0.0));
-        let mean_variance = variance.collect();
-        Some(LatentStatistics { kl: rows.next().unwrap_or_default(), mean_variance })
+        let variance = |squares: &f64| match self.count {
+            1.0 => f64::NAN,
+            // Rounding may leave a zero a little below itself.
+            _ if *squares < 0.0 => 0.0,
+            count => squares / count,
+        };
+        (self.count > 0.0).then(|| LatentStatistics {
+            kl: self.kl.iter().map(|sum| sum / self.count).collect(),
+            mean_variance: self.squares.iter().map(variance).collect(),
+            examples: self.count as usize,
+        })
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, TensorData};
+
+    /// Statistics of one latent dimension, batch after batch.
+    fn statistics(batches: &[Vec<f32>]) -> Option<LatentStatistics> {
+        let mut totals = LatentTotals::default();
+        for batch in batches {
+            let data = TensorData::new::<f32, _>(batch.clone(), [batch.len(), 1]);
+            let mean = Tensor::from_data(data, &Device::flex());
+            let divergence = Some(mean.zeros_like().add_scalar(0.5));
+            totals.add(&LatentSums::of(&Latents { mean, divergence }).read().unwrap());
+        }
+        totals.statistics()
+    }
+
+    /// The variance in two passes of double precision, at means that squares in 32 bits drown in.
+    #[test]
+    fn variances_keep_their_digits_at_any_mean() {
+        let noise = |i: usize| ((i * 7919) % 1000) as f64 / 1000.0 - 0.5;
+        for (centre, width) in [(0.0, 1.0), (100.0, 0.32), (300.0, 0.42), (1e4, 0.35), (-3e5, 3.0)]
+        {
+            let values = (0..1000).map(|i| (centre + width * noise(i)) as f32).collect::<Vec<_>>();
+            let exact = values.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
+            let mean = exact.iter().sum::<f64>() / 1000.0;
+            let variance = exact.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 1000.0;
+            for size in [1, 7, 100, 1000] {
+                let batches = values.chunks(size).map(<[_]>::to_vec).collect::<Vec<_>>();
+                let found = statistics(&batches).unwrap();
+                let error = (found.mean_variance[0] / variance - 1.0).abs();
+                assert!(error < 1e-5, "{centre}, batches of {size}: {found:?}, not {variance}");
+                assert_eq!(found.active_units(), Some(usize::from(variance > ACTIVE_UNIT)));
+                assert_eq!((found.examples, found.kl[0]), (1000, 0.5));
+            }
+        }
+    }
+
+    #[test]
+    fn one_example_has_no_variance() {
+        let one = statistics(&[vec![3.0]]).unwrap();
+        assert!(one.mean_variance[0].is_nan() && one.active_units().is_none());
+        assert!(!one.is_collapsed());
+        assert_eq!(
+            one.to_string(),
+            "one example does not tell which of 1 latent dimensions are active"
+        );
+        assert!(statistics(&[vec![3.0, 3.0]]).unwrap().is_collapsed());
+        assert_eq!(statistics(&[]), None);
     }
 }

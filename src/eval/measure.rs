@@ -27,6 +27,16 @@ impl Measure {
             _ => Self::Likelihood,
         }
     }
+
+    /// Nats in bits for each of the values, of a density in units that `log_det` is the change from.
+    pub(super) fn bits_per_dim(self, nats: f64, num_values: usize, log_det: f64) -> Option<f64> {
+        let nats = match self {
+            Self::Likelihood => nats,
+            Self::Density => nats + log_det,
+            Self::CrossEntropy => return None,
+        };
+        Some(nats / (num_values as f64 * std::f64::consts::LN_2))
+    }
 }
 
 impl fmt::Display for Measure {

@@ -3,6 +3,7 @@
 mod importance;
 mod latents;
 mod measure;
+mod pareto;
 
 pub use importance::{ImportanceSampling, LogLikelihood, log_likelihood};
 pub use latents::{ACTIVE_UNIT, LatentStatistics};
@@ -34,6 +35,8 @@ pub struct Evaluation {
     pub measure: Measure,
     /// What the data are.
     pub protocol: Protocol,
+    /// The number of values of an example that the likelihood is of.
+    pub num_values: usize,
     /// The latent dimensions one by one, where the objective can tell.
     pub latents: Option<LatentStatistics>,
 }
@@ -48,6 +51,11 @@ impl Evaluation {
     /// nats.
     pub fn distortion(&self) -> f64 {
         self.nll
+    }
+
+    /// The bound in bits per dimension, `nelbo / (D ln 2)`; see [`LogLikelihood::bits_per_dim`].
+    pub fn bits_per_dim(&self, log_det: f64) -> Option<f64> {
+        self.measure.bits_per_dim(self.nelbo, self.num_values, log_det)
     }
 }
 
@@ -80,11 +88,11 @@ pub fn evaluate<M: LatentVariableModel>(
     objective.check_samples(num_samples)?;
     let device = model.devices().first().cloned().unwrap_or_default();
     let (count, protocol) = (examples.len() as f64, examples.protocol());
-    let measure = Measure::of(model.support(), protocol);
+    let num_values = model.num_values();
     let mut sums = [0.0; 3];
     let mut latents = LatentTotals::default();
-    let examples = Arc::new(Checked::for_bounds(examples, &model));
-    for batch in BatchLoader::ordered(examples, batch_size, &device)?.epoch() {
+    let examples = Arc::new(Checked::for_bounds(examples, &model).noting_others());
+    for batch in BatchLoader::ordered(examples.clone(), batch_size, &device)?.epoch() {
         let batch = batch.map_err(|error| Error::around(error, ErrorKind::Data))?;
         let size = batch.x.dims()[0];
         let eps = noise.draw_for(batch.step, num_samples, size, &model.noise(), &device);
@@ -99,5 +107,11 @@ pub fn evaluate<M: LatentVariableModel>(
         }
     }
     let [nelbo, nll, kl] = sums.map(|sum| sum / count);
-    Ok(Evaluation { nelbo, nll, kl, measure, protocol, latents: latents.statistics() })
+    // Data that say nothing of what they are may hold values that the likelihood gives no probability.
+    let measure = match Measure::of(model.support(), protocol) {
+        Measure::Likelihood if examples.has_others() => Measure::CrossEntropy,
+        measure => measure,
+    };
+    let latents = latents.statistics();
+    Ok(Evaluation { nelbo, nll, kl, measure, protocol, num_values, latents })
 }

@@ -3,6 +3,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::parameters::{Parameters, above_minus_one};
 use super::{Flow, check_dim};
+use crate::math::sech_squared;
 use crate::{NoiseSource, Result, Seed};
 
 /// A planar flow (Rezende and Mohamed 2015, eq. 10 to 12): the codes move along one direction by how far
@@ -65,9 +66,8 @@ impl Planar {
     }
 
     fn position(u: Tensor<3>, m: Tensor<3>, a: Tensor<3>) -> Position {
-        let tanh = a.tanh();
-        let slope = tanh.clone().square().neg().add_scalar(1.0);
-        Position { u, log_det: (m * slope).log1p().squeeze_dim(2), tanh }
+        let log_det = (m * sech_squared(a.clone())).log1p().squeeze_dim(2);
+        Position { u, tanh: a.tanh(), log_det }
     }
 }
 
@@ -92,9 +92,9 @@ impl Flow for Planar {
         let [w, u, m, b] = self.constrained(context);
         let target = dot(&w, &z) + b;
         let root = solve(m.clone().detach(), target.clone().detach());
-        let tanh = root.clone().tanh();
-        let slope = slope(m.clone().detach(), tanh.clone());
-        let a = root.clone() - (root + m.clone() * tanh - target) / slope;
+        let slope = slope(m.clone().detach(), root.clone());
+        let excess = root.clone() + m.clone() * root.clone().tanh() - target;
+        let a = root - excess / slope;
         let at = Self::position(u, m, a);
         (z - at.u * at.tanh, at.log_det.neg())
     }
@@ -106,8 +106,8 @@ fn dot(a: &Tensor<3>, b: &Tensor<3>) -> Tensor<3> {
 }
 
 /// The derivative of `a + m tanh(a)`.
-fn slope(m: Tensor<3>, tanh: Tensor<3>) -> Tensor<3> {
-    (m * tanh.square().neg().add_scalar(1.0)).add_scalar(1.0)
+fn slope(m: Tensor<3>, a: Tensor<3>) -> Tensor<3> {
+    (m * sech_squared(a)).add_scalar(1.0)
 }
 
 /// The root of `a + m tanh(a) = target`, which lies no further than `|m|` from the target.
@@ -116,8 +116,7 @@ fn solve(m: Tensor<3>, target: Tensor<3>) -> Tensor<3> {
     let (mut low, mut high) = (target.clone() - reach.clone(), target.clone() + reach);
     let mut a = target.clone();
     for step in 0..26 {
-        let tanh = a.clone().tanh();
-        let excess = a.clone() + m.clone() * tanh.clone() - target.clone();
+        let excess = a.clone() + m.clone() * a.clone().tanh() - target.clone();
         let is_above = excess.clone().greater_scalar(0.0);
         high = high.mask_where(is_above.clone(), a.clone());
         low = a.clone().mask_where(is_above, low);
@@ -125,7 +124,7 @@ fn solve(m: Tensor<3>, target: Tensor<3>) -> Tensor<3> {
         a = match step < 20 {
             true => middle,
             false => {
-                let newton = a - excess / slope(m.clone(), tanh);
+                let newton = a.clone() - excess / slope(m.clone(), a);
                 let below = newton.clone().lower(low.clone());
                 let outside = below.bool_or(newton.clone().greater(high.clone()));
                 newton.mask_where(outside, middle)

@@ -7,6 +7,7 @@ use super::draw::draw;
 use super::{Likelihood, Support};
 use crate::Seed;
 use crate::config::unit_config;
+use crate::math::{log_sinhc_half, polynomial};
 
 /// Negative log-likelihood of a continuous Bernoulli distribution given by logits.
 ///
@@ -29,12 +30,6 @@ pub struct ContinuousBernoulliNll;
 /// Where a logit counts as small: the series below keep seven digits up to there.
 const SMALL: f64 = 1.0;
 
-/// `sum_i c_i x^i`
-fn polynomial<const D: usize>(x: Tensor<D>, coefficients: &[f64]) -> Tensor<D> {
-    let highest_first = coefficients.iter().rev();
-    highest_first.fold(x.zeros_like(), |sum, &c| (sum * x.clone()).add_scalar(c))
-}
-
 impl Likelihood for ContinuousBernoulliNll {
     fn support(&self) -> Support {
         Support::UnitInterval
@@ -47,9 +42,7 @@ impl Likelihood for ContinuousBernoulliNll {
         let large = params.clone().mask_fill(near.clone(), 2.0);
 
         // log((exp(l) - 1)/l) = l/2 + log(sinh(l/2)/(l/2))
-        let square = small.clone().square();
-        let even = [1.0 / 24.0, -1.0 / 2880.0, 1.0 / 181_440.0, -1.0 / 9_676_800.0];
-        let near_rest = polynomial(square.clone(), &even) * square;
+        let near_rest = log_sinhc_half(small.clone());
         // log((exp(l) - 1)/l) = max(l, 0) + log(1 - exp(-|l|)) - log|l|
         let size = large.clone().abs();
         let far_rest = size.clone().neg().exp().neg().log1p() - size.log();

@@ -1,13 +1,13 @@
 use burn::module::Module;
-use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor};
 use rand::RngExt;
 use rand_distr::Open01;
 
 use super::draw::{draw, logistic};
+use super::level_mean::mean_over_levels;
 use super::{Likelihood, Support};
 use crate::config::{ModuleConfig, named_config};
-use crate::math::{expm1, softplus};
+use crate::math::{log_one_minus_exp_neg_exp, softplus};
 use crate::{Error, Result, Seed};
 
 /// Negative log-likelihood of a logistic distribution, summed up over the width of each level.
@@ -29,7 +29,8 @@ use crate::{Error, Result, Seed};
 /// `log p = -softplus(-a) - softplus(b) + log(1 - exp(b - a))`,
 ///
 /// which has its digits wherever the level lies; the lowest level keeps the first term alone, the
-/// highest the second. Log-scales below -80 and above 80 overflow.
+/// highest the second. The last term is computed from the logarithm of `a - b`, which may be too small for
+/// a 32-bit float. Log-scales from -80 to 80 have a finite value and gradient for every number of levels.
 #[derive(Module, Debug, PartialEq)]
 pub struct DiscretizedLogisticNll {
     levels: u32,
@@ -72,23 +73,15 @@ pub(super) fn log_prob<const D: usize>(
     let lowest = x.clone().lower_scalar(half).expand(shape);
     let highest = x.clone().greater_scalar(1.0 - half).expand(shape);
 
+    let width = log_scale.clone().neg().sub_scalar(f64::from(levels - 1).ln());
     let inverse_scale = log_scale.neg().exp();
     let centre = (x - location) * inverse_scale.clone();
     let half_width = inverse_scale.mul_scalar(half);
     let above = softplus((centre.clone() + half_width.clone()).neg());
-    let below = softplus(centre - half_width.clone());
-    let width = expm1(half_width.mul_scalar(-2.0)).neg().log();
+    let below = softplus(centre - half_width);
+    let width = log_one_minus_exp_neg_exp(width);
     let width = width.mask_fill(lowest.clone(), 0.0).mask_fill(highest.clone(), 0.0);
     width - above.mask_fill(highest, 0.0) - below.mask_fill(lowest, 0.0)
-}
-
-/// `E[x]` from the probabilities of being above the middle between a level and the one below it, which
-/// are asked for one middle after the other: `1/(L - 1) sum_k P(x >= level k)`.
-pub(super) fn mean_over_levels(levels: u32, above: impl Fn(f64) -> Tensor<2>) -> Tensor<2> {
-    let steps = f64::from(levels - 1);
-    let first = above(0.5 / steps);
-    let sum = (1..levels - 1).fold(first, |sum, k| sum + above((f64::from(k) + 0.5) / steps));
-    sum.div_scalar(steps)
 }
 
 /// The level nearest to a number.
@@ -114,10 +107,7 @@ impl Likelihood for DiscretizedLogisticNll {
 
     fn mean(&self, params: Tensor<2>) -> Tensor<2> {
         let [location, log_scale] = halves(params);
-        let inverse_scale = log_scale.neg().exp();
-        mean_over_levels(self.levels, |middle| {
-            sigmoid(location.clone().sub_scalar(middle) * inverse_scale.clone())
-        })
+        mean_over_levels(location, log_scale, self.levels)
     }
 
     fn sample(&self, params: Tensor<2>, seed: Seed) -> Tensor<2> {

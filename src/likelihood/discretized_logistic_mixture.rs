@@ -1,11 +1,12 @@
 use burn::module::Module;
-use burn::tensor::activation::{log_softmax, sigmoid, softmax};
+use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use rand_distr::Open01;
 
-use super::discretized_logistic::{check_levels, log_prob, mean_over_levels, nearest_level};
+use super::discretized_logistic::{check_levels, log_prob, nearest_level};
 use super::draw::{host, logistic};
+use super::level_mean::mean_over_levels;
 use super::{Likelihood, Support};
 use crate::config::{ModuleConfig, named_config};
 use crate::math::log_sum_exp;
@@ -89,11 +90,8 @@ impl Likelihood for DiscretizedLogisticMixtureNll {
 
     fn mean(&self, params: Tensor<2>) -> Tensor<2> {
         let [logits, location, log_scale] = self.parts(params);
-        let (weights, inverse_scale) = (softmax(logits, 1), log_scale.neg().exp());
-        mean_over_levels(self.levels, |middle| {
-            let above = sigmoid(location.clone().sub_scalar(middle) * inverse_scale.clone());
-            (above * weights.clone()).sum_dim(1).squeeze_dim(1)
-        })
+        let means = mean_over_levels(location, log_scale, self.levels);
+        (means * softmax(logits, 1)).sum_dim(1).squeeze_dim(1)
     }
 
     fn sample(&self, params: Tensor<2>, seed: Seed) -> Tensor<2> {

@@ -5,7 +5,7 @@ use rand_distr::{Distribution, StandardNormal};
 use super::draw::draw;
 use super::{Likelihood, Scale, ScaleConfig, Support};
 use crate::config::{ModuleConfig, named_config};
-use crate::math::LN_2PI;
+use crate::math::{LN_2PI, standardize};
 use crate::{Result, Seed};
 
 /// Description of a [`GaussianNll`].
@@ -33,7 +33,8 @@ impl GaussianNllConfig {
 /// and with `s` fixed at 1 half the squared error, up to a constant.
 ///
 /// A density has no bound: values that can be told exactly, such as constant columns, draw a learned
-/// or predicted `s` to zero. [`ScaleConfig::with_floor`] holds it.
+/// or predicted `s` to zero. [`ScaleConfig::with_floor`] holds it. Log-scales from -170 to 170 are computed
+/// with, where the density itself does not overflow.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -74,7 +75,7 @@ impl Likelihood for GaussianNll {
 
     fn nll(&self, params: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
         let (mean, log_scale) = self.scale.split(params);
-        let scaled = (x.unsqueeze_dim(0) - mean) * log_scale.clone().neg().exp();
+        let scaled = standardize(x.unsqueeze_dim(0) - mean, log_scale.clone());
         let nll = scaled.square().mul_scalar(0.5) + log_scale.add_scalar(0.5 * LN_2PI);
         nll.sum_dim(2).squeeze_dim(2)
     }

@@ -5,6 +5,7 @@ use rand_distr::{Distribution, Exp1, StandardUniform};
 use super::draw::draw;
 use super::{Likelihood, Scale, ScaleConfig, Support};
 use crate::config::{ModuleConfig, named_config};
+use crate::math::standardize;
 use crate::{Result, Seed};
 
 /// Description of a [`LaplaceNll`].
@@ -58,7 +59,7 @@ impl Likelihood for LaplaceNll {
 
     fn nll(&self, params: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
         let (location, log_scale) = self.scale.split(params);
-        let scaled = (x.unsqueeze_dim(0) - location).abs() * log_scale.clone().neg().exp();
+        let scaled = standardize((x.unsqueeze_dim(0) - location).abs(), log_scale.clone());
         let nll = scaled + log_scale.add_scalar(std::f64::consts::LN_2);
         nll.sum_dim(2).squeeze_dim(2)
     }

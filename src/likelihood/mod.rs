@@ -8,6 +8,7 @@ mod discretized_logistic_mixture;
 mod draw;
 mod gaussian;
 mod laplace;
+mod level_mean;
 mod negative_binomial;
 mod poisson;
 mod scale;
@@ -46,7 +47,9 @@ pub enum Support {
     Levels(u32),
     /// A whole number, 0 or more.
     Count,
-    /// One of so many classes, as a vector that is 1 there and 0 elsewhere.
+    /// One of so many classes, as a vector that is 1 there and 0 elsewhere. An example may have several
+    /// such variables one after the other. A bound is also computed of soft labels, probabilities of the
+    /// classes that sum to 1, and is then one on a cross-entropy.
     OneHot(usize),
     /// Whatever the likelihood makes of it, also what is no number, as where values are missing. Nothing is
     /// checked.
@@ -54,7 +57,8 @@ pub enum Support {
 }
 
 impl Support {
-    /// Whether a value of an example is one that the likelihood is of.
+    /// Whether a value of an example is one that the likelihood is of. Of classes it is 0 or 1; whether they
+    /// belong together is asked by [`contains_all`](Self::contains_all).
     pub fn contains(self, value: f32) -> bool {
         match self {
             Self::Any => true,
@@ -67,6 +71,24 @@ impl Support {
             }
             Self::Count => value >= 0.0 && value.is_finite() && value.fract() == 0.0,
         }
+    }
+
+    /// Whether the values of an example are ones that the likelihood is of: each by itself, and of classes
+    /// a single 1 in each group.
+    pub fn contains_all(self, values: &[f32]) -> bool {
+        values.iter().all(|&value| self.contains(value)) && self.wrong_group(values).is_none()
+    }
+
+    /// Where the first group of classes begins that does not sum to 1, and its sum. Classes that are not
+    /// certain sum to 1 but for rounding.
+    pub(crate) fn wrong_group(self, values: &[f32]) -> Option<(usize, f64)> {
+        const ROUNDING: f64 = 1e-3;
+        let Self::OneHot(classes) = self else { return None };
+        let groups = values.chunks(classes.max(1)).enumerate();
+        let sums = groups.map(|(i, group)| {
+            (i * classes, group.iter().map(|&value| f64::from(value)).sum::<f64>())
+        });
+        sums.into_iter().find(|(_, sum)| (sum - 1.0).abs() > ROUNDING)
     }
 
     /// The least and the greatest value that the likelihood is of. A model can be trained on what lies between,

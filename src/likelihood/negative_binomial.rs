@@ -1,12 +1,12 @@
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Bool, Device, Tensor};
 use rand_distr::{Distribution, Gamma};
 
 use super::draw::draw;
 use super::poisson::{draw_count, saddle_point_norm};
 use super::{Likelihood, Scale, ScaleConfig, Support};
 use crate::config::{ModuleConfig, named_config};
-use crate::math::{exp_residual, softplus, stirling_error};
+use crate::math::{exp_residual, log1p_ratio, softplus, stirling_error};
 use crate::{Result, Seed};
 
 /// Description of a [`NegativeBinomialNll`].
@@ -42,8 +42,12 @@ impl NegativeBinomialNllConfig {
 /// `-log p = x f(t_x) + r f(t_r) + 1/2 log(1 + x/r) + 1/2 log(2 pi x)`
 /// `         + delta(x) + delta(r) - delta(x + r)` for `x > 0`, and `r log(1 + m/r)` for 0.
 ///
-/// Every log-mean to 1e4 and beyond has a finite value and gradient; total counts beyond `exp(80)` or
-/// below `exp(-40)` do not.
+/// The logarithms in `t_x` and `t_r` are those of `log m` and `log x`, or of `log r`, whichever is the
+/// greater or lesser, and of a ratio below 1, so that a huge total count takes no digits: with it the
+/// likelihood is Poisson's.
+///
+/// Total counts from `exp(-40)` to `exp(80)` have a finite value and gradient, with every log-mean for which
+/// `-log p` itself does not overflow.
 #[derive(Module, Debug)]
 pub struct NegativeBinomialNll {
     /// The total count, the inverse of the dispersion.
@@ -54,6 +58,35 @@ impl NegativeBinomialNll {
     /// A negative binomial distribution with a total count from anywhere.
     pub fn new(total_count: Scale) -> Self {
         Self { total_count }
+    }
+}
+
+/// A positive number `y` beside the total count `r`, in logarithms. No digits of the one are lost to the
+/// other, however far they are apart: the logarithm of `r + y` is `greater + rest`, that of `r y/(r + y)`
+/// is `lesser - rest`.
+struct Beside {
+    /// Whether `y < r`.
+    is_less: Tensor<3, Bool>,
+    lesser: Tensor<3>,
+    greater: Tensor<3>,
+    /// `log(1 + lesser/greater)`
+    rest: Tensor<3>,
+    /// `log(1 + y/r)`
+    log_sum: Tensor<3>,
+}
+
+impl Beside {
+    fn of(log_y: &Tensor<3>, log_r: &Tensor<3>) -> Self {
+        let ratio = log_y.clone() - log_r.clone();
+        let is_less = ratio.clone().lower_scalar(0.0);
+        let rest = softplus(ratio.clone().neg().mask_where(is_less.clone(), ratio.clone()));
+        Self {
+            lesser: log_r.clone().mask_where(is_less.clone(), log_y.clone()),
+            greater: log_y.clone().mask_where(is_less.clone(), log_r.clone()),
+            log_sum: ratio.mask_fill(is_less.clone(), 0.0) + rest.clone(),
+            is_less,
+            rest,
+        }
     }
 }
 
@@ -72,23 +105,27 @@ impl Likelihood for NegativeBinomialNll {
 
     fn nll(&self, params: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
         let (log_mean, log_r) = self.total_count.split(params);
+        let shape = log_mean.dims();
+        let log_r = log_r.expand(shape);
         let r = log_r.clone().exp();
-        let x = x.unsqueeze_dim::<3>(0);
+        let x = x.unsqueeze_dim::<3>(0).expand(shape);
         let zero = x.clone().equal_scalar(0.0);
         let x = x.mask_fill(zero.clone(), 1.0); // its value there is not used
-        let zero = zero.expand(log_mean.dims());
         let log_x = x.clone().log();
 
-        let u = log_mean - log_r.clone(); // log(m/r)
-        let v = log_x.clone() - log_r; // log(x/r)
-        let at_mean = softplus(u.clone()); // log(1 + m/r)
-        let at_x = softplus(v.clone()); // log(1 + x/r)
-        let at_zero = r.clone() * at_mean.clone();
-        let t_x = softplus(v.neg()) - softplus(u.neg());
-        let t_r = at_x.clone() - at_mean;
+        let (mean, count) = (Beside::of(&log_mean, &log_r), Beside::of(&log_x, &log_r));
+        let rest = count.rest.clone() - mean.rest.clone();
+        let t_x = mean.lesser - count.lesser + rest.clone();
+        let t_r = count.greater - mean.greater + rest;
         let deviance = exp_residual(t_x) * x.clone() + exp_residual(t_r) * r.clone();
-        let norm = at_x.mul_scalar(0.5) + saddle_point_norm(x.clone(), log_x);
-        let stirling = stirling_error(r.clone()) - stirling_error(x + r);
+        let norm = count.log_sum.mul_scalar(0.5) + saddle_point_norm(x.clone(), log_x);
+        let stirling = stirling_error(r.clone()) - stirling_error(x + r.clone());
+
+        // r log(1 + m/r), and where m is the less m log(1 + q)/q with q = m/r, in which r may be huge.
+        let large = mean.log_sum.mask_fill(mean.is_less.clone(), 0.0) * r;
+        let small = log_mean.clone().mask_fill(mean.is_less.clone().bool_not(), 0.0).exp();
+        let q = (log_mean - log_r).mask_fill(mean.is_less.clone().bool_not(), 0.0).exp();
+        let at_zero = large.mask_where(mean.is_less, small * log1p_ratio(q));
         (deviance + norm + stirling).mask_where(zero, at_zero).sum_dim(2).squeeze_dim(2)
     }
 

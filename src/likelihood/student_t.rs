@@ -7,6 +7,7 @@ use super::draw::draw;
 use super::scale::check_positive;
 use super::{Likelihood, Scale, ScaleConfig, Support};
 use crate::config::{ModuleConfig, named_config};
+use crate::math::standardize;
 use crate::{Result, Seed};
 
 /// Description of a [`StudentTNll`].
@@ -36,6 +37,9 @@ impl StudentTNllConfig {
 /// fades with its distance. The standard deviation is `s sqrt(v/(v - 2))`, infinite for `v` of 2 or
 /// less. [`mean`](Likelihood::mean) is `m`, which for `v` of 1 or less is the median only: there is no
 /// mean. See [`GaussianNll`](crate::GaussianNll) on scales that go to zero.
+///
+/// Where `q = |x - m|/(s sqrt(v))` is so large that its square would overflow, `log(1 + q^2)` is computed
+/// as `2 (log|x - m| - log s) - log v`. Log-scales from -170 to 170 have a finite value and gradient.
 #[derive(Module, Debug)]
 pub struct StudentTNll {
     /// The scale.
@@ -58,6 +62,9 @@ impl StudentTNll {
         self.degrees_of_freedom
     }
 }
+
+/// Beyond it `log(1 + q^2)` is `2 log q` in 32 bits.
+const FAR: f64 = 1e15;
 
 /// `log B(v)`, what makes the density integrate to 1 at scale 1.
 fn log_norm(v: f64) -> f64 {
@@ -86,8 +93,17 @@ impl Likelihood for StudentTNll {
     fn nll(&self, params: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
         let v = self.degrees_of_freedom;
         let (location, log_scale) = self.scale.split(params);
-        let scaled = (x.unsqueeze_dim(0) - location) * log_scale.clone().neg().exp();
-        let log = scaled.mul_scalar(v.sqrt().recip()).square().log1p();
+        let distance = x.unsqueeze_dim::<3>(0) - location;
+        let ratio =
+            |distance, log_scale| standardize(distance, log_scale).mul_scalar(v.sqrt().recip());
+        // Whose square overflows; what is no number is among them.
+        let far = ratio(distance.clone().detach(), log_scale.clone().detach());
+        let far = far.abs().lower_scalar(FAR).bool_not();
+        // Each side sees only what it is for, so that no infinite gradient is multiplied by zero.
+        let near = ratio(distance.clone().mask_fill(far.clone(), 0.0), log_scale.clone());
+        let far_log = distance.mask_fill(far.clone().bool_not(), 1.0).abs().log();
+        let far_log = (far_log - log_scale.clone()).mul_scalar(2.0).sub_scalar(v.ln());
+        let log = near.square().log1p().mask_where(far, far_log);
         let nll = log.mul_scalar((v + 1.0) / 2.0) + log_scale.add_scalar(log_norm(v));
         nll.sum_dim(2).squeeze_dim(2)
     }

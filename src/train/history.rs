@@ -41,7 +41,8 @@ pub struct Epoch {
     /// best.
     pub at_full_weight: bool,
     /// Latent dimensions whose posterior mean varies over the validation set by more than
-    /// [`ACTIVE_UNIT`](crate::eval::ACTIVE_UNIT), where the objective can tell.
+    /// [`ACTIVE_UNIT`](crate::eval::ACTIVE_UNIT), where the objective can tell and the set has more than one
+    /// example.
     pub active_units: Option<usize>,
     /// Steps that were left out; see [`Trainer::with_gradient_skipping`](crate::train::Trainer::with_gradient_skipping).
     /// The training terms are means over the others.

@@ -254,7 +254,7 @@ impl TrainingProgressLogger for Monitor {
         let record = Epoch {
             epoch,
             at_full_weight: (self.watch.at_full_weight)(last_step),
-            active_units: latents.as_ref().map(LatentStatistics::active_units),
+            active_units: latents.as_ref().and_then(LatentStatistics::active_units),
             kl_per_dimension: latents.map(|latents| latents.kl).unwrap_or_default(),
             train_nelbo,
             train_nll,

@@ -296,6 +296,31 @@ fn planar_flows_stay_invertible() {
     }
 }
 
+/// Far from the plane, `1 - tanh(a)^2` has no digits in 32 bits, but `sech(a)^2` has.
+#[test]
+fn planar_flows_keep_their_digits_far_from_the_plane() {
+    let v = 2.0f64;
+    let m = 0.999 * ((v.exp() * (1f64.exp() - 1.0)).ln_1p() - 1.0);
+    let device = Device::flex();
+    let flow = filled(Planar::new(1, 0, Seed::new(0), &device).unwrap(), vec![1.0, 2.0, 0.0]);
+    let at = [0.0f32, 0.5, -3.0, 6.0, 8.5, -12.0, 20.0, 40.0];
+    let z = tensor(&at, [1, 8, 1], &device.autodiff()).require_grad();
+    let (there, log_det) = flow.clone().train().forward(z.clone(), None);
+    let (_, back) = flow.inverse(there.clone().inner(), None);
+    let slopes = list(z.grad(&log_det.clone().sum().backward()).unwrap());
+    let found = list(log_det).into_iter().zip(list(back)).zip(slopes);
+    for (&z, ((log_det, back), slope)) in at.iter().zip(found) {
+        let z = f64::from(z);
+        let bend = m / z.cosh().powi(2);
+        let expected = [bend.ln_1p(), -bend.ln_1p(), -2.0 * bend * z.tanh() / (1.0 + bend)];
+        for (found, expected) in [log_det, back, slope].into_iter().zip(expected) {
+            // A rounding of z moves it by twice as much, relative to itself.
+            let error = (found - expected).abs() / expected.abs().max(1e-36);
+            assert!(error < 1e-6 + 2.5e-7 * z.abs(), "{z}: {found:e} is not {expected:e}");
+        }
+    }
+}
+
 /// No dimension of the result depends on a later one, in the order of the step, and every one depends on
 /// all the earlier ones; so does what the masked autoregressive flow, the inverse, gives.
 #[test]

@@ -346,3 +346,57 @@ fn shapes_and_sums() {
         assert_eq!(likelihood.sample(planar, Seed::new(0)).dims(), [3, data_dim]);
     }
 }
+
+/// The sum over all levels in 64 bits, and how far it moves with location and log-scale, each off by its
+/// own size.
+fn mean_over_levels(levels: u32, m: f64, v: f64) -> [f64; 2] {
+    let steps = f64::from(levels - 1);
+    let (mut mean, mut by_m, mut by_v) = (0.0, 0.0, 0.0);
+    for k in 0..levels - 1 {
+        let x = (m - (f64::from(k) + 0.5) / steps) / v.exp();
+        let far = (-x.abs()).exp();
+        let (above, slope) = (1.0 / (1.0 + far), far / (1.0 + far).powi(2));
+        mean += if x > 0.0 { above } else { far * above };
+        by_m += slope / v.exp();
+        by_v += if slope > 0.0 { slope * x } else { 0.0 };
+    }
+    let mean = mean / steps;
+    [mean, mean + ((m * by_m).abs() + (v * by_v).abs()) / steps]
+}
+
+/// For any number of levels, and any location and scale of the documented range.
+#[test]
+fn means_over_levels_are_right_to_rounding() {
+    let device = Device::flex();
+    let log_scales = [
+        -80.0f32, -40.0, -20.0, -12.0, -11.0, -10.5, -10.0, -9.0, -7.0, -6.0, -5.5, -5.0, -4.5,
+        -4.0, -3.0, -2.5, -2.0, -1.0, 0.0, 0.5, 2.0, 5.0, 10.0, 40.0, 80.0,
+    ];
+    let locations = [
+        -1e3f32, -30.0, -0.5, -0.03, 0.0, 1e-3, 0.1, 0.3, 0.5, 0.501, 0.7, 0.99, 1.0, 1.04, 30.0,
+        1e3,
+    ];
+    let at = log_scales.iter().flat_map(|&v| locations.iter().map(move |&m| (m, v)));
+    let (m, v) = at.unzip::<f32, f32, Vec<_>, Vec<_>>();
+    let len = m.len();
+    for levels in [2u32, 3, 5, 9, 16, 17, 18, 33, 60, 256, 1000, 65_536] {
+        let likelihood = DiscretizedLogisticNll::new(levels).unwrap();
+        let params = tensor([m.clone(), v.clone()].concat(), [1, 2 * len], &device);
+        let mut worst = 0.0f64;
+        for ((m, v), found) in m.iter().zip(&v).zip(values(Likelihood::mean(&likelihood, params))) {
+            let [expected, size] = mean_over_levels(levels, f64::from(*m), f64::from(*v));
+            let allowed = size * f64::from(f32::EPSILON) / 2.0 + f64::from(f32::MIN_POSITIVE);
+            let roundings = (found - expected).abs() / allowed;
+            assert!(
+                roundings <= 6.0,
+                "{levels} levels, {m} {v}: {found} is not {expected}, off by {roundings} roundings"
+            );
+            worst = worst.max(roundings);
+        }
+        println!("{levels} levels: at most {worst:.2} roundings");
+    }
+    // What a sum of 65,535 terms in 32 bits, one after the other, gave as 0.300086.
+    let one = tensor(vec![0.3, -3.0], [1, 2], &device);
+    let mean = values(Likelihood::mean(&DiscretizedLogisticNll::new(65_536).unwrap(), one))[0];
+    assert!((mean - 0.300_120).abs() < 1e-6, "{mean}");
+}

@@ -7,9 +7,9 @@ use burn_vae::data::{Binarized, ByteImages, Examples, Protocol, Scaling, Subset,
 use burn_vae::eval::{ImportanceSampling, LogLikelihood, Measure, evaluate, log_likelihood};
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
-    BernoulliNll, Cubo, DiagonalGaussian, Elbo, Encoder, GaussianNll, Iwae, Likelihood, Miwae,
-    MlpDecoder, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig, NoiseSource, Result,
-    Scale, Seed, StandardNormal, Support, Vae,
+    BernoulliNll, CategoricalNll, Cubo, DiagonalGaussian, Elbo, Encoder, GaussianNll, Iwae,
+    Likelihood, Miwae, MlpDecoder, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig,
+    NoiseSource, Result, Scale, Seed, StandardNormal, Support, Vae,
 };
 
 fn images() -> ByteImages {
@@ -140,6 +140,108 @@ fn values_that_the_likelihood_is_not_of_are_refused() {
     }
 }
 
+/// A variable of several classes is one of them: none, or two, is neither a likelihood nor a loss.
+#[test]
+fn rows_that_are_no_classes_are_refused() {
+    let table = |second: [f32; 3]| -> Arc<dyn Examples> {
+        let good = [0.0, 1.0, 0.0];
+        let rows = [good, good, good, good, second, good].concat();
+        Arc::new(Table::new(rows, (0..9).map(|i| i.to_string())).unwrap())
+    };
+    let likelihood = || CategoricalNll::new(3).unwrap();
+    let bound = |examples| {
+        let (elbo, noise) = (Elbo::default(), NoiseSource::new(0));
+        evaluate(&model(likelihood()), &elbo, examples, 10, 1, noise)
+    };
+    for (classes, sum) in [([0.0; 3], "0"), ([1.0, 0.0, 1.0], "2")] {
+        let expected = format!(
+            "example 1 holds values that sum to {sum} in columns 3 to 5, all counted from 0"
+        );
+        let stopped = Trainer::new(TrainConfig { epochs: 1, ..TrainConfig::default() })
+            .with_progress(Progress::Silent)
+            .fit(model(likelihood()), table(classes), table(classes));
+        for error in [
+            estimate(likelihood(), table(classes), few()).unwrap_err(),
+            bound(table(classes)).unwrap_err(),
+            stopped.unwrap_err().error,
+        ] {
+            assert!(error.to_string().contains(&expected), "{error}");
+        }
+    }
+    // Soft labels have a cross-entropy, whatever the data are said to be, and no likelihood.
+    let soft = [0.2, 0.5, 0.3];
+    assert_eq!(bound(table(soft)).unwrap().measure, Measure::CrossEntropy);
+    assert_eq!(bound(table([1.0, 0.0, 0.0])).unwrap().measure, Measure::Likelihood);
+    let error = estimate(likelihood(), table(soft), few()).unwrap_err().to_string();
+    assert!(error.contains("example 1 holds 0.2 in column 3"), "{error}");
+
+    let support = Support::OneHot(2);
+    assert!(support.contains_all(&[0.0, 1.0, 1.0, 0.0]));
+    for bad in [[0.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 1.0], [0.5, 0.5, 1.0, 0.0]] {
+        assert!(!support.contains_all(&bad), "{bad:?}");
+    }
+}
+
+/// A normal density, in the units of the data and in scaled ones.
+#[test]
+fn bits_per_dimension_are_those_of_the_closed_form() {
+    let bits: Arc<dyn Examples> = Arc::new(Binarized::once(images(), 0));
+    let found =
+        evaluate(&model(BernoulliNll), &Elbo::default(), bits.clone(), 10, 1, NoiseSource::new(0));
+    let found = found.unwrap();
+    let expected = found.nelbo / (9.0 * 2f64.ln());
+    assert!((found.bits_per_dim(123.0).unwrap() - expected).abs() < 1e-12);
+    let grey = evaluate(
+        &model(BernoulliNll),
+        &Elbo::default(),
+        Arc::new(images()),
+        10,
+        1,
+        NoiseSource::new(0),
+    );
+    assert_eq!(grey.unwrap().bits_per_dim(0.0), None);
+
+    // The same density in two units: columns with a standard deviation of 4.5, and scaled to one of 1.
+    let table =
+        Table::new((0..18).map(|i| i as f32).collect::<Vec<_>>(), (0..9).map(|i| i.to_string()));
+    let table = table.unwrap();
+    let scaling = Scaling::standard(&table).unwrap();
+    assert!((scaling.log_det() - 9.0 * 4.5f64.ln()).abs() < 1e-12);
+    let wide = Vae { likelihood: GaussianNll::new(Scale::fixed(4.5).unwrap()), ..silent() };
+    let shifted = Table::new(
+        table
+            .values()
+            .iter()
+            .zip((0..9).cycle())
+            .map(|(x, j)| x - (j as f32 + 4.5))
+            .collect::<Vec<_>>(),
+        (0..9).map(|i| i.to_string()),
+    );
+    let of = |vae: &Vae<_, _, GaussianNll, _>, examples: Arc<dyn Examples>| {
+        log_likelihood(vae, examples, few(), NoiseSource::new(0)).unwrap()
+    };
+    let as_measured = of(&wide, Arc::new(shifted.unwrap())).bits_per_dim(0.0).unwrap();
+    let scaled = of(&silent(), Arc::new(scaling.table(&table).unwrap()));
+    let in_units = scaled.bits_per_dim(scaling.log_det()).unwrap();
+    // Each value lies one standard deviation from the mean.
+    let expected = (0.5 + 0.5 * std::f64::consts::TAU.ln() + 4.5f64.ln()) / 2f64.ln();
+    for found in [as_measured, in_units] {
+        assert!((found - expected).abs() < 1e-5, "{found} is not {expected}");
+    }
+}
+
+/// A model whose posterior is the prior, and whose decoder puts out zero.
+fn silent() -> Vae<MlpEncoder, MlpDecoder, GaussianNll, StandardNormal> {
+    let (device, seed, zeros) = (Device::flex(), Seed::new(0), burn_vae::nn::Init::Zeros);
+    let encoder = MlpEncoderConfig { init: zeros, ..MlpEncoderConfig::new(9, [8], 2) };
+    let decoder = MlpDecoderConfig { init: zeros, ..MlpDecoderConfig::new(2, [8], 9) };
+    Vae {
+        encoder: encoder.init(seed, &device).unwrap(),
+        decoder: decoder.init(seed, &device).unwrap(),
+        ..model(GaussianNll::new(Scale::fixed(1.0).unwrap()))
+    }
+}
+
 /// Samples of another width are not the posterior's, and their weights would look better than they are.
 #[test]
 fn noise_of_another_deviation_is_refused() {
@@ -155,7 +257,7 @@ fn weighted_objectives_see_a_collapse_too() {
     let noise = NoiseSource::new(0);
     let found = evaluate(&model(BernoulliNll), &Iwae::default(), Arc::new(images()), 7, 5, noise);
     let latents = found.unwrap().latents.unwrap();
-    assert!(latents.kl.is_empty() && latents.active_units() == 2, "{latents}");
+    assert!(latents.kl.is_empty() && latents.active_units() == Some(2), "{latents}");
 }
 
 /// Of a bound from above the lower is the better, and early stopping hands out the best.
@@ -222,8 +324,18 @@ fn a_collapsed_posterior_is_seen() {
     };
     let vae = model(BernoulliNll);
     let live = statistics(&vae);
-    assert!(live.active_units() > 0 && !live.is_collapsed(), "{live}");
+    assert!(live.active_units() > Some(0) && !live.is_collapsed(), "{live}");
     assert_eq!(live.to_string(), "2 of 2 latent dimensions are active");
+
+    // One example has no variance, and so no collapse.
+    let one: Arc<dyn Examples> = Arc::new(Subset::range(Arc::new(images()), 0..1).unwrap());
+    let found = evaluate(&vae, &Elbo::default(), one.clone(), 1, 1, NoiseSource::new(0)).unwrap();
+    let latents = found.latents.unwrap();
+    assert!(!latents.is_collapsed() && latents.active_units().is_none(), "{latents}");
+    let trained = Trainer::new(TrainConfig { epochs: 1, ..TrainConfig::default() })
+        .with_progress(Progress::Silent)
+        .fit(model(BernoulliNll), Arc::new(images()), one);
+    assert_eq!(trained.unwrap().history.epochs[0].active_units, None);
 
     // No weights, no means.
     let mut config = MlpEncoderConfig::new(9, [8], 2);
