@@ -14,11 +14,11 @@ pub fn count() -> RangedU64ValueParser<usize> {
     up_to(1 << 30)
 }
 
-/// A number above 0.
+/// A number above 0 that a 32-bit float holds.
 pub fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
-        Ok(value) => Err(format!("{value} is not above 0 and finite")),
+        Ok(value) if value > 0.0 && value <= f64::from(f32::MAX) => Ok(value),
+        Ok(value) => Err(format!("{value:e} does not lie above 0 and below 3.4e38")),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -229,6 +229,12 @@ pub(super) fn rows() -> Vec<Row> {
         }),
         // Objectives, divergences, optimisers, noise
         row("a weight below 0", Value, "-1", || Beta::constant(-1.0)),
+        row("a weight of 1e300", Value, "beta is 1e300, more than a 32-bit float holds", || {
+            Beta::constant(1e300)
+        }),
+        row("an order of 1e300", Value, "is 1e300, but beyond 1e30 it must be infinite", || {
+            RenyiBound::new(1e300)
+        }),
         row("a weight of NaN", Value, "NaN", || Elbo::default().with_beta(f64::NAN)),
         row("free bits below 0", Value, "-1", || Elbo::default().with_free_bits(-1.0)),
         row("an annealing of 0 steps", Config, "warm-up has 0 steps", || Beta::linear(0)),
