@@ -48,10 +48,11 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> ConditionalVae<E, D, L, P>
         condition_dim: usize,
     ) -> Result<Self> {
         let latent_dim = encoder.latent_dim();
-        if latent_dim.checked_add(condition_dim) != Some(decoder.latent_dim()) {
+        let code_dim = latent_dim.saturating_add(condition_dim);
+        if code_dim != decoder.latent_dim() {
             return Err(Error::config(format!(
-                "codes of length {latent_dim} have a condition of length {condition_dim} behind them, but \
-                 the decoder takes codes of length {} with it",
+                "codes of length {latent_dim} with a condition of length {condition_dim} have length \
+                 {code_dim}, but the decoder takes {}",
                 decoder.latent_dim()
             )));
         }

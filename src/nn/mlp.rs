@@ -83,13 +83,18 @@ impl ModuleConfig for MlpConfig {
     }
 }
 
-/// Checks the length of something that a model holds.
 pub(crate) fn check_dim(field: &str, dim: usize) -> Result<()> {
     if dim == 0 {
         return Err(Error::config(format!("{field} is 0, but it must be at least 1")));
     }
-    if dim > MAX_WEIGHTS {
-        return Err(Error::config(format!("{field} is {dim}, which is more than {MAX_WEIGHTS}")));
+    Ok(())
+}
+
+/// Checks the length of a list of numbers, such as weights that no layer makes.
+pub(crate) fn check_len(field: &str, len: usize) -> Result<()> {
+    check_dim(field, len)?;
+    if len > MAX_WEIGHTS {
+        return Err(Error::config(format!("{field} is {len}, but at most {MAX_WEIGHTS}")));
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ pub use init::Init;
 pub(crate) use init::MAX_WEIGHTS;
 pub(crate) use joint::{Joint, JointDims};
 pub(crate) use linear::{affine, linear};
-pub(crate) use mlp::check_dim;
 pub use mlp::{Mlp, MlpConfig};
+pub(crate) use mlp::{check_dim, check_len};
 pub use normalization::Normalization;
 pub(crate) use normalization::normalize;

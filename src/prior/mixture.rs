@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Prior;
 use crate::config::ModuleConfig;
 use crate::error::Error;
-use crate::nn::{MAX_WEIGHTS, check_dim};
+use crate::nn::{MAX_WEIGHTS, check_dim, check_len};
 use crate::{DiagonalGaussian, NoiseSource, Reparameterize, Result, Seed};
 
 /// Description of a [`MixturePrior`].
@@ -64,7 +64,7 @@ impl ModuleConfig for MixturePriorConfig {
     type Module = MixturePrior;
 
     fn init(&self, seed: Seed, device: &Device) -> Result<MixturePrior> {
-        check_dim("components", self.components)?;
+        check_len("components", self.components)?;
         check_dim("latent_dim", self.latent_dim)?;
         let shape = [self.components, self.latent_dim];
         if shape[0].checked_mul(shape[1]).is_none_or(|len| len > MAX_WEIGHTS) {

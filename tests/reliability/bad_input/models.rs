@@ -153,7 +153,7 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         built(
             "a mixture of 2^40 Gaussians",
-            "components is 1099511627776, which is more",
+            "components is 1099511627776, but at most 1073741824",
             with(bernoulli(), MixturePriorConfig::new(1 << 40, 2)),
         ),
         built(
@@ -193,13 +193,13 @@ pub(super) fn rows() -> Vec<Row> {
         }),
         built(
             "a flow of 2^64 dimensions",
-            "more than",
+            "but at most 1073741824",
             FlowPriorConfig::new(usize::MAX, FlowsConfig::planar(1)),
         ),
-        built("masks of 2^40 dimensions", "more than", {
+        built("masks of 2^40 dimensions", "but at most 1073741824", {
             FlowPriorConfig::new(1 << 40, FlowsConfig::inverse_autoregressive(1, [4]))
         }),
-        row("a condition of 2^64 numbers", Config, "the decoder takes codes of length", || {
+        row("a condition of 2^64 numbers", Config, "but the decoder takes 5", || {
             let config = ConditionalVaeConfig::mlp(6, 3, [4], 2);
             let config = ConditionalVaeConfig { condition_dim: usize::MAX, ..config };
             config.init(Seed::new(0), &Device::flex())
