@@ -9,6 +9,10 @@
 #[macro_use]
 #[path = "common/say.rs"]
 mod say;
+#[path = "common/draw.rs"]
+mod draw;
+#[path = "common/numbers.rs"]
+mod numbers;
 #[path = "common/output.rs"]
 mod output;
 
@@ -27,6 +31,7 @@ use burn_vae::{
     AdversarialElbo, MlpVaeConfig, ModuleConfig, NoiseSource, Result, Seed, backend, saved,
 };
 use clap::Parser;
+use draw::draw;
 
 // Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.
 #[global_allocator]
@@ -39,19 +44,19 @@ const WRITTEN: &[&str] = &["history.csv", "model", "nelbo.png", "samples.png"];
 #[derive(Parser)]
 struct Args {
     /// Passes over the training set
-    #[arg(long, default_value_t = 20, default_value_if("quick", "true", "1"))]
+    #[arg(long, default_value_t = 20, default_value_if("quick", "true", "1"), value_parser = numbers::count())]
     epochs: usize,
 
     /// Units of the hidden layers of all networks
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = numbers::count())]
     hidden: usize,
 
     /// Length of a code
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = numbers::count())]
     latent_dim: usize,
 
     /// Noise values that go into a sample of the posterior
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = numbers::count())]
     noise_dim: usize,
 
     /// Draws of each posterior for adaptive contrast; 0 has the discriminator tell posterior from prior
@@ -59,19 +64,19 @@ struct Args {
     contrast: usize,
 
     /// Learning rate of the models; at 1e-3 the discriminator does not keep up
-    #[arg(long, default_value_t = 4e-4)]
+    #[arg(long, default_value_t = 4e-4, value_parser = numbers::positive)]
     lr: f64,
 
     /// Learning rate of the discriminator
-    #[arg(long, default_value_t = 2e-3)]
+    #[arg(long, default_value_t = 2e-3, value_parser = numbers::positive)]
     discriminator_lr: f64,
 
     /// Images of the test set, spread over it, that the likelihood is estimated of
-    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "20"))]
+    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "20"), value_parser = numbers::count())]
     test_images: usize,
 
     /// Samples of the estimate of the likelihood
-    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "50"))]
+    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "50"), value_parser = numbers::count())]
     test_samples: usize,
 
     /// Where to compute
@@ -131,8 +136,10 @@ fn main() -> Result<()> {
         .fit(model, train.clone(), test.clone())?;
     let model = trained.model;
     saved::save(out.join("model"), &config, &model)?;
-    curves(&trained.history, out.join("nelbo.png"))?;
-    ImageGrid::new(model.vae.sample(100, seed)?, shape, 10)?.save(out.join("samples.png"))?;
+    draw(&out.join("nelbo.png"), |path| curves(&trained.history, path));
+    draw(&out.join("samples.png"), |path| {
+        ImageGrid::new(model.vae.sample(100, seed)?, shape, 10)?.save(path)
+    });
 
     let plain = MlpVaeConfig::mlp(pixels, [args.hidden], args.latent_dim).init(seed, &device)?;
     let plain = Trainer::new(training)

@@ -8,6 +8,10 @@
 #[macro_use]
 #[path = "common/say.rs"]
 mod say;
+#[path = "common/draw.rs"]
+mod draw;
+#[path = "common/numbers.rs"]
+mod numbers;
 #[path = "common/output.rs"]
 mod output;
 
@@ -24,6 +28,7 @@ use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::ImageGrid;
 use burn_vae::{ModuleConfig, NoiseSource, Prior, Result, Seed, StandardNormal, backend, saved};
 use clap::Parser;
+use draw::draw;
 
 // Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.
 #[global_allocator]
@@ -38,19 +43,19 @@ const WRITTEN: &[&str] = &["history.csv", "model", "classes.png"];
 #[derive(Parser)]
 struct Args {
     /// Passes over the training set
-    #[arg(long, default_value_t = 20, default_value_if("quick", "true", "1"))]
+    #[arg(long, default_value_t = 20, default_value_if("quick", "true", "1"), value_parser = numbers::count())]
     epochs: usize,
 
     /// Length of a code
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = numbers::count())]
     latent_dim: usize,
 
     /// Images of the test set, spread over it, that the likelihood is estimated of
-    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "20"))]
+    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "20"), value_parser = numbers::count())]
     test_images: usize,
 
     /// Samples of the estimate of the likelihood
-    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "50"))]
+    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "50"), value_parser = numbers::count())]
     test_samples: usize,
 
     /// Where to compute
@@ -108,9 +113,10 @@ fn main() -> Result<()> {
     let z = StandardNormal.sample(10, args.latent_dim, seed.child("codes"), &device);
     let rows = Tensor::<2>::eye(CLASSES, &device).chunk(CLASSES, 0).into_iter();
     let codes = rows.map(|class| Tensor::cat(vec![z.clone(), class.repeat_dim(0, 10)], 1));
-    ImageGrid::new(vae.decode(Tensor::cat(codes.collect(), 0))?, shape, 10)?
-        .with_rows("class", 0..CLASSES)
-        .save(out.join("classes.png"))?;
+    let codes = Tensor::cat(codes.collect(), 0);
+    draw(&out.join("classes.png"), |path| {
+        ImageGrid::new(vae.decode(codes)?, shape, 10)?.with_rows("class", 0..CLASSES).save(path)
+    });
 
     let sampling = ImportanceSampling { num_samples: args.test_samples, ..Default::default() };
     let nll = log_likelihood(&vae, test, sampling, NoiseSource::new(seed.child("test")))?;

@@ -11,6 +11,7 @@ mod say;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
+use burn_vae::data::Examples;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::eval::evaluate;
 use burn_vae::train::{TrainConfig, Trainer};
@@ -48,11 +49,11 @@ fn main() -> Result<()> {
     let quick = std::env::args().any(|arg| arg == "--quick");
     let (images, epochs) = if quick { (2000, 2) } else { (60_000, 10) };
     let Mnist { train, test } = Mnist::find(None)?;
-    let shape = train.shape();
+    let (shape, pixels) = (train.shape(), train.dim());
     let (train, test) = (Arc::new(train.take(images)), Arc::new(test.take(images)));
 
     let device = backend::device(backend::names()[0])?;
-    let vae = MlpVaeConfig::mlp(784, [256], 2).init(Seed::new(0), &device)?;
+    let vae = MlpVaeConfig::mlp(pixels, [256], 2).init(Seed::new(0), &device)?;
     // A squared distance is not in nats, so its weight is a choice.
     let objective = Elbo::new(Wasserstein).with_beta(4.0)?;
     let vae = Trainer::new(TrainConfig { epochs, ..TrainConfig::default() })
@@ -64,16 +65,16 @@ fn main() -> Result<()> {
     let noise = NoiseSource::new(1);
     let own = evaluate(&vae, &objective, test.clone(), 100, 1, noise)?;
     let kl = evaluate(&vae, &Elbo::new(KlDivergence), test, 100, 1, noise)?;
-    let picture = "out/custom_divergence/samples.png";
-    ImageGrid::new(vae.sample(100, 0)?, shape, 10)?.save(picture)?;
-    say!("\nsamples are in {picture}");
     say!(
-        "test: distortion={:.2} wasserstein={:.2} kl={:.2} ({}; {})",
+        "\ntest: distortion={:.2} wasserstein={:.2} kl={:.2} ({}; {})",
         own.distortion(),
         own.kl,
         kl.rate(),
         kl.protocol,
         kl.measure
     );
+    let picture = "out/custom_divergence/samples.png";
+    ImageGrid::new(vae.sample(100, 0)?, shape, 10)?.save(picture)?;
+    say!("samples are in {picture}");
     Ok(())
 }

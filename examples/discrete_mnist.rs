@@ -13,8 +13,12 @@
 #[macro_use]
 #[path = "common/say.rs"]
 mod say;
+#[path = "common/draw.rs"]
+mod draw;
 #[path = "common/interrupt.rs"]
 mod interrupt;
+#[path = "common/numbers.rs"]
+mod numbers;
 #[path = "common/output.rs"]
 mod output;
 
@@ -23,7 +27,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use burn_vae::data::mnist::Mnist;
-use burn_vae::data::{Binarized, idx};
+use burn_vae::data::{Binarized, Examples, idx};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
 use burn_vae::optim::Adam;
 use burn_vae::train::{TrainConfig, Trainer};
@@ -35,6 +39,7 @@ use burn_vae::{
     VaeConfig, backend, saved,
 };
 use clap::{Parser, ValueEnum};
+use draw::draw;
 
 // Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.
 #[global_allocator]
@@ -58,15 +63,15 @@ struct Args {
     latents: Latents,
 
     /// Categorical variables of a code
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = numbers::count())]
     groups: usize,
 
     /// Categories of each
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = numbers::count())]
     categories: usize,
 
     /// Bits of a code
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = numbers::count())]
     bits: usize,
 
     /// Units of the hidden layers of the encoder, or `none`; the decoder has them reversed
@@ -86,11 +91,11 @@ struct Args {
     floor: f64,
 
     /// Passes over the training set
-    #[arg(long, default_value_t = 50, default_value_if("quick", "true", "1"))]
+    #[arg(long, default_value_t = 50, default_value_if("quick", "true", "1"), value_parser = numbers::count())]
     epochs: usize,
 
     /// Samples of the estimate of the likelihood
-    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "100"))]
+    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "100"), value_parser = numbers::count())]
     test_samples: usize,
 
     /// Where to compute; GPUs need a build with a feature, as in `cargo run --features wgpu`
@@ -172,11 +177,11 @@ where
     if args.quick {
         (train, test) = (train.take(2000), test.take(200));
     }
-    let hidden = args.hidden.0.clone();
+    let (hidden, pixels) = (args.hidden.0.clone(), train.dim());
     let reversed = hidden.iter().rev().copied().collect::<Vec<_>>();
     let config = VaeConfig {
-        encoder: MlpEncoderConfig::new(784, hidden, latent_dim).with_posterior(posterior),
-        decoder: MlpDecoderConfig::new(latent_dim, reversed, 784),
+        encoder: MlpEncoderConfig::new(pixels, hidden, latent_dim).with_posterior(posterior),
+        decoder: MlpDecoderConfig::new(latent_dim, reversed, pixels),
         likelihood: BernoulliNll,
         prior,
     };
@@ -201,8 +206,10 @@ where
     // The very bits that the figures below are of, for others to be measured on.
     idx::write_images(out.join("test-images-idx3-ubyte.gz"), &test.to_images()?)?;
 
-    curves(&trained.history, out.join("nelbo.png"))?;
-    ImageGrid::new(vae.sample(100, seed)?, shape, 10)?.save(out.join("samples.png"))?;
+    draw(&out.join("nelbo.png"), |path| curves(&trained.history, path));
+    draw(&out.join("samples.png"), |path| {
+        ImageGrid::new(vae.sample(100, seed)?, shape, 10)?.save(path)
+    });
 
     let noise = NoiseSource::new(seed.child("test"));
     let elbo = evaluate(&vae, &objective, test.clone(), 100, 1, noise)?;

@@ -11,8 +11,12 @@
 #[macro_use]
 #[path = "common/say.rs"]
 mod say;
+#[path = "common/draw.rs"]
+mod draw;
 #[path = "common/interrupt.rs"]
 mod interrupt;
+#[path = "common/numbers.rs"]
+mod numbers;
 #[path = "common/output.rs"]
 mod output;
 
@@ -35,7 +39,8 @@ use burn_vae::{
     MlpEncoderConfig, MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource, Objective, Piwae,
     RenyiBound, Result, Seed, StandardNormal, backend, saved,
 };
-use clap::{Parser, ValueEnum};
+use clap::{Parser, ValueEnum, value_parser};
+use draw::draw;
 
 // Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.
 #[global_allocator]
@@ -59,11 +64,11 @@ struct Args {
     objective: Bound,
 
     /// Monte Carlo samples of the posterior of each example, K
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = numbers::up_to(10_000))]
     samples: usize,
 
     /// Groups of samples for miwae and piwae
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = numbers::count())]
     groups: usize,
 
     /// Weight of the ELBO for ciwae
@@ -75,15 +80,15 @@ struct Args {
     alpha: f64,
 
     /// Stages of the learning rate, of 1, 3, 9, .. epochs; the paper has 8 at a batch size of 20
-    #[arg(long, default_value_t = 5, default_value_if("quick", "true", "1"))]
+    #[arg(long, default_value_t = 5, default_value_if("quick", "true", "1"), value_parser = value_parser!(u32).range(1..=20))]
     stages: u32,
 
     /// Examples in a training step
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = numbers::count())]
     batch_size: usize,
 
     /// Samples of the estimate of the likelihood
-    #[arg(long, default_value_t = 5000, default_value_if("quick", "true", "100"))]
+    #[arg(long, default_value_t = 5000, default_value_if("quick", "true", "100"), value_parser = numbers::count())]
     test_samples: usize,
 
     /// Where to compute; GPUs need a build with a feature, as in `cargo run --features wgpu`
@@ -163,9 +168,10 @@ fn run(args: &Args, objective: impl Objective<MlpVae>) -> Result<()> {
         (train, test) = (train.take(2000), test.take(200));
     }
 
+    let pixels = train.dim();
     let config = MlpVaeConfig {
-        encoder: MlpEncoderConfig::new(784, [200, 200], 50).with_activation(Activation::Tanh),
-        decoder: MlpDecoderConfig::new(50, [200, 200], 784).with_activation(Activation::Tanh),
+        encoder: MlpEncoderConfig::new(pixels, [200, 200], 50).with_activation(Activation::Tanh),
+        decoder: MlpDecoderConfig::new(50, [200, 200], pixels).with_activation(Activation::Tanh),
         likelihood: BernoulliNll,
         prior: StandardNormal,
     };
@@ -201,8 +207,10 @@ fn run(args: &Args, objective: impl Objective<MlpVae>) -> Result<()> {
     // The very bits that the figures below are of, for others to be measured on.
     idx::write_images(out.join("test-images-idx3-ubyte.gz"), &test.to_images()?)?;
 
-    curves(&trained.history, out.join("nelbo.png"))?;
-    ImageGrid::new(vae.sample(100, seed)?, shape, 10)?.save(out.join("samples.png"))?;
+    draw(&out.join("nelbo.png"), |path| curves(&trained.history, path));
+    draw(&out.join("samples.png"), |path| {
+        ImageGrid::new(vae.sample(100, seed)?, shape, 10)?.save(path)
+    });
 
     let noise = NoiseSource::new(seed.child("test"));
     let bound = evaluate(&vae, &objective, test.clone(), 100, args.samples, noise)?;

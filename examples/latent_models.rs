@@ -13,6 +13,8 @@
 #[macro_use]
 #[path = "common/say.rs"]
 mod say;
+#[path = "common/numbers.rs"]
+mod numbers;
 
 use std::sync::Arc;
 
@@ -30,11 +32,11 @@ use burn_vae::presets::{
 };
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
-    BernoulliNll, Decoder, Diagonal, Divergence, Elbo, Encoder, ExplicitPosterior, Family,
-    FlowPriorConfig, FullCovariance, Head, KlDivergence, Likelihood, MixturePriorConfig,
-    MlpDecoder, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig, MonteCarloKl,
-    NoiseSource, Prior, Result, ScaleConfig, Seed, StandardNormal, Temperature, Transformed, Vae,
-    VampPriorConfig, backend,
+    BernoulliNll, Decoder, Diagonal, Divergence, Elbo, Encoder, Error, ErrorKind,
+    ExplicitPosterior, Family, FlowPriorConfig, FullCovariance, Head, KlDivergence, Likelihood,
+    MixturePriorConfig, MlpDecoder, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig,
+    MonteCarloKl, NoiseSource, Prior, Result, ScaleConfig, Seed, StandardNormal, Temperature,
+    Transformed, Vae, VampPriorConfig, backend,
 };
 use clap::Parser;
 
@@ -50,15 +52,15 @@ struct Args {
     only: String,
 
     /// Passes over the training set
-    #[arg(long, default_value_t = 20, default_value_if("quick", "true", "1"))]
+    #[arg(long, default_value_t = 20, default_value_if("quick", "true", "1"), value_parser = numbers::count())]
     epochs: usize,
 
     /// Samples of the estimate of the likelihood
-    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "20"))]
+    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "20"), value_parser = numbers::count())]
     test_samples: usize,
 
     /// Gaussians in a mixture
-    #[arg(long, default_value_t = 500, default_value_if("quick", "true", "20"))]
+    #[arg(long, default_value_t = 500, default_value_if("quick", "true", "20"), value_parser = numbers::count())]
     components: usize,
 
     /// Where weights, shuffles, bits and noise come from
@@ -92,6 +94,12 @@ fn main() -> Result<()> {
     let Mnist { mut train, mut test } = Mnist::find(None)?;
     if args.quick {
         (train, test) = (train.take(2000), test.take(200));
+    }
+    if args.components > train.len() {
+        let (components, len) = (args.components, train.len());
+        let message =
+            format!("--components is {components}, but there are only {len} images to start from");
+        return Err(Error::new(ErrorKind::Config, message));
     }
     let first = train.tensor(0..args.components, &device)?;
     let bias = Scaling::standard(&train)?.shift_logits()?;

@@ -9,6 +9,8 @@
 #[macro_use]
 #[path = "common/say.rs"]
 mod say;
+#[path = "common/numbers.rs"]
+mod numbers;
 
 use std::sync::Arc;
 
@@ -42,15 +44,15 @@ struct Args {
     only: String,
 
     /// Passes over the training set
-    #[arg(long, default_value_t = 5, default_value_if("quick", "true", "1"))]
+    #[arg(long, default_value_t = 5, default_value_if("quick", "true", "1"), value_parser = numbers::count())]
     epochs: usize,
 
     /// Length of a code
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = numbers::count())]
     latent_dim: usize,
 
     /// Samples of the estimate of the likelihood
-    #[arg(long, default_value_t = 100, default_value_if("quick", "true", "20"))]
+    #[arg(long, default_value_t = 100, default_value_if("quick", "true", "20"), value_parser = numbers::count())]
     test_samples: usize,
 
     /// Where weights, shuffles, bits and noise come from

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::Seed;
 use crate::config::ModuleConfig;
 use crate::error::{At, Error, ErrorKind, Result};
-use crate::files::{crc32, write_atomically};
+use crate::files::{crc32, read, write_atomically};
 use crate::numbered::Numbered;
 
 const CONFIG: &str = "config.json";
@@ -110,7 +110,7 @@ fn is_weights(path: &Path) -> bool {
 /// was saved. The message names the file.
 pub fn load<C: ModuleConfig>(dir: impl AsRef<Path>, device: &Device) -> Result<(C, C::Module)> {
     let path = dir.as_ref().join(CONFIG);
-    let json = std::fs::read(&path).at(&path)?;
+    let json = read(&path)?;
     let Saved { weights_crc32, config_crc32, config, .. } =
         serde_json::from_slice::<Saved<C>>(&json).map_err(|error| bad(&path, error))?;
     let found = serde_json::from_slice::<Saved<Value>>(&json)
@@ -127,7 +127,7 @@ pub fn load<C: ModuleConfig>(dir: impl AsRef<Path>, device: &Device) -> Result<(
     }
 
     let path = dir.as_ref().join(weights_name(weights_crc32));
-    let weights = std::fs::read(&path).at(&path)?;
+    let weights = read(&path)?;
     if crc32(&weights) != weights_crc32 {
         return Err(bad(&path, "the checksum is wrong, so the file is damaged"));
     }

@@ -2,7 +2,9 @@
 
 #[macro_use]
 mod say;
+mod draw;
 mod interrupt;
+mod numbers;
 mod options;
 mod output;
 mod pictures;
@@ -125,7 +127,7 @@ impl<'a> Run<'a> {
         let result = evaluate(&trained.model, &elbo, test, batch, options.samples, noise)?;
         let view = pictures::View { ranges: self.defaults.ranges, seed: options.seed };
         let latents = result.latents.as_ref();
-        pictures::draw(&trained.model, &trained.history, &self.test, latents, &view, out)?;
+        pictures::draw_all(&trained.model, &trained.history, &self.test, latents, &view, out)?;
 
         if trained.history.epochs.len() > trained.epoch {
             say!("\nthe weights are those of epoch {}, the best", trained.epoch);

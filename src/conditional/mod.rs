@@ -48,11 +48,11 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> ConditionalVae<E, D, L, P>
         condition_dim: usize,
     ) -> Result<Self> {
         let latent_dim = encoder.latent_dim();
-        if latent_dim + condition_dim != decoder.latent_dim() {
+        let code_dim = latent_dim.saturating_add(condition_dim);
+        if code_dim != decoder.latent_dim() {
             return Err(Error::config(format!(
                 "codes of length {latent_dim} with a condition of length {condition_dim} have length \
-                 {}, but the decoder takes {}",
-                latent_dim + condition_dim,
+                 {code_dim}, but the decoder takes {}",
                 decoder.latent_dim()
             )));
         }
@@ -82,9 +82,15 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior> ConditionalVae<E, D, L, P>
     /// - output: `[n, values]`
     ///
     /// # Errors
-    /// If the conditions have another number of columns.
+    /// If there are no conditions, if they have another number of columns, or if so many samples have more
+    /// than 2^30 numbers.
     pub fn sample_given(&self, condition: Tensor<2>, seed: impl Into<Seed>) -> Result<Tensor<2>> {
         Error::check_columns("the condition", condition.dims(), self.condition_dim())?;
+        let [n, _] = condition.dims();
+        if n == 0 {
+            return Err(Error::value("there is no condition to draw a sample for"));
+        }
+        self.check_rows("samples", n)?;
         let latent_dim = self.latent_dim() - self.condition_dim();
         let prior = self.prior.within(&self.encoder, None);
         self.decode(prior.sample_given(condition, latent_dim, seed.into()))

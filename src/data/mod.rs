@@ -14,9 +14,11 @@
 
 mod binarized;
 mod checked;
+mod decode;
 mod each;
 mod folder;
 mod gzip;
+mod header;
 pub mod idx;
 mod images;
 mod labels;

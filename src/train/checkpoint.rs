@@ -24,7 +24,7 @@ use super::history::{Epoch, History};
 use super::identity::Identity;
 use super::keeper::Parts;
 use crate::error::{At, Error, ErrorKind, Result};
-use crate::files::{UNFINISHED, crc32, create_dir, write_atomically};
+use crate::files::{UNFINISHED, crc32, create_dir, read, write_atomically};
 
 const STATE: &str = "state.json";
 const LOCK: &str = "lock";
@@ -189,7 +189,7 @@ impl Folder {
         }
         let file = |name: String| {
             let path = self.dir.join(&name);
-            let bytes = std::fs::read(&path).at(&path)?;
+            let bytes = read(&path)?;
             match state.crc32.get(&name) {
                 Some(&crc) if crc == crc32(&bytes) => Ok(bytes),
                 _ => Err(bad(&path, "the checksum is wrong, so the file is damaged")),
@@ -247,7 +247,7 @@ impl Folder {
 
 /// Reads `state.json`.
 fn unseal(path: &Path) -> Result<Sealed> {
-    let json = std::fs::read(path).at(path)?;
+    let json = read(path)?;
     serde_json::from_slice(&json)
         .map_err(|error| bad(path, format!("no state of a run, or a damaged one: {error}")))
 }

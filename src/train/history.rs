@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::files::write_atomically;
+use crate::files::{self, write_atomically};
 
 /// The course of a training run, one [`Epoch`] after the other.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -141,7 +141,7 @@ impl History {
 
     /// Opens a file with the columns of a history.
     fn open(path: &Path) -> Result<csv::Reader<File>> {
-        let mut csv = csv::Reader::from_path(path).map_err(|error| Error::csv(path, error))?;
+        let mut csv = csv::Reader::from_reader(files::open(path)?);
         let names = csv.headers().map_err(|error| Error::csv(path, error))?.clone();
         let shares = names.iter().skip(COLUMNS.len()).enumerate();
         let expected = names.iter().take(COLUMNS.len()).eq(COLUMNS)

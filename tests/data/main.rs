@@ -2,5 +2,6 @@
 
 mod idx;
 mod image_folder;
+mod photographs;
 mod subset;
 mod table;
