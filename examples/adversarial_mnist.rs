@@ -6,6 +6,16 @@
 //! cargo run --release --example adversarial_mnist
 //! ```
 
+#[macro_use]
+#[path = "common/say.rs"]
+mod say;
+#[path = "common/draw.rs"]
+mod draw;
+#[path = "common/numbers.rs"]
+mod numbers;
+#[path = "common/output.rs"]
+mod output;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,28 +31,32 @@ use burn_vae::{
     AdversarialElbo, MlpVaeConfig, ModuleConfig, NoiseSource, Result, Seed, backend, saved,
 };
 use clap::Parser;
+use draw::draw;
 
 // Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What a run writes.
+const WRITTEN: &[&str] = &["history.csv", "model", "nelbo.png", "samples.png"];
+
 /// Trains a variational autoencoder with an implicit posterior, and one with a Gaussian posterior.
 #[derive(Parser)]
 struct Args {
     /// Passes over the training set
-    #[arg(long, default_value_t = 20, default_value_if("quick", "true", "1"))]
+    #[arg(long, default_value_t = 20, default_value_if("quick", "true", "1"), value_parser = numbers::count())]
     epochs: usize,
 
     /// Units of the hidden layers of all networks
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = numbers::count())]
     hidden: usize,
 
     /// Length of a code
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = numbers::count())]
     latent_dim: usize,
 
     /// Noise values that go into a sample of the posterior
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = numbers::count())]
     noise_dim: usize,
 
     /// Draws of each posterior for adaptive contrast; 0 has the discriminator tell posterior from prior
@@ -50,19 +64,19 @@ struct Args {
     contrast: usize,
 
     /// Learning rate of the models; at 1e-3 the discriminator does not keep up
-    #[arg(long, default_value_t = 4e-4)]
+    #[arg(long, default_value_t = 4e-4, value_parser = numbers::positive)]
     lr: f64,
 
     /// Learning rate of the discriminator
-    #[arg(long, default_value_t = 2e-3)]
+    #[arg(long, default_value_t = 2e-3, value_parser = numbers::positive)]
     discriminator_lr: f64,
 
     /// Images of the test set, spread over it, that the likelihood is estimated of
-    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "20"))]
+    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "20"), value_parser = numbers::count())]
     test_images: usize,
 
     /// Samples of the estimate of the likelihood
-    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "50"))]
+    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "50"), value_parser = numbers::count())]
     test_samples: usize,
 
     /// Where to compute
@@ -89,6 +103,7 @@ struct Args {
 fn main() -> Result<()> {
     let args = Args::parse();
     let (seed, device) = (Seed::new(args.seed), backend::device(&args.backend)?);
+    let out = output::Output::look(&args.out, WRITTEN, None)?;
     let Mnist { mut train, test } = Mnist::find(args.data_dir.as_deref())?;
     if args.quick {
         train = train.take(2000);
@@ -117,12 +132,14 @@ fn main() -> Result<()> {
         .with_objective(objective)
         .with_optimizer(adam.init().with_group(group, theirs, None))
         .with_learning_rate(rates)
-        .with_history_csv(args.out.join("history.csv"))
+        .with_history_csv(out.join("history.csv"))
         .fit(model, train.clone(), test.clone())?;
     let model = trained.model;
-    saved::save(args.out.join("model"), &config, &model)?;
-    curves(&trained.history, args.out.join("nelbo.png"))?;
-    ImageGrid::new(model.vae.sample(100, seed)?, shape, 10)?.save(args.out.join("samples.png"))?;
+    saved::save(out.join("model"), &config, &model)?;
+    draw(&out.join("nelbo.png"), |path| curves(&trained.history, path));
+    draw(&out.join("samples.png"), |path| {
+        ImageGrid::new(model.vae.sample(100, seed)?, shape, 10)?.save(path)
+    });
 
     let plain = MlpVaeConfig::mlp(pixels, [args.hidden], args.latent_dim).init(seed, &device)?;
     let plain = Trainer::new(training)
@@ -138,12 +155,12 @@ fn main() -> Result<()> {
     // The posterior of the model has no density to sample by.
     let sampling = sampling.with_proposal(FittedGaussian::default());
     let nll = log_likelihood(&model, test, sampling, noise)?;
-    println!("\nmodel, history and pictures are in {}", args.out.display());
-    println!("estimate of the discriminator, no bound: {estimate}");
-    println!("Gaussian posterior: {plain}");
+    say!("\nmodel, history and pictures are in {}", out.display());
+    say!("estimate of the discriminator, no bound: {estimate}");
+    say!("Gaussian posterior: {plain}");
     if let Some(bits) = nll.bits_per_dim(0.0) {
-        println!("bits per dimension: {bits:.3}");
+        say!("bits per dimension: {bits:.3}");
     }
-    println!("test: {nll}");
+    say!("test: {nll}");
     Ok(())
 }

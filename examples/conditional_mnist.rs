@@ -5,6 +5,16 @@
 //! cargo run --release --example conditional_mnist
 //! ```
 
+#[macro_use]
+#[path = "common/say.rs"]
+mod say;
+#[path = "common/draw.rs"]
+mod draw;
+#[path = "common/numbers.rs"]
+mod numbers;
+#[path = "common/output.rs"]
+mod output;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,6 +29,7 @@ use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::ImageGrid;
 use burn_vae::{ModuleConfig, NoiseSource, Result, Seed, StandardNormal, backend, saved};
 use clap::Parser;
+use draw::draw;
 
 // Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.
 #[global_allocator]
@@ -26,23 +37,26 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const CLASSES: usize = 10;
 
+/// What a run writes.
+const WRITTEN: &[&str] = &["history.csv", "model", "classes.png"];
+
 /// Trains a conditional variational autoencoder and draws each class from the same codes.
 #[derive(Parser)]
 struct Args {
     /// Passes over the training set
-    #[arg(long, default_value_t = 20, default_value_if("quick", "true", "1"))]
+    #[arg(long, default_value_t = 20, default_value_if("quick", "true", "1"), value_parser = numbers::count())]
     epochs: usize,
 
     /// Length of a code
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = numbers::count())]
     latent_dim: usize,
 
     /// Images of the test set, spread over it, that the likelihood is estimated of
-    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "20"))]
+    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "20"), value_parser = numbers::count())]
     test_images: usize,
 
     /// Samples of the estimate of the likelihood
-    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "50"))]
+    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "50"), value_parser = numbers::count())]
     test_samples: usize,
 
     /// Where to compute
@@ -69,6 +83,7 @@ struct Args {
 fn main() -> Result<()> {
     let args = Args::parse();
     let (seed, device) = (Seed::new(args.seed), backend::device(&args.backend)?);
+    let out = output::Output::look(&args.out, WRITTEN, None)?;
     let Mnist { mut train, test } = Mnist::find(args.data_dir.as_deref())?;
     if args.quick {
         train = train.take(2000);
@@ -90,27 +105,27 @@ fn main() -> Result<()> {
     let training = TrainConfig { epochs: args.epochs, seed, ..TrainConfig::default() };
     let vae = Trainer::new(training)
         .with_optimizer(Adam::new().with_epsilon(1e-5)?.init())
-        .with_history_csv(args.out.join("history.csv"))
+        .with_history_csv(out.join("history.csv"))
         .fit(vae, train, test.clone())?
         .model;
-    saved::save(args.out.join("model"), &config, &vae)?;
+    saved::save(out.join("model"), &config, &vae)?;
 
     // A row for each class, with the same ten codes.
     let z = StandardNormal.sample(10, args.latent_dim, seed.child("codes"), &device);
     let rows = Tensor::<2>::eye(CLASSES, &device).chunk(CLASSES, 0).into_iter();
     let classes = rows.map(|class| class.repeat_dim(0, 10)).collect();
-    let digits = vae.decode(z.repeat_dim(0, CLASSES), Tensor::cat(classes, 0))?;
-    ImageGrid::new(digits, shape, 10)?
-        .with_rows("class", 0..CLASSES)
-        .save(args.out.join("classes.png"))?;
+    draw(&out.join("classes.png"), |path| {
+        let digits = vae.decode(z.repeat_dim(0, CLASSES), Tensor::cat(classes, 0))?;
+        ImageGrid::new(digits, shape, 10)?.with_rows("class", 0..CLASSES).save(path)
+    });
 
     let sampling = ImportanceSampling { num_samples: args.test_samples, ..Default::default() };
     let nll = log_likelihood(&vae, test, sampling, NoiseSource::new(seed.child("test")))?;
-    println!("\nmodel, history and picture are in {}", args.out.display());
-    println!("-log p(x|y), the class given");
+    say!("\nmodel, history and picture are in {}", out.display());
+    say!("-log p(x|y), the class given");
     if let Some(bits) = nll.bits_per_dim(0.0) {
-        println!("bits per dimension: {bits:.3}");
+        say!("bits per dimension: {bits:.3}");
     }
-    println!("test: {nll}");
+    say!("test: {nll}");
     Ok(())
 }

@@ -4,8 +4,13 @@
 //! cargo run --release --example custom_divergence
 //! ```
 
+#[macro_use]
+#[path = "common/say.rs"]
+mod say;
+
 use std::sync::Arc;
 
+use burn_vae::data::Examples;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::eval::evaluate;
 use burn_vae::train::{TrainConfig, Trainer};
@@ -38,11 +43,11 @@ fn main() -> Result<()> {
     let quick = std::env::args().any(|arg| arg == "--quick");
     let (images, epochs) = if quick { (2000, 2) } else { (60_000, 10) };
     let Mnist { train, test } = Mnist::find(None)?;
-    let shape = train.shape();
+    let (shape, pixels) = (train.shape(), train.dim());
     let (train, test) = (Arc::new(train.take(images)), Arc::new(test.take(images)));
 
     let device = backend::device(backend::names()[0])?;
-    let vae = MlpVaeConfig::mlp(784, [256], 2).init(Seed::new(0), &device)?;
+    let vae = MlpVaeConfig::mlp(pixels, [256], 2).init(Seed::new(0), &device)?;
     // A squared distance is not in nats, so its weight is a choice.
     let objective = Elbo::new(Wasserstein).with_beta(4.0)?;
     let vae = Trainer::new(TrainConfig { epochs, ..TrainConfig::default() })
@@ -54,16 +59,16 @@ fn main() -> Result<()> {
     let noise = NoiseSource::new(1);
     let own = evaluate(&vae, &objective, test.clone(), 100, 1, noise)?;
     let kl = evaluate(&vae, &Elbo::new(KlDivergence), test, 100, 1, noise)?;
-    let picture = "out/custom_divergence/samples.png";
-    ImageGrid::new(vae.sample(100, 0)?, shape, 10)?.save(picture)?;
-    println!("\nsamples are in {picture}");
-    println!(
-        "test: distortion={:.2} wasserstein={:.2} kl={:.2} ({}; {})",
+    say!(
+        "\ntest: distortion={:.2} wasserstein={:.2} kl={:.2} ({}; {})",
         own.distortion(),
         own.kl,
         kl.rate(),
         kl.protocol,
         kl.measure
     );
+    let picture = "out/custom_divergence/samples.png";
+    ImageGrid::new(vae.sample(100, 0)?, shape, 10)?.save(picture)?;
+    say!("samples are in {picture}");
     Ok(())
 }

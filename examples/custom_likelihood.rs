@@ -5,6 +5,10 @@
 //! cargo run --release --example custom_likelihood
 //! ```
 
+#[macro_use]
+#[path = "common/say.rs"]
+mod say;
+
 use std::f32::consts::{PI, TAU};
 use std::sync::Arc;
 
@@ -68,15 +72,9 @@ fn main() -> Result<()> {
     let (points, clean) = spiral(2000);
     let points = Arc::new(Table::new(points, ["x", "y", "z"])?);
     let scale = || Scale::learned(0.5, &device);
-    println!("points of a spiral, one in ten of them anywhere; median distance to the spiral:");
-    println!(
-        "gaussian: {:.3}",
-        error(GaussianNll::new(scale()?), epochs, &points, &clean, &device)?
-    );
-    println!(
-        "cauchy: {:.3}",
-        error(CauchyNll { scale: scale()? }, epochs, &points, &clean, &device)?
-    );
+    say!("points of a spiral, one in ten of them anywhere; median distance to the spiral:");
+    say!("gaussian: {:.3}", error(GaussianNll::new(scale()?), epochs, &points, &clean, &device)?);
+    say!("cauchy: {:.3}", error(CauchyNll { scale: scale()? }, epochs, &points, &clean, &device)?);
     Ok(())
 }
 

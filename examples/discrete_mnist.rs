@@ -10,19 +10,28 @@
 //! the straight-through ones exact samples. Adam at 1e-3; pixels binarised anew in every epoch, the test
 //! set once. The figure is -log p(x) of the discrete model by importance sampling.
 
+#[macro_use]
+#[path = "common/say.rs"]
+mod say;
+#[path = "common/draw.rs"]
+mod draw;
 #[path = "common/interrupt.rs"]
 mod interrupt;
+#[path = "common/numbers.rs"]
+mod numbers;
+#[path = "common/output.rs"]
+mod output;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use burn_vae::data::mnist::Mnist;
-use burn_vae::data::{Binarized, idx};
+use burn_vae::data::{Binarized, Examples, idx};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
 use burn_vae::optim::Adam;
 use burn_vae::prior::Distribution;
-use burn_vae::train::{Existing, TrainConfig, Trainer};
+use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::{ImageGrid, curves};
 use burn_vae::{
     BernoulliFamily, BernoulliNll, BernoulliPriorConfig, CategoricalFamily, CategoricalPriorConfig,
@@ -31,10 +40,21 @@ use burn_vae::{
     VaeConfig, backend, saved,
 };
 use clap::{Parser, ValueEnum};
+use draw::draw;
 
 // Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What a run writes.
+const WRITTEN: &[&str] = &[
+    "checkpoint",
+    "history.csv",
+    "model",
+    "test-images-idx3-ubyte.gz",
+    "nelbo.png",
+    "samples.png",
+];
 
 /// Trains a variational autoencoder with discrete codes on binarised MNIST and estimates its likelihood.
 #[derive(Parser)]
@@ -44,15 +64,15 @@ struct Args {
     latents: Latents,
 
     /// Categorical variables of a code
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = numbers::count())]
     groups: usize,
 
     /// Categories of each
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = numbers::count())]
     categories: usize,
 
     /// Bits of a code
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = numbers::count())]
     bits: usize,
 
     /// Units of the hidden layers of the encoder, or `none`; the decoder has them reversed
@@ -72,11 +92,11 @@ struct Args {
     floor: f64,
 
     /// Passes over the training set
-    #[arg(long, default_value_t = 50, default_value_if("quick", "true", "1"))]
+    #[arg(long, default_value_t = 50, default_value_if("quick", "true", "1"), value_parser = numbers::count())]
     epochs: usize,
 
     /// Samples of the estimate of the likelihood
-    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "100"))]
+    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "100"), value_parser = numbers::count())]
     test_samples: usize,
 
     /// Where to compute; GPUs need a build with a feature, as in `cargo run --features wgpu`
@@ -92,8 +112,12 @@ struct Args {
     out: PathBuf,
 
     /// Goes on with the run in the output folder
-    #[arg(long)]
+    #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
+
+    /// Replaces the run in the output folder, or other files that are in its way
+    #[arg(long)]
+    overwrite: bool,
 
     /// Takes 2,000 images and, unless told otherwise, one epoch, to see that everything works
     #[arg(long)]
@@ -155,15 +179,17 @@ where
     V: Divergence<<F::Head as Head>::Posterior, B> + 'static,
 {
     let (seed, device) = (Seed::new(args.seed), backend::device(&args.backend)?);
+    let existing = output::existing(args.resume, args.overwrite);
+    let out = output::Output::look(&args.out, WRITTEN, Some(existing))?;
     let Mnist { mut train, mut test } = Mnist::find(None)?;
     if args.quick {
         (train, test) = (train.take(2000), test.take(200));
     }
-    let hidden = args.hidden.0.clone();
+    let (hidden, pixels) = (args.hidden.0.clone(), train.dim());
     let reversed = hidden.iter().rev().copied().collect::<Vec<_>>();
     let config = VaeConfig {
-        encoder: MlpEncoderConfig::new(784, hidden, latent_dim).with_posterior(posterior),
-        decoder: MlpDecoderConfig::new(latent_dim, reversed, 784),
+        encoder: MlpEncoderConfig::new(pixels, hidden, latent_dim).with_posterior(posterior),
+        decoder: MlpDecoderConfig::new(latent_dim, reversed, pixels),
         likelihood: BernoulliNll,
         prior,
     };
@@ -174,33 +200,34 @@ where
     let test = Arc::new(Binarized::once(test, Seed::new(0).child("test bits")));
     let training = TrainConfig { epochs: args.epochs, seed, ..TrainConfig::default() };
     let objective = Arc::new(Elbo::new(divergence));
-    let existing = if args.resume { Existing::Resume } else { Existing::Refuse };
     let ctrl_c = interrupt::CtrlC::catch();
     let trained = Trainer::new(training)
         .with_objective(objective.clone())
         .with_optimizer(Adam::new().init())
-        .with_checkpoints(args.out.join("checkpoint"), existing)
-        .with_history_csv(args.out.join("history.csv"))
+        .with_checkpoints(out.join("checkpoint"), existing)
+        .with_history_csv(out.join("history.csv"))
         .with_interrupter(ctrl_c.interrupter())
         .fit(config.init(seed, &device)?, train, test.clone())?;
     drop(ctrl_c);
     let vae = trained.model;
-    saved::save(args.out.join("model"), &config, &vae)?;
+    saved::save(out.join("model"), &config, &vae)?;
     // The very bits that the figures below are of, for others to be measured on.
-    idx::write_images(args.out.join("test-images-idx3-ubyte.gz"), &test.to_images()?)?;
+    idx::write_images(out.join("test-images-idx3-ubyte.gz"), &test.to_images()?)?;
 
-    curves(&trained.history, args.out.join("nelbo.png"))?;
-    ImageGrid::new(vae.sample(100, seed)?, shape, 10)?.save(args.out.join("samples.png"))?;
+    draw(&out.join("nelbo.png"), |path| curves(&trained.history, path));
+    draw(&out.join("samples.png"), |path| {
+        ImageGrid::new(vae.sample(100, seed)?, shape, 10)?.save(path)
+    });
 
     let noise = NoiseSource::new(seed.child("test"));
     let elbo = evaluate(&vae, &objective, test.clone(), 100, 1, noise)?;
     let sampling = ImportanceSampling { num_samples: args.test_samples, ..Default::default() };
     let nll = log_likelihood(&vae, test, sampling, noise)?;
-    println!("\nmodel, history and pictures are in {}", args.out.display());
-    println!("elbo: {elbo}");
+    say!("\nmodel, history and pictures are in {}", out.display());
+    say!("elbo: {elbo}");
     if let Some(bits) = nll.bits_per_dim(0.0) {
-        println!("bits per dimension: {bits:.3}");
+        say!("bits per dimension: {bits:.3}");
     }
-    println!("test: {nll}");
+    say!("test: {nll}");
     Ok(())
 }

@@ -7,12 +7,22 @@
 //! 784-200-200-50-200-200-784, tanh; pixels binarised anew at every use, the test set once; Adam. The figure
 //! is -log p(x) by importance sampling.
 
+#[macro_use]
+#[path = "common/say.rs"]
+mod say;
+#[path = "common/draw.rs"]
+mod draw;
+#[path = "common/numbers.rs"]
+mod numbers;
+#[path = "common/output.rs"]
+mod output;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn_vae::data::Binarized;
 use burn_vae::data::mnist::Mnist;
+use burn_vae::data::{Binarized, Examples};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
 use burn_vae::flow::FlowsConfig;
 use burn_vae::nn::Activation;
@@ -25,10 +35,14 @@ use burn_vae::{
     Transformed, VaeConfig, backend,
 };
 use clap::{Parser, ValueEnum};
+use draw::draw;
 
 // Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What a run writes.
+const WRITTEN: &[&str] = &["history.csv", "nelbo.png", "samples.png"];
 
 /// Trains a variational autoencoder with a richer posterior and estimates its likelihood.
 #[derive(Parser)]
@@ -42,20 +56,21 @@ struct Args {
         long,
         default_value_t = 10,
         default_value_if("flow", "iaf", "2"),
-        default_value_if("flow", "realnvp", "4")
+        default_value_if("flow", "realnvp", "4"),
+        value_parser = numbers::up_to(1000)
     )]
     steps: usize,
 
     /// Units of the hidden layer of the networks in the flows
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = numbers::count())]
     hidden: usize,
 
     /// Passes over the training set
-    #[arg(long, default_value_t = 50, default_value_if("quick", "true", "1"))]
+    #[arg(long, default_value_t = 50, default_value_if("quick", "true", "1"), value_parser = numbers::count())]
     epochs: usize,
 
     /// Samples of the estimate of the likelihood
-    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "100"))]
+    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "100"), value_parser = numbers::count())]
     test_samples: usize,
 
     /// Where to compute; GPUs need a build with a feature, as in `cargo run --features wgpu`
@@ -113,18 +128,19 @@ where
     F: Family<Head: Head<Posterior: Density> + 'static>,
 {
     let (seed, device) = (Seed::new(args.seed), backend::device(&args.backend)?);
+    let out = output::Output::look(&args.out, WRITTEN, None)?;
     let Mnist { mut train, mut test } = Mnist::find(args.data_dir.as_deref())?;
     if args.quick {
         (train, test) = (train.take(2000), test.take(200));
     }
-    let shape = test.shape();
+    let (shape, pixels) = (test.shape(), train.dim());
     let train = Arc::new(Binarized::each_epoch(train, seed.child("bits")));
     let test = Arc::new(Binarized::once(test, Seed::new(0).child("test bits")));
 
-    let encoder = MlpEncoderConfig::new(784, [200, 200], 50).with_activation(Activation::Tanh);
+    let encoder = MlpEncoderConfig::new(pixels, [200, 200], 50).with_activation(Activation::Tanh);
     let config = VaeConfig {
         encoder: encoder.with_posterior(posterior),
-        decoder: MlpDecoderConfig::new(50, [200, 200], 784).with_activation(Activation::Tanh),
+        decoder: MlpDecoderConfig::new(50, [200, 200], pixels).with_activation(Activation::Tanh),
         likelihood: BernoulliNll,
         prior: StandardNormal,
     };
@@ -135,23 +151,25 @@ where
     let trained = Trainer::new(TrainConfig { epochs: args.epochs, seed, ..TrainConfig::default() })
         .with_objective(objective)
         .with_optimizer(Adam::new().with_epsilon(1e-4)?.init())
-        .with_history_csv(args.out.join("history.csv"))
+        .with_history_csv(out.join("history.csv"))
         .fit(vae, train, test.clone())?;
     let vae = trained.model;
 
-    curves(&trained.history, args.out.join("nelbo.png"))?;
-    ImageGrid::new(vae.sample(100, seed)?, shape, 10)?.save(args.out.join("samples.png"))?;
+    draw(&out.join("nelbo.png"), |path| curves(&trained.history, path));
+    draw(&out.join("samples.png"), |path| {
+        ImageGrid::new(vae.sample(100, seed)?, shape, 10)?.save(path)
+    });
     let noise = NoiseSource::new(seed.child("test"));
     let elbo = evaluate(&vae, &objective, test.clone(), 100, 1, noise)?;
     let sampling = ImportanceSampling { num_samples: args.test_samples, ..Default::default() };
     let nll = log_likelihood(&vae, test, sampling, noise)?;
-    println!("\nhistory and pictures are in {}", args.out.display());
+    say!("\nhistory and pictures are in {}", out.display());
     let seconds = trained.history.seconds_per_epoch().unwrap_or(f64::NAN);
-    println!("{params} parameters, {seconds:.1} s of training in an epoch");
-    println!("elbo: {elbo}");
+    say!("{params} parameters, {seconds:.1} s of training in an epoch");
+    say!("elbo: {elbo}");
     if let Some(bits) = nll.bits_per_dim(0.0) {
-        println!("bits per dimension: {bits:.3}");
+        say!("bits per dimension: {bits:.3}");
     }
-    println!("test: {nll}");
+    say!("test: {nll}");
     Ok(())
 }

@@ -8,8 +8,17 @@
 //! decoder's output starts at the logits of the training set's means; Adam, a learning rate of
 //! 1e-3 * 10^(-i/7) for 3^i epochs, i = 0, 1, .. The figure is -log p(x) by importance sampling.
 
+#[macro_use]
+#[path = "common/say.rs"]
+mod say;
+#[path = "common/draw.rs"]
+mod draw;
 #[path = "common/interrupt.rs"]
 mod interrupt;
+#[path = "common/numbers.rs"]
+mod numbers;
+#[path = "common/output.rs"]
+mod output;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,18 +32,29 @@ use burn_vae::data::{Binarized, Examples, Scaling, idx};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
 use burn_vae::nn::Activation;
 use burn_vae::optim::Adam;
-use burn_vae::train::{Existing, TrainConfig, Trainer};
+use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::{ImageGrid, curves};
 use burn_vae::{
     BernoulliNll, Ciwae, Elbo, Error, ErrorKind, Gradient, Iwae, Miwae, MlpDecoderConfig,
     MlpEncoderConfig, MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource, Objective, Piwae,
     RenyiBound, Result, Seed, StandardNormal, backend, saved,
 };
-use clap::{Parser, ValueEnum};
+use clap::{Parser, ValueEnum, value_parser};
+use draw::draw;
 
 // Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What a run writes.
+const WRITTEN: &[&str] = &[
+    "checkpoint",
+    "history.csv",
+    "model",
+    "test-images-idx3-ubyte.gz",
+    "nelbo.png",
+    "samples.png",
+];
 
 /// Trains an importance-weighted autoencoder on binarised MNIST and estimates its likelihood.
 #[derive(Parser)]
@@ -44,11 +64,11 @@ struct Args {
     objective: Bound,
 
     /// Monte Carlo samples of the posterior of each example, K
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = numbers::up_to(10_000))]
     samples: usize,
 
     /// Groups of samples for miwae and piwae
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = numbers::count())]
     groups: usize,
 
     /// Weight of the ELBO for ciwae
@@ -60,15 +80,15 @@ struct Args {
     alpha: f64,
 
     /// Stages of the learning rate, of 1, 3, 9, .. epochs; the paper has 8 at a batch size of 20
-    #[arg(long, default_value_t = 5, default_value_if("quick", "true", "1"))]
+    #[arg(long, default_value_t = 5, default_value_if("quick", "true", "1"), value_parser = value_parser!(u32).range(1..=20))]
     stages: u32,
 
     /// Examples in a training step
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = numbers::count())]
     batch_size: usize,
 
     /// Samples of the estimate of the likelihood
-    #[arg(long, default_value_t = 5000, default_value_if("quick", "true", "100"))]
+    #[arg(long, default_value_t = 5000, default_value_if("quick", "true", "100"), value_parser = numbers::count())]
     test_samples: usize,
 
     /// Where to compute; GPUs need a build with a feature, as in `cargo run --features wgpu`
@@ -91,7 +111,7 @@ struct Args {
     #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
 
-    /// Replaces the run in the output folder
+    /// Replaces the run in the output folder, or other files that are in its way
     #[arg(long)]
     overwrite: bool,
 
@@ -142,14 +162,17 @@ fn start() -> Result<()> {
 fn run(args: &Args, objective: impl Objective<MlpVae> + 'static) -> Result<()> {
     let objective = Arc::new(objective);
     let (seed, device) = (Seed::new(args.seed), backend::device(&args.backend)?);
+    let existing = output::existing(args.resume, args.overwrite);
+    let out = output::Output::look(&args.out, WRITTEN, Some(existing))?;
     let Mnist { mut train, mut test } = Mnist::find(args.data_dir.as_deref())?;
     if args.quick {
         (train, test) = (train.take(2000), test.take(200));
     }
 
+    let pixels = train.dim();
     let config = MlpVaeConfig {
-        encoder: MlpEncoderConfig::new(784, [200, 200], 50).with_activation(Activation::Tanh),
-        decoder: MlpDecoderConfig::new(50, [200, 200], 784).with_activation(Activation::Tanh),
+        encoder: MlpEncoderConfig::new(pixels, [200, 200], 50).with_activation(Activation::Tanh),
+        decoder: MlpDecoderConfig::new(50, [200, 200], pixels).with_activation(Activation::Tanh),
         likelihood: BernoulliNll,
         prior: StandardNormal,
     };
@@ -170,48 +193,42 @@ fn run(args: &Args, objective: impl Objective<MlpVae> + 'static) -> Result<()> {
         seed,
         ..TrainConfig::default()
     };
-    let existing = match (args.resume, args.overwrite) {
-        (true, _) => Existing::Resume,
-        (_, true) => Existing::Overwrite,
-        _ => Existing::Refuse,
-    };
     let ctrl_c = interrupt::CtrlC::catch();
     let trained = Trainer::new(train_config)
         .with_objective(objective.clone())
         .with_optimizer(Adam::new().with_epsilon(1e-4)?.init())
         .with_learning_rate(schedule(stages, batches)?)
-        .with_checkpoints(args.out.join("checkpoint"), existing)
-        .with_history_csv(args.out.join("history.csv"))
+        .with_checkpoints(out.join("checkpoint"), existing)
+        .with_history_csv(out.join("history.csv"))
         .with_interrupter(ctrl_c.interrupter())
         .fit(vae, train.clone(), test.clone())?;
     drop(ctrl_c);
     let vae = trained.model;
-    saved::save(args.out.join("model"), &config, &vae)?;
+    saved::save(out.join("model"), &config, &vae)?;
     // The very bits that the figures below are of, for others to be measured on.
-    idx::write_images(args.out.join("test-images-idx3-ubyte.gz"), &test.to_images()?)?;
+    idx::write_images(out.join("test-images-idx3-ubyte.gz"), &test.to_images()?)?;
 
-    curves(&trained.history, args.out.join("nelbo.png"))?;
-    ImageGrid::new(vae.sample(100, seed)?, shape, 10)?.save(args.out.join("samples.png"))?;
+    draw(&out.join("nelbo.png"), |path| curves(&trained.history, path));
+    draw(&out.join("samples.png"), |path| {
+        ImageGrid::new(vae.sample(100, seed)?, shape, 10)?.save(path)
+    });
 
     let noise = NoiseSource::new(seed.child("test"));
     let bound = evaluate(&vae, &objective, test.clone(), 100, args.samples, noise)?;
     let elbo = evaluate(&vae, &Elbo::default(), test.clone(), 100, 1, noise)?;
     let sampling = ImportanceSampling { num_samples: args.test_samples, ..Default::default() };
     let nll = log_likelihood(&vae, test, sampling, noise)?;
-    println!("\nmodel, history and pictures are in {}", args.out.display());
-    println!("trained on: {}", train.protocol());
-    println!(
-        "bound of the objective, K={}: {:.2} ({})",
-        args.samples, -bound.nelbo, bound.protocol
-    );
-    println!("elbo: {elbo}");
+    say!("\nmodel, history and pictures are in {}", out.display());
+    say!("trained on: {}", train.protocol());
+    say!("bound of the objective, K={}: {:.2} ({})", args.samples, -bound.nelbo, bound.protocol);
+    say!("elbo: {elbo}");
     if let Some(latents) = &elbo.latents {
-        println!("{latents}");
+        say!("{latents}");
     }
     if let Some(bits) = nll.bits_per_dim(0.0) {
-        println!("bits per dimension: {bits:.3}");
+        say!("bits per dimension: {bits:.3}");
     }
-    println!("test: {nll}");
+    say!("test: {nll}");
     Ok(())
 }
 

@@ -10,6 +10,12 @@
 //! estimated from it. The figure is -log p(x) by importance sampling. The last two rows are of grey pixels, and
 //! densities.
 
+#[macro_use]
+#[path = "common/say.rs"]
+mod say;
+#[path = "common/numbers.rs"]
+mod numbers;
+
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -26,11 +32,11 @@ use burn_vae::presets::{
 };
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
-    BernoulliNll, Decoder, Density, Diagonal, Divergence, Elbo, Encoder, Family, FlowPriorConfig,
-    FullCovariance, Head, KlDivergence, Likelihood, MixturePriorConfig, MlpDecoder,
-    MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig, MonteCarloKl, NoiseSource, Prior,
-    Result, ScaleConfig, Seed, StandardNormal, Temperature, Transformed, Vae, VampPriorConfig,
-    backend,
+    BernoulliNll, Decoder, Density, Diagonal, Divergence, Elbo, Encoder, Error, ErrorKind, Family,
+    FlowPriorConfig, FullCovariance, Head, KlDivergence, Likelihood, MixturePriorConfig,
+    MlpDecoder, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig, MonteCarloKl,
+    NoiseSource, Prior, Result, ScaleConfig, Seed, StandardNormal, Temperature, Transformed, Vae,
+    VampPriorConfig, backend,
 };
 use clap::Parser;
 
@@ -46,15 +52,15 @@ struct Args {
     only: String,
 
     /// Passes over the training set
-    #[arg(long, default_value_t = 20, default_value_if("quick", "true", "1"))]
+    #[arg(long, default_value_t = 20, default_value_if("quick", "true", "1"), value_parser = numbers::count())]
     epochs: usize,
 
     /// Samples of the estimate of the likelihood
-    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "20"))]
+    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "20"), value_parser = numbers::count())]
     test_samples: usize,
 
     /// Gaussians in a mixture
-    #[arg(long, default_value_t = 500, default_value_if("quick", "true", "20"))]
+    #[arg(long, default_value_t = 500, default_value_if("quick", "true", "20"), value_parser = numbers::count())]
     components: usize,
 
     /// Where weights, shuffles, bits and noise come from
@@ -89,6 +95,12 @@ fn main() -> Result<()> {
     if args.quick {
         (train, test) = (train.take(2000), test.take(200));
     }
+    if args.components > train.len() {
+        let (components, len) = (args.components, train.len());
+        let message =
+            format!("--components is {components}, but there are only {len} images to start from");
+        return Err(Error::new(ErrorKind::Config, message));
+    }
     let first = train.tensor(0..args.components, &device)?;
     let bias = Scaling::standard(&train)?.shift_logits()?;
     // The test set is the same in every run.
@@ -103,8 +115,8 @@ fn main() -> Result<()> {
         seed,
         device,
     };
-    println!("{:<28} {:>6} {:>8} {:>8} {:>8}", "", "seed", "rate", "nll", "seconds");
-    println!("{:<28} {:>6} {:>8} {:>8} {:>8}\n", "", "", "", "", "an epoch");
+    say!("{:<28} {:>6} {:>8} {:>8} {:>8}", "", "seed", "rate", "nll", "seconds");
+    say!("{:<28} {:>6} {:>8} {:>8} {:>8}\n", "", "", "", "", "an epoch");
 
     let estimate = MonteCarloKl::default();
     bench.posterior("vae", Diagonal, estimate)?;
@@ -247,7 +259,7 @@ impl Bench {
         let sampling = ImportanceSampling { num_samples: args.test_samples, ..Default::default() };
         let found = log_likelihood(&vae, test.clone(), sampling, noise)?;
         let seconds = trained.history.seconds_per_epoch().unwrap_or(f64::NAN);
-        println!(
+        say!(
             "{name:<28} {:>6} {:>8.2} {:>8.2} {seconds:>8.1}  {}; {}; {}",
             args.seed,
             elbo.rate(),

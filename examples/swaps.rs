@@ -6,6 +6,12 @@
 //! cargo run --release --example swaps -- --only mmd
 //! ```
 
+#[macro_use]
+#[path = "common/say.rs"]
+mod say;
+#[path = "common/numbers.rs"]
+mod numbers;
+
 use std::sync::Arc;
 
 use burn::module::Module;
@@ -38,15 +44,15 @@ struct Args {
     only: String,
 
     /// Passes over the training set
-    #[arg(long, default_value_t = 5, default_value_if("quick", "true", "1"))]
+    #[arg(long, default_value_t = 5, default_value_if("quick", "true", "1"), value_parser = numbers::count())]
     epochs: usize,
 
     /// Length of a code
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = numbers::count())]
     latent_dim: usize,
 
     /// Samples of the estimate of the likelihood
-    #[arg(long, default_value_t = 100, default_value_if("quick", "true", "20"))]
+    #[arg(long, default_value_t = 100, default_value_if("quick", "true", "20"), value_parser = numbers::count())]
     test_samples: usize,
 
     /// Where weights, shuffles, bits and noise come from
@@ -142,10 +148,15 @@ fn main() -> Result<()> {
     if args.quick {
         (train, test) = (train.take(2000), test.take(200));
     }
-    println!("nats per example; nll by {} samples", args.test_samples);
-    println!(
+    say!("nats per example; nll by {} samples", args.test_samples);
+    say!(
         "{:<36} {:>8} {:>10} {:>8} {:>8} {:>6}",
-        "", "rate", "distortion", "nll", "bits/dim", "active"
+        "",
+        "rate",
+        "distortion",
+        "nll",
+        "bits/dim",
+        "active"
     );
 
     let bits: [Arc<dyn Examples>; 2] = [
@@ -221,7 +232,7 @@ where
     // Bytes were divided by 255.
     let bits = likelihood.bits_per_dim(data_dim as f64 * 255f64.ln()).unwrap_or(f64::NAN);
     let reliability = likelihood.reliability();
-    println!(
+    say!(
         "{name:<36} {rate:>8.2} {distortion:>10.2} {nll:>8.2} {bits:>8.3} {active:>6}  {reliability}; \
          {protocol}; {measure}"
     );

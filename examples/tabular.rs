@@ -7,26 +7,57 @@
 //! Columns are brought to a mean of 0 and a deviation of 1, and modelled as Gaussian with a deviation
 //! that is learned for each. The figure is a log-density in these units.
 
+#[macro_use]
+#[path = "common/say.rs"]
+mod say;
 #[path = "common/interrupt.rs"]
 mod interrupt;
+#[path = "common/output.rs"]
+mod output;
 
 use std::f64::consts::{FRAC_PI_2, LN_2, PI};
-use std::io::{BufWriter, Write};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use burn_vae::data::{Examples, Scaling, Table, TableOptions};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
-use burn_vae::train::{Existing, TrainConfig, Trainer};
+use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::scatter;
 use burn_vae::{
-    Elbo, Error, ErrorKind, GaussianNllConfig, MlpDecoderConfig, MlpEncoderConfig, ModuleConfig,
-    NoiseSource, Posterior, Result, ScaleConfig, Seed, VaeConfig, backend, saved,
+    Elbo, GaussianNllConfig, MlpDecoderConfig, MlpEncoderConfig, ModuleConfig, NoiseSource,
+    Posterior, Result, ScaleConfig, Seed, VaeConfig, backend, saved,
 };
 use clap::Parser;
+use output::Output;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use rand_distr::{Distribution, Exp1, StandardNormal};
+
+/// The columns of SUSY after the class.
+const SUSY: [&str; 18] = [
+    "lepton 1 pT",
+    "lepton 1 eta",
+    "lepton 1 phi",
+    "lepton 2 pT",
+    "lepton 2 eta",
+    "lepton 2 phi",
+    "missing energy magnitude",
+    "missing energy phi",
+    "MET_rel",
+    "axial MET",
+    "M_R",
+    "M_TR_2",
+    "R",
+    "MT2",
+    "S_R",
+    "M_Delta_R",
+    "dPhi_r_b",
+    "cos(theta_r1)",
+];
+
+/// What a run writes.
+const WRITTEN: &[&str] = &["checkpoint", "history.csv", "model", "latent.png"];
 
 /// Trains a variational autoencoder on a table of numbers whose first column is the class.
 #[derive(Parser)]
@@ -35,9 +66,18 @@ struct Args {
     #[arg(long)]
     csv: Option<PathBuf>,
 
-    /// Rows to take, or to make up; the last tenth is to test on
-    #[arg(long, default_value_t = 50_000, default_value_if("quick", "true", "2000"))]
-    rows: usize,
+    /// Whether the first line of the table names its columns; found out unless it is told
+    #[arg(long, requires = "csv")]
+    header: Option<bool>,
+
+    /// What stands between two fields of the table, a character or `tab`
+    #[arg(long, requires = "csv", default_value = ",", value_parser = parse_delimiter)]
+    delimiter: char,
+
+    /// Rows to take of the table, by default all, or to make up, by default 50,000; the last tenth is to
+    /// test on
+    #[arg(long)]
+    rows: Option<NonZeroUsize>,
 
     /// Passes over the training set
     #[arg(long, default_value_t = 20, default_value_if("quick", "true", "2"))]
@@ -59,7 +99,7 @@ struct Args {
     #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
 
-    /// Replaces the run in the output folder
+    /// Replaces the run in the output folder, or other files that are in its way
     #[arg(long)]
     overwrite: bool,
 
@@ -68,28 +108,40 @@ struct Args {
     quick: bool,
 }
 
+fn parse_delimiter(text: &str) -> Result<char, String> {
+    let mut characters = text.chars();
+    match (text, characters.next(), characters.next()) {
+        ("tab" | "\\t", ..) => Ok('\t'),
+        (_, Some(delimiter), None) => Ok(delimiter),
+        _ => Err("it is not one character, nor `tab`".into()),
+    }
+}
+
 fn main() -> ExitCode {
     interrupt::exit_code(start())
 }
 
 fn start() -> Result<()> {
-    let Args { csv, rows, epochs, beta, seed, out, resume, overwrite, .. } = Args::parse();
-    let (seed, device) = (Seed::new(seed), backend::device(backend::names()[0])?);
-    let csv = match csv {
-        Some(csv) => csv,
+    let args = Args::parse();
+    let (seed, device) = (Seed::new(args.seed), backend::device(backend::names()[0])?);
+    let existing = output::existing(args.resume, args.overwrite);
+    let mut out = Output::look(&args.out, WRITTEN, Some(existing))?;
+    if let Some(csv) = &args.csv {
+        out = out.apart_from(csv)?;
+    }
+    let rows = args.rows.map(NonZeroUsize::get).or(args.quick.then_some(2000));
+    let (name, table) = match &args.csv {
+        Some(csv) => (csv.display().to_string(), read(csv, rows, &args)?),
         None => {
-            let csv = out.join("stand-in.csv");
-            let io = |e| Error::new(ErrorKind::Io, format!("{}: {e}", csv.display()));
-            write_stand_in(&csv, rows, seed.child("stand-in")).map_err(io)?;
-            csv
+            let table = stand_in(rows.unwrap_or(50_000), seed.child("stand-in"))?;
+            ("a made-up table".into(), table)
         }
     };
-    let table = Table::read(&csv, &TableOptions::new().with_label(0).with_max_rows(rows))?;
     let (train, test) = table.split_last(0.1)?;
     let scaling = Scaling::standard(&train)?;
     let (train, test) = (Arc::new(scaling.table(&train)?), Arc::new(scaling.table(&test)?));
-    println!("{}: {} rows to train on, {} to test on", csv.display(), train.len(), test.len());
-    println!("{} columns, of mean 0 and deviation 1\n", train.dim());
+    say!("{name}: {} rows to train on, {} to test on", train.len(), test.len());
+    say!("{} columns, of mean 0 and deviation 1\n", train.dim());
 
     let dim = train.dim();
     let config = VaeConfig {
@@ -102,14 +154,9 @@ fn start() -> Result<()> {
         prior: burn_vae::StandardNormal,
     };
     let vae = config.init(seed, &device)?;
-    let existing = match (resume, overwrite) {
-        (true, _) => Existing::Resume,
-        (_, true) => Existing::Overwrite,
-        _ => Existing::Refuse,
-    };
     let ctrl_c = interrupt::CtrlC::catch();
-    let vae = Trainer::new(TrainConfig { epochs, seed, ..TrainConfig::default() })
-        .with_objective(Elbo::default().with_beta(beta)?)
+    let vae = Trainer::new(TrainConfig { epochs: args.epochs, seed, ..TrainConfig::default() })
+        .with_objective(Elbo::default().with_beta(args.beta)?)
         .with_checkpoints(out.join("checkpoint"), existing)
         .with_history_csv(out.join("history.csv"))
         .with_interrupter(ctrl_c.interrupter())
@@ -122,22 +169,37 @@ fn start() -> Result<()> {
     let codes = vae.encode(test.tensor(0..test.len(), &device)?)?.mean().into_data();
     let codes = codes.iter::<f32>().collect::<Vec<_>>();
     scatter(codes.as_chunks::<2>().0, test.labels().unwrap_or(&[]), out.join("latent.png"))?;
-    println!("\nmodel, history and picture are in {}", out.display());
+    say!("\nmodel, history and picture are in {}", out.display());
 
     let noise = NoiseSource::new(seed.child("test"));
     let elbo = evaluate(&vae, &Elbo::default(), test.clone(), 100, 1, noise)?;
     let sampling = ImportanceSampling { num_samples: 200, ..ImportanceSampling::default() };
-    println!("likelihood: {}", log_likelihood(&vae, test, sampling, noise)?);
-    println!("test: {elbo}");
+    say!("likelihood: {}", log_likelihood(&vae, test, sampling, noise)?);
+    say!("test: {elbo}");
     Ok(())
 }
 
-/// Writes rows with the columns of SUSY: two leptons, what is missing to balance them, and what is
+/// Reads a table, and says so if it goes on after the rows that are taken.
+fn read(csv: &Path, rows: Option<usize>, args: &Args) -> Result<Table> {
+    let mut options = TableOptions::new().with_label(0).with_delimiter(args.delimiter);
+    options.header = args.header;
+    // One more tells whether there are more.
+    options.max_rows = rows.map(|rows| rows.saturating_add(1));
+    let table = Table::read(csv, &options)?;
+    match rows {
+        Some(rows) if rows < table.len() => {
+            say!("only the first {rows} rows of {} are taken; --rows takes more", csv.display());
+            table.select(&(0..rows).collect::<Vec<_>>())
+        }
+        _ => Ok(table),
+    }
+}
+
+/// Makes up rows with the columns of SUSY: two leptons, what is missing to balance them, and what is
 /// computed of these. They look like such events, but simulate none. About half are signal, in which
 /// heavy particles that are not seen take momentum away.
-fn write_stand_in(path: &Path, rows: usize, seed: Seed) -> std::io::Result<()> {
-    std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
-    let mut file = BufWriter::new(std::fs::File::create(path)?);
+fn stand_in(rows: usize, seed: Seed) -> Result<Table> {
+    let (mut values, mut labels) = (Vec::new(), Vec::new());
     for row in 0..rows {
         let mut rng = ChaCha8Rng::seed_from_u64(seed.at(row as u64).value());
         let mut exp = || -> f64 { Exp1.sample(&mut rng) };
@@ -171,8 +233,8 @@ fn write_stand_in(path: &Path, rows: usize, seed: Seed) -> std::io::Result<()> {
             [met, met_phi, met_rel, axial, m_r, m_tr],
             [m_tr / m_r, mt2, s_r, m_delta, apart(met_phi, y.atan2(x)), cos_theta],
         ];
-        let columns = columns.iter().flatten().map(|value| format!(",{value:e}"));
-        writeln!(file, "{}{}", u8::from(signal), columns.collect::<String>())?;
+        values.extend(columns.as_flattened().iter().map(|&value| value as f32));
+        labels.push(u8::from(signal));
     }
-    file.flush()
+    Table::new(values, SUSY)?.with_labels(labels)
 }

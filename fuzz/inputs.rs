@@ -206,9 +206,14 @@ pub fn weights(data: &[u8]) {
     let dir = folder().join("model");
     std::fs::create_dir_all(&dir).expect("a folder to write to");
     let crc = crc32(data);
-    let config = serde_json::to_string(&small()).expect("plain data");
-    let json = format!(r#"{{"burn_vae":"0","weights_crc32":{crc},"config":{config}}}"#);
-    std::fs::write(dir.join("config.json"), json).expect("a file to write to");
+    let config = serde_json::to_value(small()).expect("plain data");
+    let json = serde_json::json!({
+        "burn_vae": "0",
+        "weights_crc32": crc,
+        "config_crc32": crc32(config.to_string().as_bytes()),
+        "config": config,
+    });
+    std::fs::write(dir.join("config.json"), json.to_string()).expect("a file to write to");
     let path = dir.join(format!("weights-{crc:08x}.bpk"));
     std::fs::write(&path, data).expect("a file to write to");
     if let Ok((_, vae)) = saved::load::<MlpVaeConfig>(&dir, &Device::flex()) {

@@ -112,11 +112,12 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> ConditionalVae<E, D, L,
     /// class with the same probability.
     ///
     /// # Errors
-    /// If `n` is zero.
+    /// If `n` is zero, or if so many samples have more than 2^30 numbers.
     pub fn sample(&self, n: usize, seed: impl Into<Seed>) -> Result<Tensor<2>> {
         if n == 0 {
             return Err(Error::value("0 samples were asked for, but at least 1 is needed"));
         }
+        self.parts.check_rows("samples", n)?;
         let (seed, classes) = (seed.into(), self.condition_dim);
         let mut rng = seed.child("condition").rng();
         let mut rows = vec![0.0; n * classes];
@@ -134,9 +135,15 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> ConditionalVae<E, D, L,
     /// - output: `[n, num_values]`
     ///
     /// # Errors
-    /// If the conditions have another number of columns.
+    /// If there are no conditions, if they have another number of columns, or if so many samples have more
+    /// than 2^30 numbers.
     pub fn sample_given(&self, condition: Tensor<2>, seed: impl Into<Seed>) -> Result<Tensor<2>> {
+        Error::check_columns("the condition", condition.dims(), self.condition_dim)?;
         let ([n, _], device) = (condition.dims(), condition.device());
+        if n == 0 {
+            return Err(Error::value("there is no condition to draw a sample for"));
+        }
+        self.parts.check_rows("samples", n)?;
         let z = self.prior(Phase::Eval).sample(n, self.latent_dim(), seed.into(), &device);
         self.decode(z, condition)
     }

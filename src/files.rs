@@ -1,11 +1,12 @@
-//! Files that are either whole or not there.
+//! Files that are either whole or not there, and files that come to an end.
 
+use std::fs::{File, FileType};
 use std::io::Write;
 use std::path::Path;
 
 use flate2::Crc;
 
-use crate::error::{At, Result};
+use crate::error::{At, Error, Result};
 
 /// How the names of files begin that are being written, or that a crash has left half-written.
 pub(crate) const UNFINISHED: &str = ".burn-vae-";
@@ -39,4 +40,47 @@ pub(crate) fn crc32(bytes: &[u8]) -> u32 {
 /// Makes a folder and those above it.
 pub(crate) fn create_dir(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).at(path)
+}
+
+/// Opens a regular file. Anything else could keep a reader for ever: a pipe until someone writes to it, a device such as
+/// `/dev/zero` until the memory is full.
+pub(crate) fn open(path: &Path) -> Result<File> {
+    let found = std::fs::metadata(path).at(path)?.file_type();
+    if !found.is_file() {
+        let what = match found {
+            found if found.is_dir() => "a folder",
+            found if is_pipe(found) => "a pipe",
+            _ => "a device or a socket",
+        };
+        return Err(Error::data(path, format!("this is {what}, not a file")));
+    }
+    File::open(path).at(path)
+}
+
+/// Opens a file that is read once from start to end: a regular one, or a pipe that a shell hands over, as in
+/// `<(zcat table.csv.gz)`. Such a pipe has its writer; that of any other may never come.
+pub(crate) fn open_stream(path: &Path) -> Result<File> {
+    let is_handed_over =
+        ["/dev/fd", "/dev/stdin", "/proc/self/fd"].iter().any(|place| path.starts_with(place));
+    match std::fs::metadata(path) {
+        Ok(found) if is_handed_over && is_pipe(found.file_type()) => File::open(path).at(path),
+        _ => open(path),
+    }
+}
+
+/// Reads a regular file into memory.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut open(path)?, &mut bytes).at(path)?;
+    Ok(bytes)
+}
+
+#[cfg(unix)]
+fn is_pipe(found: FileType) -> bool {
+    std::os::unix::fs::FileTypeExt::is_fifo(&found)
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_found: FileType) -> bool {
+    false
 }

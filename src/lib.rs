@@ -97,6 +97,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, rustdoc::broken_intra_doc_links)]
 #![deny(unsafe_code)]
+// They panic where nobody reads what they print.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod adversarial;
 pub mod backend;
@@ -117,6 +119,7 @@ mod math;
 mod model;
 pub mod nn;
 mod noise;
+mod numbered;
 mod objective;
 mod ops;
 pub mod optim;

@@ -184,9 +184,22 @@ impl NoiseSource {
     }
 }
 
+/// More numbers than this are not made at once.
+const MAX_LEN: usize = 1 << 30;
+
+/// Checks that so many rows of a tensor can be held.
+pub(crate) fn check_rows(what: &str, rows: usize, columns: usize) -> Result<()> {
+    match rows.checked_mul(columns.max(1)) {
+        Some(len) if len <= MAX_LEN => Ok(()),
+        _ => Err(Error::value(format!(
+            "{rows} {what} of {columns} numbers each were asked for, but at most {MAX_LEN} numbers are \
+             made at once"
+        ))),
+    }
+}
+
 /// Checks that the noise of a batch can be held.
 pub(crate) fn check_noise(num_samples: usize, batch: usize, noise_dim: usize) -> Result<()> {
-    const MAX_LEN: usize = 1 << 30;
     if num_samples == 0 {
         return Err(Error::config("num_samples is 0, but it must be at least 1"));
     }

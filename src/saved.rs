@@ -5,12 +5,15 @@ use std::path::Path;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, Device, Tensor};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::Seed;
 use crate::config::ModuleConfig;
 use crate::error::{At, Error, ErrorKind, Result};
-use crate::files::{crc32, write_atomically};
+use crate::files::{crc32, read, write_atomically};
+use crate::numbered::Numbered;
 
 const CONFIG: &str = "config.json";
 
@@ -21,7 +24,14 @@ struct Saved<C> {
     burn_vae: String,
     /// The checksum of the weights, which is also in the name of their file.
     weights_crc32: u32,
+    /// The checksum of the description, by [`seal`].
+    config_crc32: u32,
     config: C,
+}
+
+/// The checksum of a description, whatever its layout in the file and the order of its fields.
+fn seal(config: &Value) -> serde_json::Result<u32> {
+    Ok(crc32(&serde_json::to_vec(config)?))
 }
 
 fn weights_name(crc32: u32) -> String {
@@ -32,52 +42,100 @@ fn weights_name(crc32: u32) -> String {
 ///
 /// The weights get a file with a new name, then the description, which names them, is replaced in
 /// one step, then older weights are removed. A crash leaves the old model or the new one, never
-/// something between.
+/// something between. Files that this function did not write are left alone.
+///
+/// Equal models make equal files, byte for byte.
 ///
 /// # Errors
-/// If a weight is not finite, which is nothing to keep, or a file cannot be written.
+/// If a weight is not finite, which is nothing to keep; if the folder holds a `config.json` that is no
+/// description of a model; or if a file cannot be written.
 pub fn save<C: ModuleConfig>(dir: impl AsRef<Path>, config: &C, model: &C::Module) -> Result<()> {
     let dir = dir.as_ref();
     check_finite(model).map_err(|error| bad(dir, error))?;
-    let weights = model.clone().into_record().into_bytes().map_err(|error| bad(dir, error))?;
+    let path = dir.join(CONFIG);
+    check_replaceable(&path)?;
+    let record = Numbered::new(model.clone()).into_record();
+    let weights = record.into_bytes().map_err(|error| bad(dir, error))?;
     let weights_crc32 = crc32(&weights);
     let name = weights_name(weights_crc32);
-    let saved = Saved { burn_vae: env!("CARGO_PKG_VERSION").into(), weights_crc32, config };
-    let path = dir.join(CONFIG);
+    // By way of the text, in which numbers have the digits that they have in the file.
+    let config_crc32 = serde_json::to_vec(config)
+        .and_then(|json| seal(&serde_json::from_slice(&json)?))
+        .map_err(|error| bad(&path, error))?;
+    let burn_vae = env!("CARGO_PKG_VERSION").into();
+    let saved = Saved { burn_vae, weights_crc32, config_crc32, config };
     let json = serde_json::to_vec_pretty(&saved).map_err(|error| bad(&path, error))?;
     write_atomically(&dir.join(&name), &weights)?;
     write_atomically(&path, &json)?;
     for file in std::fs::read_dir(dir).at(dir)? {
-        let file = file.at(dir)?;
-        let other = file.file_name();
-        let other = other.to_string_lossy();
-        if other.starts_with("weights-") && other.ends_with(".bpk") && other != name {
-            std::fs::remove_file(file.path()).at(file.path())?;
+        let path = file.at(dir)?.path();
+        if path != dir.join(&name) && is_weights(&path) {
+            std::fs::remove_file(&path).at(&path)?;
         }
     }
     Ok(())
+}
+
+/// Checks that nothing but the description of another model would be replaced.
+fn check_replaceable(path: &Path) -> Result<()> {
+    let json = match std::fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        json => json.at(path)?,
+    };
+    match serde_json::from_slice::<Saved<IgnoredAny>>(&json) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(bad(
+            path,
+            format!(
+                "this file is no description of a model, so it is not replaced ({error}); name another \
+                 folder or remove it"
+            ),
+        )),
+    }
+}
+
+/// Whether a file holds weights that [`save`] wrote: its name tells its checksum.
+fn is_weights(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let checksum = name.strip_prefix("weights-").and_then(|name| name.strip_suffix(".bpk"));
+    checksum.is_some_and(|checksum| checksum.len() == 8)
+        && std::fs::read(path).is_ok_and(|bytes| weights_name(crc32(&bytes)) == name)
 }
 
 /// Reads a model that [`save`] wrote, with its description.
 ///
 /// # Errors
 /// If a file is missing or damaged, describes another sort of model, or holds weights of other
-/// shapes than the description asks for or that are not finite. The message names the file.
+/// shapes than the description asks for or that are not finite; if the description is not the one that
+/// was saved. The message names the file.
 pub fn load<C: ModuleConfig>(dir: impl AsRef<Path>, device: &Device) -> Result<(C, C::Module)> {
     let path = dir.as_ref().join(CONFIG);
-    let json = std::fs::read(&path).at(&path)?;
-    let Saved { weights_crc32, config, .. } =
+    let json = read(&path)?;
+    let Saved { weights_crc32, config_crc32, config, .. } =
         serde_json::from_slice::<Saved<C>>(&json).map_err(|error| bad(&path, error))?;
+    let found = serde_json::from_slice::<Saved<Value>>(&json)
+        .and_then(|saved| seal(&saved.config))
+        .map_err(|error| bad(&path, error))?;
+    if found != config_crc32 {
+        return Err(bad(
+            &path,
+            format!(
+                "`config` is not the description that was saved with the weights; restore it or, if \
+                 it was changed on purpose, set `config_crc32` to {found}"
+            ),
+        ));
+    }
 
     let path = dir.as_ref().join(weights_name(weights_crc32));
-    let weights = std::fs::read(&path).at(&path)?;
+    let weights = read(&path)?;
     if crc32(&weights) != weights_crc32 {
         return Err(bad(&path, "the checksum is wrong, so the file is damaged"));
     }
     let model = config.init(Seed::default(), device)?;
     let model = ModuleRecord::from_bytes(Bytes::from_bytes_vec(weights))
-        .and_then(|record| model.try_load_record(record))
-        .map_err(|error| bad(&path, error))?;
+        .and_then(|record| Numbered::new(model).try_load_record(record))
+        .map_err(|error| bad(&path, error))?
+        .module;
     check_finite(&model).map_err(|error| bad(&path, error))?;
     Ok((config, model))
 }

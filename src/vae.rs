@@ -8,6 +8,7 @@ use crate::config::{ModuleConfig, init_part};
 use crate::error::{Error, Result};
 use crate::likelihood::Support;
 use crate::nn::ConvConfig;
+use crate::noise::check_rows;
 use crate::prior::Distribution;
 use crate::{
     BernoulliNll, ConvDecoder, ConvDecoderConfig, ConvEncoder, ConvEncoderConfig, Decoder, Encoder,
@@ -61,7 +62,8 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> Vae<E, D, L, P> {
         condition_dim: usize,
     ) -> Result<Self> {
         let latent_dim = encoder.latent_dim();
-        if latent_dim + condition_dim != decoder.latent_dim() {
+        let code_dim = latent_dim.saturating_add(condition_dim);
+        if code_dim != decoder.latent_dim() {
             return Err(Error::config(match condition_dim {
                 0 => format!(
                     "the encoder's codes have length {latent_dim}, the decoder's {}",
@@ -69,8 +71,7 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> Vae<E, D, L, P> {
                 ),
                 _ => format!(
                     "codes of length {latent_dim} with a condition of length {condition_dim} have length \
-                     {}, but the decoder takes {}",
-                    latent_dim + condition_dim,
+                     {code_dim}, but the decoder takes {}",
                     decoder.latent_dim()
                 ),
             }));
@@ -141,11 +142,12 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> Vae<E, D, L, P> {
     /// The expected data `E[x|z]` at `n` codes drawn from the prior, `[n, data_dim]`.
     ///
     /// # Errors
-    /// If `n` is zero.
+    /// If `n` is zero, or if so many samples have more than 2^30 numbers.
     pub fn sample(&self, n: usize, seed: impl Into<Seed>) -> Result<Tensor<2>> {
         if n == 0 {
             return Err(Error::value("0 samples were asked for, but at least 1 is needed"));
         }
+        self.check_rows("samples", n)?;
         let prior = self.prior.bind(&self.encoder, Phase::Eval);
         self.decode(prior.sample(n, self.latent_dim(), seed.into(), &self.device()))
     }
@@ -157,19 +159,27 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> Vae<E, D, L, P> {
     /// - output: `[steps, data_dim]`, the first row the reconstruction of `from`, the last of `to`
     ///
     /// # Errors
-    /// If an example has another length, or if there are fewer than two steps.
+    /// If an example has another length, or if there are fewer than two steps or so many that they have
+    /// more than 2^30 numbers.
     pub fn interpolate(&self, from: Tensor<1>, to: Tensor<1>, steps: usize) -> Result<Tensor<2>> {
         if steps < 2 {
             return Err(Error::value(format!(
                 "an interpolation has at least 2 steps, its ends, but {steps} were asked for"
             )));
         }
+        self.check_rows("steps", steps)?;
         let from = self.encode(from.unsqueeze_dim(0))?.mean();
         let to = self.encode(to.unsqueeze_dim(0))?.mean();
         let weight = (0..steps).map(|i| i as f32 / (steps - 1) as f32).collect::<Vec<_>>();
         let weight =
             Tensor::<1>::from_data(weight.as_slice(), &from.device()).unsqueeze_dim::<2>(1);
         self.decode(from.clone() * weight.clone().neg().add_scalar(1.0) + to * weight)
+    }
+
+    /// Checks that so many codes and what is decoded of them can be held.
+    pub(crate) fn check_rows(&self, what: &str, rows: usize) -> Result<()> {
+        let longest = self.latent_dim().max(self.decoder.output_dim());
+        check_rows(what, rows, longest.max(self.encoder.data_dim()))
     }
 }
 

@@ -24,11 +24,11 @@ impl CtrlC {
             if request.should_stop() || over.load(Ordering::Relaxed) {
                 std::process::exit(INTERRUPTED.into());
             }
-            eprintln!("\nstopping after this step; Ctrl-C again stops at once");
+            warn!("\nstopping after this step; Ctrl-C again stops at once");
             request.stop(Some("Ctrl-C"));
         });
         // Without a handler Ctrl-C does what it always did.
-        set.unwrap_or_else(|error| eprintln!("Ctrl-C will stop at once: {error}"));
+        set.unwrap_or_else(|error| warn!("Ctrl-C will stop at once: {error}"));
         Self { interrupter, is_over }
     }
 
@@ -48,11 +48,11 @@ pub fn exit_code(result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.kind() == ErrorKind::Interrupted => {
-            eprintln!("{error}; go on with it by --resume");
+            warn!("{error}; go on with it by --resume");
             INTERRUPTED.into()
         }
         Err(error) => {
-            eprintln!("Error: {error:?}");
+            warn!("Error: {error:?}");
             ExitCode::FAILURE
         }
     }

@@ -1,14 +1,19 @@
 //! What the image examples share: the way from a fresh model to pictures.
 
+#[macro_use]
+mod say;
+mod draw;
 mod interrupt;
+mod numbers;
 mod options;
+mod output;
 mod pictures;
 
 use interrupt::CtrlC;
 pub use interrupt::exit_code;
 pub use options::{Defaults, Optimizer, Options, Validation};
+use output::Output;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -16,7 +21,7 @@ use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{ByteImages, Channels, Examples, Fit, ImageFolder};
 use burn_vae::eval::evaluate;
 use burn_vae::summary::Summary;
-use burn_vae::train::{Existing, Stopped, TrainConfig, Trained, Trainer};
+use burn_vae::train::{Stopped, TrainConfig, Trained, Trainer};
 use burn_vae::{
     Decoder, DiagonalGaussian, Elbo, Encoder, Error, ErrorKind, Likelihood, Model, ModuleConfig,
     NoiseSource, Objective, Result, Seed, StandardNormal, Vae, backend, saved,
@@ -27,12 +32,30 @@ use serde::Serialize;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What a run writes.
+const WRITTEN: &[&str] = &[
+    "checkpoint",
+    "history.csv",
+    "architecture.dot",
+    "model",
+    "stopped",
+    "nelbo.png",
+    "latent.png",
+    "latent_tsne.png",
+    "latent_kl.png",
+    "manifold.png",
+    "manifold_linear.png",
+    "reconstructions.png",
+    "interpolations.png",
+    "samples.png",
+];
+
 /// One run of an example.
 pub struct Run<'a> {
     pub device: Device,
     options: &'a Options,
     defaults: Defaults,
-    out: PathBuf,
+    out: Output,
     train: ByteImages,
     test: ByteImages,
     /// All arguments, to be kept beside what they led to.
@@ -44,13 +67,16 @@ impl<'a> Run<'a> {
     pub fn start(args: &impl Serialize, options: &'a Options, defaults: Defaults) -> Result<Self> {
         let device = backend::device(&options.backend)?;
         let out = options.out.clone().unwrap_or_else(|| defaults.out.into());
-        check_folder(&out, options)?;
+        let mut out = Output::look(out, WRITTEN, Some(options.existing()))?;
+        if let Some(dir) = &options.image_dir {
+            out = out.apart_from(dir)?;
+        }
         let (mut train, mut test) = read(options)?;
         if options.quick {
             (train, test) = (train.take(2000), test.take(1000));
         }
         let [height, width, channels] = train.shape();
-        println!(
+        say!(
             "{} images to train on, {} to test on, {width} x {height} pixels with {channels} values \
              from 0 to 1\n",
             train.len(),
@@ -78,20 +104,21 @@ impl<'a> Run<'a> {
     {
         let (options, out) = (self.options, &self.out);
         let summary = Summary::of(&vae);
-        println!("{summary}\n");
-        summary.save_dot(out.join("architecture.dot"))?;
+        say!("{summary}\n");
 
+        // Nothing is written before this has taken the run on.
         let trained = match self.train(vae) {
             Ok(trained) => trained,
             Err(stopped) => {
                 // What it had learnt is kept, but not in the place of a finished model.
                 let kept = stopped.trained.as_ref().map(|t| self.save("stopped", config, &t.model));
                 if let Some(Err(error)) = kept {
-                    eprintln!("the model as it was then could not be kept: {error}");
+                    warn!("the model as it was then could not be kept: {error}");
                 }
                 return Err(stopped.error);
             }
         };
+        summary.save_dot(out.join("architecture.dot"))?;
         self.save("model", config, &trained.model)?;
 
         let noise = NoiseSource::new(Seed::new(options.seed).child("test"));
@@ -100,13 +127,13 @@ impl<'a> Run<'a> {
         let result = evaluate(&trained.model, &elbo, test, batch, options.samples, noise)?;
         let view = pictures::View { ranges: self.defaults.ranges, seed: options.seed };
         let latents = result.latents.as_ref();
-        pictures::draw(&trained.model, &trained.history, &self.test, latents, &view, out)?;
+        pictures::draw_all(&trained.model, &trained.history, &self.test, latents, &view, out)?;
 
         if trained.history.epochs.len() > trained.epoch {
-            println!("\nthe weights are those of epoch {}, the best", trained.epoch);
+            say!("\nthe weights are those of epoch {}, the best", trained.epoch);
         }
-        println!("\nmodel, history and pictures are in {}", out.display());
-        println!(
+        say!("\nmodel, history and pictures are in {}", out.display());
+        say!(
             "test: nelbo={:.2} nll={:.2} kl={:.2} epoch_s={:.1} ({}; {})",
             result.nelbo,
             result.nll,
@@ -152,17 +179,12 @@ impl<'a> Run<'a> {
             Validation::Split => self.train.split_last(0.2)?,
         };
         let batches = train.len().div_ceil(training.batch_size.max(1));
-        let existing = match (options.resume, options.overwrite) {
-            (true, _) => Existing::Resume,
-            (_, true) => Existing::Overwrite,
-            _ => Existing::Refuse,
-        };
         let ctrl_c = CtrlC::catch();
         let mut trainer = Trainer::new(training)
             .with_objective(options.objective(batches)?)
             .with_optimizer(options.optimizer.unwrap_or(self.defaults.optimizer).init())
             .with_learning_rate(options.learning_rate(batches * training.epochs)?)
-            .with_checkpoints(self.out.join("checkpoint"), existing)
+            .with_checkpoints(self.out.join("checkpoint"), options.existing())
             .with_history_csv(self.out.join("history.csv"))
             .with_interrupter(ctrl_c.interrupter());
         if let Some(max_norm) = options.clip {
@@ -170,24 +192,6 @@ impl<'a> Run<'a> {
         }
         trainer.fit(vae, Arc::new(train), Arc::new(valid))
     }
-}
-
-/// A folder with a run in it is left alone unless told otherwise.
-fn check_folder(out: &Path, options: &Options) -> Result<()> {
-    let has_checkpoint = out.join("checkpoint/state.json").exists();
-    let has_model = out.join("model/config.json").exists();
-    let advice = match (options.resume, options.overwrite) {
-        (false, false) if has_checkpoint => "go on with it by --resume, replace it by --overwrite",
-        (false, false) if has_model => "replace it by --overwrite",
-        (true, _) if has_model && !has_checkpoint => {
-            "but no checkpoint to go on from: replace it by --overwrite"
-        }
-        _ => return Ok(()),
-    };
-    Err(Error::new(
-        ErrorKind::Saved,
-        format!("{} holds a run already: {advice}, or name another folder by --out", out.display()),
-    ))
 }
 
 /// The images to train on and those to test on.
@@ -203,7 +207,7 @@ fn read(options: &Options) -> Result<(ByteImages, ByteImages)> {
     };
     let folder = ImageFolder::open(dir, channels, fit)?;
     for (class, name) in folder.classes().iter().enumerate() {
-        println!("class {class}: {name}");
+        say!("class {class}: {name}");
     }
     // The files come class by class.
     let seed = Seed::new(options.seed).child("order of the images");

@@ -6,9 +6,12 @@ use burn::optim::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::{AdamWConfig, ModuleOptimizer, SgdConfig};
 use burn_vae::optim::{Adam, RmsProp};
+use burn_vae::train::Existing;
 use burn_vae::{Beta, Elbo, Error, ErrorKind, Result, TargetKl, backend};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+
+use super::{numbers, output};
 
 #[derive(Args, Serialize)]
 pub struct Options {
@@ -17,15 +20,15 @@ pub struct Options {
     pub backend: String,
 
     /// Passes over the training set
-    #[arg(long)]
+    #[arg(long, value_parser = numbers::count())]
     pub epochs: Option<usize>,
 
     /// Examples in a training step
-    #[arg(long)]
+    #[arg(long, value_parser = numbers::count())]
     pub batch_size: Option<usize>,
 
     /// Length of a code
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = numbers::count())]
     pub latent_dim: usize,
 
     /// What turns gradients into steps
@@ -33,7 +36,7 @@ pub struct Options {
     pub optimizer: Option<Optimizer>,
 
     /// Learning rate
-    #[arg(long, default_value_t = 1e-3, value_parser = parse_positive)]
+    #[arg(long, default_value_t = 1e-3, value_parser = numbers::positive)]
     pub lr: f64,
 
     /// How the learning rate goes on
@@ -41,7 +44,7 @@ pub struct Options {
     pub lr_schedule: LrSchedule,
 
     /// Norm that the gradients of a step are clipped to
-    #[arg(long, value_parser = parse_positive)]
+    #[arg(long, value_parser = numbers::positive)]
     pub clip: Option<f64>,
 
     /// Weight of the divergence in the loss
@@ -49,11 +52,11 @@ pub struct Options {
     pub beta: f64,
 
     /// Epochs over which the weight of the divergence grows from 0 to 1; fewer than there are
-    #[arg(long, conflicts_with_all = ["beta", "cycle", "target_kl"], value_parser = parse_positive)]
+    #[arg(long, conflicts_with_all = ["beta", "cycle", "target_kl"], value_parser = numbers::positive)]
     pub warmup: Option<f64>,
 
     /// Epochs of a cycle, in the first half of which the weight of the divergence grows from 0 to 1
-    #[arg(long, conflicts_with_all = ["beta", "target_kl"], value_parser = parse_positive)]
+    #[arg(long, conflicts_with_all = ["beta", "target_kl"], value_parser = numbers::positive)]
     pub cycle: Option<f64>,
 
     /// Divergence in nats that a controller of its weight leads to
@@ -69,7 +72,7 @@ pub struct Options {
     pub seed: u64,
 
     /// Monte Carlo samples of the posterior of each example
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = numbers::count())]
     pub samples: usize,
 
     /// What the model is validated on after each epoch
@@ -110,7 +113,7 @@ pub struct Options {
     #[arg(long, conflicts_with = "overwrite")]
     pub resume: bool,
 
-    /// Replaces the run in the output folder
+    /// Replaces the run in the output folder, or other files that are in its way
     #[arg(long)]
     pub overwrite: bool,
 
@@ -132,6 +135,10 @@ pub struct Defaults {
 }
 
 impl Options {
+    pub fn existing(&self) -> Existing {
+        output::existing(self.resume, self.overwrite)
+    }
+
     pub fn objective(&self, batches: usize) -> Result<Elbo> {
         let steps = |epochs: f64| (epochs * batches as f64).round().max(1.0) as u64;
         let beta = match (self.warmup, self.cycle, self.target_kl) {
@@ -215,12 +222,4 @@ fn parse_size(text: &str) -> Result<Size, String> {
         Err(error) => Err(format!("{pixels}: {error}")),
     };
     Ok(Size { width: parse(width)?, height: parse(height)? })
-}
-
-fn parse_positive(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
-        Ok(value) => Err(format!("{value} is not above 0 and finite")),
-        Err(error) => Err(error.to_string()),
-    }
 }

@@ -1,7 +1,5 @@
 //! The pictures of a trained model.
 
-use std::path::Path;
-
 use burn::tensor::{Int, Tensor};
 use burn_vae::data::{ByteImages, Examples};
 use burn_vae::eval::LatentStatistics;
@@ -13,6 +11,10 @@ use burn_vae::{
     StandardNormal, Vae,
 };
 
+use super::WRITTEN;
+use super::draw::draw;
+use super::output::Output;
+
 /// t-SNE takes a time that grows with the number of points; so many are drawn.
 const TSNE_POINTS: usize = 3000;
 
@@ -22,51 +24,47 @@ pub struct View {
     pub seed: u64,
 }
 
-const PICTURES: [&str; 9] = [
-    "nelbo.png",
-    "latent.png",
-    "latent_tsne.png",
-    "latent_kl.png",
-    "manifold.png",
-    "manifold_linear.png",
-    "reconstructions.png",
-    "interpolations.png",
-    "samples.png",
-];
-
 /// Draws all pictures into a folder, and removes those of an earlier run that are not drawn now.
-pub fn draw<E, D, L>(
+pub fn draw_all<E, D, L>(
     vae: &Vae<E, D, L, StandardNormal>,
     history: &History,
     test: &ByteImages,
     latents: Option<&LatentStatistics>,
     view: &View,
-    out: &Path,
+    out: &Output,
 ) -> Result<()>
 where
     E: Encoder<Posterior = DiagonalGaussian>,
     D: Decoder,
     L: Likelihood,
 {
-    for picture in PICTURES.map(|picture| out.join(picture)) {
+    let pictures = WRITTEN.iter().filter(|name| name.ends_with(".png"));
+    for picture in pictures.map(|picture| out.join(picture)) {
         if picture.exists() {
             std::fs::remove_file(&picture).map_err(|error| {
                 Error::new(ErrorKind::Io, format!("{}: {error}", picture.display()))
             })?;
         }
     }
-    curves(history, out.join("nelbo.png"))?;
-    let codes = codes(vae, test)?;
-    let pca =
-        (vae.latent_dim() > 2 && test.len() > 1).then(|| Pca::fit(codes.clone())).transpose()?;
-    scatters(&codes, pca.as_ref(), test.labels(), out)?;
-    manifolds(vae, pca.as_ref(), test.shape(), view, out)?;
+    draw(&out.join("nelbo.png"), |path| curves(history, path));
     if let (Some(latents), true) = (latents, vae.latent_dim() > 2) {
         let active = latents.mean_variance.iter().map(|&v| v > burn_vae::eval::ACTIVE_UNIT);
-        Bars::new("KL of each latent dimension, in nats", &latents.kl)?
-            .with_active(&active.collect::<Vec<_>>())?
-            .sorted()
-            .save(out.join("latent_kl.png"))?;
+        draw(&out.join("latent_kl.png"), |path| {
+            Bars::new("KL of each latent dimension, in nats", &latents.kl)?
+                .with_active(&active.collect::<Vec<_>>())?
+                .sorted()
+                .save(path)
+        });
+    }
+    let codes = codes(vae, test)?;
+    let is_wide = vae.latent_dim() > 2 && test.len() > 1;
+    // What has no components has no picture of them.
+    match is_wide.then(|| Pca::fit(codes.clone())).transpose() {
+        Ok(pca) => {
+            scatters(&codes, pca.as_ref(), test.labels(), out);
+            manifolds(vae, pca.as_ref(), test.shape(), view, out)?;
+        }
+        Err(error) => warn!("neither the codes nor a manifold were drawn: {error}"),
     }
     examples(vae, test, view, out)
 }
@@ -86,33 +84,35 @@ where
 }
 
 /// The codes coloured by class, through a projection where there are more than two dimensions.
-fn scatters(codes: &Tensor<2>, pca: Option<&Pca>, labels: Option<&[u8]>, out: &Path) -> Result<()> {
+fn scatters(codes: &Tensor<2>, pca: Option<&Pca>, labels: Option<&[u8]>, out: &Output) {
     let [n, latent_dim] = codes.dims();
     let all_equal = vec![0; n];
     let labels = labels.unwrap_or(&all_equal);
     match pca {
-        None if latent_dim == 2 => {
+        None if latent_dim == 2 => draw(&out.join("latent.png"), |path| {
             let codes = codes.to_data().iter::<f32>().collect::<Vec<_>>();
-            Scatter::new(codes.as_chunks::<2>().0, labels)?.save(out.join("latent.png"))
-        }
-        None => Ok(()),
+            Scatter::new(codes.as_chunks::<2>().0, labels)?.save(path)
+        }),
+        None => {}
         Some(pca) => {
-            let points = pca.points(codes.clone())?;
-            Scatter::new(&points, labels)?.with_axes(pca.titles()).save(out.join("latent.png"))?;
+            draw(&out.join("latent.png"), |path| {
+                let points = pca.points(codes.clone())?;
+                Scatter::new(&points, labels)?.with_axes(pca.titles()).save(path)
+            });
             let count = n.min(TSNE_POINTS);
             let options = Tsne::default();
             if count as f64 <= 3.0 * options.perplexity + 1.0 {
-                return Ok(());
+                return;
             }
             // Spread over the set, which may be sorted by class.
             let rows = (0..count).map(|i| i * n / count).collect::<Vec<_>>();
             let labels = rows.iter().map(|&row| labels[row]).collect::<Vec<_>>();
             let rows = rows.iter().map(|&row| row as i32).collect::<Vec<_>>();
             let rows = Tensor::<1, Int>::from_data(rows.as_slice(), &codes.device());
-            let points = tsne(codes.clone().select(0, rows), &options)?;
-            Scatter::new(&points, &labels)?
-                .with_axes(["t-SNE 1", "t-SNE 2"])
-                .save(out.join("latent_tsne.png"))
+            draw(&out.join("latent_tsne.png"), |path| {
+                let points = tsne(codes.clone().select(0, rows), &options)?;
+                Scatter::new(&points, &labels)?.with_axes(["t-SNE 1", "t-SNE 2"]).save(path)
+            });
         }
     }
 }
@@ -124,7 +124,7 @@ fn manifolds<E, D, L>(
     pca: Option<&Pca>,
     shape: [usize; 3],
     view: &View,
-    out: &Path,
+    out: &Output,
 ) -> Result<()>
 where
     E: Encoder<Posterior = DiagonalGaussian>,
@@ -141,17 +141,19 @@ where
         ("manifold.png", quantiles.clone(), quantiles),
         ("manifold_linear.png", linear(z1)?, linear(z2)?),
     ] {
-        let plane = plane(&z1, &z2, 2, &vae.device())?;
-        let (codes, titles) = match pca {
-            Some(pca) => (pca.inverse(plane)?, ["PC 1", "PC 2"]),
-            None => (plane, ["z₁", "z₂"]),
-        };
-        // Adding zero turns a rounded -0 into 0.
-        let label = |z: &f64| format!("{:.1}", (z * 10.0).round() / 10.0 + 0.0);
-        ImageGrid::new(vae.decode(codes)?, shape, z1.len())?
-            .with_columns(titles[0], z1.iter().map(label))
-            .with_rows(titles[1], z2.iter().rev().map(label))
-            .save(out.join(name))?;
+        draw(&out.join(name), |path| {
+            let plane = plane(&z1, &z2, 2, &vae.device())?;
+            let (codes, titles) = match pca {
+                Some(pca) => (pca.inverse(plane)?, ["PC 1", "PC 2"]),
+                None => (plane, ["z₁", "z₂"]),
+            };
+            // Adding zero turns a rounded -0 into 0.
+            let label = |z: &f64| format!("{:.1}", (z * 10.0).round() / 10.0 + 0.0);
+            ImageGrid::new(vae.decode(codes)?, shape, z1.len())?
+                .with_columns(titles[0], z1.iter().map(label))
+                .with_rows(titles[1], z2.iter().rev().map(label))
+                .save(path)
+        });
     }
     Ok(())
 }
@@ -161,7 +163,7 @@ fn examples<E, D, L>(
     vae: &Vae<E, D, L, StandardNormal>,
     test: &ByteImages,
     view: &View,
-    out: &Path,
+    out: &Output,
 ) -> Result<()>
 where
     E: Encoder<Posterior = DiagonalGaussian>,
@@ -172,15 +174,19 @@ where
     let (shape, count) = (test.shape(), test.len().min(12));
     let spread = (0..count).map(|i| i * test.len() / count).collect::<Vec<_>>();
     let some = test.select(&spread)?.tensor(0..count, &vae.device())?;
-    let images = Tensor::cat(vec![some.clone(), vae.reconstruct(some.clone())?], 0);
-    ImageGrid::new(images, shape, count)?
-        .with_rows("", ["original", "reconstruction"])
-        .save(out.join("reconstructions.png"))?;
-
-    let image = |i: usize| some.clone().narrow(0, i, 1).squeeze_dim(0);
-    let rows = (0..count.min(6)).map(|i| vae.interpolate(image(i), image((i + 1) % count), 12));
-    ImageGrid::new(Tensor::cat(rows.collect::<Result<_>>()?, 0), shape, 12)?
-        .save(out.join("interpolations.png"))?;
-
-    ImageGrid::new(vae.sample(100, view.seed)?, shape, 10)?.save(out.join("samples.png"))
+    draw(&out.join("reconstructions.png"), |path| {
+        let images = Tensor::cat(vec![some.clone(), vae.reconstruct(some.clone())?], 0);
+        ImageGrid::new(images, shape, count)?
+            .with_rows("", ["original", "reconstruction"])
+            .save(path)
+    });
+    draw(&out.join("interpolations.png"), |path| {
+        let image = |i: usize| some.clone().narrow(0, i, 1).squeeze_dim(0);
+        let rows = (0..count.min(6)).map(|i| vae.interpolate(image(i), image((i + 1) % count), 12));
+        ImageGrid::new(Tensor::cat(rows.collect::<Result<_>>()?, 0), shape, 12)?.save(path)
+    });
+    draw(&out.join("samples.png"), |path| {
+        ImageGrid::new(vae.sample(100, view.seed)?, shape, 10)?.save(path)
+    });
+    Ok(())
 }

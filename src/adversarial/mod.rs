@@ -77,8 +77,8 @@ impl<M: Model, T: Discriminator> AdversarialVae<M, T> {
     /// # Ok::<(), burn_vae::Error>(())
     /// ```
     ///
-    /// It goes by the parameters' names, and not by their ids as `ParamGroup::ids_from_module` does: a run
-    /// that goes on from a checkpoint has the ids of the one that wrote it.
+    /// It goes by the parameters' names, and not by their ids as `ParamGroup::ids_from_module` does, which a
+    /// run with checkpoints does not keep.
     pub fn discriminator_group(&self) -> ParamGroup {
         ParamGroup::from_regex(r"(^|\.)discriminator\.").expect("the pattern is a valid one")
     }

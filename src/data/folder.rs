@@ -1,12 +1,10 @@
-use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use image::imageops::{self, FilterType};
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use serde::{Deserialize, Serialize};
 
+use super::decode::{self, MAX_BYTES, MAX_SIDE, check_opaque, is_image};
 use super::each::each_row;
 use super::{ByteImages, Examples, Protocol};
 use crate::error::{At, Error, ErrorKind, Result};
@@ -18,10 +16,15 @@ use crate::error::{At, Error, ErrorKind, Result};
 /// order of their names, images follow each other in the order of their paths; both orders are those
 /// of the bytes, the same on every machine.
 ///
-/// PNG, JPEG, BMP, GIF, PNM and WebP are read, by the extensions `.png`, `.jpg`, `.jpeg`, `.jfif`,
-/// `.bmp`, `.gif`, `.pbm`, `.pgm`, `.ppm`, `.pnm`, `.pam` and `.webp` in any case. A file with the
-/// extension of another image format, such as `.tiff`, is an error. Hidden files and folders, whose
-/// name begins with a dot, are ignored, and so are files of all other extensions. Links are followed.
+/// PNG, JPEG, BMP, GIF, PNM and WebP are read, by the extensions `.png`, `.apng`, `.jpg`, `.jpeg`, `.jpe`,
+/// `.jif`, `.jfif`, `.pjpeg`, `.pjp`, `.bmp`, `.dib`, `.gif`, `.pbm`, `.pgm`, `.ppm`, `.pnm`, `.pam` and `.webp`
+/// in any case. A file with the extension of another image format, such as `.tiff`, `.heic`, `.svg` or the raw
+/// format of a camera, is an error. Hidden files and folders, whose name begins with a dot, are ignored, and so
+/// are files of all other extensions. Links are followed; what is no regular file, such as a pipe, is an error.
+///
+/// A JPEG that is cut short is an error, as in every other format, and so is one without the marker at its end;
+/// what follows that marker, as in photographs of many telephones, is not looked at. Within a JPEG there are no
+/// checksums: damage there may go unnoticed.
 ///
 /// | an image | becomes |
 /// |---|---|
@@ -30,7 +33,8 @@ use crate::error::{At, Error, ErrorKind, Result};
 /// | of 16 bits a value | 8 bits a value, rounded |
 /// | with an alpha channel | what it shows where it is opaque; a pixel that is not is an error, since nothing says what lies behind it |
 /// | with several frames | the first of them |
-/// | with a colour profile or an orientation in its metadata | the pixels as they are stored |
+/// | with an orientation in its metadata (EXIF), as of photographs | upright; its size is that after it was turned |
+/// | with a colour profile | the pixels as they are stored |
 ///
 /// A value `b` of 0 to 255 becomes the number `b / 255`.
 ///
@@ -94,9 +98,6 @@ pub enum Fit {
     },
 }
 
-/// A larger image is a mistake, or made to exhaust the memory.
-const MAX_SIDE: u32 = 1 << 15;
-const MAX_BYTES: u64 = 1 << 29;
 /// Folders nested deeper are links that lead in circles.
 const MAX_DEPTH: usize = 16;
 
@@ -119,7 +120,7 @@ impl ImageFolder {
             return Err(Error::data(dir, "there is no such folder"));
         }
         let (files, labels, classes) = find(dir)?;
-        let first = header(&files[0])?;
+        let first = decode::size(&files[0])?;
         let (size, resize) = match fit {
             Fit::Reject => (first, false),
             Fit::Exact { height, width } => ([height, width], false),
@@ -128,7 +129,7 @@ impl ImageFolder {
         let files = files.into();
         let folder = Self { files, labels, classes, channels, size, resize };
         for path in &*folder.files {
-            folder.check(path, header(path)?)?;
+            folder.check(path, decode::size(path)?)?;
         }
         Ok(folder)
     }
@@ -192,7 +193,7 @@ impl ImageFolder {
     }
 
     fn decode(&self, path: &Path) -> Result<Vec<u8>> {
-        let image = reader(path)?.decode().map_err(|error| not_an_image(path, error))?;
+        let image = decode::decode(path)?;
         self.check(path, [image.height(), image.width()])?;
         check_opaque(path, &image)?;
         let [height, width] = self.size;
@@ -322,72 +323,4 @@ fn list(dir: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     files.sort();
     folders.sort();
     Ok((files, folders))
-}
-
-/// What `image` can read depends on what else is in the program; what is read here does not.
-fn is_image(path: &Path) -> Result<bool> {
-    use ImageFormat::{Bmp, Gif, Jpeg, Png, Pnm, WebP};
-    match path.extension().and_then(ImageFormat::from_extension) {
-        None => Ok(false),
-        Some(Bmp | Gif | Jpeg | Png | Pnm | WebP) => Ok(true),
-        Some(other) => Err(Error::data(
-            path,
-            format!("{other:?} is not supported; PNG, JPEG, BMP, GIF, PNM and WebP are"),
-        )),
-    }
-}
-
-/// A reader that goes by the content, whatever the extension promises.
-fn reader(path: &Path) -> Result<ImageReader<BufReader<File>>> {
-    let file = BufReader::new(File::open(path).at(path)?);
-    let mut reader = ImageReader::new(file).with_guessed_format().at(path)?;
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(MAX_BYTES);
-    reader.limits(limits);
-    Ok(reader)
-}
-
-/// Height and width of an image.
-fn header(path: &Path) -> Result<[u32; 2]> {
-    let decoder = reader(path)?.into_decoder().map_err(|error| not_an_image(path, error))?;
-    let (width, height) = decoder.dimensions();
-    let bytes = decoder.total_bytes();
-    if bytes == 0 || bytes > MAX_BYTES {
-        return Err(Error::data(
-            path,
-            format!(
-                "the image has height {height} and width {width}, which makes {bytes} bytes, but 1 \
-                 to {MAX_BYTES} are expected"
-            ),
-        ));
-    }
-    if decoder.color_type().has_alpha() {
-        let image = DynamicImage::from_decoder(decoder);
-        check_opaque(path, &image.map_err(|error| not_an_image(path, error))?)?;
-    }
-    Ok([height, width])
-}
-
-fn check_opaque(path: &Path, image: &DynamicImage) -> Result<()> {
-    if !image.color().has_alpha() {
-        return Ok(());
-    }
-    let image = image.to_rgba8();
-    match image.enumerate_pixels().find(|(_, _, pixel)| pixel[3] != u8::MAX) {
-        None => Ok(()),
-        Some((x, y, pixel)) => Err(Error::data(
-            path,
-            format!(
-                "the pixel in row {y} and column {x} is not opaque (alpha {} of 255), and nothing \
-                 says what lies behind it",
-                pixel[3]
-            ),
-        )),
-    }
-}
-
-fn not_an_image(path: &Path, error: ImageError) -> Error {
-    Error::data(path, format!("not an image that can be read: {error}")).with_source(error)
 }

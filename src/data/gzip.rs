@@ -1,17 +1,17 @@
 //! Files that may be compressed with gzip, which is told by their content.
 
 use flate2::read::MultiGzDecoder;
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
 use crate::error::{At, Error, Result};
+use crate::files;
 
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Opens a file; what is read from it is decompressed.
+/// Opens a file, or a pipe that a shell hands over; what is read from it is decompressed.
 pub(super) fn open(path: &Path) -> Result<Box<dyn Read>> {
-    let mut file = BufReader::new(File::open(path).at(path)?);
+    let mut file = BufReader::new(files::open_stream(path)?);
     let mut magic = Vec::new();
     (&mut file).take(2).read_to_end(&mut magic).at(path)?;
     let compressed = magic == MAGIC;

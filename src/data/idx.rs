@@ -29,7 +29,8 @@ const UNSIGNED_BYTE: u8 = 0x08;
 /// No file of this format is larger, uncompressed; a header that says so is corrupt.
 const MAX_LEN: u64 = 1 << 34;
 
-/// Reads an IDX file of unsigned bytes; whether it is compressed is told by its content.
+/// Reads an IDX file of unsigned bytes; whether it is compressed is told by its content. A pipe that a shell hands
+/// over is read like a file; see [`Table`](super::Table).
 ///
 /// # Errors
 /// If the file cannot be read, is not an IDX file of unsigned bytes, or holds fewer or more elements

@@ -78,8 +78,11 @@ impl ByteImages {
     /// Some of the images as a tensor, `[rows.len(), height * width * channels]`.
     ///
     /// # Errors
-    /// If the rows reach beyond the last image.
+    /// If there are no rows in the range, or if it reaches beyond the last image.
     pub fn tensor(&self, rows: Range<usize>, device: &Device) -> Result<Tensor<2>> {
+        if rows.is_empty() {
+            return Err(Error::value(format!("images {rows:?} were asked for, which are none")));
+        }
         if rows.end > self.len() {
             return Err(Error::value(format!(
                 "images {rows:?} were asked for, but there are only {}",

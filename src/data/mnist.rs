@@ -40,7 +40,8 @@ impl Mnist {
     ///
     /// They are `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
     /// `t10k-labels-idx1-ubyte`, each with or without `.gz`. Images may have any size; with channels
-    /// they are in files named `idx4` in place of `idx3`.
+    /// they are in files named `idx4` in place of `idx3`. There may be a dot before `idx`, as in
+    /// `train-images.idx3-ubyte`, or a folder of the file's name around it, as some archives have it.
     ///
     /// Where there are none, but the files of one part of EMNIST, [`read_emnist`](Self::read_emnist)
     /// reads them.
@@ -156,7 +157,8 @@ fn emnist_parts(dir: &Path) -> Result<Vec<String>> {
     for entry in std::fs::read_dir(dir).at(dir)? {
         let name = entry.at(dir)?.file_name();
         let name = name.to_string_lossy();
-        let name = name.strip_suffix(".gz").unwrap_or(&name).strip_prefix("emnist-");
+        let name = name.strip_suffix(".gz").unwrap_or(&name).replace(".idx", "-idx");
+        let name = name.strip_prefix("emnist-");
         let part = name.and_then(|name| name.strip_suffix("-train-images-idx3-ubyte"));
         parts.extend(part.map(str::to_owned));
     }
@@ -169,10 +171,20 @@ fn locate_images(dir: &Path, split: &str) -> Result<PathBuf> {
         .or_else(|_| locate(dir, &format!("{split}-images-idx3-ubyte")))
 }
 
+/// The file of a name, compressed or not, with a dot before `idx` as some archives have it, or in a folder of that
+/// name, as others do.
 fn locate(dir: &Path, name: &str) -> Result<PathBuf> {
-    let candidates = [dir.join(format!("{name}.gz")), dir.join(name)];
-    candidates
-        .into_iter()
-        .find(|path| path.exists())
-        .ok_or_else(|| Error::data(dir, format!("neither {name}.gz nor {name} is there")))
+    let dotted = name.replace("-idx", ".idx");
+    let names = [format!("{name}.gz"), name.to_owned(), format!("{dotted}.gz"), dotted];
+    let found = names.iter().find_map(|name| {
+        let path = dir.join(name);
+        match path.is_dir() {
+            true => names.iter().map(|name| path.join(name)).find(|path| path.is_file()),
+            false => path.exists().then_some(path),
+        }
+    });
+    found.ok_or_else(|| {
+        let [compressed, raw, _, dotted] = names;
+        Error::data(dir, format!("neither {compressed} nor {raw} nor {dotted} is there"))
+    })
 }

@@ -14,10 +14,12 @@
 
 mod binarized;
 mod checked;
+mod decode;
 mod each;
 #[cfg(feature = "images")]
 mod folder;
 mod gzip;
+mod header;
 pub mod idx;
 mod images;
 mod labels;

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::gzip;
+use super::header::{both, looks_like_header, same_name};
 use crate::error::{Error, Result};
 
 /// A column of a table: by its place, counted from 0, or by its name.
@@ -42,9 +43,11 @@ impl From<&str> for Column {
 /// | `label` | none | the column with the class |
 /// | `max_rows` | all | the number of rows to stop after; the others are not looked at |
 ///
-/// Without `header`, a first line without any number is a header, and one of numbers only is not. A
-/// line with some of both is an error, and so is `0,1,2` and so on, which is what a header of places
-/// looks like: say which it is.
+/// Without `header`, a first line of names is a header, in which some fields may be empty. One of values,
+/// numbers or marks of missing values such as `?` and `NA`, is a row. A line with some of both is an error, and
+/// so is `0,1,2` and so on, which is what a header of places looks like: say which it is.
+///
+/// Two features of the same name are an error. Take one of them, by its place, or rename it in the file.
 ///
 /// ```
 /// use burn_vae::data::TableOptions;
@@ -124,6 +127,8 @@ pub(super) struct Row {
 
 /// A longer line is not one of a table.
 const MAX_LINE: u64 = 1 << 24;
+/// What to do where columns have the same name.
+const TAKE_ONE: &str = "rename one in the file, or take one of them by its place";
 
 /// Reads a table line by line and hands the rows on.
 pub(super) fn scan(
@@ -148,13 +153,17 @@ pub(super) fn scan(
             break;
         }
         if read > MAX_LINE {
+            if line.contains(&b'\r') {
+                return Err(lone_cr(path, number));
+            }
             let message = format!("line {number} has more than {MAX_LINE} bytes; is this a table?");
             return Err(Error::data(path, message));
         }
         let bytes = offset..offset + read;
         offset += read;
         let text = text(&line, path, number)?;
-        if text.trim().is_empty() {
+        // Of missing values alone, between tabs, a line is not empty.
+        if text.trim().is_empty() && !text.contains(options.delimiter) {
             blank = blank.or(Some(number));
             continue;
         }
@@ -192,13 +201,27 @@ pub(super) fn scan(
 pub(super) fn text<'a>(line: &'a [u8], path: &Path, number: u64) -> Result<&'a str> {
     let text = std::str::from_utf8(line)
         .map_err(|_| Error::data(path, format!("line {number} is not text in UTF-8")))?;
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    if text.contains('\r') {
+        return Err(lone_cr(path, number));
+    }
     if text.matches('"').count() % 2 == 1 {
         let message = format!("line {number} has a quote that is not closed before its end");
         return Err(Error::data(path, message));
     }
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    let text = text.strip_suffix('\r').unwrap_or(text);
     Ok(if number == 1 { text.strip_prefix('\u{feff}').unwrap_or(text) } else { text })
+}
+
+/// Where one program sees the end of a row another sees none, so that rows could be lost.
+fn lone_cr(path: &Path, number: u64) -> Error {
+    Error::data(
+        path,
+        format!(
+            "line {number} holds a carriage return that no line feed follows; lines must end in LF or CRLF, \
+             so convert the line ends of the file"
+        ),
+    )
 }
 
 impl Layout {
@@ -230,8 +253,17 @@ impl Layout {
                 return Err(Error::data(path, message));
             }
         }
+        if let Some(header) = &layout.header {
+            let used = layout.features.iter().map(|&column| (column, header[column].as_str()));
+            if let Some(same) = same_name(used) {
+                return Err(Error::data(path, format!("{same}; {TAKE_ONE}")));
+            }
+        }
         if layout.features.is_empty() {
-            return Err(Error::data(path, "no column is left to make examples of"));
+            return Err(Error::data(
+                path,
+                format!("no column is left to make examples of; the delimiter is {delimiter:?}"),
+            ));
         }
         Ok(layout)
     }
@@ -256,10 +288,9 @@ impl Layout {
                         path,
                         format!("there is no column `{name}`; there are {}", quoted(header)),
                     )),
-                    (Some(_), Some(_)) => Err(Error::data(
-                        path,
-                        format!("several columns are called `{name}`; give its place instead"),
-                    )),
+                    (Some(one), Some(other)) => {
+                        Err(Error::data(path, format!("{}; {TAKE_ONE}", both(one, other, name))))
+                    }
                 }
             }
         }
@@ -333,25 +364,6 @@ impl Layout {
     }
 }
 
-fn looks_like_header(cells: &[Cow<'_, str>], path: &Path) -> Result<bool> {
-    let numbers = cells.iter().filter(|cell| cell.trim().parse::<f64>().is_ok()).count();
-    let places = (0..).zip(cells).all(|(i, cell)| cell.trim() == i.to_string());
-    if numbers == 0 {
-        return Ok(true);
-    }
-    if numbers == cells.len() && !(places && numbers > 1) {
-        return Ok(false);
-    }
-    let of = cells.len();
-    Err(Error::data(
-        path,
-        format!(
-            "line 1 may be a header or a row ({numbers} of its {of} fields are numbers); say which \
-             it is with TableOptions::with_header"
-        ),
-    ))
-}
-
 /// The fields of a line. One in quotes may hold the delimiter, but no end of line.
 fn fields(line: &str, delimiter: char) -> Vec<Cow<'_, str>> {
     if !line.contains('"') {
@@ -359,8 +371,9 @@ fn fields(line: &str, delimiter: char) -> Vec<Cow<'_, str>> {
     }
     let mut reader = csv::ReaderBuilder::new();
     reader.has_headers(false).delimiter(delimiter as u8);
-    match reader.from_reader(line.as_bytes()).records().next() {
-        Some(Ok(record)) => record.iter().map(|field| Cow::Owned(field.to_owned())).collect(),
+    let mut records = reader.from_reader(line.as_bytes()).into_records();
+    match (records.next(), records.next()) {
+        (Some(Ok(record)), None) => record.iter().map(|field| field.to_owned().into()).collect(),
         _ => vec![Cow::Borrowed(line)],
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Examples, Protocol, Table};
-use crate::error::{At, Error, ErrorKind, Result};
-use crate::files::write_atomically;
+use crate::error::{Error, ErrorKind, Result};
+use crate::files::{read, write_atomically};
 
 /// A shift and a scale for each column, fitted on one data set and applied to others:
 /// `y = (x - shift) / scale`.
@@ -255,7 +255,7 @@ impl Scaling {
     /// If the file cannot be read or does not hold a scaling. The message names the file.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let json = std::fs::read(path).at(path)?;
+        let json = read(path)?;
         serde_json::from_slice(&json).map_err(|error| bad(path, error))
     }
 }

@@ -7,19 +7,25 @@ use std::time::SystemTime;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::header::same_name;
 use super::rows::{self, Layout, TableOptions};
 use super::subset::{check_indices, check_range};
 use super::{Examples, HeldOut, Protocol, gzip};
 use crate::Seed;
 use crate::error::{At, Error, ErrorKind, Result};
+use crate::files;
 
 /// A table of numbers in memory; a row is an example.
 ///
 /// A table is a text file, raw or compressed with gzip, in UTF-8, a row a line, such as CSV. Fields
-/// may be in quotes, but an end of line always ends the row; empty lines may only be at the end.
+/// may be in quotes, but an end of line always ends the row; empty lines may only be at the end. Lines end in
+/// LF or CRLF; a CR by itself, as in files of old Macs, is an error, and so are columns of the same name.
 /// Every number must be there and be finite; it is kept as a 32-bit float, to about seven digits.
 /// Labels are whole numbers from 0 to 255, also written as in `1.0`. Columns that are not asked for
 /// may hold anything. Messages count lines and columns from 1, as editors do.
+///
+/// A pipe that a shell hands over, as in `<(xzcat table.csv.xz)`, is read like a file. Any other pipe and any device is an
+/// error, since it might keep the reader for ever.
 ///
 /// Clones share the memory.
 ///
@@ -42,9 +48,9 @@ impl Table {
     /// Reads a table; see [`TableOptions`] for what its columns are.
     ///
     /// # Errors
-    /// If the file cannot be read, is empty or damaged, if a column that is asked for is not there,
-    /// if a row has more or fewer fields than the first, or if a field is not what it should be. The
-    /// message names the file, the line and the column.
+    /// If the file cannot be read, is empty or damaged, if a column that is asked for is not there or
+    /// has the name of another, if a row has more or fewer fields than the first, or if a field is not
+    /// what it should be. The message names the file, the line and the column.
     pub fn read(path: impl AsRef<Path>, options: &TableOptions) -> Result<Self> {
         let path = path.as_ref();
         let (mut values, mut labels) = (Vec::new(), Vec::new());
@@ -60,8 +66,8 @@ impl Table {
     /// A table of numbers, row by row, with a name for each column.
     ///
     /// # Errors
-    /// If there is no column, if `values` does not hold a whole number of rows, or if one of them is
-    /// not finite.
+    /// If there is no column, if two have the same name, if `values` does not hold a whole number of
+    /// rows, or if one of them is not finite.
     pub fn new(
         values: impl Into<Arc<[f32]>>,
         names: impl IntoIterator<Item = impl Into<String>>,
@@ -74,6 +80,9 @@ impl Table {
                 ErrorKind::Data,
                 format!("{len} numbers are no whole number of rows of {dim} columns"),
             ));
+        }
+        if let Some(same) = same_name(names.iter().map(String::as_str).enumerate()) {
+            return Err(Error::new(ErrorKind::Data, same));
         }
         if let Some(i) = values.iter().position(|value| !value.is_finite()) {
             let (row, name, value) = (i / dim, &names[i % dim], values[i]);
@@ -218,11 +227,11 @@ impl TableFile {
     /// Opens a table and reads it once; see [`TableOptions`] for what its columns are.
     ///
     /// # Errors
-    /// As [`Table::read`]; also if the file is compressed, since no row can be found in it without
-    /// decompressing all before it.
+    /// As [`Table::read`]; also if the file is compressed or any pipe, since no row can be found in it
+    /// without reading all before it.
     pub fn open(path: impl AsRef<Path>, options: &TableOptions) -> Result<Self> {
         let path = path.as_ref();
-        let mut file = File::open(path).at(path)?;
+        let mut file = files::open(path)?;
         let state = state(&file.metadata().at(path)?);
         let mut start = Vec::new();
         (&mut file).take(2).read_to_end(&mut start).at(path)?;

@@ -46,7 +46,7 @@ impl InverseAutoregressive {
         seed: Seed,
         device: &Device,
     ) -> Result<Self> {
-        crate::nn::check_dim("dim", dim)?;
+        crate::nn::check_len("dim", dim)?;
         let shape = Shape { inputs: dim, context_dim, hidden, outputs: 2 * dim, activation };
         let degree = |i| if is_reversed { dim - i } else { i + 1 };
         let degrees = (0..dim).map(degree).collect::<Vec<_>>();

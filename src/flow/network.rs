@@ -90,13 +90,15 @@ impl Network {
         seed: Seed,
         device: &Device,
     ) -> Result<Self> {
-        let lowest = usize::from(shape.context_dim == 0 && degrees.len() > 1);
+        let Shape { hidden, context_dim, .. } = shape;
+        // First, since it checks the sizes.
+        let mut network = Self::new(shape, seed, device)?;
+        let lowest = usize::from(context_dim == 0 && degrees.len() > 1);
         let count = degrees.len() - lowest;
         let spread = |&units: &usize| (0..units).map(|i| lowest + i * count / units).collect();
         let mut below = vec![degrees.to_vec()];
-        below.extend(shape.hidden.iter().map(spread));
+        below.extend(hidden.iter().map(spread));
 
-        let mut network = Self::new(shape, seed, device)?;
         let last = network.layers.len() - 1;
         for (i, layer) in network.layers.iter_mut().enumerate() {
             let mask = match i == last {

@@ -46,7 +46,7 @@ impl Planar {
     /// # Errors
     /// If `dim` is 0.
     pub fn new(dim: usize, context_dim: usize, seed: Seed, device: &Device) -> Result<Self> {
-        crate::nn::check_dim("dim", dim)?;
+        crate::nn::check_len("dim", dim)?;
         let w = NoiseSource::new(seed).draw(0, [1, 1, dim], device);
         let w = w.div_scalar((dim as f64).sqrt()).reshape([dim]);
         let rest = Tensor::zeros([dim + 1], device);

@@ -32,7 +32,7 @@ impl Radial {
     /// # Errors
     /// If `dim` is 0.
     pub fn new(dim: usize, context_dim: usize, seed: Seed, device: &Device) -> Result<Self> {
-        crate::nn::check_dim("dim", dim)?;
+        crate::nn::check_len("dim", dim)?;
         let centre = NoiseSource::new(seed).draw(0, [1, 1, dim], device).reshape([dim]);
         let start = Tensor::cat(vec![centre, Tensor::zeros([2], device)], 0);
         Ok(Self { parameters: Parameters::new(start, context_dim, device) })

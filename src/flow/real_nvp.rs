@@ -53,6 +53,7 @@ impl RealNvp {
                 "dim is {dim}, but a coupling layer of a real NVP needs at least 2 dimensions"
             )));
         }
+        crate::nn::check_len("dim", dim)?;
         let is_first = |i: usize| if index % 4 < 2 { i.is_multiple_of(2) } else { i < dim / 2 };
         let stays = |&i: &usize| is_first(i) == index.is_multiple_of(2);
         let (kept, changed) = (0..dim).partition::<Vec<_>, _>(stays);

@@ -4,17 +4,20 @@ use burn::tensor::{Device, Tensor, TensorData};
 use statrs::distribution::{ContinuousCDF, Normal};
 
 use crate::error::{Error, Result};
+use crate::noise::check_rows;
 
 /// `n` values from `first` to `last` at equal distances.
 ///
 /// # Errors
-/// If `n` is less than 2 or a bound is not finite.
+/// If `n` is less than 2 or more than 2^30, or if a bound is not finite or the two lie further apart than
+/// the greatest number.
 pub fn linear_axis(n: usize, first: f64, last: f64) -> Result<Vec<f64>> {
-    if n < 2 || !first.is_finite() || !last.is_finite() {
+    if n < 2 || !first.is_finite() || !last.is_finite() || !(last - first).is_finite() {
         return Err(Error::value(format!(
             "an axis needs at least 2 values between finite bounds, not {n} from {first} to {last}"
         )));
     }
+    check_rows("values", n, 1)?;
     Ok((0..n).map(|i| first + (last - first) * i as f64 / (n - 1) as f64).collect())
 }
 
@@ -24,7 +27,7 @@ pub fn linear_axis(n: usize, first: f64, last: f64) -> Result<Vec<f64>> {
 /// probability.
 ///
 /// # Errors
-/// If `n` is less than 2 or a bound does not lie between 0 and 1, both excluded.
+/// If `n` is less than 2 or more than 2^30, or if a bound does not lie between 0 and 1, both excluded.
 pub fn quantile_axis(n: usize, first: f64, last: f64) -> Result<Vec<f64>> {
     for bound in [first, last] {
         if !(bound > 0.0 && bound < 1.0) {
@@ -45,7 +48,7 @@ pub fn quantile_axis(n: usize, first: f64, last: f64) -> Result<Vec<f64>> {
 /// `[z2.len() * z1.len(), latent_dim]`
 ///
 /// # Errors
-/// If the latent space has no two dimensions or an axis is empty.
+/// If the latent space has no two dimensions, an axis is empty, or the codes have more than 2^30 numbers.
 pub fn plane(z1: &[f64], z2: &[f64], latent_dim: usize, device: &Device) -> Result<Tensor<2>> {
     if latent_dim < 2 || z1.is_empty() || z2.is_empty() {
         return Err(Error::value(format!(
@@ -54,6 +57,7 @@ pub fn plane(z1: &[f64], z2: &[f64], latent_dim: usize, device: &Device) -> Resu
             z2.len()
         )));
     }
+    check_rows("codes", z1.len().saturating_mul(z2.len()), latent_dim)?;
     let mut codes = Vec::with_capacity(z1.len() * z2.len() * latent_dim);
     for &down in z2.iter().rev() {
         for &along in z1 {

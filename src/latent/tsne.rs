@@ -85,10 +85,12 @@ pub fn tsne(codes: Tensor<2>, options: &Tsne) -> Result<Vec<[f32; 2]>> {
     if !(theta > 0.0 && theta.is_finite()) {
         return Err(Error::value(format!("theta is {theta}, but it must be above 0")));
     }
+    // The variance of equal codes is that of their rounded mean, which is not always zero.
+    let are_same = codes.iter().all(|row| row == codes.row(0));
     let pca = Pca::of(&codes)?;
     let spread = pca.variances().iter().sum::<f64>().sqrt();
     let scale = START / pca.variances()[0].sqrt();
-    if spread == 0.0 || !scale.is_finite() {
+    if are_same || spread == 0.0 || !scale.is_finite() {
         return Err(Error::value(format!(
             "all {n} codes are the same, so there is nothing to map"
         )));

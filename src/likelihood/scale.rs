@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::ModuleConfig;
 use crate::math::softplus;
-use crate::nn::check_dim;
+use crate::nn::check_len;
 use crate::{Error, Result, Seed};
 
 /// Where a [`Scale`] comes from.
@@ -247,7 +247,7 @@ impl ModuleConfig for ScaleConfig {
             }
             ScaleSource::Learned { initial } => learned(initial, 1),
             ScaleSource::LearnedPerValue { initial, data_dim } => {
-                check_dim("the data_dim of a scale learned per value", data_dim)?;
+                check_len("the data_dim of a scale learned per value", data_dim)?;
                 learned(initial, data_dim)
             }
             ScaleSource::Predicted => Ok(Scale { log_scale: None, config: *self }),

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::check_dim;
 use crate::{Error, Result, Seed};
 
-const MAX_WEIGHTS: usize = 1 << 30;
+/// A layer, or any list of numbers, that holds more is a mistake.
+pub(crate) const MAX_WEIGHTS: usize = 1 << 30;
 
 /// The distribution that fresh weights are drawn from; fresh biases are zero.
 ///

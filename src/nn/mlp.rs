@@ -3,7 +3,7 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Activation, Init, linear};
+use super::{Activation, Init, MAX_WEIGHTS, linear};
 use crate::config::ModuleConfig;
 use crate::summary::Layer;
 use crate::{Error, Result, Seed};
@@ -86,6 +86,15 @@ impl ModuleConfig for MlpConfig {
 pub(crate) fn check_dim(field: &str, dim: usize) -> Result<()> {
     if dim == 0 {
         return Err(Error::config(format!("{field} is 0, but it must be at least 1")));
+    }
+    Ok(())
+}
+
+/// Checks the length of a list of numbers, such as weights that no layer makes.
+pub(crate) fn check_len(field: &str, len: usize) -> Result<()> {
+    check_dim(field, len)?;
+    if len > MAX_WEIGHTS {
+        return Err(Error::config(format!("{field} is {len}, but at most {MAX_WEIGHTS}")));
     }
     Ok(())
 }

@@ -39,17 +39,25 @@ pub struct AdversarialElbo {
     contrast_draws: usize,
 }
 
+/// The draws of a whole batch are held at once.
+const MAX_DRAWS: usize = 1 << 16;
+
 impl AdversarialElbo {
     /// Has the discriminator tell the posterior from a Gaussian with the moments of so many further draws
     /// of it in the place of the prior.
     ///
     /// # Errors
-    /// If there are fewer than two.
+    /// If there are fewer than two or more than 65,536.
     pub fn with_adaptive_contrast(self, draws: usize) -> Result<Self> {
         if draws < 2 {
             return Err(Error::value(format!(
                 "{draws} draws of a posterior have no variance, but adaptive contrast needs one: at \
                  least 2"
+            )));
+        }
+        if draws > MAX_DRAWS {
+            return Err(Error::value(format!(
+                "{draws} draws of each posterior are too many for adaptive contrast: at most {MAX_DRAWS}"
             )));
         }
         Ok(Self { contrast_draws: draws })

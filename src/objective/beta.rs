@@ -189,6 +189,9 @@ impl TargetKl {
 }
 
 fn check(what: &str, value: f64, in_range: bool, range: &str) -> Result<()> {
+    if value.is_finite() && (value as f32).is_infinite() {
+        return Err(Error::value(format!("{what} is {value:e}, more than a 32-bit float holds")));
+    }
     if value.is_finite() && in_range {
         return Ok(());
     }

@@ -29,10 +29,15 @@ impl RenyiBound {
     /// The bound of an order, which may be infinite.
     ///
     /// # Errors
-    /// If `alpha` is no number.
+    /// If `alpha` is no number, or finite and beyond `1e30`, where powers of the weights are infinite.
     pub fn new(alpha: f64) -> Result<Self> {
         if alpha.is_nan() {
             return Err(Error::value("the order alpha of a Renyi bound is no number"));
+        }
+        if alpha.is_finite() && alpha.abs() > 1e30 {
+            return Err(Error::value(format!(
+                "the order alpha of a Renyi bound is {alpha:e}, but beyond 1e30 it must be infinite"
+            )));
         }
         Ok(Self { alpha })
     }

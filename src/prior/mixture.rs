@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Distribution, Prior};
 use crate::config::ModuleConfig;
-use crate::nn::check_dim;
+use crate::error::Error;
+use crate::nn::{MAX_WEIGHTS, check_dim, check_len};
 use crate::{
     Density, DiagonalGaussian, Encoder, NoiseShape, NoiseSource, Phase, Posterior, Result, Seed,
     Support,
@@ -72,9 +73,15 @@ impl ModuleConfig for MixturePriorConfig {
     type Module = MixturePrior;
 
     fn init(&self, seed: Seed, device: &Device) -> Result<MixturePrior> {
-        check_dim("components", self.components)?;
+        check_len("components", self.components)?;
         check_dim("latent_dim", self.latent_dim)?;
         let shape = [self.components, self.latent_dim];
+        if shape[0].checked_mul(shape[1]).is_none_or(|len| len > MAX_WEIGHTS) {
+            return Err(Error::config(format!(
+                "{} Gaussians over codes of length {} are too many",
+                shape[0], shape[1]
+            )));
+        }
         let mean = NoiseSource::new(seed).draw(0, [1, shape[0], shape[1]], device).squeeze_dim(0);
         Ok(MixturePrior {
             logits: Param::from_tensor(Tensor::zeros([self.components], device)),

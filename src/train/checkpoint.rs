@@ -17,37 +17,31 @@
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::tensor::Bytes;
-use burn::train::checkpoint::{
-    Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction, CheckpointingStrategy,
-};
-use burn::train::metric::store::EventStoreClient;
-use burn::train::{EarlyStoppingStrategy, Interrupter};
 use serde::{Deserialize, Serialize};
 
 use super::history::{Epoch, History};
 use super::identity::Identity;
-use super::monitor::Report;
+use super::keeper::Parts;
 use crate::error::{At, Error, ErrorKind, Result};
-use crate::files::{UNFINISHED, crc32, create_dir, write_atomically};
+use crate::files::{UNFINISHED, crc32, create_dir, read, write_atomically};
 
 const STATE: &str = "state.json";
 const LOCK: &str = "lock";
-const PARTS: [&str; 3] = ["model", "optimizer", "schedule"];
+/// The kinds of records.
+pub(super) const PARTS: [&str; 3] = ["model", "optimizer", "schedule"];
 
 /// What to do where a folder already holds a checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Existing {
-    /// Return an error.
+    /// Return an error; also where other files, which no run of this crate has written, would be replaced.
     #[default]
     Refuse,
     /// Go on from it. A run that had finished is trained further only if
     /// [`epochs`](super::TrainConfig::epochs) or [`patience`](super::TrainConfig::patience) allow
-    /// more than before.
+    /// more than before. Where there is none, start anew, unless other files would be replaced.
     Resume,
-    /// Start anew and replace it.
+    /// Start anew and replace it, and any other file that has the name of one of the run's.
     Overwrite,
 }
 
@@ -83,29 +77,60 @@ pub(super) struct Saved {
     /// Model, optimiser, schedule.
     pub(super) parts: [Vec<u8>; 3],
     pub(super) best: Option<(usize, Vec<u8>)>,
+    /// The names of its files.
+    pub(super) files: Vec<String>,
 }
 
 /// A folder of checkpoints and the run they are to be of. No other run writes there as long as it lives.
 pub(super) struct Folder {
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     identity: Identity,
     /// `None` where nothing can be written; what then is to be, fails by itself.
     lock: Option<File>,
+    /// Whether the folder had no lock before.
+    is_new: bool,
 }
 
 impl Folder {
-    /// Makes the folder if need be and locks it.
+    /// Makes the folder if need be, locks it and looks into it; an error leaves it as it was.
     ///
     /// # Errors
-    /// If it cannot be made, or another run writes there.
-    pub(super) fn lock(dir: PathBuf, identity: Identity) -> Result<Self> {
-        create_dir(&dir)?;
-        let lock = File::options().create(true).append(true).open(dir.join(LOCK)).ok();
-        // A file system without locks keeps nobody from training.
-        if let Some(Err(TryLockError::WouldBlock)) = lock.as_ref().map(File::try_lock) {
-            return Err(bad(&dir, "another run is writing its checkpoints here"));
+    /// If it cannot be made or used, if another run writes there, or if it holds what is not to be touched, or
+    /// is to be resumed from and holds a checkpoint of another run or a damaged one.
+    pub(super) fn open(
+        dir: PathBuf,
+        identity: Identity,
+        existing: Existing,
+    ) -> Result<(Self, Option<Saved>)> {
+        let is_new = !dir.join(LOCK).exists();
+        let mut folder = Self { dir, identity, lock: None, is_new };
+        if is_new {
+            folder.look(existing)?;
+            folder.check_no_others(existing)?;
         }
-        Ok(Self { dir, identity, lock })
+        folder.lock()?;
+        let saved = folder.look(existing)?;
+        Ok((folder, saved))
+    }
+
+    fn lock(&mut self) -> Result<()> {
+        create_dir(&self.dir)?;
+        self.lock = File::options().create(true).append(true).open(self.dir.join(LOCK)).ok();
+        // A file system without locks keeps nobody from training.
+        match self.lock.as_ref().map(File::try_lock) {
+            Some(Err(TryLockError::WouldBlock)) => {
+                Err(self.bad("another run is writing its checkpoints here"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Leaves the folder as it was, for a reason that is handed on with its name.
+    pub(super) fn leave(&self, error: Error) -> Error {
+        if self.is_new {
+            std::fs::remove_file(self.dir.join(LOCK)).ok();
+        }
+        self.bad(error)
     }
 
     /// Lets others write there.
@@ -114,30 +139,48 @@ impl Folder {
         self.lock.as_ref().map(File::unlock);
     }
 
-    /// Looks into the folder.
-    ///
-    /// # Errors
-    /// If it cannot be used, holds a checkpoint that is not to be touched, or is to be resumed from
-    /// and holds one of another run or a damaged one.
-    pub(super) fn open(&self, existing: Existing) -> Result<Option<Saved>> {
+    /// Looks into the folder and changes nothing.
+    pub(super) fn look(&self, existing: Existing) -> Result<Option<Saved>> {
         let path = self.dir.join(STATE);
-        if path.exists() {
-            match existing {
-                Existing::Refuse => {
-                    return Err(self.bad("there is a checkpoint already; resume or overwrite it"));
-                }
-                Existing::Overwrite => std::fs::remove_file(&path).at(&path)?,
-                Existing::Resume => return self.read(&path).map(Some),
+        match existing {
+            Existing::Overwrite => Ok(None),
+            _ if !path.exists() => Ok(None),
+            Existing::Resume => self.read(&path).map(Some),
+            Existing::Refuse => {
+                // Nobody is told to overwrite a file of another program's.
+                unseal(&path)?;
+                Err(self.bad("there is a checkpoint already; resume or overwrite it"))
             }
         }
-        remove(&self.dir, |name| is_part(name) || name.starts_with(UNFINISHED))?;
-        Ok(None)
+    }
+
+    /// Checks that the first run in a folder would not remove files of another program's.
+    fn check_no_others(&self, existing: Existing) -> Result<()> {
+        if existing == Existing::Overwrite || self.dir.join(STATE).exists() || !self.dir.exists() {
+            return Ok(());
+        }
+        match files(&self.dir)?.into_iter().find(|name| is_part(name)) {
+            None => Ok(()),
+            Some(name) => Err(bad(
+                &self.dir.join(name),
+                "no run has written this file, so it is not removed; name another folder for the \
+                 checkpoints, or overwrite it",
+            )),
+        }
+    }
+
+    /// Makes room for the run: removes what is not part of the checkpoint that it goes on from.
+    pub(super) fn begin(&self, checkpoint: &[String]) -> Result<()> {
+        let state = self.dir.join(STATE);
+        if checkpoint.is_empty() && state.exists() {
+            std::fs::remove_file(&state).at(&state)?;
+        }
+        let keep = |name: &str| checkpoint.iter().any(|kept| kept == name);
+        remove(&self.dir, |name| is_part(name) && !keep(name) || name.starts_with(UNFINISHED))
     }
 
     fn read(&self, path: &Path) -> Result<Saved> {
-        let json = std::fs::read(path).at(path)?;
-        let Sealed { crc32: seal, state } =
-            serde_json::from_slice(&json).map_err(|error| bad(path, error))?;
+        let Sealed { crc32: seal, state } = unseal(path)?;
         if state.seal().ok() != Some(seal) {
             return Err(bad(path, "the checksum is wrong, so the file is damaged"));
         }
@@ -146,7 +189,7 @@ impl Folder {
         }
         let file = |name: String| {
             let path = self.dir.join(&name);
-            let bytes = std::fs::read(&path).at(&path)?;
+            let bytes = read(&path)?;
             match state.crc32.get(&name) {
                 Some(&crc) if crc == crc32(&bytes) => Ok(bytes),
                 _ => Err(bad(&path, "the checksum is wrong, so the file is damaged")),
@@ -154,24 +197,22 @@ impl Folder {
         };
         let [model, optimizer, schedule] = PARTS.map(|part| file(part_name(part, state.epoch)));
         let best = |epoch| Ok::<_, Error>((epoch, file(part_name(PARTS[0], epoch))?));
-        let saved = Saved {
+        Ok(Saved {
             epoch: state.epoch,
             parts: [model?, optimizer?, schedule?],
             best: state.best_epoch.map(best).transpose()?,
             history: History { epochs: state.history },
-        };
-        let left = |name: &str| is_part(name) && !state.crc32.contains_key(name);
-        remove(&self.dir, |name| left(name) || name.starts_with(UNFINISHED))?;
-        Ok(saved)
+            files: state.crc32.into_keys().collect(),
+        })
     }
 
     /// An error that names the folder.
-    pub(super) fn bad(&self, error: impl std::fmt::Display) -> Error {
+    fn bad(&self, error: impl std::fmt::Display) -> Error {
         bad(&self.dir, error)
     }
 
     /// Writes a checkpoint. `best` is the best epoch so far and its model.
-    fn write(
+    pub(super) fn write(
         &self,
         epoch: usize,
         parts: &Parts,
@@ -204,86 +245,19 @@ impl Folder {
     }
 }
 
+/// Reads `state.json`.
+fn unseal(path: &Path) -> Result<Sealed> {
+    let json = read(path)?;
+    serde_json::from_slice(&json)
+        .map_err(|error| bad(path, format!("no state of a run, or a damaged one: {error}")))
+}
+
 fn part_name(part: &str, epoch: usize) -> String {
     format!("{part}-{epoch}.bpk")
 }
 
 fn bad(path: &Path, error: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Saved, format!("{}: {error}", path.display()))
-}
-
-/// The parts of a checkpoint by name.
-type Parts = BTreeMap<&'static str, Vec<u8>>;
-
-/// Collects the parts of each epoch's checkpoint and keeps the best model and, in a folder, the last
-/// checkpoint.
-pub(super) struct Keeper {
-    pub(super) folder: Option<Folder>,
-    pub(super) report: Arc<Mutex<Report>>,
-    pub(super) interrupter: Interrupter,
-    /// The parts at hand of each epoch that is not complete. Burn makes them on a thread each, so
-    /// that one epoch's may come after some of the next one's.
-    pub(super) pending: Mutex<BTreeMap<usize, Parts>>,
-    /// The best epoch so far and its model.
-    pub(super) best: Mutex<Option<(usize, Vec<u8>)>>,
-    /// The last epoch that was kept.
-    pub(super) committed: Mutex<Option<usize>>,
-}
-
-impl Keeper {
-    /// Burn's checkpointers for the three parts. Where a run goes on, they hand out what was saved.
-    pub(super) fn slots(self: &Arc<Self>, saved: Option<[Vec<u8>; 3]>) -> [Slot; 3] {
-        let mut saved = saved.map(|parts| parts.map(Some)).unwrap_or_default();
-        [0, 1, 2].map(|i| Slot {
-            keeper: self.clone(),
-            part: PARTS[i],
-            saved: Mutex::new(saved[i].take()),
-        })
-    }
-
-    fn add(&self, epoch: usize, part: &'static str, bytes: Vec<u8>) -> Result<()> {
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        let parts = pending.entry(epoch).or_default();
-        parts.insert(part, bytes);
-        if parts.len() < PARTS.len() {
-            return Ok(());
-        }
-        let parts = pending.remove(&epoch).unwrap_or_default();
-        self.commit(epoch, parts)
-    }
-
-    fn commit(&self, epoch: usize, parts: Parts) -> Result<()> {
-        let mut history = {
-            let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-            report.history.clone()
-        };
-        history.epochs.retain(|record| record.epoch <= epoch);
-        let mut best = self.best.lock().unwrap_or_else(PoisonError::into_inner);
-        if history.best().is_some_and(|best| best.epoch == epoch) {
-            *best = Some((epoch, parts[PARTS[0]].clone()));
-        }
-        if let Some(folder) = &self.folder {
-            let best = best.as_ref().map(|(epoch, model)| (*epoch, model.as_slice()));
-            folder.write(epoch, &parts, best, history)?;
-        }
-        *self.committed.lock().unwrap_or_else(PoisonError::into_inner) = Some(epoch);
-        Ok(())
-    }
-
-    pub(super) fn committed(&self) -> Option<usize> {
-        *self.committed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Says what there is to go on from once a run has been broken off.
-    pub(super) fn advice(&self) -> Option<String> {
-        let dir = self.folder.as_ref()?.dir.display();
-        Some(match self.committed() {
-            Some(epoch) => {
-                format!("the checkpoint of epoch {epoch} in {dir} is there to go on from")
-            }
-            None => format!("there is no checkpoint of it in {dir} yet"),
-        })
-    }
 }
 
 fn is_part(name: &str) -> bool {
@@ -294,130 +268,22 @@ fn is_part(name: &str) -> bool {
     })
 }
 
-/// Removes the files of a folder whose names are to go.
-fn remove(dir: &Path, goes: impl Fn(&str) -> bool) -> Result<()> {
+/// The names of the files in a folder.
+fn files(dir: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
     for file in std::fs::read_dir(dir).at(dir)? {
         let file = file.at(dir)?;
-        let is_file = file.file_type().at(file.path())?.is_file();
-        if is_file && goes(&file.file_name().to_string_lossy()) {
-            std::fs::remove_file(file.path()).at(file.path())?;
+        if file.file_type().at(file.path())?.is_file() {
+            names.extend(file.file_name().into_string());
         }
+    }
+    Ok(names)
+}
+
+/// Removes the files of a folder whose names are to go.
+fn remove(dir: &Path, goes: impl Fn(&str) -> bool) -> Result<()> {
+    for name in files(dir)?.into_iter().filter(|name| goes(name)) {
+        std::fs::remove_file(dir.join(&name)).at(dir.join(&name))?;
     }
     Ok(())
-}
-
-/// One of the three parts of a checkpoint, as Burn asks for it.
-pub(super) struct Slot {
-    keeper: Arc<Keeper>,
-    part: &'static str,
-    saved: Mutex<Option<Vec<u8>>>,
-}
-
-impl<R: Checkpoint> Checkpointer<R> for Slot {
-    /// Stops the run with the error, whose kind would not survive being handed through Burn.
-    fn save(&self, epoch: usize, record: R) -> Result<(), CheckpointerError> {
-        let bytes = record.checkpoint_into_bytes();
-        let bytes = bytes.map_err(|error| Error::around(error, ErrorKind::Saved));
-        if let Err(error) = bytes.and_then(|b| self.keeper.add(epoch, self.part, b.to_vec())) {
-            self.keeper.interrupter.stop(Some(&error.to_string()));
-            let mut report = self.keeper.report.lock().unwrap_or_else(PoisonError::into_inner);
-            report.error.get_or_insert(error);
-        }
-        Ok(())
-    }
-
-    fn delete(&self, _epoch: usize) -> Result<(), CheckpointerError> {
-        Ok(())
-    }
-
-    fn restore(&self, epoch: usize) -> Result<R, CheckpointerError> {
-        let saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let saved = saved.ok_or_else(|| {
-            CheckpointerError::Unknown(format!("there is no {} of epoch {epoch}", self.part))
-        })?;
-        R::checkpoint_from_bytes(Bytes::from_bytes_vec(saved)).map_err(CheckpointerError::Record)
-    }
-}
-
-/// Has a checkpoint made at the end of each epoch.
-pub(super) struct EveryEpoch;
-
-impl CheckpointingStrategy for EveryEpoch {
-    fn checkpointing(&mut self, _: usize, _: &EventStoreClient) -> Vec<CheckpointingAction> {
-        vec![CheckpointingAction::Save]
-    }
-}
-
-/// Stops a run whose best epoch lies too far back.
-#[derive(Clone)]
-pub(super) struct Patience {
-    pub(super) report: Arc<Mutex<Report>>,
-    pub(super) patience: usize,
-}
-
-impl EarlyStoppingStrategy for Patience {
-    fn should_stop(&mut self, _epoch: usize, _store: &EventStoreClient) -> bool {
-        let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-        report.history.is_exhausted(self.patience)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::train::TrainConfig;
-    use crate::train::identity::DataIdentity;
-
-    /// Parts that come late, after some of the next epoch's, still go with their own epoch's.
-    #[test]
-    fn parts_of_two_epochs_are_not_mixed() {
-        let record = |epoch: usize, valid_nelbo: f64| {
-            serde_json::from_value(serde_json::json!({
-                "epoch": epoch, "train_nelbo": 0.0, "train_nll": 0.0, "train_kl": 0.0,
-                "valid_nelbo": valid_nelbo, "valid_nll": 0.0, "valid_kl": 0.0,
-                "at_full_weight": true, "active_units": null, "train_seconds": 0.0,
-                "valid_seconds": 0.0, "kl_per_dimension": [],
-            }))
-            .unwrap()
-        };
-        let history = History { epochs: vec![record(1, 2.0), record(2, 3.0)] };
-        let report = Arc::new(Mutex::new(Report { history, ..Report::default() }));
-        let dir = tempfile::tempdir().unwrap();
-        let set = || DataIdentity::default();
-        let identity = Identity {
-            config: TrainConfig::default(),
-            objective: String::new(),
-            max_norm: None,
-            skip_above: None,
-            optimizer: Vec::new(),
-            learning_rates: Vec::new(),
-            groups: Vec::new(),
-            train_set: set(),
-            valid_set: set(),
-        };
-        let keeper = Keeper {
-            folder: Some(Folder::lock(dir.path().into(), identity.clone()).unwrap()),
-            report,
-            interrupter: Interrupter::new(),
-            pending: Mutex::default(),
-            best: Mutex::default(),
-            committed: Mutex::default(),
-        };
-        assert!(Folder::lock(dir.path().into(), identity).is_err(), "two runs in one folder");
-        let part = |epoch: usize, part| keeper.add(epoch, part, vec![epoch as u8; 3]).unwrap();
-        part(1, "model");
-        part(1, "schedule");
-        part(2, "model");
-        let folder = keeper.folder.as_ref().unwrap();
-        assert!(folder.open(Existing::Resume).unwrap().is_none());
-        part(1, "optimizer");
-        let first = folder.open(Existing::Resume).unwrap().unwrap();
-        assert_eq!((first.epoch, &first.parts), (1, &[vec![1; 3], vec![1; 3], vec![1; 3]]));
-        part(2, "schedule");
-        part(2, "optimizer");
-        let second = folder.open(Existing::Resume).unwrap().unwrap();
-        assert_eq!((second.epoch, &second.parts), (2, &[vec![2; 3], vec![2; 3], vec![2; 3]]));
-        assert_eq!(second.best, Some((1, vec![1; 3])));
-        assert_eq!(second.history.epochs.len(), 2);
-    }
 }

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 ///
 /// | field | default | meaning | range |
 /// |---|---|---|---|
-/// | `epochs` | 50 | passes over the training set | at least 1 |
+/// | `epochs` | 50 | passes over the training set | 1 to 2^32 - 1 |
 /// | `batch_size` | 100 | examples in a step | at least 1 |
 /// | `num_samples` | 1 | Monte Carlo samples of each example's posterior | at least 1 |
 /// | `epsilon_std` | 1 | standard deviation of the noise, see [`NoiseSource`](crate::NoiseSource) | at least 0 |
@@ -52,6 +52,10 @@ impl TrainConfig {
     pub(super) fn check(&self) -> Result<()> {
         if self.epochs == 0 {
             return Err(Error::config("epochs is 0, but it must be at least 1"));
+        }
+        if u32::try_from(self.epochs).is_err() {
+            let epochs = self.epochs;
+            return Err(Error::config(format!("epochs is {epochs}, but at most {}", u32::MAX)));
         }
         if self.patience == Some(0) {
             return Err(Error::config("patience is 0, but it must be at least 1"));

@@ -1,11 +1,12 @@
 use std::fmt::Display;
+use std::fs::File;
 use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::files::write_atomically;
+use crate::files::{self, write_atomically};
 
 /// The course of a training run, one [`Epoch`] after the other.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -116,15 +117,7 @@ impl History {
     /// If the file cannot be read or has other columns; the message names the line.
     pub fn read_csv(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let mut csv = csv::Reader::from_path(path).map_err(|error| Error::csv(path, error))?;
-        let names = csv.headers().map_err(|error| Error::csv(path, error))?.clone();
-        let shares = names.iter().skip(COLUMNS.len()).enumerate();
-        let expected = names.iter().take(COLUMNS.len()).eq(COLUMNS)
-            && shares.into_iter().all(|(i, name)| name == format!("{SHARE}{}", i + 1));
-        if !expected {
-            let found = names.iter().collect::<Vec<_>>().join(",");
-            return Err(Error::data(path, format!("no history has the columns {found}")));
-        }
+        let mut csv = Self::open(path)?;
         let mut epochs = Vec::new();
         for record in csv.records() {
             let record = record.map_err(|error| Error::csv(path, error))?;
@@ -133,6 +126,31 @@ impl History {
             epochs.push(epoch.map_err(|error| Error::data(path, format!("line {line}: {error}")))?);
         }
         Ok(Self { epochs })
+    }
+
+    /// Checks that nothing but another history would be replaced.
+    pub(super) fn check_replaceable(path: &Path) -> Result<()> {
+        match (path.symlink_metadata(), Self::open(path)) {
+            (Ok(_), Err(error)) => Err(Error::new(
+                ErrorKind::Saved,
+                format!("{error}; this is no history, so it is not replaced: name another file"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens a file with the columns of a history.
+    fn open(path: &Path) -> Result<csv::Reader<File>> {
+        let mut csv = csv::Reader::from_reader(files::open(path)?);
+        let names = csv.headers().map_err(|error| Error::csv(path, error))?.clone();
+        let shares = names.iter().skip(COLUMNS.len()).enumerate();
+        let expected = names.iter().take(COLUMNS.len()).eq(COLUMNS)
+            && shares.into_iter().all(|(i, name)| name == format!("{SHARE}{}", i + 1));
+        if !expected {
+            let found = names.iter().collect::<Vec<_>>().join(",");
+            return Err(Error::data(path, format!("no history has the columns {found}")));
+        }
+        Ok(csv)
     }
 }
 

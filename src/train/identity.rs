@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::nn::Linear;
 use burn::optim::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
 use burn::optim::{GradientsParams, ModuleOptimizer};
@@ -96,23 +96,23 @@ pub(super) fn probe(optimizer: &ModuleOptimizer, device: &Device) -> Result<Vec<
 }
 
 /// The parameters of a model that an optimiser or a schedule does not treat as its base does
-/// ([`probe`], [`learning_rates`]), group by group.
+/// ([`probe`], [`learning_rates`]), group by group. The model comes with the numbers of its parameters and with
+/// their ids.
 ///
 /// # Errors
-/// If a group goes by ids. Those of a model that goes on from a checkpoint are the ids of the run that
-/// wrote it, so such a group would lose its parameters.
+/// If a group goes by ids. A run with checkpoints has numbers in their place, so such a group would lose its
+/// parameters.
 pub(super) fn groups<M: Module>(
     optimizer: &ModuleOptimizer,
     schedule: &ModuleLrScheduler,
-    model: &M,
+    [model, by_id]: [&M; 2],
     device: &Device,
 ) -> Result<Vec<Group>> {
-    let found = outcomes(optimizer, schedule, model, device, true)?;
-    if found != outcomes(optimizer, schedule, model, device, false)? {
+    let found = outcomes(optimizer, schedule, model, device)?;
+    if found != outcomes(optimizer, schedule, by_id, device)? {
         return Err(Error::config(
-            "a group of the optimiser or of the learning rate goes by the ids of parameters, which are \
-             others where a run goes on from a checkpoint: make it of their names, as with \
-             ParamGroup::from_predicate",
+            "a group of the optimiser or of the learning rate goes by the ids of parameters, which a run \
+             with checkpoints does not keep: make it of their names, as with ParamGroup::from_predicate",
         ));
     }
     let base = (probe(optimizer, device)?, learning_rates(schedule));
@@ -141,11 +141,10 @@ fn outcomes<M: Module>(
     schedule: &ModuleLrScheduler,
     model: &M,
     device: &Device,
-    keep_ids: bool,
 ) -> Result<Vec<Outcome>> {
     let device = device.clone().inner();
     let mut optimizer = optimizer.clone();
-    let mut small = model.clone().map(&mut Shrink { device: device.clone(), keep_ids });
+    let mut small = model.clone().map(&mut Shrink(device.clone()));
     for gradient in GRADIENTS {
         let mut register =
             Register { gradients: GradientsParams::new(), gradient, device: device.clone() };
@@ -165,10 +164,7 @@ fn three<const D: usize>(numbers: [f32; 3], device: &Device) -> Tensor<D> {
 }
 
 /// Puts three numbers in the place of each parameter that is trained.
-struct Shrink {
-    device: Device,
-    keep_ids: bool,
-}
+struct Shrink(Device);
 
 impl ModuleMapper for Shrink {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
@@ -177,8 +173,7 @@ impl ModuleMapper for Shrink {
             // A running statistic is shared with the model that this one is a clone of.
             return Param::from_mapped_value(id, tensor, mapper);
         }
-        let id = if self.keep_ids { id } else { ParamId::new() };
-        let small = Tensor::from_inner(three([0.5, -1.0, 2.0], &self.device));
+        let small = Tensor::from_inner(three([0.5, -1.0, 2.0], &self.0));
         Param::from_mapped_value(id, small.require_grad(), mapper)
     }
 }

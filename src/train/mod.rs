@@ -6,6 +6,7 @@ mod clip;
 mod config;
 mod history;
 mod identity;
+mod keeper;
 mod metric;
 mod monitor;
 mod no_log;
@@ -22,7 +23,7 @@ pub use monitor::Progress;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use burn::module::RunningState;
+use burn::module::{ParamId, RunningState};
 use burn::optim::ModuleOptimizer;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::tensor::Tensor;
@@ -31,11 +32,10 @@ use crate::data::{BatchLoader, Checked, Examples};
 use crate::error::{Error, Result};
 use crate::eval::Measure;
 use crate::exec::Threads;
-use crate::files::create_dir;
 use crate::noise::check_noise;
+use crate::numbered::Numbered;
 use crate::optim::RmsProp;
 use crate::{Elbo, Model, NoiseSource, Objective};
-use checkpoint::Folder;
 use identity::{DataIdentity, Identity, groups, learning_rates, probe};
 use monitor::Watch;
 use run::{Run, check_annealing, check_dim, title};
@@ -164,7 +164,8 @@ impl<O> Trainer<O> {
     }
 
     /// Any optimiser of Burn's, also one with others for groups of parameters. In a run with checkpoints
-    /// groups go by the parameters' names, as `ParamGroup::from_predicate("encoder")` does.
+    /// groups go by the parameters' names, as `ParamGroup::from_predicate("encoder")` does, and the optimiser has
+    /// taken no steps before.
     pub fn with_optimizer(self, optimizer: ModuleOptimizer) -> Self {
         Self { optimizer, ..self }
     }
@@ -180,14 +181,16 @@ impl<O> Trainer<O> {
         Self { progress, ..self }
     }
 
-    /// Keeps the history in a CSV file, brought up to date after each epoch.
+    /// Keeps the history in a CSV file, brought up to date after each epoch. Another history in that place is
+    /// replaced; a file that is none is refused, unless [`Existing::Overwrite`] is given.
     pub fn with_history_csv(self, path: impl Into<PathBuf>) -> Self {
         Self { csv: Some(path.into()), ..self }
     }
 
     /// Keeps a checkpoint of the end of the last epoch, and the best weights, in a folder: Burn's
     /// records as `model-`, `optimizer-` and `schedule-<epoch>.bpk`, and `state.json`, which names
-    /// them with their checksums.
+    /// them with their checksums. Records have numbers in the place of Burn's random parameter ids, so the same
+    /// run makes the same records, byte for byte.
     ///
     /// With [`Existing::Resume`] a run that was killed, at any moment, goes on from there and ends
     /// with the same weights, bit for bit, as one that was not, given the same machine and build.
@@ -255,7 +258,8 @@ impl<O> Trainer<O> {
     /// # Errors
     /// - If the configuration or a data set cannot be trained with, or the weight of the divergence
     ///   would not reach its full value in any epoch's last step; if there is a checkpoint and it is
-    ///   to be refused, of another run, or damaged. All that before anything is computed.
+    ///   to be refused, of another run, or damaged; if a file that no run has written would be replaced. All
+    ///   that before anything is computed or written: every file is as it was.
     /// - If an example cannot be read or holds a number that no value of the likelihood is near (outside 0 to
     ///   1 for bits, or not finite; the message names both), the CSV file or a checkpoint cannot be written, or a term of the objective
     ///   is no longer finite. The run stops; the message says which example, file or term of which batch it was,
@@ -311,10 +315,6 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
         let valid = BatchLoader::ordered(valid, batch_size, &device)?;
         let batches = train.batches() as u64;
         check_annealing(&*self.objective, batches, config.epochs)?;
-        // Better now than after the first epoch.
-        if let Some(dir) = self.csv.as_ref().and_then(|path| path.parent()) {
-            create_dir(dir)?;
-        }
         let objective = self.objective.clone();
         let protocols = sets.each_ref().map(|set| set.protocol());
         let watch = Watch {
@@ -330,7 +330,9 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
         };
         let state = self.objective.initial_state().map(|state| {
             let device = device.clone().autodiff();
-            RunningState::new(Tensor::from_data(state.as_slice(), &device))
+            // The parameters of the model are numbered from 1.
+            let id = ParamId::from(0);
+            RunningState::with_id(id, Tensor::from_data(state.as_slice(), &device))
         });
         let setup = Setup {
             objective: self.objective,
@@ -341,10 +343,20 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
             valid_noise: noise("valid noise")?,
             threads: Threads::of(&device),
         };
-        let trainable = Step { model: model.train(), state, setup };
+        let is_numbered = self.checkpoints.is_some();
+        let model = Numbered { module: model.train(), is_numbered };
+        let trainable = Step { model, state, setup };
         let folder = match self.checkpoints {
             None => None,
             Some((dir, existing)) => {
+                if !self.optimizer.to_record().is_empty() {
+                    return Err(Error::config(
+                        "the optimiser has taken steps before, but a run with checkpoints begins with a \
+                         fresh one",
+                    ));
+                }
+                let mut by_id = trainable.clone();
+                by_id.model.is_numbered = false;
                 let [train_set, valid_set] = sets.map(|set| DataIdentity::of(&*set));
                 let identity = Identity {
                     config,
@@ -353,7 +365,7 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
                     skip_above: self.skip_above.map(|threshold| threshold.to_string()),
                     optimizer: probe(&self.optimizer, &device)?,
                     learning_rates: learning_rates(&self.lr),
-                    groups: groups(&self.optimizer, &self.lr, &trainable, &device)?,
+                    groups: groups(&self.optimizer, &self.lr, [&trainable, &by_id], &device)?,
                     train_set: train_set?,
                     valid_set: valid_set?,
                 };
@@ -374,13 +386,6 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
             parts: None,
             best: None,
         };
-        // Last, so that nothing is touched for a run that cannot be.
-        let Some((dir, identity, existing)) = folder else { return Ok(run) };
-        let folder = Folder::lock(dir, identity)?;
-        let run = match folder.open(existing)? {
-            Some(saved) => run.resume(saved).map_err(|error| folder.bad(error))?,
-            None => run,
-        };
-        Ok(Run { folder: Some(folder), ..run })
+        run.enter(folder)
     }
 }

@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::module::Module;
@@ -8,7 +9,9 @@ use burn::store::ModuleRecord;
 use burn::tensor::Bytes;
 use burn::train::{Interrupter, Learner, SupervisedTraining};
 
-use super::checkpoint::{EveryEpoch, Folder, Keeper, Patience, Saved};
+use super::checkpoint::{Existing, Folder, Saved};
+use super::identity::Identity;
+use super::keeper::{EveryEpoch, Keeper, Patience};
 use super::metric::{LatentMetric, TermMetric};
 use super::monitor::{Monitor, Report, Watch};
 use super::no_log::NoLog;
@@ -17,6 +20,7 @@ use super::{History, Stopped, TrainConfig, Trained};
 use crate::data::{BatchLoader, Examples, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 use crate::eval::Measure;
+use crate::files::create_dir;
 use crate::{Model, Objective};
 
 /// All that is needed to train, checked.
@@ -37,9 +41,35 @@ pub(super) struct Run<M: Module> {
 }
 
 impl<M: Model + 'static> Run<M> {
+    /// Looks at the places where it is to write and, if all is well, takes them. So nothing is touched for a
+    /// run that cannot be.
+    pub(super) fn enter(self, folder: Option<(PathBuf, Identity, Existing)>) -> Result<Self> {
+        let overwrites = folder.as_ref().is_some_and(|folder| folder.2 == Existing::Overwrite);
+        let csv = self.watch.csv.clone();
+        if let (Some(csv), false) = (&csv, overwrites) {
+            History::check_replaceable(csv)?;
+        }
+        let mut run = self;
+        if let Some((dir, identity, existing)) = folder {
+            let (folder, saved) = Folder::open(dir, identity, existing)?;
+            let mut files = Vec::new();
+            if let Some(mut saved) = saved {
+                files = std::mem::take(&mut saved.files);
+                run = run.resume(saved).map_err(|error| folder.leave(error))?;
+            }
+            folder.begin(&files)?;
+            run.folder = Some(folder);
+        }
+        // Better now than after the first epoch.
+        if let Some(dir) = csv.as_ref().and_then(|path| path.parent()) {
+            create_dir(dir)?;
+        }
+        Ok(run)
+    }
+
     /// The same run from a checkpoint on.
-    pub(super) fn resume(mut self, saved: Saved) -> Result<Self> {
-        let Saved { epoch, history, parts, best } = saved;
+    fn resume(mut self, saved: Saved) -> Result<Self> {
+        let Saved { epoch, history, parts, best, .. } = saved;
         self.trainable = load(self.trainable, parts[0].clone())?;
         let error = |error| Error::around(error, ErrorKind::Saved);
         OptimizerRecord::from_bytes(Bytes::from_bytes_vec(parts[1].clone())).map_err(error)?;
@@ -118,9 +148,9 @@ impl<M: Model + 'static> Run<M> {
         let best = best.filter(|_| config.patience.is_some());
         let best = best.map(|(epoch, weights)| Ok((epoch, load(result.model.clone(), weights)?)));
         let (epoch, model, error) = match best.transpose() {
-            Ok(Some((epoch, best))) => (epoch, best.model, error),
-            Ok(None) => (epoch, result.model.model, error),
-            Err(unread) => (epoch, result.model.model, error.or(Some(unread))),
+            Ok(Some((epoch, best))) => (epoch, best.model.module, error),
+            Ok(None) => (epoch, result.model.model.module, error),
+            Err(unread) => (epoch, result.model.model.module, error.or(Some(unread))),
         };
         let trained = Trained { model, epoch, history };
         match error {
@@ -135,7 +165,7 @@ impl<M: Model + 'static> Run<M> {
             Some((epoch, weights)) => (load(self.trainable, weights)?, epoch),
             None => (self.trainable, self.epoch),
         };
-        Ok(Trained { model: trainable.valid().model, epoch, history: self.history })
+        Ok(Trained { model: trainable.valid().model.module, epoch, history: self.history })
     }
 }
 

@@ -13,12 +13,13 @@ use super::skip::{Buffers, is_to_be_skipped};
 use crate::data::Batch;
 use crate::eval::{LatentSums, ReadSums};
 use crate::exec::Threads;
+use crate::numbered::Numbered;
 use crate::{Inputs, Model, NoiseSource, Objective, Phase, Terms};
 
 /// A model together with what trains it, in the form that Burn's Learner takes.
 #[derive(Module, Debug)]
 pub(super) struct Step<M, S: Clone + Debug + Send> {
-    pub(super) model: M,
+    pub(super) model: Numbered<M>,
     /// What the objective hands on from step to step.
     pub(super) state: Option<RunningState<Tensor<1>>>,
     #[module(skip)]
@@ -45,7 +46,7 @@ impl<M: Model + 'static> Trainable<M> {
     /// Builds the objective's inputs.
     fn inputs(&self, batch: Batch, noise: &NoiseSource) -> Inputs {
         let (samples, examples) = (self.setup.num_samples, batch.x.dims()[0]);
-        let (shape, device) = (self.model.noise(), batch.x.device());
+        let (shape, device) = (self.model.module.noise(), batch.x.device());
         let eps = noise.draw_for(batch.step, samples, examples, &shape, &device);
         Inputs::new(batch.x, eps).with_seed(noise.seed_at(batch.step))
     }
@@ -78,7 +79,7 @@ impl<M: Model + 'static> Trainable<M> {
         let state = self.state.as_ref().map(|state| Tensor::from_inner(state.value_sync().inner()));
         let inputs = self.inputs(batch, &self.setup.train_noise);
         let inputs = Inputs { phase: Phase::Train { step }, state, ..inputs };
-        let terms = self.setup.objective.terms(&self.model, inputs);
+        let terms = self.setup.objective.terms(&self.model.module, inputs);
         if let (Some(state), Some(next)) = (&self.state, &terms.state) {
             state.update(next.clone().detach());
         }
@@ -110,7 +111,7 @@ impl<M: Model + 'static> InferenceStep for Trainable<M> {
         let model = self.clone();
         self.setup.threads.run_apart(move || {
             let inputs = model.inputs(batch, &model.setup.valid_noise).with_latents();
-            BatchMeans::new(model.setup.objective.terms(&model.model, inputs))
+            BatchMeans::new(model.setup.objective.terms(&model.model.module, inputs))
         })
     }
 }

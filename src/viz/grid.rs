@@ -37,27 +37,28 @@ struct Labels {
 /// White space between the images.
 const GAP: usize = 1;
 const TEXT: u32 = 16;
-/// A picture of more would have over a hundred million pixels.
-const MAX_VALUES: usize = 100_000_000;
+/// A larger picture is a mistake.
+const MAX_PIXELS: usize = 100_000_000;
 
 impl ImageGrid {
     /// Images row by row, `columns` in a row.
     ///
     /// # Shapes
     /// `images` is `[n, height * width * channels]`, with values from 0 (black) to 1; what lies
-    /// outside is drawn as the nearer of the two. `shape` is height, width and channels, of which
-    /// there are one or three.
+    /// outside is drawn as the nearer of the two. `shape` is height, width and channels: one is grey,
+    /// three are red, green and blue, and of any other number each is drawn in grey, one beside the other.
     ///
     /// # Errors
-    /// If the shapes do not fit, the images do not fill whole rows, or a value is no number.
+    /// If the shapes do not fit, the images do not fill whole rows, a value is no number, or the picture
+    /// would have more than a hundred million pixels.
     pub fn new(images: Tensor<2>, shape: [usize; 3], columns: usize) -> Result<Self> {
         let [n, dim] = images.dims();
         let [height, width, channels] = shape;
         let size = height.checked_mul(width).and_then(|size| size.checked_mul(channels));
-        if size != Some(dim) || dim == 0 || ![1, 3].contains(&channels) {
+        if size != Some(dim) || dim == 0 {
             return Err(Error::new(
                 ErrorKind::Picture,
-                format!("rows of {dim} values are no grey or RGB images of shape {shape:?}"),
+                format!("rows of {dim} values are no images of shape {shape:?}"),
             ));
         }
         if columns == 0 || n == 0 || n % columns != 0 {
@@ -66,18 +67,32 @@ impl ImageGrid {
                 format!("{n} images do not fill rows of {columns}"),
             ));
         }
-        if n.saturating_mul(dim) > MAX_VALUES {
+        let shape = match channels {
+            1 | 3 => shape,
+            _ => [height, width * channels, 1],
+        };
+        let [cell_width, cell_height] = cell(shape);
+        if n.saturating_mul(cell_width).saturating_mul(cell_height) > MAX_PIXELS {
             return Err(Error::new(
                 ErrorKind::Picture,
                 format!("{n} images of shape {shape:?} are too many for one picture"),
             ));
         }
-        let values = images.into_data().iter::<f32>().collect::<Vec<_>>();
+        let mut values = images.into_data().iter::<f32>().collect::<Vec<_>>();
         if let Some(i) = values.iter().position(|value| value.is_nan()) {
             return Err(Error::new(
                 ErrorKind::Picture,
                 format!("image {}, counted from 0, holds a value that is no number", i / dim),
             ));
+        }
+        if shape[2] != channels {
+            // From the channels of a pixel to the pixels of a channel, row by row.
+            let rows = values.chunks_exact(width * channels);
+            let side_by_side = |row: &[f32]| {
+                let channel = |c: usize| row[c..].iter().step_by(channels).copied();
+                (0..channels).flat_map(channel).collect::<Vec<_>>()
+            };
+            values = rows.flat_map(side_by_side).collect();
         }
         let (column_labels, row_labels) = Default::default();
         Ok(Self { values, shape, columns, column_labels, row_labels })
@@ -110,9 +125,8 @@ impl ImageGrid {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let [height, width, channels] = self.shape;
         let rows = self.values.len() / (height * width * channels) / self.columns;
-        // Small images are enlarged by a whole number to a readable size.
-        let scale = (64 / height.max(width)).clamp(1, 8);
-        let (cell_w, cell_h) = (width * scale + GAP, height * scale + GAP);
+        let scale = scale(self.shape);
+        let [cell_w, cell_h] = cell(self.shape);
         let left = self.row_labels.margin(self.row_labels.width());
         let upright = self.column_labels.width() <= cell_w;
         let bottom = match upright {
@@ -172,6 +186,16 @@ impl ImageGrid {
         })?;
         canvas.save(path.as_ref())
     }
+}
+
+/// Small images are enlarged by a whole number to a readable size.
+fn scale([height, width, _]: [usize; 3]) -> usize {
+    (64 / height.max(width)).clamp(1, 8)
+}
+
+/// Width and height of an image in the picture with the white beside it.
+fn cell(shape: [usize; 3]) -> [usize; 2] {
+    [shape[1], shape[0]].map(|side| side * scale(shape) + GAP)
 }
 
 impl Labels {

@@ -237,3 +237,50 @@ fn emnist_is_found_and_turned() {
     family(dir.path());
     assert_eq!(Mnist::read(dir.path()).unwrap().train.shape(), [2, 2, 1]);
 }
+
+/// Kaggle's archive has both: files with a dot in the name, and folders with the file of their name in them.
+#[test]
+fn files_under_the_names_of_other_archives_are_found() {
+    for place in [
+        "{dotted}",
+        "{dotted}.gz",
+        "{name}/{name}",
+        "{name}/{dotted}",
+        "{name}.gz/{name}",
+        "{dotted}/{name}",
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        for (split, n) in [("train", 3u32), ("t10k", 2)] {
+            for (kind, shape, len) in
+                [("images-idx3", vec![n, 2, 2], 4 * n), ("labels-idx1", vec![n], n)]
+            {
+                let name = format!("{split}-{kind}-ubyte");
+                let path = place.replace("{dotted}", &name.replace("-idx", ".idx"));
+                let path = dir.path().join(path.replace("{name}", &name));
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                let content = idx_file(&shape, &vec![1; len as usize]);
+                let is_compressed = place.ends_with(".gz");
+                std::fs::write(path, if is_compressed { gzip(&content) } else { content }).unwrap();
+            }
+        }
+        let mnist = Mnist::read(dir.path()).unwrap_or_else(|error| panic!("{place}: {error}"));
+        assert_eq!((mnist.train.len(), mnist.test.len()), (3, 2), "{place}");
+        assert_eq!(mnist.train.shape(), [2, 2, 1]);
+    }
+    // A file goes before an empty folder, and both archives in one place are one data set.
+    let dir = tempfile::tempdir().unwrap();
+    family(dir.path());
+    std::fs::create_dir(dir.path().join("train-images-idx3-ubyte.gz")).unwrap();
+    assert_eq!(Mnist::read(dir.path()).unwrap().train.len(), 3);
+    let error = idx::read(dir.path()).unwrap_err().to_string();
+    assert!(error.ends_with(": this is a folder, not a file"), "{error}");
+
+    let dir = tempfile::tempdir().unwrap();
+    emnist(dir.path(), "letters");
+    for file in std::fs::read_dir(dir.path()).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().replace("-idx", ".idx");
+        std::fs::rename(&path, dir.path().join(name)).unwrap();
+    }
+    assert_eq!(Mnist::read(dir.path()).unwrap().train.shape(), [2, 3, 1]);
+}

@@ -172,8 +172,16 @@ fn bad_folders_are_refused_with_the_file_and_the_reason() {
         (|dir| fs::write(dir.join("b.png"), "text").unwrap(), "b.png", "not an image that can be"),
         (|dir| fs::write(dir.join("b.jpg"), "").unwrap(), "b.jpg", "not an image that can be read"),
         (|dir| fs::write(dir.join("b.gif"), "GIF89a").unwrap(), "b.gif", "not an image that can"),
-        (|dir| fs::write(dir.join("b.tiff"), "").unwrap(), "b.tiff", "Tiff is not supported; PNG,"),
-        (|dir| fs::write(dir.join("b.avif"), "").unwrap(), "b.avif", "Avif is not supported; PNG,"),
+        (
+            |dir| fs::write(dir.join("b.tiff"), "").unwrap(),
+            "b.tiff",
+            ".tiff is not supported; PNG,",
+        ),
+        (
+            |dir| fs::write(dir.join("b.avif"), "").unwrap(),
+            "b.avif",
+            ".avif is not supported; PNG,",
+        ),
         (
             |dir| grey(dir, "b.png", &[1, 2, 3]),
             "b.png",

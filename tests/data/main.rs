@@ -3,5 +3,6 @@
 mod folder_training;
 mod idx;
 mod image_folder;
+mod photographs;
 mod subset;
 mod table;

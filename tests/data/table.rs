@@ -62,6 +62,9 @@ fn tables_with_and_without_a_header_are_read() {
         assert_eq!(table.names(), ["column 1", "column 2"]);
         assert!(table.labels().is_none());
     }
+    // The first column of pandas has no name.
+    let table = read(",Na\n0,1.5\n1,2.5\n", &plain).unwrap();
+    assert_eq!(table.names(), ["", "Na"]);
     for content in ["a,\"b, c\"\n1,2\n", "\u{feff}a,\"b, c\"\r\n1,2"] {
         let table = read(content, &plain).unwrap();
         assert_eq!(
@@ -90,6 +93,9 @@ fn columns_are_chosen_by_place_or_by_name() {
     assert_eq!(read(content, &options).unwrap().values(), table.values());
     let options = options.with_max_rows(1);
     assert_eq!(read(content, &options).unwrap().labels(), Some([0].as_slice()));
+    // Of two columns with one name, each can be had by its place.
+    let twice = TableOptions::new().with_features([2]);
+    assert_eq!(read("x,y,x\n1,2,3\n", &twice).unwrap().values(), [3.0]);
     // What is not asked for is not looked at.
     assert_eq!(read(format!("{content}bad"), &options).unwrap().len(), 1);
     let json = serde_json::to_string(&options).unwrap();
@@ -116,6 +122,9 @@ fn bad_tables_are_refused_with_the_line_and_the_column() {
     let plain = TableOptions::new;
     let labelled = || plain().with_label("y");
     let long = "1,".repeat(1 << 23) + "1";
+    let old_mac = "1,2\r".repeat(1 << 23);
+    const CR: &str =
+        "line 1 holds a carriage return that no line feed follows; lines must end in LF or CRLF";
     let cases: Vec<(&[u8], TableOptions, &str)> = vec![
         (b"", plain(), "the file is empty"),
         (b"\n \n", plain(), "the file is empty"),
@@ -139,7 +148,33 @@ fn bad_tables_are_refused_with_the_line_and_the_column() {
         (b"a;b\n1;2\n", plain(), "line 2, column 1 (`a;b`): `1;2` is not a number"),
         (b"a,b\n1,2\n", labelled(), "there is no column `y`; there are `a`, `b`"),
         (b"1,2\n", labelled(), "column `y` is asked for, but there is no header that names"),
-        (b"y,y\n1,2\n", labelled(), "several columns are called `y`; give its place instead"),
+        (b"y,y\n1,2\n", labelled(), "columns 1 and 2 are both called `y`; rename one in the file"),
+        (
+            b"x,y,x\n1,2,3\n",
+            plain(),
+            "columns 1 and 3 are both called `x`; rename one in the file, or",
+        ),
+        (b"x, y,x ,z\n1,2,3,4\n", plain().with_label("z"), "columns 1 and 3 are both called `x`"),
+        (b",,x\n1,2,3\n", plain(), "columns 1 and 2 are both called ``"),
+        (b"1,2\r3,4\r", plain(), CR),
+        (b"a,b\r1,2\r3,4", plain(), CR),
+        (b"1,2\n\"3\",4\r5,6\n", plain(), "line 2 holds a carriage return that no line feed"),
+        (b"\"1\",\"2\"\r\"3\",\"4\"\r", plain(), CR),
+        (b"\"1\",\"2\"\r\r\n3,4\n", plain(), CR),
+        (b"1,\"2\r\n\"\n3,4\n", plain(), "line 1 has a quote that is not closed before its end"),
+        (b"1,\"2\r\"\n3,4\n", plain(), CR),
+        (old_mac.as_bytes(), plain(), CR),
+        (b"?,?\n1,2\n", plain(), "line 1, column 1: `?` is not a number"),
+        (b"NA,1\n1,2\n", plain(), "line 1, column 1: `NA` is not a number"),
+        (b"NaN,null\n1,2\n", plain(), "line 1, column 1: `NaN` is not a finite number"),
+        (b",\n1,2\n", plain(), "line 1, column 1: an empty field is not a number"),
+        (b"1,\n1,2\n", plain(), "line 1, column 2: an empty field is not a number"),
+        (b"?,?,cat\n1,2,dog\n", plain(), "(2 of its 3 fields are numbers or missing values)"),
+        (
+            b"1\t2\n\t\n",
+            plain().with_delimiter('\t'),
+            "line 2, column 1: an empty field is not a number",
+        ),
         (b"y\n1\n", labelled(), "no column is left to make examples of"),
         (b"1,2\n", plain().with_label(2), "column 2, counted from 0, is asked for, but there are"),
         (b"1,2\n", plain().with_features([0, 0]), "column 1 is asked for more than once"),
@@ -183,10 +218,31 @@ fn a_table_on_disk_that_is_written_to_is_noticed() {
     }
 }
 
+/// A shell hands a pipe over in `<(zcat table.csv.gz)`. Its name is that of an open file.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_pipe_of_a_shell_is_read() {
+    use std::os::fd::AsRawFd;
+    for content in [b"a,b\n1,2\n".to_vec(), gzip(b"a,b\n1,2\n")] {
+        for place in ["/dev/fd", "/proc/self/fd"] {
+            let (reader, mut writer) = std::io::pipe().unwrap();
+            writer.write_all(&content).unwrap();
+            drop(writer);
+            let path = PathBuf::from(format!("{place}/{}", reader.as_raw_fd()));
+            let error = TableFile::open(&path, &TableOptions::new()).unwrap_err().to_string();
+            assert!(error.ends_with("this is a pipe, not a file"), "{error}");
+            let table = Table::read(&path, &TableOptions::new()).unwrap();
+            assert_eq!(table.values(), [1.0, 2.0]);
+        }
+    }
+}
+
 #[test]
 fn tables_made_by_hand_are_checked() {
     let error = Table::new(vec![1.0; 5], ["a", "b"]).unwrap_err().to_string();
     assert_eq!(error, "5 numbers are no whole number of rows of 2 columns");
+    let error = Table::new(vec![1.0; 3], ["a", "b", "a"]).unwrap_err().to_string();
+    assert_eq!(error, "columns 1 and 3 are both called `a`");
     let none: [&str; 0] = [];
     assert!(Table::new(vec![], none).is_err());
     let error = Table::new(vec![1.0, 2.0, 3.0, f32::NAN], ["a", "b"]).unwrap_err().to_string();

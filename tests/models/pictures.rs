@@ -43,6 +43,28 @@ fn colour_images_keep_their_colours() {
     assert!(red > 0.0 && red == blue, "{red} {blue}");
 }
 
+/// What is neither grey nor in colour shows its channels one beside the other.
+#[test]
+fn channels_of_any_number_are_drawn() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("channels.png");
+    for channels in [2, 4, 5] {
+        // The channel c of every pixel is c / 5, of two rows and one column.
+        let values = (0..2 * channels).map(|i| (i % channels) as f32 / 5.0).collect::<Vec<_>>();
+        let image = Tensor::<1>::from_data(&values[..], &Device::flex()).unsqueeze_dim::<2>(0);
+        ImageGrid::new(image, [2, 1, channels], 1).unwrap().save(&path).unwrap();
+        let picture = read(&path);
+        // 12 pixels of margin, then 8 for each pixel.
+        let row = |y| {
+            let at = move |c: usize| (12 + 8 * c as u32 + 4, y);
+            (0..channels).map(at).map(|(x, y)| picture.get_pixel(x, y).0).collect::<Vec<_>>()
+        };
+        let expected = (0..channels).map(|c| [51 * c as u8; 3]).collect::<Vec<_>>();
+        assert_eq!(row(16), expected);
+        assert_eq!(row(24), expected);
+    }
+}
+
 #[test]
 fn labels_take_their_place_beside_the_grid() {
     let dir = tempfile::tempdir().unwrap();
@@ -67,10 +89,12 @@ fn what_is_no_picture_is_refused() {
     let device = Device::flex();
     let zeros = |shape: [usize; 2]| Tensor::<2>::zeros(shape, &device);
     for (images, shape, columns, reason) in [
-        (zeros([2, 5]), [2, 2, 1], 2, "rows of 5 values are no grey or RGB images"),
-        (zeros([2, 8]), [2, 2, 2], 2, "rows of 8 values are no grey or RGB images"),
-        (zeros([2, 4]), [2, 0, 1], 2, "are no grey or RGB images"),
-        (zeros([2, 4]), [usize::MAX, 2, 1], 2, "are no grey or RGB images"),
+        (zeros([2, 5]), [2, 2, 1], 2, "rows of 5 values are no images of shape"),
+        (zeros([2, 8]), [2, 2, 3], 2, "rows of 8 values are no images of shape"),
+        (zeros([2, 4]), [2, 0, 1], 2, "are no images of shape"),
+        (zeros([2, 4]), [usize::MAX, 2, 1], 2, "are no images of shape"),
+        // Each is enlarged eightfold: 131 million pixels.
+        (zeros([2_000_000, 1]), [1, 1, 1], 1000, "are too many for one picture"),
         (zeros([3, 4]), [2, 2, 1], 2, "3 images do not fill rows of 2"),
         (zeros([3, 4]), [2, 2, 1], 0, "3 images do not fill rows of 0"),
     ] {

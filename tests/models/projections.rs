@@ -314,3 +314,34 @@ fn odd_codes_have_a_map() {
     let least = Tsne { perplexity: 1.0, ..short };
     assert_eq!(tsne(normal(4, 2, 0), &least).unwrap().len(), 4);
 }
+
+/// Codes of which many or all lie in one place, as those of a model that has collapsed.
+#[test]
+fn equal_codes_have_a_map_or_an_error() {
+    let map = |n: usize, code: &dyn Fn(usize) -> [f32; 3]| {
+        let codes = (0..n).flat_map(code).collect::<Vec<_>>();
+        let codes = Tensor::<1>::from_data(&codes[..], &Device::flex()).reshape([n, 3]);
+        tsne(codes, &Tsne::default())
+    };
+    for n in [92, 100, 1000] {
+        // Sums of these round, so that their mean is another number.
+        for code in [[0.0; 3], [0.1, 0.3, -0.7], [1e-30, 3e38, 7.0]] {
+            let error = map(n, &|_| code).unwrap_err().to_string();
+            assert_eq!(error, format!("all {n} codes are the same, so there is nothing to map"));
+        }
+        let kinds: [&dyn Fn(usize) -> [f32; 3]; 6] = [
+            &|i| if i == 7 { [1.0; 3] } else { [0.1, 0.3, -0.7] },
+            &|i| if i % 2 == 0 { [1.0; 3] } else { [0.1, 0.3, -0.7] },
+            &|i| if i % 2 == 0 { [0.1; 3] } else { [0.1, 0.1, 0.1 + 1e-8] },
+            &|i| [(i % 3) as f32, 0.0, 0.0],
+            &|i| [1e-38 * (i % 5) as f32, 1e-20, 0.0],
+            &|i| [3e38 * (i % 2) as f32, 0.0, -3e38 * (i % 3) as f32],
+        ];
+        for (kind, code) in kinds.into_iter().enumerate() {
+            match map(n, code) {
+                Ok(points) => assert_eq!(points.len(), n, "{kind}"),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Value, "{kind}: {error}"),
+            }
+        }
+    }
+}

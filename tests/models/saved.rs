@@ -1,10 +1,12 @@
 //! Models on disk.
 
+use burn::module::Module;
 use burn::tensor::Device;
 use burn_vae::data::mnist::Mnist;
+use burn_vae::nn::{Activation, ConvConfig};
 use burn_vae::{
-    BernoulliNll, ErrorKind, MlpDecoderConfig, MlpEncoderConfig, MlpVaeConfig, ModuleConfig, Seed,
-    StandardNormal, Vae, VaeConfig, saved,
+    BernoulliNll, ConvVae, ConvVaeConfig, ErrorKind, MlpDecoderConfig, MlpEncoderConfig,
+    MlpVaeConfig, ModuleConfig, Seed, StandardNormal, Vae, VaeConfig, saved,
 };
 
 fn config() -> MlpVaeConfig {
@@ -35,6 +37,85 @@ fn a_model_comes_back_with_the_same_outputs() {
     assert!(files[1].to_string_lossy().starts_with("weights-"), "{files:?}");
 }
 
+/// Nothing in the files of a model is random, and a model that is read has ids of its own.
+#[test]
+fn equal_models_make_equal_files() {
+    use burn::module::{ModuleVisitor, Param, ParamId};
+    #[derive(Default)]
+    struct Ids(Vec<ParamId>);
+    impl ModuleVisitor for Ids {
+        fn visit_float<const D: usize>(&mut self, param: &Param<burn::tensor::Tensor<D>>) {
+            self.0.push(param.id);
+        }
+    }
+    let device = Device::flex();
+    // Running statistics have ids as well.
+    let network = ConvConfig { dense: Some(5), ..ConvConfig::batch_norm([28, 28, 1], 2) };
+    let config = ConvVaeConfig::conv(network);
+    let mut ids = Ids::default();
+    let mut write = |model: &ConvVae| {
+        model.visit(&mut ids);
+        let dir = tempfile::tempdir().unwrap();
+        saved::save(dir.path(), &config, model).unwrap();
+        let files = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path());
+        let mut files = files.collect::<Vec<_>>();
+        files.sort();
+        let names = files.iter().map(|file| file.file_name().unwrap().to_owned());
+        let content = files.iter().map(|file| std::fs::read(file).unwrap());
+        let read = saved::load::<ConvVaeConfig>(dir.path(), &device).unwrap().1;
+        (names.zip(content).collect::<Vec<_>>(), read)
+    };
+    let model = || config.init(Seed::new(3), &device).unwrap();
+    let (first, read) = write(&model());
+    let (second, again) = write(&model());
+    assert!(first == second);
+    assert!(write(&read).0 == first);
+    assert!(write(&again).0 == first);
+    // Two models that are read can be parts of one.
+    let all = ids.0.len();
+    ids.0.sort();
+    ids.0.dedup();
+    assert_eq!(ids.0.len(), all);
+}
+
+/// Changes the description in a folder.
+fn edit(from: &'static str, to: &'static str) -> impl Fn(&std::path::Path) {
+    move |dir| {
+        let path = dir.join("config.json");
+        let json = std::fs::read_to_string(&path).unwrap();
+        assert!(json.contains(from), "{json}");
+        std::fs::write(path, json.replace(from, to)).unwrap();
+    }
+}
+
+/// The same, and then what the error says that is to be done if it was on purpose.
+fn edit_on_purpose(dir: &std::path::Path, from: &'static str, to: &'static str) {
+    edit(from, to)(dir);
+    let error = saved::load::<MlpVaeConfig>(dir, &Device::flex()).unwrap_err().to_string();
+    let (_, checksum) = error.split_once("set `config_crc32` to ").unwrap();
+    let path = dir.join("config.json");
+    let json = std::fs::read_to_string(&path).unwrap();
+    let line = json.lines().find(|line| line.contains("config_crc32")).unwrap();
+    let json = json.replace(line, &format!("\"config_crc32\": {checksum},"));
+    std::fs::write(&path, json).unwrap();
+}
+
+/// The layout of a description may change, its content on purpose only.
+#[test]
+fn a_description_changed_by_hand_is_refused_unless_it_is_on_purpose() {
+    let (device, dir) = (Device::flex(), tempfile::tempdir().unwrap());
+    let load = || saved::load::<MlpVaeConfig>(dir.path(), &device);
+    saved::save(dir.path(), &config(), &config().init(Seed::new(3), &device).unwrap()).unwrap();
+    let path = dir.path().join("config.json");
+    let value = serde_json::from_slice::<serde_json::Value>(&std::fs::read(&path).unwrap());
+    std::fs::write(&path, value.unwrap().to_string()).unwrap(); // in one line, other fields first
+    load().unwrap();
+    saved::save(dir.path(), &config(), &config().init(Seed::new(3), &device).unwrap()).unwrap();
+    edit_on_purpose(dir.path(), "\"relu\"", "\"tanh\"");
+    let tanh = config().encoder.with_activation(Activation::Tanh);
+    assert_eq!(load().unwrap().0.encoder, tanh);
+}
+
 /// What happens to a good folder before it is read again.
 type Spoil<'a> = &'a dyn Fn(&std::path::Path);
 
@@ -46,14 +127,6 @@ fn what_does_not_fit_is_refused_with_the_file() {
         saved::save(dir.path(), &config(), &config().init(Seed::new(3), &device).unwrap()).unwrap();
         spoil(dir.path());
         saved::load::<MlpVaeConfig>(dir.path(), &device).err().unwrap()
-    };
-    let edit = |from: &'static str, to: &'static str| {
-        move |dir: &std::path::Path| {
-            let path = dir.join("config.json");
-            let json = std::fs::read_to_string(&path).unwrap();
-            assert!(json.contains(from), "{json}");
-            std::fs::write(path, json.replace(from, to)).unwrap();
-        }
     };
     let weights = |dir: &std::path::Path| {
         let files = std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().path());
@@ -72,7 +145,7 @@ fn what_does_not_fit_is_refused_with_the_file() {
     let remove_config =
         |dir: &std::path::Path| std::fs::remove_file(dir.join("config.json")).unwrap();
     let remove_weights = |dir: &std::path::Path| std::fs::remove_file(weights(dir)).unwrap();
-    let cases: [(Spoil, ErrorKind, &str); 11] = [
+    let cases: [(Spoil, ErrorKind, &str); 13] = [
         (&remove_config, ErrorKind::Io, "config.json: "),
         (&remove_weights, ErrorKind::Io, ".bpk: "),
         (&edit("\"activation\"", "\"activaton\""), ErrorKind::Saved, "activaton"),
@@ -80,8 +153,22 @@ fn what_does_not_fit_is_refused_with_the_file() {
         (&edit("{", "["), ErrorKind::Saved, "config.json: "),
         (&edit("BernoulliNll", "LaplaceNll"), ErrorKind::Saved, "expected `BernoulliNll`"),
         (&edit("StandardNormal", "VampPrior"), ErrorKind::Saved, "expected `StandardNormal`"),
-        (&edit("\"latent_dim\": 3", "\"latent_dim\": 0"), ErrorKind::Config, "latent_dim is 0"),
-        (&edit("\"latent_dim\": 3", "\"latent_dim\": 4"), ErrorKind::Saved, ".bpk: "),
+        (&edit("relu", "tanh"), ErrorKind::Saved, "config.json: `config` is not the description"),
+        (
+            &edit("\"latent_dim\": 3", "\"latent_dim\": 4"),
+            ErrorKind::Saved,
+            "config.json: `config`",
+        ),
+        (
+            &|dir| edit_on_purpose(dir, "\"latent_dim\": 3", "\"latent_dim\": 0"),
+            ErrorKind::Config,
+            "latent_dim is 0",
+        ),
+        (
+            &|dir| edit_on_purpose(dir, "\"latent_dim\": 3", "\"latent_dim\": 4"),
+            ErrorKind::Saved,
+            ".bpk: ",
+        ),
         (&truncate, ErrorKind::Saved, ".bpk: the checksum is wrong"),
         (&flip, ErrorKind::Saved, ".bpk: the checksum is wrong"),
     ];

@@ -103,6 +103,37 @@ fn a_run_in_pieces_is_the_run_in_one() {
     assert_ne!(weights(&last.model), weights(&again.model));
 }
 
+/// The records of a checkpoint hold nothing random, in one piece or in several; nor do they depend on the order
+/// of a hash table.
+#[test]
+fn the_same_run_makes_the_same_records() {
+    let records = |dir: &Path| {
+        let files = std::fs::read_dir(dir).unwrap().map(|file| file.unwrap());
+        let name = |file: &std::fs::DirEntry| file.file_name().into_string().unwrap();
+        let files = files.filter(|file| name(file).ends_with(".bpk"));
+        files.map(|file| (name(&file), std::fs::read(file.path()).unwrap())).collect::<Vec<_>>()
+    };
+    let run = |pieces: &[usize]| {
+        let dir = tempfile::tempdir().unwrap();
+        for &epochs in pieces {
+            eventful(epochs, None, dir.path(), Existing::Resume);
+        }
+        let mut records = records(dir.path());
+        records.sort();
+        records
+    };
+    let whole = run(&[2]);
+    assert!(whole.len() >= 3);
+    for pieces in [&[2][..], &[1, 2]] {
+        let found = run(pieces);
+        assert_eq!(found.len(), whole.len());
+        for (found, expected) in found.iter().zip(&whole) {
+            assert_eq!(found.0, expected.0);
+            assert!(found.1 == expected.1, "{} differs", found.0);
+        }
+    }
+}
+
 /// What the process that is killed does: see the next test.
 #[test]
 #[ignore = "run by the test below, in a process of its own"]

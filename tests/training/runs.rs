@@ -1,5 +1,6 @@
 //! Training on Burn's Learner, on real digits.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -376,10 +377,24 @@ fn any_number_of_samples_trains() {
 
 #[test]
 fn a_history_that_cannot_be_written_stops_the_run_and_loses_nothing() {
+    /// Puts a folder in the place of a file as it is read.
+    struct InTheWay(ByteImages, PathBuf);
+    impl Examples for InTheWay {
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+        fn dim(&self) -> usize {
+            self.0.dim()
+        }
+        fn read(&self, indices: &[usize], out: &mut [f32]) -> Result<()> {
+            std::fs::create_dir_all(self.1.join("in the way")).unwrap();
+            self.0.read(indices, out)
+        }
+    }
     let (train, test) = digits(100, 50);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.csv");
-    std::fs::create_dir_all(path.join("in the way")).unwrap();
+    let train = Arc::new(InTheWay((*train).clone(), path.clone()));
     let stopped =
         quiet(config(3, 50, 0)).with_history_csv(&path).fit(model(0), train, test).err().unwrap();
     assert_eq!(stopped.error.kind(), ErrorKind::Io);

@@ -1,11 +1,14 @@
 //! Data in memory that are not what they are said to be, and what cannot be drawn of them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use burn_vae::ErrorKind::{Config, Data, Picture, Shape, Value};
-use burn_vae::data::{Binarized, ByteImages, Examples, Scaling, Table, WithLabels, split_last};
-use burn_vae::latent::{Pca, Tsne, linear_axis, plane, tsne};
+use burn_vae::data::{
+    Binarized, ByteImages, Examples, Scaling, Subset, Table, WithLabels, split_last,
+};
+use burn_vae::latent::{Pca, Tsne, linear_axis, plane, quantile_axis, tsne};
 use burn_vae::viz::{ImageGrid, scatter};
 
 use super::{Row, row};
@@ -32,6 +35,21 @@ pub(super) fn rows() -> Vec<Row> {
         }),
         row("images beyond the last", Value, "there are only 3", || {
             images(3).tensor(1..5, &Device::flex())
+        }),
+        row("images backwards", Value, "images 3..1 were asked for, which are none", || {
+            images(3).tensor(Range { start: 3, end: 1 }, &Device::flex())
+        }),
+        row("no image at all", Value, "images 2..2 were asked for, which are none", || {
+            images(3).tensor(2..2, &Device::flex())
+        }),
+        row("rows backwards", Config, "a part of no example was asked for, 1..0", || {
+            table(vec![0.0; 4]).tensor(Range { start: 1, end: 0 }, &Device::flex())
+        }),
+        row("examples backwards", Config, "a part of no example was asked for, 2..1", || {
+            Subset::range(Arc::new(images(3)), Range { start: 2, end: 1 })
+        }),
+        row("a table with a name twice", Data, "columns 1 and 2 are both called `a`", || {
+            Table::new(vec![0.0; 4], ["a", "a"])
         }),
         row(
             "an image beyond the last",
@@ -84,7 +102,7 @@ pub(super) fn rows() -> Vec<Row> {
         row(
             "a grid of images of another size",
             Picture,
-            "rows of 6 values are no grey or RGB images of shape [2, 2, 1]",
+            "rows of 6 values are no images of shape [2, 2, 1]",
             move || ImageGrid::new(zeros([4, 6]), [2, 2, 1], 2),
         ),
         row("a grid of no columns", Picture, "4 images do not fill rows of 0", move || {
@@ -108,6 +126,28 @@ pub(super) fn rows() -> Vec<Row> {
             linear_axis(0, 0.0, 1.0)
         }),
         row("an axis to NaN", Value, "NaN", || linear_axis(3, 0.0, f64::NAN)),
+        row("an axis of 2^63 points", Value, "at most 1073741824 numbers", || {
+            linear_axis(usize::MAX / 2, 0.0, 1.0)
+        }),
+        row("quantiles without an end", Value, "at most 1073741824 numbers", || {
+            quantile_axis(usize::MAX, 0.1, 0.9)
+        }),
+        row("an axis without a length", Value, "between finite bounds, not 3 from", || {
+            linear_axis(3, f64::MIN, f64::MAX)
+        }),
+        row("a plane of 2^64 dimensions", Value, "at most 1073741824 numbers", || {
+            plane(&[0.0; 2], &[0.0; 2], usize::MAX, &Device::flex())
+        }),
+        row("a grid of 2^64 columns", Picture, "4 images do not fill rows of", move || {
+            ImageGrid::new(zeros([4, 6]), [2, 3, 1], usize::MAX)
+        }),
+        row("a grid of a billion pixels", Picture, "too many for one picture", move || {
+            ImageGrid::new(zeros([1 << 22, 1]), [1, 1, 1], 1 << 22)
+        }),
+        row("2^64 components", Shape, "components were asked for", move || {
+            let codes = Tensor::from_data([[0.0, 1.0], [2.0, 1.0]], &Device::flex());
+            Pca::fit(codes.clone())?.project(codes, usize::MAX)
+        }),
         row("a plane of one dimension", Value, "in a latent space of dimension 1", || {
             plane(&[0.0], &[0.0], 1, &Device::flex())
         }),

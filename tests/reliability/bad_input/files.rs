@@ -96,7 +96,75 @@ fn poisoned() -> MlpVae {
     model().map(&mut Poison)
 }
 
+/// What is no file, so that reading it might never end.
+#[cfg(unix)]
+fn no_file<T: 'static>(
+    what: &'static str,
+    message: &'static str,
+    make: fn(&Path),
+    read: fn(PathBuf) -> Result<T>,
+) -> Row {
+    row(what, Data, message, move || {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("input");
+        make(&path);
+        read(path)
+    })
+}
+
+#[cfg(unix)]
+fn no_files() -> Vec<Row> {
+    fn pipe(path: &Path) {
+        assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    }
+    fn device(path: &Path) {
+        std::os::unix::fs::symlink("/dev/zero", path).unwrap();
+    }
+    fn folder(path: &Path) {
+        std::fs::create_dir(path).unwrap();
+    }
+    let (is_pipe, is_device, is_folder) = (
+        "input: this is a pipe, not a file",
+        "input: this is a device or a socket, not a file",
+        "input: this is a folder, not a file",
+    );
+    vec![
+        no_file("a pipe for a table", is_pipe, pipe, table),
+        no_file("a device for a table", is_device, device, table),
+        no_file("a folder for a table", is_folder, folder, table),
+        no_file("a pipe for a table on disk", is_pipe, pipe, |path| {
+            TableFile::open(path, &TableOptions::new())
+        }),
+        no_file("a pipe for IDX", is_pipe, pipe, idx::read),
+        no_file("a device for IDX", is_device, device, idx::read_images),
+        no_file("a pipe for a history", is_pipe, pipe, History::read_csv),
+        no_file("a device for a history", is_device, device, History::read_csv),
+        no_file("a pipe for a scaling", is_pipe, pipe, Scaling::load),
+        no_file("a device for a scaling", is_device, device, Scaling::load),
+        no_file(
+            "a device for a model",
+            "this is a device",
+            |dir| {
+                folder(dir);
+                device(&dir.join("config.json"));
+            },
+            |path| saved::load::<MlpVaeConfig>(path, &Device::flex()),
+        ),
+    ]
+}
+
+#[cfg(not(unix))]
+fn no_files() -> Vec<Row> {
+    Vec::new()
+}
+
 pub(super) fn rows() -> Vec<Row> {
+    let mut rows = of_files();
+    rows.extend(no_files());
+    rows
+}
+
+fn of_files() -> Vec<Row> {
     let header = |rest: &[u8]| [&[0, 0, 8][..], rest].concat();
     let one_image = header(&[3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 7, 8]);
     let bomb = gzip(&[&header(&[1, 0, 0, 0, 4])[..], &vec![0; 1 << 20]].concat());
@@ -163,6 +231,19 @@ pub(super) fn rows() -> Vec<Row> {
             std::fs::write(dir.path().join("broken.png"), "no image").unwrap();
             ImageFolder::open(dir.path(), Channels::Grey, Fit::Reject)
         }),
+        row("half a photograph", Data, "broken.jpg: the JPEG is cut short", || {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("broken.jpg");
+            image::GrayImage::new(40, 40).save(&path).unwrap();
+            let jpeg = std::fs::read(&path).unwrap();
+            std::fs::write(path, &jpeg[..jpeg.len() - 9]).unwrap();
+            ImageFolder::open(dir.path(), Channels::Grey, Fit::Reject)
+        }),
+        row("a photograph of another format", Data, ".heic is not supported", || {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join("a.HEIC"), "").unwrap();
+            ImageFolder::open(dir.path(), Channels::Grey, Fit::Reject)
+        }),
         // Tables
         file("an empty table", "the file is empty", "", table),
         file("a table of a name", "no row follows", "a,b\n", table),
@@ -171,6 +252,15 @@ pub(super) fn rows() -> Vec<Row> {
         file("a line with a cell too few", "line 3", "a,b\n1,2\n3\n", table),
         file("a line with a cell too many", "line 3", "a,b\n1,2\n3,4,5\n", table),
         file("bytes that are no text", "line 2", b"a,b\n1,\xff\xfe\n".to_vec(), table),
+        file("lines of old Macs", "line 1 holds a carriage return", "1,2\r3,4\r", table),
+        file(
+            "a quoted line within a line",
+            "line 2 holds a carriage",
+            "1,2\n\"3\",4\r5,6\n",
+            table,
+        ),
+        file("a first row of missing values", "line 1, column 1: `?`", "?,?\n1,2\n", table),
+        file("a name twice", "columns 1 and 3 are both called `a`", "a,b,a\n1,2,3\n", table),
         file("a column that is not there", "c", "a,b\n1,2\n", |path| {
             Table::read(path, &TableOptions::new().with_features(["a", "c"]))
         }),

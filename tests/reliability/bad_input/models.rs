@@ -7,11 +7,12 @@ use burn_vae::flow::FlowsConfig;
 use burn_vae::nn::{ConvConfig, Normalization};
 use burn_vae::optim::{Adam, RmsProp};
 use burn_vae::{
-    Beta, CategoricalNll, Ciwae, ConvVaeConfig, Cubo, Diagonal, DiscretizedLogisticNll, Elbo,
-    FlowPriorConfig, GaussianNllConfig, GaussianPriorConfig, Kernel, Miwae, MixturePriorConfig,
+    AdversarialElbo, Beta, CategoricalNll, Ciwae, ConvVaeConfig, Cubo, Diagonal,
+    DiscretizedLogisticMixtureNll, DiscretizedLogisticNll, Elbo, FlowPriorConfig, FullCovariance,
+    GaussianNllConfig, GaussianPriorConfig, Implicit, Kernel, Miwae, MixturePriorConfig,
     MlpDecoderConfig, MlpEncoderConfig, MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource, Piwae,
-    RenyiBound, RenyiDivergence, ScaleConfig, Seed, StudentTNllConfig, TargetKl, Temperature,
-    Transformed, VaeConfig, VampPriorConfig, backend,
+    RenyiBound, RenyiDivergence, Scale, ScaleConfig, Seed, StudentTNllConfig, TargetKl,
+    Temperature, Transformed, VaeConfig, VampPriorConfig, backend,
 };
 
 use super::{Row, row};
@@ -150,6 +151,62 @@ pub(super) fn rows() -> Vec<Row> {
             "have 5 values, but the encoder takes 6",
             with(bernoulli(), VampPriorConfig::new(3, 5)),
         ),
+        built(
+            "a mixture of 2^40 Gaussians",
+            "components is 1099511627776, but at most 1073741824",
+            with(bernoulli(), MixturePriorConfig::new(1 << 40, 2)),
+        ),
+        built(
+            "a mixture of 2^32 numbers",
+            "65536 Gaussians over codes of length 65536 are too many",
+            with(bernoulli(), MixturePriorConfig::new(1 << 16, 1 << 16)),
+        ),
+        row(
+            "a scale for each of 2^63 values",
+            Config,
+            "learned per value is 9223372036854775807",
+            || Scale::learned_per_value(1.0, usize::MAX / 2, &Device::flex()),
+        ),
+        built(
+            "a mixture of 2^64 logistics",
+            "puts out 6 numbers",
+            with(DiscretizedLogisticMixtureNll::new(256, usize::MAX).unwrap(), normal()),
+        ),
+        built(
+            "codes of 2^64 dimensions",
+            "more than 1073741824",
+            MlpVaeConfig::mlp(6, [4], usize::MAX),
+        ),
+        row("codes of 2^64 dimensions with a full covariance", Config, "more than", || {
+            let encoder = MlpEncoderConfig::new(6, [4], usize::MAX).with_posterior(FullCovariance);
+            encoder.init(Seed::new(0), &Device::flex())
+        }),
+        row("codes of 2^64 dimensions with flows", Config, "more than", || {
+            let flows = Transformed::new(FlowsConfig::real_nvp(1, [4]));
+            let encoder = MlpEncoderConfig::new(6, [4], usize::MAX).with_posterior(flows);
+            encoder.init(Seed::new(0), &Device::flex())
+        }),
+        row("noise of 2^64 dimensions", Config, "more than", || {
+            let family = Implicit::new([4]).with_noise_dim(usize::MAX);
+            let encoder = MlpEncoderConfig::new(6, [4], 2).with_posterior(family);
+            encoder.init(Seed::new(0), &Device::flex())
+        }),
+        built(
+            "a flow of 2^64 dimensions",
+            "but at most 1073741824",
+            FlowPriorConfig::new(usize::MAX, FlowsConfig::planar(1)),
+        ),
+        built("masks of 2^40 dimensions", "but at most 1073741824", {
+            FlowPriorConfig::new(1 << 40, FlowsConfig::inverse_autoregressive(1, [4]))
+        }),
+        row("a condition of 2^64 numbers", Config, "but the decoder takes 5", || {
+            let config = ConditionalVaeConfig::mlp(6, 3, [4], 2);
+            let config = ConditionalVaeConfig { condition_dim: usize::MAX, ..config };
+            config.init(Seed::new(0), &Device::flex())
+        }),
+        row("2^64 draws for contrast", Value, "too many for adaptive contrast", || {
+            AdversarialElbo::default().with_adaptive_contrast(usize::MAX)
+        }),
         built("no flows", "no", flows(FlowsConfig::planar(0))),
         built(
             "a flow without units",
@@ -172,6 +229,12 @@ pub(super) fn rows() -> Vec<Row> {
         }),
         // Objectives, divergences, optimisers, noise
         row("a weight below 0", Value, "-1", || Beta::constant(-1.0)),
+        row("a weight of 1e300", Value, "beta is 1e300, more than a 32-bit float holds", || {
+            Beta::constant(1e300)
+        }),
+        row("an order of 1e300", Value, "is 1e300, but beyond 1e30 it must be infinite", || {
+            RenyiBound::new(1e300)
+        }),
         row("a weight of NaN", Value, "NaN", || Elbo::default().with_beta(f64::NAN)),
         row("free bits below 0", Value, "-1", || Elbo::default().with_free_bits(-1.0)),
         row("an annealing of 0 steps", Config, "warm-up has 0 steps", || Beta::linear(0)),
@@ -201,6 +264,21 @@ pub(super) fn rows() -> Vec<Row> {
             model().reconstruct(zeros([1, 7]))
         }),
         row("0 samples", Value, "0 samples", || model().sample(0, 0)),
+        row("2^63 samples", Value, "samples of 6 numbers each were asked for, but at most", || {
+            model().sample(usize::MAX / 2, 0)
+        }),
+        row("2^64 samples", Value, "samples of 6 numbers each were asked for, but at most", || {
+            model().sample(usize::MAX, 0)
+        }),
+        row("samples of no condition", Value, "no condition", || {
+            let vae =
+                ConditionalVaeConfig::mlp(6, 3, [4], 2).init(Seed::new(0), &Device::flex())?;
+            vae.sample_given(Tensor::zeros([0, 3], &Device::flex()), 0)
+        }),
+        row("an interpolation of 2^63 steps", Value, "steps of 6 numbers each", || {
+            let end = || Tensor::zeros([6], &Device::flex());
+            model().interpolate(end(), end(), usize::MAX / 2)
+        }),
         row("an interpolation of 1 step", Value, "at least 2 steps", move || {
             model().interpolate(
                 Tensor::zeros([6], &Device::flex()),

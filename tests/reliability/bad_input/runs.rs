@@ -94,6 +94,9 @@ pub(super) fn rows() -> Vec<Row> {
     vec![
         // Training
         config("0 epochs", Config, "epochs is 0", |c| c.epochs = 0),
+        config("2^64 epochs", Config, "epochs is 18446744073709551615, but at most", |c| {
+            c.epochs = usize::MAX;
+        }),
         config("batches of 0", Config, "batch_size is 0", |c| c.batch_size = 0),
         config("0 Monte Carlo samples", Config, "num_samples is 0", |c| c.num_samples = 0),
         config("2^64 Monte Carlo samples", Config, "are more than", |c| c.num_samples = usize::MAX),
@@ -190,6 +193,13 @@ pub(super) fn rows() -> Vec<Row> {
         }),
         row("a likelihood by 0 samples", Config, "num_samples is 0", move || {
             nll(ImportanceSampling { num_samples: 0, ..few }, noise(), fine())
+        }),
+        row("a likelihood by 2^64 samples", Config, "are more than 1073741824", move || {
+            nll(ImportanceSampling { num_samples: usize::MAX, ..few }, noise(), fine())
+        }),
+        row("2^64 groups", Config, "groups", || {
+            let trainer = trainer().with_objective(Miwae::new(usize::MAX)?);
+            Ok::<_, Error>(trainer.fit(model(), fine(), fine())?)
         }),
         row("a likelihood in chunks of 0", Config, "rows_at_once is 0", move || {
             nll(ImportanceSampling { rows_at_once: 0, ..few }, noise(), fine())

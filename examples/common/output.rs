@@ -1,0 +1,147 @@
+//! The folder that a run writes to.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+
+use burn_vae::train::{Existing, History};
+use burn_vae::{Error, ErrorKind, Result};
+
+/// The folder of a run, and the names of all that the run may write there.
+pub struct Output {
+    dir: PathBuf,
+    names: &'static [&'static str],
+}
+
+impl Output {
+    /// Looks at the folder, and changes nothing. `existing` says what to do with a run that is there already;
+    /// an example without checkpoints, and `None`, replaces it.
+    ///
+    /// # Errors
+    /// If there is something of one of these names that no run has left, unless it is to be overwritten; if a
+    /// run is there that is not to be touched.
+    pub fn look(
+        dir: impl Into<PathBuf>,
+        names: &'static [&'static str],
+        existing: Option<Existing>,
+    ) -> Result<Self> {
+        let output = Self { dir: dir.into(), names };
+        let place = output.dir.display();
+        let refuse = |message| Err(Error::new(ErrorKind::Saved, message));
+        if output.dir.exists() && !output.dir.is_dir() {
+            return refuse(format!("{place} is no folder; name another by --out"));
+        }
+        if existing == Some(Existing::Overwrite) {
+            return Ok(output);
+        }
+        let taken = names.iter().map(|name| output.dir.join(name)).find(|path| is_taken(path));
+        if let (Some(path), false) = (taken, output.holds_a_run()) {
+            let or = if existing.is_some() { ", or overwrite it by --overwrite" } else { "" };
+            let path = path.display();
+            return refuse(format!(
+                "{path} is in the way, and no run has left it: name another folder by --out{or}"
+            ));
+        }
+        let has_checkpoint = output.dir.join("checkpoint/state.json").exists();
+        let has_model = output.dir.join("model/config.json").exists();
+        let advice = match existing {
+            Some(Existing::Refuse) if has_checkpoint => {
+                "go on with it by --resume, replace it by --overwrite"
+            }
+            Some(Existing::Refuse) if has_model => "replace it by --overwrite",
+            Some(Existing::Resume) if has_model && !has_checkpoint => {
+                "but no checkpoint to go on from: replace it by --overwrite"
+            }
+            _ => return Ok(output),
+        };
+        refuse(format!("{place} holds a run already: {advice}, or name another folder by --out"))
+    }
+
+    /// Checks that the run does not write to where its data, a file or a folder, are read from, now or by the
+    /// next run.
+    #[allow(dead_code)] // Not every example takes data of one's own.
+    pub fn apart_from(self, data: &Path) -> Result<Self> {
+        let (out, real) = (resolve(&self.dir), resolve(data));
+        let refuse = |message| Err(Error::new(ErrorKind::Config, message));
+        if data.is_dir() && folders(real.clone()).iter().any(|folder| out.starts_with(folder)) {
+            return refuse(format!(
+                "{} is in {}, so what is written there would be data of the next run: name another folder \
+                 by --out",
+                self.dir.display(),
+                data.display()
+            ));
+        }
+        let mut written = self.names.iter().map(|name| resolve(self.dir.join(name)));
+        match written.find(|path| real.starts_with(path)) {
+            Some(path) => refuse(format!(
+                "{} would be overwritten by the run, which writes to {}: name another folder by --out",
+                data.display(),
+                path.display()
+            )),
+            None => Ok(self),
+        }
+    }
+
+    /// The path of one of the names.
+    pub fn join(&self, name: &str) -> PathBuf {
+        let known = self.names.iter().any(|known| Path::new(name).starts_with(known));
+        assert!(known, "{name} was not looked for when the run began");
+        self.dir.join(name)
+    }
+
+    pub fn display(&self) -> std::path::Display<'_> {
+        self.dir.display()
+    }
+
+    /// Whether a run has written here: a history, a model or a checkpoint of it is there.
+    fn holds_a_run(&self) -> bool {
+        let marked = ["checkpoint/state.json", "model/config.json", "stopped/config.json"];
+        History::read_csv(self.dir.join("history.csv")).is_ok()
+            || marked.iter().any(|name| {
+                let text = std::fs::read_to_string(self.dir.join(name));
+                text.is_ok_and(|text| text.contains("\"burn_vae\""))
+            })
+    }
+}
+
+/// What to do with a run that is there, by the options of the command line.
+#[allow(dead_code)]
+pub fn existing(resume: bool, overwrite: bool) -> Existing {
+    match (resume, overwrite) {
+        (true, _) => Existing::Resume,
+        (_, true) => Existing::Overwrite,
+        _ => Existing::Refuse,
+    }
+}
+
+/// Whether a file is there, or a folder with something in it but the lock of a run that was broken off early.
+fn is_taken(path: &Path) -> bool {
+    match std::fs::read_dir(path) {
+        Ok(mut files) => files.any(|file| file.is_ok_and(|file| file.file_name() != "lock")),
+        Err(_) => path.symlink_metadata().is_ok(),
+    }
+}
+
+/// The path without links and `..`, as far as it exists.
+fn resolve(path: impl AsRef<Path>) -> PathBuf {
+    let mut real = std::env::current_dir().unwrap_or_default();
+    for part in path.as_ref().components() {
+        match part {
+            Component::ParentDir => _ = real.pop(),
+            part => real.push(part),
+        }
+        real = real.canonicalize().unwrap_or(real);
+    }
+    real
+}
+
+/// A folder and all folders below it, also through links.
+fn folders(dir: PathBuf) -> BTreeSet<PathBuf> {
+    let (mut found, mut left) = (BTreeSet::new(), vec![dir]);
+    while let Some(dir) = left.pop() {
+        if found.insert(dir.clone()) {
+            let below = std::fs::read_dir(&dir).into_iter().flatten().flatten();
+            left.extend(below.map(|entry| entry.path()).filter(|path| path.is_dir()).map(resolve));
+        }
+    }
+    found
+}
