@@ -199,7 +199,7 @@ pub(super) fn rows() -> Vec<Row> {
         built("masks of 2^40 dimensions", "but at most 1073741824", {
             FlowPriorConfig::new(1 << 40, FlowsConfig::inverse_autoregressive(1, [4]))
         }),
-        row("a condition of 2^64 numbers", Config, "but the decoder takes 5", || {
+        row("a condition of 2^64 numbers", Config, "no value of the example is left", || {
             let config = ConditionalVaeConfig::mlp(6, 3, [4], 2);
             let config = ConditionalVaeConfig { condition_dim: usize::MAX, ..config };
             config.init(Seed::new(0), &Device::flex())
