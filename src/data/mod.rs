@@ -14,6 +14,7 @@
 
 mod binarized;
 mod checked;
+#[cfg(feature = "images")]
 mod decode;
 mod each;
 #[cfg(feature = "images")]
