@@ -23,11 +23,11 @@ fn main() -> Result<()> {
     let plan = TrainConfig { epochs: 5, ..TrainConfig::default() };
     let vae = Trainer::new(plan).fit(vae, train, test.clone())?.model;
 
-    let noise = NoiseSource::new(Seed::new(1));
-    println!("test: {}", evaluate(&vae, &Elbo::default(), test, 100, 1, noise)?);
-
     ImageGrid::new(vae.sample(100, 2)?, [28, 28, 1], 10)?.save("out/quickstart/samples.png")?;
     saved::save("out/quickstart/model", &config, &vae)?;
+
+    let noise = NoiseSource::new(Seed::new(1));
+    println!("test: {}", evaluate(&vae, &Elbo::default(), test, 100, 1, noise)?);
     println!("the model and its samples are in out/quickstart");
     Ok(())
 }
