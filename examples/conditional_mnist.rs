@@ -88,7 +88,7 @@ fn main() -> Result<()> {
     if args.quick {
         train = train.take(2000);
     }
-    let count = args.test_images.clamp(1, test.len());
+    let count = args.test_images.min(test.len());
     let test = test.select(&(0..count).map(|i| i * test.len() / count).collect::<Vec<_>>())?;
     let (shape, pixels) = (train.shape(), train.shape().iter().product());
 

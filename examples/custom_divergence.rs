@@ -7,6 +7,8 @@
 #[macro_use]
 #[path = "common/say.rs"]
 mod say;
+#[path = "common/output.rs"]
+mod output;
 
 use std::sync::Arc;
 
@@ -40,6 +42,7 @@ impl Divergence<DiagonalGaussian, StandardNormal> for Wasserstein {
 }
 
 fn main() -> Result<()> {
+    let out = output::Output::look("out/custom_divergence", &["history.csv", "samples.png"], None)?;
     let quick = std::env::args().any(|arg| arg == "--quick");
     let (images, epochs) = if quick { (2000, 2) } else { (60_000, 10) };
     let Mnist { train, test } = Mnist::find(None)?;
@@ -52,6 +55,7 @@ fn main() -> Result<()> {
     let objective = Elbo::new(Wasserstein).with_beta(4.0)?;
     let vae = Trainer::new(TrainConfig { epochs, ..TrainConfig::default() })
         .with_objective(objective)
+        .with_history_csv(out.join("history.csv"))
         .fit(vae, train, test.clone())?
         .model;
 
@@ -67,8 +71,7 @@ fn main() -> Result<()> {
         kl.protocol,
         kl.measure
     );
-    let picture = "out/custom_divergence/samples.png";
-    ImageGrid::new(vae.sample(100, 0)?, shape, 10)?.save(picture)?;
-    say!("samples are in {picture}");
+    ImageGrid::new(vae.sample(100, 0)?, shape, 10)?.save(out.join("samples.png"))?;
+    say!("history and samples are in {}", out.display());
     Ok(())
 }

@@ -69,7 +69,7 @@ fn main() -> Result<()> {
     let quick = std::env::args().any(|arg| arg == "--quick");
     let epochs = if quick { 5 } else { 200 };
     let device = backend::device(backend::names()[0])?;
-    let (points, clean) = spiral(2000);
+    let (points, clean) = spiral(2000, &device);
     let points = Arc::new(Table::new(points, ["x", "y", "z"])?);
     let scale = || Scale::learned(0.5, &device);
     say!("points of a spiral, one in ten of them anywhere; median distance to the spiral:");
@@ -111,8 +111,8 @@ fn error(
 }
 
 /// Points of a spiral, and the same with noise, one in ten thrown anywhere.
-fn spiral(n: usize) -> (Vec<f32>, Vec<[f32; 3]>) {
-    let noise = NoiseSource::new(0).draw(0, [1, n, 3], &Device::flex());
+fn spiral(n: usize, device: &Device) -> (Vec<f32>, Vec<[f32; 3]>) {
+    let noise = NoiseSource::new(0).draw(0, [1, n, 3], device);
     let noise = noise.into_data().iter::<f32>().collect::<Vec<_>>();
     let clean = (0..n).map(|i| {
         let t = (i as f32 / n as f32 - 0.5) * 1.5;

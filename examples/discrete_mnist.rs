@@ -107,6 +107,10 @@ struct Args {
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
+    /// Folder with the four files of MNIST; without it, the clone's own copy
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+
     /// Folder for the model, the history, the binarised test set and the pictures
     #[arg(long, default_value = "out/discrete_mnist")]
     out: PathBuf,
@@ -181,7 +185,7 @@ where
     let (seed, device) = (Seed::new(args.seed), backend::device(&args.backend)?);
     let existing = output::existing(args.resume, args.overwrite);
     let out = output::Output::look(&args.out, WRITTEN, Some(existing))?;
-    let Mnist { mut train, mut test } = Mnist::find(None)?;
+    let Mnist { mut train, mut test } = Mnist::find(args.data_dir.as_deref())?;
     if args.quick {
         (train, test) = (train.take(2000), test.take(200));
     }

@@ -180,7 +180,7 @@ fn run(args: &Args, objective: impl Objective<MlpVae> + 'static) -> Result<()> {
     vae.decoder = vae.decoder.with_output_bias(&Scaling::standard(&train)?.shift_logits()?)?;
 
     // The test set is the same in every run.
-    let (shape, batches) = (test.shape(), train.len().div_ceil(args.batch_size.max(1)));
+    let (shape, batches) = (test.shape(), train.len().div_ceil(args.batch_size));
     let train = Arc::new(Binarized::each_epoch(train, seed.child("bits")));
     let test = Arc::new(Binarized::once(test, Seed::new(0).child("test bits")));
 
@@ -242,7 +242,7 @@ fn schedule(
         *end += epochs * batches;
         Some(*end)
     });
-    let milestones = ends.take(epochs.len().saturating_sub(1)).collect();
+    let milestones = ends.take(epochs.len() - 1).collect();
     let rates = rates.into_iter().map(LrSchedulerConfig::Constant).collect();
     SequentialLrSchedulerConfig::new(rates, milestones)
         .init()

@@ -16,6 +16,7 @@ mod say;
 #[path = "common/numbers.rs"]
 mod numbers;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -67,6 +68,10 @@ struct Args {
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
+    /// Folder with the four files of MNIST; without it, the clone's own copy
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+
     /// Takes 2,000 images and, unless told otherwise, one epoch, to see that everything works
     #[arg(long)]
     quick: bool,
@@ -91,7 +96,7 @@ const LATENT_DIM: usize = 50;
 fn main() -> Result<()> {
     let args = Args::parse();
     let (seed, device) = (Seed::new(args.seed), backend::device(backend::names()[0])?);
-    let Mnist { mut train, mut test } = Mnist::find(None)?;
+    let Mnist { mut train, mut test } = Mnist::find(args.data_dir.as_deref())?;
     if args.quick {
         (train, test) = (train.take(2000), test.take(200));
     }

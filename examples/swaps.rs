@@ -12,6 +12,7 @@ mod say;
 #[path = "common/numbers.rs"]
 mod numbers;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::module::Module;
@@ -58,6 +59,10 @@ struct Args {
     /// Where weights, shuffles, bits and noise come from
     #[arg(long, default_value_t = 0)]
     seed: u64,
+
+    /// Folder with the four files of MNIST; without it, the clone's own copy
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
 
     /// Takes 2,000 images and, unless told otherwise, one epoch, to see that everything works
     #[arg(long)]
@@ -144,7 +149,7 @@ fn objectives() -> Result<Vec<(&'static str, AnyObjective, usize)>> {
 fn main() -> Result<()> {
     let args = Args::parse();
     let seed = Seed::new(args.seed);
-    let Mnist { mut train, mut test } = Mnist::find(None)?;
+    let Mnist { mut train, mut test } = Mnist::find(args.data_dir.as_deref())?;
     if args.quick {
         (train, test) = (train.take(2000), test.take(200));
     }

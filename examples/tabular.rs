@@ -10,6 +10,8 @@
 #[macro_use]
 #[path = "common/say.rs"]
 mod say;
+#[path = "common/draw.rs"]
+mod draw;
 #[path = "common/interrupt.rs"]
 mod interrupt;
 #[path = "common/output.rs"]
@@ -30,6 +32,7 @@ use burn_vae::{
     Posterior, Result, ScaleConfig, Seed, VaeConfig, backend, saved,
 };
 use clap::Parser;
+use draw::draw;
 use output::Output;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use rand_distr::{Distribution, Exp1, StandardNormal};
@@ -168,7 +171,9 @@ fn start() -> Result<()> {
 
     let codes = vae.encode(test.tensor(0..test.len(), &device)?)?.mean().into_data();
     let codes = codes.iter::<f32>().collect::<Vec<_>>();
-    scatter(codes.as_chunks::<2>().0, test.labels().unwrap_or(&[]), out.join("latent.png"))?;
+    draw(&out.join("latent.png"), |path| {
+        scatter(codes.as_chunks::<2>().0, test.labels().unwrap_or(&[]), path)
+    });
     say!("\nmodel, history and picture are in {}", out.display());
 
     let noise = NoiseSource::new(seed.child("test"));

@@ -69,17 +69,13 @@ pub fn device(name: &str) -> Result<Device> {
 }
 
 /// Whether a device is the CPU, where 64-bit floats are at hand and products round in nothing but them.
+#[allow(deprecated, reason = "`ndarray` is kept for those who ask for it by name")]
 pub(crate) fn is_cpu(device: &Device) -> bool {
-    let device = device.clone().inner();
-    #[cfg(feature = "flex")]
-    if device == Device::flex() {
-        return true;
-    }
-    #[cfg(feature = "ndarray")]
-    #[allow(deprecated, reason = "kept for those who ask for it by name")]
-    if device == Device::ndarray() {
-        return true;
-    }
-    let _ = device;
-    false
+    let cpus: &[Device] = &[
+        #[cfg(feature = "flex")]
+        Device::flex(),
+        #[cfg(feature = "ndarray")]
+        Device::ndarray(),
+    ];
+    cpus.contains(&device.clone().inner())
 }

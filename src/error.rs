@@ -78,6 +78,10 @@ impl Error {
         Self::new(ErrorKind::Data, format!("{}: {message}", path.display()))
     }
 
+    pub(crate) fn saved(path: &Path, message: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::Saved, format!("{}: {message}", path.display()))
+    }
+
     pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
         Self::new(ErrorKind::Io, format!("{}: {source}", path.display())).with_source(source)
     }

@@ -1,4 +1,4 @@
-//! Files that are either whole or not there, and files that come to an end.
+//! Writing of files that are either whole or not there, and reading of regular files only.
 
 use std::fs::{File, FileType};
 use std::io::Write;
@@ -26,7 +26,7 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
     file.persist(path).map_err(|error| error.error).at(path)?;
     // The new name reaches the disk before anything that is written after this.
     #[cfg(unix)]
-    std::fs::File::open(dir).and_then(|dir| dir.sync_all()).at(dir)?;
+    File::open(dir).and_then(|dir| dir.sync_all()).at(dir)?;
     Ok(())
 }
 
@@ -42,9 +42,9 @@ pub(crate) fn create_dir(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).at(path)
 }
 
-/// Opens a regular file. Anything else could keep a reader for ever: a pipe until someone writes to it, a device such as
-/// `/dev/zero` until the memory is full.
-pub(crate) fn open(path: &Path) -> Result<File> {
+/// Checks that a file is a regular one. Anything else could keep a reader for ever: a pipe until someone writes to it, a
+/// device such as `/dev/zero` until the memory is full.
+pub(crate) fn check_regular(path: &Path) -> Result<()> {
     let found = std::fs::metadata(path).at(path)?.file_type();
     if !found.is_file() {
         let what = match found {
@@ -54,6 +54,12 @@ pub(crate) fn open(path: &Path) -> Result<File> {
         };
         return Err(Error::data(path, format!("this is {what}, not a file")));
     }
+    Ok(())
+}
+
+/// Opens a regular file.
+pub(crate) fn open(path: &Path) -> Result<File> {
+    check_regular(path)?;
     File::open(path).at(path)
 }
 

@@ -47,7 +47,8 @@
 //! let mut optimizer = Adam::new().init();
 //! for step in 0..3 {
 //!     let eps = noise.draw(step, [1, 100, 2], &vae.device());
-//!     let loss = Elbo::default().terms(&vae, Inputs::new(x.clone(), eps)).mean();
+//!     let inputs = Inputs::new(x.clone(), eps).at(step, seed.at(step));
+//!     let loss = Elbo::default().terms(&vae, inputs).mean();
 //!     let gradients = GradientsParams::from_grads(loss.backward(), &vae);
 //!     vae = optimizer.step(1e-3, vae, gradients);
 //! }

@@ -121,7 +121,7 @@ pub(crate) fn standardize<const D: usize>(d: Tensor<D>, v: Tensor<D>) -> Tensor<
 ///
 /// `mean` and `log_var` broadcast against `z`, `[num_samples, batch, dim]`.
 pub(crate) fn normal_log_prob(z: Tensor<3>, mean: Tensor<3>, log_var: Tensor<3>) -> Tensor<2> {
-    let scaled = (z - mean) * log_var.clone().mul_scalar(-0.5).exp();
+    let scaled = standardize(z - mean, log_var.clone().mul_scalar(0.5));
     (scaled.square() + log_var).add_scalar(LN_2PI).sum_dim(2).squeeze_dim(2).mul_scalar(-0.5)
 }
 

@@ -51,20 +51,20 @@ fn weights_name(crc32: u32) -> String {
 /// description of a model; or if a file cannot be written.
 pub fn save<C: ModuleConfig>(dir: impl AsRef<Path>, config: &C, model: &C::Module) -> Result<()> {
     let dir = dir.as_ref();
-    check_finite(model).map_err(|error| bad(dir, error))?;
+    check_finite(model).map_err(|error| Error::saved(dir, error))?;
     let path = dir.join(CONFIG);
     check_replaceable(&path)?;
     let record = Numbered::new(model.clone()).into_record();
-    let weights = record.into_bytes().map_err(|error| bad(dir, error))?;
+    let weights = record.into_bytes().map_err(|error| Error::saved(dir, error))?;
     let weights_crc32 = crc32(&weights);
     let name = weights_name(weights_crc32);
     // By way of the text, in which numbers have the digits that they have in the file.
     let config_crc32 = serde_json::to_vec(config)
         .and_then(|json| seal(&serde_json::from_slice(&json)?))
-        .map_err(|error| bad(&path, error))?;
+        .map_err(|error| Error::saved(&path, error))?;
     let burn_vae = env!("CARGO_PKG_VERSION").into();
     let saved = Saved { burn_vae, weights_crc32, config_crc32, config };
-    let json = serde_json::to_vec_pretty(&saved).map_err(|error| bad(&path, error))?;
+    let json = serde_json::to_vec_pretty(&saved).map_err(|error| Error::saved(&path, error))?;
     write_atomically(&dir.join(&name), &weights)?;
     write_atomically(&path, &json)?;
     for file in std::fs::read_dir(dir).at(dir)? {
@@ -78,13 +78,12 @@ pub fn save<C: ModuleConfig>(dir: impl AsRef<Path>, config: &C, model: &C::Modul
 
 /// Checks that nothing but the description of another model would be replaced.
 fn check_replaceable(path: &Path) -> Result<()> {
-    let json = match std::fs::read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        json => json.at(path)?,
-    };
-    match serde_json::from_slice::<Saved<IgnoredAny>>(&json) {
+    if !path.try_exists().at(path)? {
+        return Ok(());
+    }
+    match serde_json::from_slice::<Saved<IgnoredAny>>(&read(path)?) {
         Ok(_) => Ok(()),
-        Err(error) => Err(bad(
+        Err(error) => Err(Error::saved(
             path,
             format!(
                 "this file is no description of a model, so it is not replaced ({error}); name another \
@@ -99,7 +98,7 @@ fn is_weights(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let checksum = name.strip_prefix("weights-").and_then(|name| name.strip_suffix(".bpk"));
     checksum.is_some_and(|checksum| checksum.len() == 8)
-        && std::fs::read(path).is_ok_and(|bytes| weights_name(crc32(&bytes)) == name)
+        && read(path).is_ok_and(|bytes| weights_name(crc32(&bytes)) == name)
 }
 
 /// Reads a model that [`save`] wrote, with its description.
@@ -112,12 +111,12 @@ pub fn load<C: ModuleConfig>(dir: impl AsRef<Path>, device: &Device) -> Result<(
     let path = dir.as_ref().join(CONFIG);
     let json = read(&path)?;
     let Saved { weights_crc32, config_crc32, config, .. } =
-        serde_json::from_slice::<Saved<C>>(&json).map_err(|error| bad(&path, error))?;
+        serde_json::from_slice::<Saved<C>>(&json).map_err(|error| Error::saved(&path, error))?;
     let found = serde_json::from_slice::<Saved<Value>>(&json)
         .and_then(|saved| seal(&saved.config))
-        .map_err(|error| bad(&path, error))?;
+        .map_err(|error| Error::saved(&path, error))?;
     if found != config_crc32 {
-        return Err(bad(
+        return Err(Error::saved(
             &path,
             format!(
                 "`config` is not the description that was saved with the weights; restore it or, if \
@@ -129,14 +128,14 @@ pub fn load<C: ModuleConfig>(dir: impl AsRef<Path>, device: &Device) -> Result<(
     let path = dir.as_ref().join(weights_name(weights_crc32));
     let weights = read(&path)?;
     if crc32(&weights) != weights_crc32 {
-        return Err(bad(&path, "the checksum is wrong, so the file is damaged"));
+        return Err(Error::saved(&path, "the checksum is wrong, so the file is damaged"));
     }
     let model = config.init(Seed::default(), device)?;
     let model = ModuleRecord::from_bytes(Bytes::from_bytes_vec(weights))
         .and_then(|record| Numbered::new(model).try_load_record(record))
-        .map_err(|error| bad(&path, error))?
+        .map_err(|error| Error::saved(&path, error))?
         .module;
-    check_finite(&model).map_err(|error| bad(&path, error))?;
+    check_finite(&model).map_err(|error| Error::saved(&path, error))?;
     Ok((config, model))
 }
 
@@ -178,8 +177,4 @@ impl ModuleVisitor for Search {
                 }
             });
     }
-}
-
-fn bad(path: &Path, error: impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::Saved, format!("{}: {error}", path.display()))
 }

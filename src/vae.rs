@@ -76,8 +76,10 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> Vae<E, D, L, P> {
                 ),
             }));
         }
-        prior.check(&encoder)?;
-        let bound = prior.bind(&encoder, Phase::Eval);
+        // As they are outside training: a batch normalisation must not take what is bound here into its averages.
+        let (plain_prior, plain_encoder) = (prior.valid(), encoder.valid());
+        plain_prior.check(&plain_encoder)?;
+        let bound = plain_prior.bind(&plain_encoder, Phase::Eval);
         if let Some(dim) = bound.latent_dim().filter(|&dim| dim != latent_dim) {
             return Err(Error::config(format!(
                 "the prior is over codes of length {dim}, but the encoder's have length {latent_dim}"

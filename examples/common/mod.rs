@@ -178,7 +178,7 @@ impl<'a> Run<'a> {
             Validation::Test => (self.train.clone(), self.test.clone()),
             Validation::Split => self.train.split_last(0.2)?,
         };
-        let batches = train.len().div_ceil(training.batch_size.max(1));
+        let batches = train.len().div_ceil(training.batch_size);
         let ctrl_c = CtrlC::catch();
         let mut trainer = Trainer::new(training)
             .with_objective(options.objective(batches)?)

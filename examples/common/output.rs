@@ -97,8 +97,9 @@ impl Output {
         let marked = ["checkpoint/state.json", "model/config.json", "stopped/config.json"];
         History::read_csv(self.dir.join("history.csv")).is_ok()
             || marked.iter().any(|name| {
-                let text = std::fs::read_to_string(self.dir.join(name));
-                text.is_ok_and(|text| text.contains("\"burn_vae\""))
+                let path = self.dir.join(name);
+                path.is_file()
+                    && std::fs::read_to_string(path).is_ok_and(|text| text.contains("\"burn_vae\""))
             })
     }
 }

@@ -4,7 +4,7 @@ mod discriminator;
 mod moments;
 
 pub use discriminator::{DensityRatio, Discriminator, MlpDiscriminator, MlpDiscriminatorConfig};
-pub(crate) use moments::{draws, fitted_gaussian, mean_and_std};
+pub(crate) use moments::{MAX_DRAWS, draws, fitted_gaussian, mean_and_std};
 
 use burn::module::{Module, ParamGroup};
 use burn::tensor::{Device, Tensor};

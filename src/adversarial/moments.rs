@@ -1,7 +1,10 @@
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use nalgebra::{Cholesky, DMatrix};
 
 use crate::{FullGaussian, NoiseShape, NoiseSource, Posterior, Seed};
+
+/// The draws of a whole batch are held at once.
+pub(crate) const MAX_DRAWS: usize = 1 << 16;
 
 /// Draws of each posterior, whose noise is the same for all examples: what is made of them depends on
 /// the example alone, wherever it stands in a batch.
@@ -13,9 +16,10 @@ pub(crate) fn draws(
     shape: &NoiseShape,
     count: usize,
     seed: Seed,
+    device: &Device,
 ) -> Tensor<3> {
-    let ([batch, _], device) = (posterior.dims(), posterior.mean().device());
-    let noise = NoiseSource::new(seed).draw_for(0, count, 1, shape, &device);
+    let [batch, _] = posterior.dims();
+    let noise = NoiseSource::new(seed).draw_for(0, count, 1, shape, device);
     posterior.rsample(noise.expand([count, batch, shape.dim()]))
 }
 

@@ -15,6 +15,16 @@ pub(super) const MAX_BYTES: u64 = 1 << 29;
 /// A file of more is not of an image, even of numbers written out.
 const MAX_FILE: u64 = 1 << 31;
 
+const SUPPORTED: &str = "PNG, JPEG, BMP, GIF, PNM and WebP are";
+const FORMATS: [ImageFormat; 6] = [
+    ImageFormat::Png,
+    ImageFormat::Jpeg,
+    ImageFormat::Bmp,
+    ImageFormat::Gif,
+    ImageFormat::Pnm,
+    ImageFormat::WebP,
+];
+
 /// The extensions of what is read.
 const READ: [&str; 18] = [
     "png", "apng", "jpg", "jpeg", "jpe", "jif", "jfif", "pjpeg", "pjp", "bmp", "dib", "gif", "pbm",
@@ -41,10 +51,7 @@ pub(super) fn is_image(path: &Path) -> Result<bool> {
     let Some(extension) = path.extension() else { return Ok(false) };
     let extension = extension.to_string_lossy().to_ascii_lowercase();
     if NOT_READ.contains(&extension.as_str()) {
-        return Err(Error::data(
-            path,
-            format!(".{extension} is not supported; PNG, JPEG, BMP, GIF, PNM and WebP are"),
-        ));
+        return Err(Error::data(path, format!(".{extension} is not supported; {SUPPORTED}")));
     }
     Ok(READ.contains(&extension.as_str()))
 }
@@ -90,6 +97,9 @@ fn open(path: &Path) -> Result<(impl ImageDecoder, Orientation)> {
     }
     let bad = |error| not_an_image(path, error);
     let mut reader = ImageReader::new(BufReader::new(file)).with_guessed_format().at(path)?;
+    if let Some(format) = reader.format().filter(|format| !FORMATS.contains(format)) {
+        return Err(Error::data(path, format!("{format:?} is not supported; {SUPPORTED}")));
+    }
     if reader.format() == Some(ImageFormat::Jpeg) {
         // The decoder would make up what is missing.
         let mut file = reader.into_inner();

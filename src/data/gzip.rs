@@ -14,7 +14,7 @@ pub(super) fn open(path: &Path) -> Result<Box<dyn Read>> {
     let mut file = BufReader::new(files::open_stream(path)?);
     let mut magic = Vec::new();
     (&mut file).take(2).read_to_end(&mut magic).at(path)?;
-    let compressed = magic == MAGIC;
+    let compressed = is_magic(&magic);
     let whole = std::io::Cursor::new(magic).chain(file);
     Ok(if compressed { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) })
 }

@@ -80,15 +80,7 @@ impl ByteImages {
     /// # Errors
     /// If there are no rows in the range, or if it reaches beyond the last image.
     pub fn tensor(&self, rows: Range<usize>, device: &Device) -> Result<Tensor<2>> {
-        if rows.is_empty() {
-            return Err(Error::value(format!("images {rows:?} were asked for, which are none")));
-        }
-        if rows.end > self.len() {
-            return Err(Error::value(format!(
-                "images {rows:?} were asked for, but there are only {}",
-                self.len()
-            )));
-        }
+        check_range(&rows, self.len())?;
         let shape = [rows.len(), self.dim()];
         let mut values = vec![0.0; shape[0] * shape[1]];
         self.read(&rows.collect::<Vec<_>>(), &mut values)?;

@@ -56,8 +56,8 @@ use crate::Result;
 ///
 /// On `flex` a training reads its batches on a rayon thread of its own: what waits there for other work of
 /// rayon may wait for ever, and what belongs to the thread that called `fit` is out of reach. Images in memory or in
-/// files and [`Binarized`] are read by all of rayon's threads: a set of your own that reads from one is to hold no
-/// lock meanwhile, and nothing borrowed that belongs to a thread, since the thread may be given other work while it waits.
+/// files and [`Binarized`] are read by all of rayon's threads: a set of your own that reads from one must
+/// hold no lock and no thread-local borrow meanwhile, since the thread may be given other work while it waits.
 pub trait Examples: Send + Sync {
     /// The number of examples.
     fn len(&self) -> usize;

@@ -245,7 +245,8 @@ impl Scaling {
     /// If the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let json = serde_json::to_vec_pretty(self).map_err(|error| bad(path, error))?;
+        let json = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::saved(path, &error).with_source(error))?;
         write_atomically(path, &json)
     }
 
@@ -256,13 +257,8 @@ impl Scaling {
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let json = read(path)?;
-        serde_json::from_slice(&json).map_err(|error| bad(path, error))
+        serde_json::from_slice(&json).map_err(|error| Error::saved(path, &error).with_source(error))
     }
-}
-
-fn bad(path: &Path, error: serde_json::Error) -> Error {
-    let message = format!("{}: {error}", path.display());
-    Error::new(ErrorKind::Saved, message).with_source(error)
 }
 
 /// Hands every example on with its number, counted from 1.

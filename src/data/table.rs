@@ -227,7 +227,7 @@ impl TableFile {
     /// Opens a table and reads it once; see [`TableOptions`] for what its columns are.
     ///
     /// # Errors
-    /// As [`Table::read`]; also if the file is compressed or any pipe, since no row can be found in it
+    /// As [`Table::read`]; also if the file is compressed, or is a pipe of any kind, since no row can be found in it
     /// without reading all before it.
     pub fn open(path: impl AsRef<Path>, options: &TableOptions) -> Result<Self> {
         let path = path.as_ref();

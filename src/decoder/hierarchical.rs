@@ -45,6 +45,14 @@ impl<D: Decoder> Decoder for FirstLayerDecoder<D> {
                  {theirs:?}"
             )));
         }
+        let codes = theirs.iter().sum::<usize>();
+        if codes != self.latent_dim {
+            return Err(Error::config(format!(
+                "the decoder takes {} numbers, but the codes of the encoder have length {codes}: it reads the first \
+                 layer alone, so it cannot see a condition behind them",
+                self.latent_dim
+            )));
+        }
         Ok(())
     }
 

@@ -62,11 +62,22 @@ pub trait Divergence<Q, P>: Debug + Send + Sync {
     }
 }
 
-impl<Q, P, V: Divergence<Q, P> + ?Sized> Divergence<Q, P> for Arc<V> {
-    fn terms(&self, posterior: &Q, prior: &P, samples: &Samples) -> DivergenceTerms {
-        (**self).terms(posterior, prior, samples)
-    }
+macro_rules! forward_divergence {
+    ($($pointer:ident),+) => {$(
+        #[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
+        impl<Q, P, V: Divergence<Q, P> + ?Sized> Divergence<Q, P> for $pointer<V> {
+            fn terms(&self, posterior: &Q, prior: &P, samples: &Samples) -> DivergenceTerms {
+                (**self).terms(posterior, prior, samples)
+            }
+
+            fn forward(&self, posterior: Q, prior: &P, samples: &Samples) -> (Q, DivergenceTerms) {
+                (**self).forward(posterior, prior, samples)
+            }
+        }
+    )+};
 }
+
+forward_divergence!(Box, Arc);
 
 /// The divergence of each example, and how it splits.
 pub struct DivergenceTerms {

@@ -156,15 +156,15 @@ impl fmt::Display for LogLikelihood {
     }
 }
 
-/// Estimates `-log p(x)` of a data set by importance sampling with the posterior as proposal (Burda et
-/// al. 2016, section 5), the figure that papers report as NLL.
+/// Estimates `-log p(x)` of a data set by importance sampling (Burda et al. 2016, section 5), the figure that papers
+/// report as NLL. The samples are those of the [proposal](Propose), by default of the posterior.
 ///
 /// # Errors
 /// - If the likelihood gives the data no probability, as that of bits grey or scaled values, or a value
 ///   that is no bit: such figures are cross-entropies, see [`Measure`]. Binarise them first, or
 ///   [`evaluate`](super::evaluate) a bound.
-/// - If the noise has another standard deviation than 1: the samples would not be the posterior's.
-/// - If a number in `sampling` is zero or absurd, the examples do not fit the model, or one cannot be
+/// - If the noise has another standard deviation than 1: the samples would not be the proposal's.
+/// - If a number in `sampling` is zero or absurd, the proposal does not suit the model, the examples do not fit the model, or one cannot be
 ///   read.
 pub fn log_likelihood<M: Model, R: Propose<M>>(
     model: &M,
@@ -187,7 +187,7 @@ pub fn log_likelihood<M: Model, R: Propose<M>>(
     }
     if noise.std() != 1.0 {
         return Err(Error::value(format!(
-            "the noise has a standard deviation of {}, but samples of the posterior need 1",
+            "the noise has a standard deviation of {}, but samples of the proposal need 1",
             noise.std()
         )));
     }
@@ -197,6 +197,7 @@ pub fn log_likelihood<M: Model, R: Propose<M>>(
     Error::check_columns("the data", [examples.len(), examples.dim()], model.data_dim())?;
     let batch_size = batch_size.min(examples.len());
     let samples_at_once = (rows_at_once / batch_size.max(1)).max(1).min(num_samples);
+    proposal.check(&model)?;
     let noise_shape = proposal.noise(&model);
     check_noise(num_samples, 1, 1)?;
     check_noise(samples_at_once, batch_size, noise_shape.dim())?;
@@ -274,7 +275,11 @@ impl WeightSums {
 
     fn finish(self) -> Estimate {
         let k = self.num_samples as f64;
-        let effective_samples = self.sum * self.sum / self.squares;
+        // Weights that are all zero are of no sample.
+        let effective_samples = match self.sum {
+            0.0 => 0.0,
+            sum => sum * sum / self.squares,
+        };
         Estimate {
             log_mean: self.highest + (self.sum / k).ln(),
             effective_samples,
@@ -305,7 +310,9 @@ impl LogLikelihood {
             standard_error: (squares / (count - 1.0) / count).sqrt(),
             monte_carlo_error: variances.sqrt() / count,
             effective_samples: effective.clone().sum::<f64>() / count,
-            least_effective_samples: effective.fold(f64::INFINITY, f64::min),
+            // What is no number is worse than any.
+            least_effective_samples: effective
+                .fold(f64::INFINITY, |least, n| if n.is_nan() || n < least { n } else { least }),
             pareto_k: estimates.iter().map(|estimate| estimate.pareto_k).collect(),
             num_samples,
             measure,
@@ -351,10 +358,21 @@ mod tests {
         assert_eq!((found.variance, found.pareto_k), (0.0, f64::NEG_INFINITY));
     }
 
+    #[test]
+    fn weights_that_are_all_zero_are_of_no_sample() {
+        let all = [estimate(&[f64::NEG_INFINITY; 3]), estimate(&[-1.0, -1.0, -2.0])];
+        assert_eq!((all[0].log_mean, all[0].effective_samples), (f64::NEG_INFINITY, 0.0));
+        let found = LogLikelihood::of(&all, [3, 8], Measure::Density, Protocol::Grey);
+        assert_eq!((found.nll, found.least_effective_samples), (f64::INFINITY, 0.0));
+    }
+
     /// What is no number is not lost among the others.
     #[test]
     fn a_weight_that_is_no_number_is_handed_on() {
-        assert!(estimate(&[-1.0, f64::NAN, -2.0]).log_mean.is_nan());
+        let (bad, good) = (estimate(&[-1.0, f64::NAN, -2.0]), estimate(&[-1.0, -1.0, -2.0]));
+        assert!(bad.log_mean.is_nan());
+        let found = LogLikelihood::of(&[bad, good], [3, 8], Measure::Density, Protocol::Grey);
+        assert!(found.least_effective_samples.is_nan(), "{found}");
     }
 
     /// The line and its warning, and bits per dimension against the closed form.

@@ -16,6 +16,8 @@ pub use proposal::{FittedGaussian, FromPosterior, Propose, log_weights};
 use std::fmt;
 use std::sync::Arc;
 
+use burn::tensor::Tensor;
+
 use crate::data::{BatchLoader, Checked, Examples, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 use crate::noise::check_noise;
@@ -104,8 +106,11 @@ pub fn evaluate<M: Model>(
             let sums = LatentSums::of(found).read();
             latents.add(&sums.map_err(|error| Error::around(error, ErrorKind::Backend))?);
         }
-        for (sum, term) in sums.iter_mut().zip([terms.nelbo, terms.nll, terms.divergence]) {
-            *sum += term.into_data().iter::<f64>().sum::<f64>();
+        let terms = Tensor::cat(vec![terms.nelbo, terms.nll, terms.divergence], 0);
+        let terms = terms.try_into_data();
+        let terms = terms.map_err(|error| Error::around(error, ErrorKind::Backend))?;
+        for (i, term) in terms.iter::<f64>().enumerate() {
+            sums[i / size] += term;
         }
     }
     let [nelbo, nll, kl] = sums.map(|sum| sum / count);

@@ -2,15 +2,26 @@ use std::fmt::Debug;
 
 use burn::tensor::Tensor;
 
-use crate::adversarial::{draws, fitted_gaussian};
+use crate::adversarial::{MAX_DRAWS, draws, fitted_gaussian};
+use crate::error::{Error, Result};
 use crate::objective::Weights;
-use crate::{Density, FullGaussian, Model, NoiseShape, Phase, Posterior, Seed};
+use crate::prior::Distribution;
+use crate::{Density, FullGaussian, Model, NoiseShape, Phase, Posterior, Seed, Support};
 
 /// Where the samples of importance sampling come from: a distribution for each example of a batch, made once,
 /// however many samples are weighed.
 pub trait Propose<M: Model>: Clone + Debug + Send {
     /// A distribution for each example.
     type Proposal: Posterior + Density;
+
+    /// Checks that the proposal is of the model's codes; asked by [`log_likelihood`](super::log_likelihood).
+    ///
+    /// # Errors
+    /// If it is not.
+    fn check(&self, model: &M) -> Result<()> {
+        let _ = model;
+        Ok(())
+    }
 
     /// The noise that one sample of one example's proposal takes.
     fn noise(&self, model: &M) -> NoiseShape;
@@ -43,10 +54,25 @@ impl<M: Model<Posterior: Density>> Propose<M> for FromPosterior {
 /// much; see [`effective_samples`](super::LogLikelihood::effective_samples).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FittedGaussian {
-    /// Number of posterior draws used to fit the proposal.
-    pub draws: usize,
+    draws: usize,
 }
 
+impl FittedGaussian {
+    /// A Gaussian fitted to so many draws of the posterior.
+    ///
+    /// # Errors
+    /// If there are none or more than 65,536.
+    pub fn new(draws: usize) -> Result<Self> {
+        if !(1..=MAX_DRAWS).contains(&draws) {
+            return Err(Error::value(format!(
+                "a Gaussian cannot be fitted to {draws} draws of each posterior, only to 1 to {MAX_DRAWS}"
+            )));
+        }
+        Ok(Self { draws })
+    }
+}
+
+/// 256 draws.
 impl Default for FittedGaussian {
     fn default() -> Self {
         Self { draws: 256 }
@@ -56,14 +82,24 @@ impl Default for FittedGaussian {
 impl<M: Model> Propose<M> for FittedGaussian {
     type Proposal = FullGaussian;
 
+    fn check(&self, model: &M) -> Result<()> {
+        match model.prior(Phase::Eval).support() {
+            Support::Real => Ok(()),
+            support => Err(Error::config(format!(
+                "samples of a fitted Gaussian are real numbers, but the codes of the model are {support:?} values"
+            ))),
+        }
+    }
+
     fn noise(&self, model: &M) -> NoiseShape {
         NoiseShape::normal(model.latent_dim())
     }
 
     fn propose(&self, model: &M, x: Tensor<2>) -> FullGaussian {
+        let device = x.device();
         let q = model.posterior(x, Phase::Eval);
         let seed = Seed::new(0).child("proposal");
-        fitted_gaussian(draws(&q, &model.noise(), self.draws.max(1), seed).detach())
+        fitted_gaussian(draws(&q, &model.noise(), self.draws, seed, &device).detach())
     }
 }
 

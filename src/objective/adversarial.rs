@@ -1,10 +1,11 @@
 use burn::tensor::Tensor;
 
 use super::{Inputs, Latents, Objective, Terms};
-use crate::adversarial::{AdversarialVae, DensityRatio, Discriminator};
-use crate::adversarial::{draws, mean_and_std};
+use crate::adversarial::{
+    AdversarialVae, DensityRatio, Discriminator, MAX_DRAWS, draws, mean_and_std,
+};
 use crate::error::{Error, Result};
-use crate::math::{mean_over_samples, normal_log_prob};
+use crate::math::{gradient_of, mean_over_samples, normal_log_prob};
 use crate::prior::Distribution;
 use crate::{Density, Model, NoiseSource, Posterior, Seed};
 
@@ -38,9 +39,6 @@ use crate::{Density, Model, NoiseSource, Posterior, Seed};
 pub struct AdversarialElbo {
     contrast_draws: usize,
 }
-
-/// The draws of a whole batch are held at once.
-const MAX_DRAWS: usize = 1 << 16;
 
 impl AdversarialElbo {
     /// Has the discriminator tell the posterior from a Gaussian with the moments of so many further draws
@@ -79,11 +77,12 @@ impl AdversarialElbo {
             let log_prior = prior.log_prob(z.clone().detach());
             return Contrast {
                 others: others.detach().reshape([num_samples, batch, latent_dim]),
-                rest: log_prior.clone().detach() - log_prior,
+                rest: gradient_of(log_prior).neg(),
                 z,
             };
         }
-        let draws = draws(&q.detach(), &model.noise(), self.contrast_draws, seed.child("contrast"));
+        let (noise, seed) = (model.noise(), seed.child("contrast"));
+        let draws = draws(&q.detach(), &noise, self.contrast_draws, seed, &device);
         let [mean, std] = mean_and_std(draws);
         let log_var = std.clone().log().mul_scalar(2.0);
         let log_r = normal_log_prob(z.clone(), mean.clone(), log_var);

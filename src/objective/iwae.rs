@@ -2,7 +2,7 @@ use burn::tensor::{Tensor, activation};
 
 use super::weights::Weights;
 use super::{Inputs, Objective, Terms};
-use crate::math::log_mean_exp;
+use crate::math::{gradient_of, log_mean_exp};
 use crate::prior::Distribution;
 use crate::{Density, Model, Posterior, Samples};
 
@@ -96,6 +96,5 @@ fn weighted(w: Tensor<2>, x: Tensor<2>) -> Tensor<1> {
 
 /// The same `z`, whose gradient is multiplied by `factor` on its way back.
 fn scale_gradient(z: Tensor<3>, factor: Tensor<3>) -> Tensor<3> {
-    let fixed = z.clone().detach();
-    fixed.clone() + (z - fixed) * factor
+    z.clone().detach() + gradient_of(z) * factor
 }

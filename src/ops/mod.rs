@@ -15,10 +15,11 @@ mod host;
 mod plain;
 
 pub use geometry::{Direction, Geometry};
+pub(crate) use plain::gaussian_kl_shares;
 
 use burn::tensor::Tensor;
 
-/// Calls an operation on the engine that runs on all the tensors named first.
+/// Calls an operation on the engine that runs on the tensors named first, those that decide.
 macro_rules! on_engine {
     ([$($tensor:expr),+], $operation:ident($($argument:expr),+ $(,)?)) => {{
         #[cfg(feature = "flex")]
@@ -111,13 +112,12 @@ pub(crate) fn rsample(mean: Tensor<2>, log_var: Tensor<2>, noise: Tensor<3>) -> 
 /// # Shapes
 /// - `mean`, `log_var`: `[batch, latent_dim]`
 /// - output: `[batch]`
+///
+/// # Panics
+/// If the shapes do not agree.
 pub(crate) fn gaussian_kl(mean: Tensor<2>, log_var: Tensor<2>) -> Tensor<1> {
+    assert_eq!(log_var.dims(), mean.dims(), "means and log-variances differ in shape");
     on_engine!([mean, log_var], gaussian_kl(mean, log_var))
-}
-
-/// The terms of the sum in [`gaussian_kl`], `[batch, latent_dim]`.
-pub(crate) fn gaussian_kl_shares(mean: Tensor<2>, log_var: Tensor<2>) -> Tensor<2> {
-    plain::gaussian_kl_shares(mean, log_var)
 }
 
 /// The constants of a step of Adam.

@@ -74,7 +74,8 @@ pub(super) fn gaussian_kl(mean: Tensor<2>, log_var: Tensor<2>) -> Tensor<1> {
     gaussian_kl_shares(mean, log_var).sum_dim(1).squeeze_dim(1)
 }
 
-pub(super) fn gaussian_kl_shares(mean: Tensor<2>, log_var: Tensor<2>) -> Tensor<2> {
+/// The terms of the sum in [`gaussian_kl`], `[batch, latent_dim]`, which no engine computes faster.
+pub(crate) fn gaussian_kl_shares(mean: Tensor<2>, log_var: Tensor<2>) -> Tensor<2> {
     (mean.square() + expm1(log_var.clone()) - log_var).mul_scalar(0.5)
 }
 

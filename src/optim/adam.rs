@@ -80,10 +80,8 @@ impl Optimizer for Adam {
             None => (1, [grad.zeros_like(), grad.zeros_like()]),
         };
         let step = self.at(lr, time);
-        let state =
-            |[m, v]: [Tensor<D>; 2]| Some(AdamState::new(AdaptiveMomentumState::new(time, m, v)));
-        let (tensor, moments) = ops::adam(step, tensor, grad, moments);
-        (tensor, state(moments))
+        let (tensor, [m, v]) = ops::adam(step, tensor, grad, moments);
+        (tensor, Some(AdamState::new(AdaptiveMomentumState::new(time, m, v))))
     }
 
     fn to_device<const D: usize>(mut state: Self::State<D>, device: &Device) -> Self::State<D> {

@@ -1,11 +1,12 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::activation::{log_sigmoid, sigmoid};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 
 use super::temperature::Sampling;
 use super::{Density, Family, Head, Posterior, Temperature};
 use crate::config::named_config;
+use crate::math::gradient_of;
 use crate::nn::{Init, linear};
 use crate::summary::Layer;
 use crate::{Noise, NoiseShape, Phase, Result, Seed, Support};
@@ -112,6 +113,10 @@ impl Posterior for Bernoulli {
         Self { logits: self.logits.clone().detach(), ..self.clone() }
     }
 
+    fn select(&self, places: Tensor<1, Int>) -> Self {
+        Self { logits: self.logits.clone().select(0, places), ..self.clone() }
+    }
+
     fn rsample(&self, noise: Tensor<3>) -> Tensor<3> {
         let logistic = noise.clone().log() - noise.neg().log1p();
         let s = self.logits.clone().unsqueeze_dim::<3>(0) + logistic;
@@ -121,9 +126,7 @@ impl Posterior for Bernoulli {
             Sampling::Exact => hard(s),
             Sampling::Relaxed(temperature) => soft(s, temperature).clamp(LEAST, 1.0 - LEAST),
             Sampling::StraightThrough(temperature) => {
-                let soft = soft(s.clone(), temperature);
-                // The difference is exactly zero.
-                hard(s) + (soft.clone() - soft.detach())
+                hard(s.clone()) + gradient_of(soft(s, temperature))
             }
         }
     }

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Int, Tensor};
 use super::temperature::Sampling;
 use super::{Density, Family, Head, Posterior, Temperature};
 use crate::config::named_config;
-use crate::math::{LN_2PI, log_sum_exp, stirling_error};
+use crate::math::{LN_2PI, gradient_of, log_sum_exp, stirling_error};
 use crate::nn::{Init, linear};
 use crate::summary::Layer;
 use crate::{Error, Noise, NoiseShape, Phase, Result, Seed, Support};
@@ -155,6 +155,10 @@ impl Posterior for Categorical {
         Self { logits: self.logits.clone().detach(), ..self.clone() }
     }
 
+    fn select(&self, places: Tensor<1, Int>) -> Self {
+        Self { logits: self.logits.clone().select(0, places), ..self.clone() }
+    }
+
     fn rsample(&self, noise: Tensor<3>) -> Tensor<3> {
         let perturbed = self.logits.clone().unsqueeze_dim::<3>(0) + noise;
         let shape = perturbed.shape();
@@ -164,9 +168,7 @@ impl Posterior for Categorical {
             Sampling::Exact => one_hot(perturbed),
             Sampling::Relaxed(t) => soft(perturbed, t).clamp_min(LEAST),
             Sampling::StraightThrough(t) => {
-                let soft = soft(perturbed.clone(), t);
-                // The difference is exactly zero.
-                one_hot(perturbed) + (soft.clone() - soft.detach())
+                one_hot(perturbed.clone()) + gradient_of(soft(perturbed, t))
             }
         };
         z.reshape(shape)

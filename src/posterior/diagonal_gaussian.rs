@@ -1,11 +1,11 @@
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::{Device, FloatDType, Tensor};
+use burn::tensor::{Device, FloatDType, Int, Tensor};
 
 use super::{Density, Family, Head, Posterior, Samples};
 use crate::backend::is_cpu;
 use crate::config::unit_name;
-use crate::math::{LN_2PI, gradient_of, log_sum_exp, normal_log_prob};
+use crate::math::{LN_2PI, gradient_of, log_sum_exp, normal_log_prob, standardize};
 use crate::nn::{Init, linear};
 use crate::summary::Layer;
 use crate::{Phase, Reparameterize, Result, Seed};
@@ -31,9 +31,9 @@ impl DiagonalGaussian {
 
     /// `sum_j (z_j - mean_j)^2 / exp(log_var_j)` of each row and each distribution, `[rows, components]`.
     fn squares_of_differences(&self, z: Tensor<2>) -> Tensor<2> {
-        let scale = self.log_var.clone().mul_scalar(-0.5).exp().unsqueeze_dim::<3>(0);
+        let log_scale = self.log_var.clone().mul_scalar(0.5).unsqueeze_dim::<3>(0);
         let differences = z.unsqueeze_dim::<3>(1) - self.mean.clone().unsqueeze_dim(0);
-        (differences * scale).square().sum_dim(2).squeeze_dim(2)
+        standardize(differences, log_scale).square().sum_dim(2).squeeze_dim(2)
     }
 
     /// The same as one matrix product instead of a cube of differences. Large numbers that are subtracted
@@ -60,8 +60,8 @@ impl DiagonalGaussian {
     /// The same in the coordinates in which `other` is the standard normal distribution.
     pub(crate) fn standardized_by(&self, other: &Self) -> Self {
         let mean = self.mean.clone() - other.mean.clone();
-        let scale = other.log_var.clone().mul_scalar(-0.5).exp();
-        Self::new(mean * scale, self.log_var.clone() - other.log_var.clone())
+        let mean = standardize(mean, other.log_var.clone().mul_scalar(0.5));
+        Self::new(mean, self.log_var.clone() - other.log_var.clone())
     }
 }
 
@@ -76,6 +76,12 @@ impl Posterior for DiagonalGaussian {
 
     fn detach(&self) -> Self {
         Self { mean: self.mean.clone().detach(), log_var: self.log_var.clone().detach() }
+    }
+
+    fn select(&self, places: Tensor<1, Int>) -> Self {
+        let [mean, log_var] =
+            [&self.mean, &self.log_var].map(|x| x.clone().select(0, places.clone()));
+        Self { mean, log_var }
     }
 
     fn rsample(&self, noise: Tensor<3>) -> Tensor<3> {
@@ -118,8 +124,8 @@ impl Density for DiagonalGaussian {
     fn log_prob_at(&self, samples: &Samples) -> Tensor<2> {
         let Some(noise) = &samples.noise else { return self.log_prob(samples.z.clone()) };
         let moved = gradient_of(samples.z.clone() - self.rsample(noise.clone()));
-        let scale = self.log_var.clone().detach().mul_scalar(-0.5).exp().unsqueeze_dim::<3>(0);
-        self.log_prob_of_noise(noise.clone() + moved * scale)
+        let log_scale = self.log_var.clone().detach().mul_scalar(0.5).unsqueeze_dim::<3>(0);
+        self.log_prob_of_noise(noise.clone() + standardize(moved, log_scale))
     }
 }
 

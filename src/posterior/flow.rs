@@ -1,5 +1,5 @@
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{Density, Family, Head, Posterior, Samples};
@@ -177,6 +177,14 @@ impl<Q: Posterior + Density> Posterior for TransformedPosterior<Q> {
             base: self.base.detach(),
             flows: self.flows.clone().no_grad(),
             context: self.context.clone().map(Tensor::detach),
+        }
+    }
+
+    fn select(&self, places: Tensor<1, Int>) -> Self {
+        Self {
+            base: self.base.select(places.clone()),
+            flows: self.flows.clone(),
+            context: self.context.clone().map(|context| context.select(0, places)),
         }
     }
 

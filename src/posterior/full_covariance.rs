@@ -1,10 +1,10 @@
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 
 use super::{Density, Family, Head, Posterior, Samples};
 use crate::config::unit_name;
-use crate::math::{LN_2PI, expm1, gradient_of};
+use crate::math::{LN_2PI, expm1, gradient_of, standardize};
 use crate::nn::{Init, linear};
 use crate::summary::Layer;
 use crate::{
@@ -86,11 +86,12 @@ impl FullGaussian {
     /// The `eps` with `C eps = z`, by forward substitution.
     fn solve(&self, z: Tensor<3>) -> Tensor<3> {
         let dim = self.mean.dims()[1];
-        let inverse = self.log_diagonal.clone().neg().exp().unsqueeze_dim::<3>(0);
+        let log_diagonal = self.log_diagonal.clone().unsqueeze_dim::<3>(0);
         let mut rest = z;
         let mut eps = Vec::with_capacity(dim);
         for j in 0..dim {
-            let found = rest.clone().narrow(2, 0, 1) * inverse.clone().narrow(2, j, 1);
+            let found =
+                standardize(rest.clone().narrow(2, 0, 1), log_diagonal.clone().narrow(2, j, 1));
             if let (Some(below), true) = (&self.below, j + 1 < dim) {
                 let column = below.clone().narrow(2, j, 1).narrow(1, j, dim - 1 - j);
                 let column = column.squeeze_dim::<2>(2).unsqueeze_dim::<3>(0);
@@ -137,6 +138,14 @@ impl Posterior for FullGaussian {
             mean: self.mean.clone().detach(),
             log_diagonal: self.log_diagonal.clone().detach(),
             below: self.below.clone().map(Tensor::detach),
+        }
+    }
+
+    fn select(&self, places: Tensor<1, Int>) -> Self {
+        Self {
+            mean: self.mean.clone().select(0, places.clone()),
+            log_diagonal: self.log_diagonal.clone().select(0, places.clone()),
+            below: self.below.clone().map(|below| below.select(0, places)),
         }
     }
 

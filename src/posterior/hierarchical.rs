@@ -1,4 +1,4 @@
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
 use super::{Density, Posterior, Samples};
 use crate::{Encoder, Phase, Seed};
@@ -50,6 +50,10 @@ impl<E: Encoder<Posterior: Density>> Posterior for HierarchicalPosterior<E> {
     fn detach(&self) -> Self {
         let upper = self.upper.iter().map(|layer| layer.clone().no_grad()).collect();
         Self { first: self.first.detach(), upper, ..*self }
+    }
+
+    fn select(&self, places: Tensor<1, Int>) -> Self {
+        Self { first: self.first.select(places), ..self.clone() }
     }
 
     fn rsample(&self, noise: Tensor<3>) -> Tensor<3> {

@@ -1,5 +1,5 @@
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 
 use super::{Family, Head, Posterior};
 use crate::config::{named, named_config};
@@ -131,6 +131,10 @@ impl Posterior for ImplicitPosterior {
 
     fn detach(&self) -> Self {
         Self { features: self.features.clone().detach(), network: self.network.clone().no_grad() }
+    }
+
+    fn select(&self, places: Tensor<1, Int>) -> Self {
+        Self { features: self.features.clone().select(0, places), network: self.network.clone() }
     }
 
     fn rsample(&self, noise: Tensor<3>) -> Tensor<3> {

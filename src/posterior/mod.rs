@@ -24,7 +24,7 @@ pub use implicit::{
 pub(crate) use temperature::Sampling;
 pub use temperature::Temperature;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 use std::fmt::Debug;
 
 use crate::Seed;
@@ -50,10 +50,16 @@ pub trait Posterior: Clone + Debug + Send {
     /// parameters of what is returned.
     fn detach(&self) -> Self;
 
+    /// The distributions in some places of the batch, in the order given; a place may be given more than once.
+    ///
+    /// # Shapes
+    /// - `places`: `[n]`, below the number of distributions
+    fn select(&self, places: Tensor<1, Int>) -> Self;
+
     /// Reparameterised samples.
     ///
     /// # Shapes
-    /// - `noise`: `[num_samples, batch, noise().dim()]`
+    /// - `noise`: `[num_samples, batch, dim]` with the [`dim`](crate::NoiseShape::dim) of the encoder's noise
     /// - output: `[num_samples, batch, latent_dim]`
     fn rsample(&self, noise: Tensor<3>) -> Tensor<3>;
 
@@ -104,9 +110,8 @@ pub trait Density: Clone + Debug + Send {
         samples.log_prob_or(|z| self.log_prob(z))
     }
 
-    /// [`log_prob`](Self::log_prob) of the codes, with its gradients by codes and parameters, for samples whose
-    /// values are those that this posterior drew: as [detached](Posterior::detach) it is the density whose
-    /// gradient comes through the samples alone (Roeder et al. 2017).
+    /// Like [`log_prob`](Self::log_prob) of the codes, but may use the noise that they were made of. Of a
+    /// [detached](Posterior::detach) posterior its gradient comes through the samples alone (Roeder et al. 2017).
     ///
     /// A posterior that knows the density from the noise implements this, as codes lose it to rounding.
     fn log_prob_at(&self, samples: &Samples) -> Tensor<2> {

@@ -1,7 +1,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
-use super::discrete::{device_of, draw, logits_dim, param, row};
+use super::discrete::{device_of, draw, param, row};
 use super::{Distribution, Prior};
 use crate::config::{ModuleConfig, named_config};
 use crate::posterior::Sampling;
@@ -90,7 +90,7 @@ impl<E: Encoder> Prior<E> for BernoulliPrior {
     type Bound = BoundBernoulli;
 
     fn bind(&self, encoder: &E, phase: Phase) -> BoundBernoulli {
-        self.bound(logits_dim(&self.logits, encoder), phase, &device_of(encoder))
+        self.bound(encoder.latent_dim(), phase, &device_of(encoder))
     }
 }
 

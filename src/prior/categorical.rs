@@ -1,7 +1,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
-use super::discrete::{device_of, draw, logits_dim, param, row};
+use super::discrete::{device_of, draw, param, row};
 use super::{Distribution, Prior};
 use crate::config::{ModuleConfig, named_config};
 use crate::posterior::{Sampling, check_groups};
@@ -105,7 +105,7 @@ impl<E: Encoder> Prior<E> for CategoricalPrior {
     type Bound = BoundCategorical;
 
     fn bind(&self, encoder: &E, phase: Phase) -> BoundCategorical {
-        self.bound(logits_dim(&self.logits, encoder), phase, &device_of(encoder))
+        self.bound(encoder.latent_dim(), phase, &device_of(encoder))
     }
 
     fn check(&self, encoder: &E) -> Result<()> {

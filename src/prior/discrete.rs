@@ -38,11 +38,6 @@ pub(super) fn param(
     Ok(Some(param.set_require_grad(is_learned)))
 }
 
-/// The length of the codes of a prior in a model with that encoder.
-pub(super) fn logits_dim(logits: &Option<Param<Tensor<1>>>, encoder: &impl Encoder) -> usize {
-    logits.as_ref().map_or(encoder.latent_dim(), |logits| logits.dims()[0])
-}
-
 /// The device that holds an encoder's weights.
 pub(super) fn device_of(encoder: &impl Encoder) -> Device {
     encoder.devices().first().cloned().unwrap_or_default()

@@ -1,5 +1,5 @@
 use burn::module::{Module, Param};
-use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, activation};
+use burn::tensor::{Device, Int, Tensor, activation};
 use rand::RngExt;
 use rand::distr::Distribution as _;
 use rand::distr::weighted::WeightedIndex;
@@ -153,22 +153,11 @@ impl<Q: Posterior + Density> Distribution for Mixture<Q> {
             // Weights that are no numbers, of a model that has diverged: so are its samples' means.
             Err(_) => (0..num_samples).map(|_| rng.random_range(0..weights.len())).collect(),
         };
-        // Every component is drawn as often as the one that is drawn most; each draw has a row of its own.
-        let [components, latent_dim] = self.components.dims();
-        let mut counts = vec![0; components];
-        let rows = chosen.into_iter().map(|component| {
-            counts[component] += 1;
-            ((counts[component] - 1) * components + component) as i64
-        });
-        let rows = Tensor::<1, Int>::from_data(rows.collect::<Vec<_>>().as_slice(), device);
-        let draws = counts.into_iter().max().unwrap_or_default();
+        let chosen = chosen.into_iter().map(|component| component as i64).collect::<Vec<_>>();
+        let chosen = Tensor::<1, Int>::from_data(chosen.as_slice(), device);
         let noise = NoiseSource::new(seed.child("noise"));
-        let noise = noise.draw_for(0, 1, num_samples, &self.noise, device).squeeze_dim::<2>(0);
-        let noise_dim = noise.dims()[1];
-        let all = Tensor::<2>::zeros([draws * components, noise_dim], device);
-        let all = all.select_assign(0, rows.clone(), noise, IndexingUpdateOp::Add);
-        let z = self.components.rsample(all.reshape([draws, components, noise_dim]));
-        z.reshape([draws * components, latent_dim]).select(0, rows)
+        let noise = noise.draw_for(0, 1, num_samples, &self.noise, device);
+        self.components.select(chosen).rsample(noise).squeeze_dim(0)
     }
 
     fn detach(&self) -> Self {

@@ -67,7 +67,7 @@ pub trait Prior<E: Encoder>: Module + ModuleDisplay {
     /// Binds the prior to the encoder and applies the relaxation of the phase.
     fn bind(&self, encoder: &E, phase: Phase) -> Self::Bound;
 
-    /// Checks that the prior fits the encoder; called by [`Vae::new`](crate::Vae::new) before anything is bound.
+    /// Checks that the prior fits the encoder; called by [`Vae::new`](crate::Vae::new) before it is bound.
     ///
     /// # Errors
     /// If it does not fit.

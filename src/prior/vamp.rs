@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Mixture, Prior};
 use crate::config::ModuleConfig;
 use crate::error::{Error, Result};
-use crate::nn::check_dim;
+use crate::nn::{MAX_WEIGHTS, check_dim};
 use crate::{Density, Encoder, Phase, Seed};
 
 /// Description of a [`VampPrior`].
@@ -51,7 +51,7 @@ impl VampPriorConfig {
 /// Batch normalisation in the encoder takes the pseudo-inputs for a batch in training, so they count in its moving
 /// averages.
 ///
-/// A posterior without a density has no mixture; such a model does not compile:
+/// Any family with a density will do:
 ///
 /// ```
 /// use burn_vae::{FullCovariance, MlpEncoderConfig, MlpVaeConfig, ModuleConfig, Seed, Vae, VampPriorConfig};
@@ -64,6 +64,8 @@ impl VampPriorConfig {
 /// Vae::new(encoder, vae.decoder, vae.likelihood, prior)?;
 /// # Ok::<(), burn_vae::Error>(())
 /// ```
+///
+/// A posterior without a density has no mixture; such a model does not compile:
 ///
 /// ```compile_fail,E0277
 /// use burn_vae::{Implicit, MlpEncoderConfig, MlpVaeConfig, ModuleConfig, Seed, Vae, VampPriorConfig};
@@ -130,12 +132,13 @@ impl ModuleConfig for VampPriorConfig {
                 "low is {low} and high is {high}, but they must be finite, low below high"
             )));
         }
-        let len =
-            components.checked_mul(data_dim).filter(|&len| len <= 1 << 30).ok_or_else(|| {
+        let len = components.checked_mul(data_dim).filter(|&len| len <= MAX_WEIGHTS).ok_or_else(
+            || {
                 Error::config(format!(
                     "{components} pseudo-inputs of {data_dim} values are too many"
                 ))
-            })?;
+            },
+        )?;
         let normal = Normal::new(0.0f32, 0.5).expect("a positive and finite standard deviation");
         let logits = normal.sample_iter(seed.rng()).take(len).collect();
         let logits = TensorData::new::<f32, _>(logits, [components, data_dim]);

@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 use super::history::{Epoch, History};
 use super::identity::Identity;
 use super::keeper::Parts;
-use crate::error::{At, Error, ErrorKind, Result};
-use crate::files::{UNFINISHED, crc32, create_dir, read, write_atomically};
+use crate::error::{At, Error, Result};
+use crate::files::{UNFINISHED, check_regular, crc32, create_dir, read, write_atomically};
 
 const STATE: &str = "state.json";
 const LOCK: &str = "lock";
@@ -85,7 +85,7 @@ pub(super) struct Saved {
 pub(super) struct Folder {
     pub(super) dir: PathBuf,
     identity: Identity,
-    /// `None` where nothing can be written; what then is to be, fails by itself.
+    /// `None` where it cannot be made; writing the checkpoint then says why.
     lock: Option<File>,
     /// Whether the folder had no lock before.
     is_new: bool,
@@ -115,7 +115,11 @@ impl Folder {
 
     fn lock(&mut self) -> Result<()> {
         create_dir(&self.dir)?;
-        self.lock = File::options().create(true).append(true).open(self.dir.join(LOCK)).ok();
+        let path = self.dir.join(LOCK);
+        if path.exists() {
+            check_regular(&path)?;
+        }
+        self.lock = File::options().create(true).append(true).open(path).ok();
         // A file system without locks keeps nobody from training.
         match self.lock.as_ref().map(File::try_lock) {
             Some(Err(TryLockError::WouldBlock)) => {
@@ -161,7 +165,7 @@ impl Folder {
         }
         match files(&self.dir)?.into_iter().find(|name| is_part(name)) {
             None => Ok(()),
-            Some(name) => Err(bad(
+            Some(name) => Err(Error::saved(
                 &self.dir.join(name),
                 "no run has written this file, so it is not removed; name another folder for the \
                  checkpoints, or overwrite it",
@@ -182,7 +186,7 @@ impl Folder {
     fn read(&self, path: &Path) -> Result<Saved> {
         let Sealed { crc32: seal, state } = unseal(path)?;
         if state.seal().ok() != Some(seal) {
-            return Err(bad(path, "the checksum is wrong, so the file is damaged"));
+            return Err(Error::saved(path, "the checksum is wrong, so the file is damaged"));
         }
         if let Some(difference) = self.identity.difference(&state.identity) {
             return Err(self.bad(format!("the checkpoint is of another run: {difference}")));
@@ -192,7 +196,7 @@ impl Folder {
             let bytes = read(&path)?;
             match state.crc32.get(&name) {
                 Some(&crc) if crc == crc32(&bytes) => Ok(bytes),
-                _ => Err(bad(&path, "the checksum is wrong, so the file is damaged")),
+                _ => Err(Error::saved(&path, "the checksum is wrong, so the file is damaged")),
             }
         };
         let [model, optimizer, schedule] = PARTS.map(|part| file(part_name(part, state.epoch)));
@@ -208,7 +212,7 @@ impl Folder {
 
     /// An error that names the folder.
     fn bad(&self, error: impl std::fmt::Display) -> Error {
-        bad(&self.dir, error)
+        Error::saved(&self.dir, error)
     }
 
     /// Writes a checkpoint. `best` is the best epoch so far and its model.
@@ -238,8 +242,9 @@ impl Folder {
         };
         let path = self.dir.join(STATE);
         let sealed = state.seal().map(|crc32| Sealed { crc32, state });
-        let sealed = sealed.map_err(|error| bad(&path, error))?;
-        let json = serde_json::to_vec_pretty(&sealed).map_err(|error| bad(&path, error))?;
+        let sealed = sealed.map_err(|error| Error::saved(&path, error))?;
+        let json =
+            serde_json::to_vec_pretty(&sealed).map_err(|error| Error::saved(&path, error))?;
         write_atomically(&path, &json)?;
         remove(&self.dir, |name| is_part(name) && !sealed.state.crc32.contains_key(name))
     }
@@ -248,16 +253,13 @@ impl Folder {
 /// Reads `state.json`.
 fn unseal(path: &Path) -> Result<Sealed> {
     let json = read(path)?;
-    serde_json::from_slice(&json)
-        .map_err(|error| bad(path, format!("no state of a run, or a damaged one: {error}")))
+    serde_json::from_slice(&json).map_err(|error| {
+        Error::saved(path, format!("no state of a run, or a damaged one: {error}"))
+    })
 }
 
 fn part_name(part: &str, epoch: usize) -> String {
     format!("{part}-{epoch}.bpk")
-}
-
-fn bad(path: &Path, error: impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::Saved, format!("{}: {error}", path.display()))
 }
 
 fn is_part(name: &str) -> bool {

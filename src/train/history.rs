@@ -47,7 +47,6 @@ pub struct Epoch {
     pub active_units: Option<usize>,
     /// Steps that were left out; see [`Trainer::with_gradient_skipping`](crate::train::Trainer::with_gradient_skipping).
     /// The training terms are means over the others.
-    #[serde(default, skip_serializing_if = "is_zero")]
     pub skipped_steps: usize,
     /// Seconds spent on training.
     pub train_seconds: f64,
@@ -55,11 +54,6 @@ pub struct Epoch {
     pub valid_seconds: f64,
     /// The share of each latent dimension in `valid_kl`; empty where the objective cannot tell.
     pub kl_per_dimension: Vec<f64>,
-}
-
-/// What an epoch without skipped steps leaves out, so that the checksums of older checkpoints still hold.
-fn is_zero(steps: &usize) -> bool {
-    *steps == 0
 }
 
 impl History {

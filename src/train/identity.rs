@@ -13,7 +13,7 @@ use crate::data::{Examples, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::crc32;
 
-/// What tells a run from another one: going on with anything else would be a third.
+/// What tells a run from another one. A checkpoint of a run with another identity is refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Identity {
@@ -21,14 +21,12 @@ pub(super) struct Identity {
     pub(super) objective: String,
     pub(super) max_norm: Option<f64>,
     /// As text, since JSON has no infinite number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) skip_above: Option<String>,
     /// What the optimiser makes of a known parameter and known gradients.
     pub(super) optimizer: Vec<f32>,
     /// The learning rates of steps 1, 10, 100, ..
     pub(super) learning_rates: Vec<f64>,
     /// The same of the parameters that are treated in another way; none where all are alike.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) groups: Vec<Group>,
     pub(super) train_set: DataIdentity,
     pub(super) valid_set: DataIdentity,
@@ -236,13 +234,8 @@ impl Identity {
             fields
         }
         let (mine, theirs) = (fields(self), fields(other));
-        // What is left out where there is none of it may be in one of them alone.
-        let mut names = mine.keys().chain(theirs.keys());
-        let different = names.find(|name| mine.get(*name) != theirs.get(*name));
-        different.map(|name| {
-            let [then, now] =
-                [&theirs, &mine].map(|fields| fields.get(name).unwrap_or(&Value::Null));
-            format!("{name} was {then} then and is {now} now")
-        })
+        let mut names = mine.keys();
+        let name = names.find(|name| mine.get(*name) != theirs.get(*name))?;
+        Some(format!("{name} was {} then and is {} now", theirs[name], mine[name]))
     }
 }

@@ -164,7 +164,7 @@ mod tests {
             serde_json::from_value(serde_json::json!({
                 "epoch": epoch, "train_nelbo": 0.0, "train_nll": 0.0, "train_kl": 0.0,
                 "valid_nelbo": valid_nelbo, "valid_nll": 0.0, "valid_kl": 0.0,
-                "at_full_weight": true, "active_units": null, "train_seconds": 0.0,
+                "at_full_weight": true, "active_units": null, "skipped_steps": 0, "train_seconds": 0.0,
                 "valid_seconds": 0.0, "kl_per_dimension": [],
             }))
             .unwrap()

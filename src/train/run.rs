@@ -49,21 +49,25 @@ impl<M: Model + 'static> Run<M> {
         if let (Some(csv), false) = (&csv, overwrites) {
             History::check_replaceable(csv)?;
         }
-        let mut run = self;
-        if let Some((dir, identity, existing)) = folder {
-            let (folder, saved) = Folder::open(dir, identity, existing)?;
-            let mut files = Vec::new();
-            if let Some(mut saved) = saved {
-                files = std::mem::take(&mut saved.files);
-                run = run.resume(saved).map_err(|error| folder.leave(error))?;
-            }
-            folder.begin(&files)?;
-            run.folder = Some(folder);
-        }
         // Better now than after the first epoch.
-        if let Some(dir) = csv.as_ref().and_then(|path| path.parent()) {
-            create_dir(dir)?;
+        let make_csv_dir = || match csv.as_ref().and_then(|path| path.parent()) {
+            Some(dir) => create_dir(dir),
+            None => Ok(()),
+        };
+        let mut run = self;
+        let Some((dir, identity, existing)) = folder else {
+            make_csv_dir()?;
+            return Ok(run);
+        };
+        let (folder, saved) = Folder::open(dir, identity, existing)?;
+        let mut files = Vec::new();
+        if let Some(mut saved) = saved {
+            files = std::mem::take(&mut saved.files);
+            run = run.resume(saved).map_err(|error| folder.leave(error))?;
         }
+        make_csv_dir().map_err(|error| folder.leave(error))?;
+        folder.begin(&files)?;
+        run.folder = Some(folder);
         Ok(run)
     }
 

@@ -13,7 +13,7 @@ use burn_vae::summary::Summary;
 use burn_vae::train::{Progress, TrainConfig, Trained, Trainer};
 use burn_vae::{
     ConvVae, ConvVaeConfig, Decoder, Elbo, Encoder, ErrorKind, Inputs, ModuleConfig, NoiseSource,
-    Objective, Phase, Seed, saved,
+    Objective, Phase, Prior, Seed, Vae, VampPriorConfig, saved,
 };
 
 fn vae(network: ConvConfig) -> ConvVae {
@@ -322,6 +322,22 @@ fn moving_averages_are_those_of_their_definition() {
         let expected = (f64::from(h) - mean[i % 3]) / (var[i % 3] + 1e-3).sqrt();
         assert!((f64::from(*found) - expected).abs() < 1e-5, "{found} is not {expected}");
     }
+}
+
+/// A prior that is made of posteriors is bound in order to be checked, which is no batch of a training.
+#[test]
+fn putting_a_model_together_moves_no_averages() {
+    let device = Device::flex();
+    let network = ConvConfig::batch_norm([28, 28, 1], 2);
+    let parts = ConvVaeConfig::conv(network).init(Seed::new(0), &device).unwrap().train();
+    let prior = VampPriorConfig::new(3, 784).init(Seed::new(1), &device).unwrap().train();
+    let x = random([4, 784], 2);
+    let before = values(parts.encoder.valid().features(x.clone()));
+    let vae = Vae::new(parts.encoder, parts.decoder, parts.likelihood, prior).unwrap();
+    assert_eq!(values(vae.encoder.valid().features(x.clone())), before);
+    // They would be seen to move.
+    vae.prior.bind(&vae.encoder, Phase::Train { step: 0 });
+    assert_ne!(values(vae.encoder.valid().features(x)), before);
 }
 
 #[test]

@@ -6,8 +6,8 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use burn_vae::prior::Distribution;
 use burn_vae::{
-    ChiDivergence, Density, DiagonalGaussian, Divergence, GaussianPriorConfig, Kernel,
-    KlDivergence, Mmd, ModuleConfig, MonteCarloKl, MonteCarloRenyi, NoiseSource, Posterior,
+    ChiDivergence, Density, DiagonalGaussian, Divergence, DivergenceTerms, GaussianPriorConfig,
+    Kernel, KlDivergence, Mmd, ModuleConfig, MonteCarloKl, MonteCarloRenyi, NoiseSource, Posterior,
     RenyiDivergence, Samples, Seed, StandardNormal, Width,
 };
 use serde::Deserialize;
@@ -291,6 +291,62 @@ fn only_a_learned_prior_takes_a_gradient() {
         let moved = GradientsParams::from_grads(gradients, &prior);
         assert_eq!(moved.len(), if is_learned { 2 } else { 0 });
     }
+}
+
+/// Its scale is too small for a 32-bit float; nothing over it is nothing.
+#[test]
+fn a_very_narrow_prior_has_a_density_at_its_mean() {
+    let device = Device::flex();
+    let prior = GaussianPriorConfig::new([0.5], [-180.0]).init(Seed::new(0), &device).unwrap();
+    let found = scalar(prior.log_prob(Tensor::full([1, 1, 1], 0.5, &device)));
+    let expected = 90.0 - 0.5 * std::f64::consts::TAU.ln();
+    assert!((found - expected).abs() < 1e-5, "{found} is not {expected}");
+    // A Gaussian as narrow, whose mean is moved by one standard deviation less than a float can tell.
+    let q = DiagonalGaussian::new(
+        Tensor::full([1, 1], 0.5, &device),
+        Tensor::full([1, 1], -180.0, &device),
+    );
+    let kl = scalar(KlDivergence.between(&q, &prior.distribution()));
+    assert!(kl.abs() < 1e-5, "{kl}");
+}
+
+/// What hands a divergence on hands on all of it.
+#[test]
+fn a_pointer_keeps_a_layer_of_its_own() {
+    #[derive(Debug)]
+    struct Twice;
+    impl Divergence<DiagonalGaussian, StandardNormal> for Twice {
+        fn terms(
+            &self,
+            q: &DiagonalGaussian,
+            p: &StandardNormal,
+            samples: &Samples,
+        ) -> DivergenceTerms {
+            KlDivergence.terms(q, p, samples)
+        }
+
+        fn forward(
+            &self,
+            q: DiagonalGaussian,
+            p: &StandardNormal,
+            samples: &Samples,
+        ) -> (DiagonalGaussian, DivergenceTerms) {
+            let total = self.terms(&q, p, samples).total.mul_scalar(2.0);
+            (q, DivergenceTerms::new(total))
+        }
+    }
+    let device = Device::flex();
+    let q =
+        DiagonalGaussian::new(Tensor::full([1, 2], 1.0, &device), Tensor::zeros([1, 2], &device));
+    let samples = q.draw(Tensor::zeros([1, 1, 2], &device), Seed::new(0));
+    let total = |divergence: &dyn Divergence<DiagonalGaussian, StandardNormal>| {
+        scalar(divergence.forward(q.clone(), &StandardNormal, &samples).1.total)
+    };
+    // KL(N(1, 1) || N(0, 1)) is a half in each of two dimensions.
+    assert_eq!(
+        [total(&Twice), total(&std::sync::Arc::new(Twice)), total(&Box::new(Twice))],
+        [2.0; 3]
+    );
 }
 
 #[test]

@@ -3,16 +3,16 @@
 use crate::parameters::filled;
 use burn::module::{Module, Param};
 use burn::optim::{AdamConfig, GradientsParams};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_vae::flow::FlowsConfig;
 use burn_vae::nn::Activation;
 use burn_vae::prior::Distribution;
 use burn_vae::{
     BernoulliFamily, BernoulliNll, CategoricalFamily, Density, Diagonal, DiagonalGaussian, Elbo,
-    Encoder, Family, FullCovariance, Head, HierarchicalEncoder, Inputs, Iwae, MixturePrior,
-    MixturePriorConfig, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig, MonteCarloKl,
-    NoiseSource, Objective, Phase, Piwae, Posterior, Prior, Seed, StandardNormal, Support,
-    Temperature, Transformed, Vae, VampPrior, VampPriorConfig, saved,
+    Encoder, Family, FullCovariance, Head, HierarchicalEncoder, Implicit, Inputs, Iwae,
+    MixturePrior, MixturePriorConfig, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig,
+    MonteCarloKl, NoiseSource, Objective, Phase, Piwae, Posterior, Prior, Seed, StandardNormal,
+    Support, Temperature, Transformed, Vae, VampPrior, VampPriorConfig, saved,
 };
 use serde::Deserialize;
 
@@ -145,6 +145,41 @@ fn log_mean_exp(columns: &[Vec<f64>]) -> Vec<f64> {
     (0..columns[0].len()).map(one).collect()
 }
 
+/// Selected distributions have the means and the samples of their places.
+fn check_select<E: Encoder>(what: &str, encoder: &E, phase: Phase) {
+    let device = Device::flex();
+    let x = NoiseSource::new(5).draw(0, [1, 4, 6], &device).squeeze_dim::<2>(0);
+    let q = encoder.encode(x, phase);
+    let places = || Tensor::<1, Int>::from_data([3, 0, 3], &device);
+    let selected = q.select(places());
+    assert_eq!(selected.dims(), [3, encoder.latent_dim()], "{what}");
+    close(what, &values(&selected.mean()), &values(&q.mean().select(0, places())), 1e-6);
+    let noise = NoiseSource::new(6).draw_for(0, 2, 4, &encoder.noise(), &device);
+    let expected = q.rsample(noise.clone()).select(1, places());
+    close(what, &values(&selected.rsample(noise.select(1, places()))), &values(&expected), 1e-6);
+}
+
+#[test]
+fn implicit_posteriors_can_be_selected() {
+    let config = MlpEncoderConfig::new(6, [5], 2).with_posterior(Implicit::new([4]));
+    let encoder = config.init(Seed::new(4), &Device::flex()).unwrap();
+    check_select("implicit", &encoder, Phase::Eval);
+}
+
+/// Memory for a row of each component in each draw would be 32 GB here.
+#[test]
+fn many_samples_of_one_among_many_components() {
+    let (components, n, device) = (20_000, 200_000, Device::flex());
+    let prior = MixturePriorConfig::new(components, 1).init(Seed::new(0), &device).unwrap();
+    let weights = (0..components).map(|k| if k == 7 { 100.0 } else { 0.0 });
+    let rest = std::iter::repeat_n(0.0, components);
+    let means = (0..components).map(|k| if k == 7 { 3.0 } else { -3.0 });
+    let prior = filled(prior, weights.chain(means).chain(rest).collect());
+    let z = values(&prior.bound().sample(n, 1, Seed::new(1), &device));
+    let mean = z.iter().sum::<f64>() / n as f64;
+    assert!((mean - 3.0).abs() < 5.0 / (n as f64).sqrt(), "{mean}");
+}
+
 /// A posterior of any family with a density makes a mixture: full covariances, flows, bits, variables, relaxed
 /// ones at their temperature of a step, and hierarchies. Its codes are those of the posterior at samples.
 #[test]
@@ -164,6 +199,7 @@ fn a_vamp_prior_takes_any_posterior_with_a_density() {
         };
         let expected = log_mean_exp(&(0..5).map(component).collect::<Vec<_>>());
         close(what, &values(&bound.log_prob(z)), &expected, 5e-6);
+        check_select(what, &encoder, phase);
         assert_eq!(bound.latent_dim(), Some(encoder.latent_dim()), "{what}");
         assert_eq!(bound.support(), encoder.latent_support(), "{what}");
         // Samples are codes of the components: their density is a number, and they have the prior's support.

@@ -350,6 +350,7 @@ fn a_detached_posterior_passes_no_gradient_to_its_parameters() {
     let grads = q.detach().log_prob(z.clone()).sum().backward();
     assert!(mean.grad(&grads).is_none() && log_var.grad(&grads).is_none());
     assert!(z.grad(&grads).is_some());
+    // One is computed from the noise, the other from the rounded codes.
     let samples = q.draw(z.clone().detach(), Seed::new(1));
     let (kept, computed) = (values(samples.log_prob(&q)), values(q.log_prob(samples.z.clone())));
     assert!((kept[0] - computed[0]).abs() < 1e-6 * computed[0].abs(), "{kept:?} {computed:?}");

@@ -8,7 +8,7 @@ use burn::optim::AdamConfig;
 use burn::tensor::{Device, Tensor};
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{Binarized, ByteImages, Examples, Table};
-use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
+use burn_vae::eval::{FittedGaussian, ImportanceSampling, evaluate, log_likelihood};
 use burn_vae::prior::Distribution as _;
 use burn_vae::train::{Existing, Progress, TrainConfig, Trained, Trainer};
 use burn_vae::{
@@ -447,4 +447,25 @@ fn descriptions_are_checked_and_kept() {
         let bound = bits().init(seed, &device).unwrap().bound(latent_dim, Phase::Eval, &device);
         assert_eq!(bound.distribution().dims(), [1, latent_dim]);
     }
+}
+
+/// Its samples are real numbers, which no discrete code is: every weight would be zero.
+#[test]
+fn a_fitted_gaussian_is_no_proposal_for_bits() {
+    let device = Device::flex();
+    let family = BernoulliFamily::new(Temperature::constant(0.5).unwrap());
+    let vae = Vae::new(
+        MlpEncoderConfig::new(6, [4], 3)
+            .with_posterior(family)
+            .init(Seed::new(0), &device)
+            .unwrap(),
+        MlpDecoderConfig::new(3, [4], 6).init(Seed::new(1), &device).unwrap(),
+        BernoulliNll,
+        BernoulliPriorConfig::new().init(Seed::new(2), &device).unwrap(),
+    )
+    .unwrap();
+    let table = Arc::new(Table::new(vec![1.0; 12], ["a", "b", "c", "d", "e", "f"]).unwrap());
+    let sampling = ImportanceSampling::default().with_proposal(FittedGaussian::default());
+    let error = log_likelihood(&vae, table, sampling, NoiseSource::new(0)).unwrap_err();
+    assert!(error.to_string().contains("the codes of the model are Binary values"), "{error}");
 }

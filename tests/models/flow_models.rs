@@ -125,6 +125,7 @@ fn the_density_of_a_draw_is_that_of_its_samples() {
         let eps = noise(2, [4, 2, 2], &Device::flex());
         let samples = q.draw(eps.clone(), Seed::new(0));
         assert_eq!(list(samples.z.clone()), list(q.rsample(eps)), "{what}");
+        assert!(samples.log_prob.is_some() || samples.noise.is_some(), "{what} keeps nothing");
         let own = list(samples.log_prob(&q));
         close(&own, &list(q.log_prob(samples.z)), 2e-5, what);
         assert_eq!(q.dims(), [2, 2]);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::parameters::filled;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor};
+use burn_vae::conditional::ConditionalVae;
 use burn_vae::data::Table;
 use burn_vae::eval::{FromPosterior, ImportanceSampling, log_likelihood, log_weights};
 use burn_vae::nn::Activation;
@@ -13,10 +14,10 @@ use burn_vae::presets::{self, StochasticLayer};
 use burn_vae::prior::Distribution as _;
 use burn_vae::summary::Summary;
 use burn_vae::{
-    Decoder, Density, Diagonal, Elbo, Encoder, FirstLayerDecoder, GaussianNll, Gradient,
-    HierarchicalEncoder, HierarchicalPrior, Inputs, Iwae, MlpDecoder, MlpDecoderConfig, MlpEncoder,
-    MlpEncoderConfig, Model as _, ModuleConfig, MonteCarloKl, NoiseSource, Objective, Phase,
-    Posterior, Scale, Seed, StandardNormal, Vae, saved,
+    BernoulliNll, Decoder, Density, Diagonal, Elbo, Encoder, FirstLayerDecoder, GaussianNll,
+    Gradient, HierarchicalEncoder, HierarchicalPrior, Inputs, Iwae, MlpDecoder, MlpDecoderConfig,
+    MlpEncoder, MlpEncoderConfig, Model as _, ModuleConfig, MonteCarloKl, NoiseSource, Objective,
+    Phase, Posterior, Scale, Seed, StandardNormal, Vae, saved,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -163,6 +164,23 @@ fn square_norm<M: Module>(module: &M, gradients: &Gradients) -> f64 {
     let mut sum = Sum(gradients, 0.0);
     module.visit(&mut sum);
     sum.1
+}
+
+/// The network sees the first layer alone: it cannot be told a condition, which stands behind all layers.
+#[test]
+fn a_decoder_of_the_first_layer_takes_no_condition() {
+    let device = Device::flex();
+    let layer = |data, latent, seed| {
+        let config = MlpEncoderConfig::new(data, [3], latent);
+        let layer: MlpEncoder = config.init(Seed::new(seed), &device).unwrap();
+        layer
+    };
+    let encoder = HierarchicalEncoder::new(vec![layer(6, 3, 1), layer(3, 2, 2)]).unwrap();
+    let network = MlpDecoderConfig::new(3, [4], 4).init(Seed::new(3), &device).unwrap();
+    let decoder = FirstLayerDecoder::new(network, 5 + 2).unwrap();
+    let prior = HierarchicalPrior::new(vec![layer(2, 3, 4)], StandardNormal).unwrap();
+    let error = ConditionalVae::new(encoder, decoder, BernoulliNll, prior, 2).unwrap_err();
+    assert!(error.to_string().contains("cannot see a condition"), "{error}");
 }
 
 #[test]

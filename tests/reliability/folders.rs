@@ -76,6 +76,8 @@ fn a_refused_run_changes_nothing() {
         write(copy.join(file), "");
         std::fs::copy(checkpoint.join(file), copy.join(file)).unwrap();
     }
+    let no_folder = dir.path().join("file");
+    write(&no_folder, "");
     let before = snapshot(dir.path());
 
     let other = Existing::Resume;
@@ -88,6 +90,8 @@ fn a_refused_run_changes_nothing() {
         fit_model(kept(2, other), &MlpVaeConfig::mlp(6, [5], 2)),
         fit_model(trainer(2).with_checkpoints(&copy, other), &MlpVaeConfig::mlp(6, [5], 2)),
         fit(trainer(2).with_checkpoints(&copy, other).with_learning_rate(1.0)),
+        // The history has no place, which must not cost the old checkpoint.
+        fit(kept(2, Existing::Overwrite).with_history_csv(no_folder.join("history.csv"))),
         // A place for the history that would have had to be made.
         fit(kept(2, other).with_learning_rate(1.0).with_history_csv(new.join("history.csv"))),
         fit(trainer(0).with_checkpoints(&new, other).with_history_csv(new.join("history.csv"))),
@@ -98,6 +102,17 @@ fn a_refused_run_changes_nothing() {
     }
     fit(kept(2, Existing::Resume)).unwrap();
     assert!(!checkpoint.join("model-7.bpk").exists() && !checkpoint.join(".burn-vae-x").exists());
+}
+
+/// Opening one for writing would wait for a reader.
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_no_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("lock");
+    assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
+    let error = fit(trainer(1).with_checkpoints(dir.path(), Existing::Refuse)).unwrap_err();
+    assert!(error.to_string().contains("lock: this is a pipe, not a file"), "{error}");
 }
 
 /// Files of the names that the crate's have, which it did not write.

@@ -3,7 +3,7 @@
 //! **Fully connected layers and Bernoulli likelihoods.** Written as tensor operations, bias, activation and
 //! likelihood are a dozen passes over memory, with a call into the C library for each value. Here a layer
 //! is a product and one pass, the likelihood one pass that leaves its own gradient behind, eight or sixteen
-//! values at a time. A training step of an importance-weighted autoencoder with 50 samples takes a third
+//! values at a time. A training step of an importance-weighted autoencoder with 50 samples takes a quarter
 //! of the time.
 //!
 //! **Convolutions.** `flex` convolves channel by channel in the order `[batch, channels, height, width]`, and the

@@ -33,13 +33,13 @@ pub(super) fn rows() -> Vec<Row> {
         row("2 labels for 3 images", Data, "2 labels for 3 images", || {
             images(3).with_labels(vec![0, 1])
         }),
-        row("images beyond the last", Value, "there are only 3", || {
+        row("images beyond the last", Config, "there are only 3", || {
             images(3).tensor(1..5, &Device::flex())
         }),
-        row("images backwards", Value, "images 3..1 were asked for, which are none", || {
+        row("images backwards", Config, "a part of no example was asked for, 3..1", || {
             images(3).tensor(Range { start: 3, end: 1 }, &Device::flex())
         }),
-        row("no image at all", Value, "images 2..2 were asked for, which are none", || {
+        row("no image at all", Config, "a part of no example was asked for, 2..2", || {
             images(3).tensor(2..2, &Device::flex())
         }),
         row("rows backwards", Config, "a part of no example was asked for, 1..0", || {

@@ -150,6 +150,15 @@ fn no_files() -> Vec<Row> {
             },
             |path| saved::load::<MlpVaeConfig>(path, &Device::flex()),
         ),
+        no_file(
+            "a pipe in the place of a description that is to be replaced",
+            "config.json: this is a pipe, not a file",
+            |dir| {
+                folder(dir);
+                pipe(&dir.join("config.json"));
+            },
+            |path| saved::save(path, &MlpVaeConfig::mlp(6, [4], 2), &model()),
+        ),
     ]
 }
 

@@ -3,6 +3,7 @@
 use burn::tensor::{Device, Tensor};
 use burn_vae::ErrorKind::{Backend, Config, Shape, Value};
 use burn_vae::conditional::ConditionalVaeConfig;
+use burn_vae::eval::FittedGaussian;
 use burn_vae::flow::FlowsConfig;
 use burn_vae::nn::{ConvConfig, Normalization};
 use burn_vae::optim::{Adam, RmsProp};
@@ -203,6 +204,9 @@ pub(super) fn rows() -> Vec<Row> {
             let config = ConditionalVaeConfig::mlp(6, 3, [4], 2);
             let config = ConditionalVaeConfig { condition_dim: usize::MAX, ..config };
             config.init(Seed::new(0), &Device::flex())
+        }),
+        row("a Gaussian fitted to nothing", Value, "cannot be fitted to 0 draws", || {
+            FittedGaussian::new(0)
         }),
         row("2^64 draws for contrast", Value, "too many for adaptive contrast", || {
             AdversarialElbo::default().with_adaptive_contrast(usize::MAX)
