@@ -12,17 +12,28 @@ use std::hint::black_box;
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
 use burn_vae::adversarial::AdversarialVaeConfig;
+use burn_vae::decoder::MlpDecoderConfig;
+use burn_vae::divergence::{
+    ChiDivergence, Kernel, Mmd, MonteCarloKl, MonteCarloRenyi, RenyiDivergence,
+};
+use burn_vae::encoder::MlpEncoderConfig;
 use burn_vae::flow::FlowsConfig;
+use burn_vae::likelihood::{
+    CategoricalNll, ContinuousBernoulliNll, DiscretizedLogisticMixtureNll, DiscretizedLogisticNll,
+    GaussianNllConfig, LaplaceNllConfig, NegativeBinomialNllConfig, PoissonNll, ScaleConfig,
+    StudentTNllConfig,
+};
+use burn_vae::objective::{AdversarialElbo, Ciwae, Cubo, Gradient, Iwae, Miwae, Piwae, RenyiBound};
+use burn_vae::posterior::{
+    BernoulliFamily, CategoricalFamily, Diagonal, FullCovariance, Temperature, Transformed,
+};
+use burn_vae::prior::{
+    BernoulliPriorConfig, CategoricalPriorConfig, FlowPriorConfig, GaussianPriorConfig,
+    MixturePriorConfig, StandardNormal, VampPriorConfig,
+};
 use burn_vae::{
-    AdversarialElbo, BernoulliFamily, BernoulliNll, BernoulliPriorConfig, CategoricalFamily,
-    CategoricalNll, CategoricalPriorConfig, ChiDivergence, Ciwae, ContinuousBernoulliNll, Cubo,
-    Diagonal, DiscretizedLogisticMixtureNll, DiscretizedLogisticNll, Elbo, FlowPriorConfig,
-    FullCovariance, GaussianNllConfig, GaussianPriorConfig, Gradient, Inputs, Iwae, Kernel,
-    KlDivergence, LaplaceNllConfig, Likelihood, Miwae, MixturePriorConfig, MlpDecoderConfig,
-    MlpEncoderConfig, Mmd, Model, ModuleConfig, MonteCarloKl, MonteCarloRenyi,
-    NegativeBinomialNllConfig, NoiseSource, Objective, Piwae, PoissonNll, RenyiBound,
-    RenyiDivergence, ScaleConfig, Seed, StandardNormal, StudentTNllConfig, Temperature,
-    Transformed, VaeConfig, VampPriorConfig,
+    BernoulliNll, Elbo, Inputs, KlDivergence, Likelihood, Model, ModuleConfig, NoiseSource,
+    Objective, Seed, VaeConfig,
 };
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};

@@ -15,9 +15,11 @@ use burn::tensor::{Device, Tensor};
 use burn_vae::data::mnist::Mnist;
 use burn_vae::nn::ConvConfig;
 use burn_vae::optim::RmsProp;
+use burn_vae::posterior::DiagonalGaussian;
+use burn_vae::prior::StandardNormal;
 use burn_vae::{
-    BernoulliNll, ConvVaeConfig, Decoder, DiagonalGaussian, Elbo, Encoder, Inputs, ModuleConfig,
-    NoiseSource, Objective, Phase, Seed, StandardNormal, Vae,
+    BernoulliNll, ConvVaeConfig, Decoder, Elbo, Encoder, Inputs, ModuleConfig, NoiseSource,
+    Objective, Phase, Seed, Vae,
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 

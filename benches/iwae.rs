@@ -15,12 +15,17 @@ use burn::tensor::activation::log_sigmoid;
 use burn::tensor::{Device, Tensor};
 use burn_vae::data::Binarized;
 use burn_vae::data::mnist::Mnist;
+use burn_vae::decoder::MlpDecoderConfig;
+use burn_vae::encoder::MlpEncoderConfig;
 use burn_vae::eval::{ImportanceSampling, log_likelihood};
+use burn_vae::likelihood::Support;
 use burn_vae::nn::Activation;
+use burn_vae::objective::Iwae;
+use burn_vae::posterior::DiagonalGaussian;
+use burn_vae::prior::StandardNormal;
 use burn_vae::{
-    BernoulliNll, Decoder, DiagonalGaussian, Encoder, Inputs, Iwae, Likelihood, MlpDecoderConfig,
-    MlpEncoderConfig, MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource, Objective, Phase, Seed,
-    StandardNormal, Support, Vae,
+    BernoulliNll, Decoder, Encoder, Inputs, Likelihood, MlpVae, MlpVaeConfig, ModuleConfig,
+    NoiseSource, Objective, Phase, Seed, Vae,
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 

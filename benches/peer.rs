@@ -11,12 +11,15 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{Binarized, Examples};
+use burn_vae::decoder::MlpDecoderConfig;
+use burn_vae::encoder::MlpEncoderConfig;
 use burn_vae::nn::{Activation, ConvConfig};
+use burn_vae::objective::Iwae;
 use burn_vae::optim::Adam;
+use burn_vae::prior::StandardNormal;
 use burn_vae::train::{Progress, TrainConfig, Trained, Trainer};
 use burn_vae::{
-    BernoulliNll, ConvVaeConfig, Elbo, Iwae, MlpDecoderConfig, MlpEncoderConfig, MlpVaeConfig,
-    ModuleConfig, Objective, Seed, StandardNormal, backend,
+    BernoulliNll, ConvVaeConfig, Elbo, MlpVaeConfig, ModuleConfig, Objective, Seed, backend,
 };
 use clap::{Parser, ValueEnum};
 

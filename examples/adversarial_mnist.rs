@@ -24,12 +24,11 @@ use burn_vae::adversarial::AdversarialVaeConfig;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{Binarized, Examples};
 use burn_vae::eval::{FittedGaussian, ImportanceSampling, evaluate, log_likelihood};
+use burn_vae::objective::AdversarialElbo;
 use burn_vae::optim::Adam;
 use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::{ImageGrid, curves};
-use burn_vae::{
-    AdversarialElbo, MlpVaeConfig, ModuleConfig, NoiseSource, Result, Seed, backend, saved,
-};
+use burn_vae::{MlpVaeConfig, ModuleConfig, NoiseSource, Result, Seed, backend, saved};
 use clap::Parser;
 use draw::draw;
 

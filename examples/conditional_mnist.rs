@@ -24,10 +24,10 @@ use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{Binarized, Examples, WithLabels};
 use burn_vae::eval::{ImportanceSampling, log_likelihood};
 use burn_vae::optim::Adam;
-use burn_vae::prior::Distribution;
+use burn_vae::prior::{Distribution, StandardNormal};
 use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::ImageGrid;
-use burn_vae::{ModuleConfig, NoiseSource, Result, Seed, StandardNormal, backend, saved};
+use burn_vae::{ModuleConfig, NoiseSource, Result, Seed, backend, saved};
 use clap::Parser;
 use draw::draw;
 

@@ -14,12 +14,14 @@ use std::sync::Arc;
 
 use burn_vae::data::Examples;
 use burn_vae::data::mnist::Mnist;
+use burn_vae::divergence::DivergenceTerms;
 use burn_vae::eval::evaluate;
+use burn_vae::posterior::{DiagonalGaussian, Samples};
+use burn_vae::prior::StandardNormal;
 use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::ImageGrid;
 use burn_vae::{
-    DiagonalGaussian, Divergence, DivergenceTerms, Elbo, KlDivergence, MlpVaeConfig, ModuleConfig,
-    NoiseSource, Result, Samples, Seed, StandardNormal, backend,
+    Divergence, Elbo, KlDivergence, MlpVaeConfig, ModuleConfig, NoiseSource, Result, Seed, backend,
 };
 
 /// The squared 2-Wasserstein distance, which between diagonal Gaussians is the squared distance of the

@@ -15,13 +15,14 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use burn_vae::data::Table;
+use burn_vae::decoder::MlpDecoderConfig;
+use burn_vae::encoder::MlpEncoderConfig;
+use burn_vae::likelihood::{GaussianNll, Scale, Support};
 use burn_vae::nn::Activation;
 use burn_vae::optim::Adam;
+use burn_vae::prior::StandardNormal;
 use burn_vae::train::{Progress, TrainConfig, Trainer};
-use burn_vae::{
-    GaussianNll, Likelihood, MlpDecoderConfig, MlpEncoderConfig, ModuleConfig, NoiseSource, Result,
-    Scale, Seed, StandardNormal, Support, Vae, backend,
-};
+use burn_vae::{Likelihood, ModuleConfig, NoiseSource, Result, Seed, Vae, backend};
 
 /// `-log p(x|m, s) = log(pi s) + log(1 + ((x - m)/s)^2)`
 #[derive(Module, Debug)]

@@ -28,15 +28,17 @@ use std::sync::Arc;
 
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{Binarized, Examples, idx};
+use burn_vae::decoder::MlpDecoderConfig;
+use burn_vae::divergence::MonteCarloKl;
+use burn_vae::encoder::{MlpEncoder, MlpEncoderConfig};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
 use burn_vae::optim::Adam;
-use burn_vae::prior::Distribution;
+use burn_vae::posterior::{BernoulliFamily, CategoricalFamily, Density, Family, Head, Temperature};
+use burn_vae::prior::{BernoulliPriorConfig, CategoricalPriorConfig, Distribution};
 use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::{ImageGrid, curves};
 use burn_vae::{
-    BernoulliFamily, BernoulliNll, BernoulliPriorConfig, CategoricalFamily, CategoricalPriorConfig,
-    Density, Divergence, Elbo, Family, Head, KlDivergence, MlpDecoderConfig, MlpEncoder,
-    MlpEncoderConfig, ModuleConfig, MonteCarloKl, NoiseSource, Prior, Result, Seed, Temperature,
+    BernoulliNll, Divergence, Elbo, KlDivergence, ModuleConfig, NoiseSource, Prior, Result, Seed,
     VaeConfig, backend, saved,
 };
 use clap::{Parser, ValueEnum};

@@ -23,17 +23,18 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{Binarized, Examples};
+use burn_vae::decoder::MlpDecoderConfig;
+use burn_vae::divergence::MonteCarloKl;
+use burn_vae::encoder::MlpEncoderConfig;
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
 use burn_vae::flow::FlowsConfig;
 use burn_vae::nn::Activation;
 use burn_vae::optim::Adam;
+use burn_vae::posterior::{Density, Diagonal, Family, FullCovariance, Head, Transformed};
+use burn_vae::prior::StandardNormal;
 use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::{ImageGrid, curves};
-use burn_vae::{
-    BernoulliNll, Density, Diagonal, Elbo, Family, FullCovariance, Head, MlpDecoderConfig,
-    MlpEncoderConfig, ModuleConfig, MonteCarloKl, NoiseSource, Result, Seed, StandardNormal,
-    Transformed, VaeConfig, backend,
-};
+use burn_vae::{BernoulliNll, Elbo, ModuleConfig, NoiseSource, Result, Seed, VaeConfig, backend};
 use clap::{Parser, ValueEnum};
 use draw::draw;
 

@@ -29,15 +29,18 @@ use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::lr_scheduler::sequential::SequentialLrSchedulerConfig;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{Binarized, Examples, Scaling, idx};
+use burn_vae::decoder::MlpDecoderConfig;
+use burn_vae::encoder::MlpEncoderConfig;
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
 use burn_vae::nn::Activation;
+use burn_vae::objective::{Ciwae, Gradient, Iwae, Miwae, Piwae, RenyiBound};
 use burn_vae::optim::Adam;
+use burn_vae::prior::StandardNormal;
 use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::{ImageGrid, curves};
 use burn_vae::{
-    BernoulliNll, Ciwae, Elbo, Error, ErrorKind, Gradient, Iwae, Miwae, MlpDecoderConfig,
-    MlpEncoderConfig, MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource, Objective, Piwae,
-    RenyiBound, Result, Seed, StandardNormal, backend, saved,
+    BernoulliNll, Elbo, Error, ErrorKind, MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource,
+    Objective, Result, Seed, backend, saved,
 };
 use clap::{Parser, ValueEnum, value_parser};
 use draw::draw;

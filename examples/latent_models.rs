@@ -22,22 +22,27 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{Binarized, Examples, Scaling};
+use burn_vae::decoder::{MlpDecoder, MlpDecoderConfig};
+use burn_vae::divergence::MonteCarloKl;
+use burn_vae::encoder::{MlpEncoder, MlpEncoderConfig};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
 use burn_vae::flow::FlowsConfig;
+use burn_vae::likelihood::ScaleConfig;
 use burn_vae::nn::Activation;
 use burn_vae::optim::Adam;
+use burn_vae::posterior::{
+    Density, Diagonal, Family, FullCovariance, Head, Temperature, Transformed,
+};
 use burn_vae::presets::{
     HierarchicalVaeConfig, StochasticLayer, deep_latent_gaussian, iwae_two_layers,
     logistic_factor_analysis, nonlinear_factor_analysis, nonlinear_gaussian_belief_network,
     sigmoid_belief_network,
 };
+use burn_vae::prior::{FlowPriorConfig, MixturePriorConfig, StandardNormal, VampPriorConfig};
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
-    BernoulliNll, Decoder, Density, Diagonal, Divergence, Elbo, Encoder, Error, ErrorKind, Family,
-    FlowPriorConfig, FullCovariance, Head, KlDivergence, Likelihood, MixturePriorConfig,
-    MlpDecoder, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig, MonteCarloKl,
-    NoiseSource, Prior, Result, ScaleConfig, Seed, StandardNormal, Temperature, Transformed, Vae,
-    VampPriorConfig, backend,
+    BernoulliNll, Decoder, Divergence, Elbo, Encoder, Error, ErrorKind, KlDivergence, Likelihood,
+    ModuleConfig, NoiseSource, Prior, Result, Seed, Vae, backend,
 };
 use clap::Parser;
 

@@ -20,16 +20,24 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::softplus;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{Binarized, Examples};
+use burn_vae::decoder::{MlpDecoder, MlpDecoderConfig};
+use burn_vae::divergence::{
+    ChiDivergence, Kernel, Mmd, MonteCarloKl, MonteCarloRenyi, RenyiDivergence,
+};
+use burn_vae::encoder::{MlpEncoder, MlpEncoderConfig};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
+use burn_vae::likelihood::{
+    ContinuousBernoulliNll, DiscretizedLogisticMixtureNll, DiscretizedLogisticNll, GaussianNll,
+    LaplaceNll, Scale, ScaleConfig, StudentTNll,
+};
+use burn_vae::objective::{Ciwae, Gradient, Iwae, Miwae, Piwae, RenyiBound};
 use burn_vae::optim::Adam;
+use burn_vae::posterior::DiagonalGaussian;
+use burn_vae::prior::StandardNormal;
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
-    BernoulliNll, ChiDivergence, Ciwae, ContinuousBernoulliNll, DiagonalGaussian,
-    DiscretizedLogisticMixtureNll, DiscretizedLogisticNll, Elbo, Encoder, GaussianNll, Gradient,
-    Iwae, Kernel, LaplaceNll, Likelihood, Miwae, MlpDecoder, MlpDecoderConfig, MlpEncoder,
-    MlpEncoderConfig, Mmd, ModuleConfig, MonteCarloKl, MonteCarloRenyi, NoiseSource, Objective,
-    Phase, Piwae, RenyiBound, RenyiDivergence, Result, Scale, ScaleConfig, Seed, StandardNormal,
-    StudentTNll, Vae, backend,
+    BernoulliNll, Elbo, Encoder, Likelihood, ModuleConfig, NoiseSource, Objective, Phase, Result,
+    Seed, Vae, backend,
 };
 use clap::Parser;
 

@@ -24,12 +24,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use burn_vae::data::{Examples, Scaling, Table, TableOptions};
+use burn_vae::decoder::MlpDecoderConfig;
+use burn_vae::encoder::MlpEncoderConfig;
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
+use burn_vae::likelihood::{GaussianNllConfig, ScaleConfig};
 use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::scatter;
 use burn_vae::{
-    Elbo, GaussianNllConfig, MlpDecoderConfig, MlpEncoderConfig, ModuleConfig, NoiseSource,
-    Posterior, Result, ScaleConfig, Seed, VaeConfig, backend, saved,
+    Elbo, ModuleConfig, NoiseSource, Posterior, Result, Seed, VaeConfig, backend, saved,
 };
 use clap::Parser;
 use draw::draw;
@@ -154,7 +156,7 @@ fn start() -> Result<()> {
         likelihood: GaussianNllConfig::new(
             ScaleConfig::learned_per_value(1.0, dim).with_floor(0.01),
         ),
-        prior: burn_vae::StandardNormal,
+        prior: burn_vae::prior::StandardNormal,
     };
     let vae = config.init(seed, &device)?;
     let ctrl_c = interrupt::CtrlC::catch();

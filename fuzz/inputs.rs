@@ -9,15 +9,16 @@ use std::sync::{Arc, OnceLock};
 
 use burn::tensor::{Device, Tensor};
 use burn_vae::conditional::ConditionalVaeConfig;
-use burn_vae::data::{ByteImages, Channels, Examples, Fit, ImageFolder, Scaling, Table, TableFile};
-use burn_vae::data::{TableOptions, idx};
-use burn_vae::flow::FlowsConfig;
-use burn_vae::nn::ConvConfig;
-use burn_vae::train::{Existing, History, Progress, TrainConfig, Trainer};
-use burn_vae::{
-    ConvVaeConfig, GaussianNllConfig, MixturePriorConfig, MlpVae, MlpVaeConfig, Model,
-    ModuleConfig, ScaleConfig, Seed, Transformed, VaeConfig, saved,
+use burn_vae::data::{
+    ByteImages, Channels, Examples, Fit, ImageFolder, Scaling, Table, TableFile, TableOptions, idx,
 };
+use burn_vae::flow::FlowsConfig;
+use burn_vae::likelihood::{GaussianNllConfig, ScaleConfig};
+use burn_vae::nn::ConvConfig;
+use burn_vae::posterior::Transformed;
+use burn_vae::prior::MixturePriorConfig;
+use burn_vae::train::{Existing, History, Progress, TrainConfig, Trainer};
+use burn_vae::{ConvVaeConfig, MlpVae, MlpVaeConfig, Model, ModuleConfig, Seed, VaeConfig, saved};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tempfile::TempDir;
@@ -150,8 +151,8 @@ pub fn history(data: &[u8]) {
 }
 
 type FlowVaeConfig = VaeConfig<
-    burn_vae::MlpEncoderConfig<Transformed>,
-    burn_vae::MlpDecoderConfig,
+    burn_vae::encoder::MlpEncoderConfig<Transformed>,
+    burn_vae::decoder::MlpDecoderConfig,
     GaussianNllConfig,
     MixturePriorConfig,
 >;

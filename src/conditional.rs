@@ -6,13 +6,18 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ModuleConfig, init_part};
+use crate::decoder::{Decoder, MlpDecoderConfig};
+use crate::encoder::{Encoder, MlpEncoderConfig};
 use crate::error::{Error, Result};
+use crate::likelihood::{BernoulliNll, Likelihood, Support};
+use crate::model::Model;
 use crate::nn::check_dim;
-use crate::prior::Distribution;
-use crate::{
-    BernoulliNll, Decoder, Encoder, Likelihood, MlpDecoderConfig, MlpEncoderConfig, Model,
-    NoiseShape, Phase, Posterior, Prior, Seed, StandardNormal, Support, Vae,
-};
+use crate::noise::NoiseShape;
+use crate::phase::Phase;
+use crate::posterior::Posterior;
+use crate::prior::{Distribution, Prior, StandardNormal};
+use crate::seed::Seed;
+use crate::vae::Vae;
 
 /// A conditional variational autoencoder (Sohn et al. 2015, eq. 4):
 ///
@@ -229,8 +234,8 @@ impl ConditionalVaeConfig {
     ///
     /// ```
     /// use burn::tensor::{Device, Tensor};
-    /// use burn_vae::conditional::ConditionalVaeConfig;
     /// use burn_vae::{ModuleConfig, Seed};
+    /// use burn_vae::conditional::ConditionalVaeConfig;
     ///
     /// let device = Device::flex();
     /// let vae = ConditionalVaeConfig::mlp(784, 10, [256], 8).init(Seed::new(0), &device)?;

@@ -5,8 +5,8 @@ use burn::tensor::Device;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::Seed;
 use crate::error::{Error, ErrorKind, Result};
+use crate::seed::Seed;
 
 /// A description of a module that can be written to a file and built anywhere.
 ///

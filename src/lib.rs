@@ -2,8 +2,8 @@
 //!
 //! A variational autoencoder is a handful of textbook objects: an inference network, a posterior, a
 //! divergence, a reparameterisation, a generative network, a likelihood, a prior, and a bound made
-//! of them. Here each is a component of its own behind a small trait, so that any of them can be
-//! swapped, for another of this crate's or for one of yours, without touching the rest.
+//! of them. Each is a component behind a small trait here. You can swap any of them, for another of
+//! this crate's or for your own, without touching the rest.
 //!
 //! # The flow
 //!
@@ -16,9 +16,9 @@
 //! nll, divergence --Objective-->     loss [B] --mean--> backward
 //! ```
 //!
-//! with `B` examples of `N` values, `L` latent dimensions and `K` Monte Carlo samples. Values and
-//! latent dimensions are summed, never averaged; the one mean over the batch is taken at the very
-//! end. Everything is in nats per example.
+//! There are `B` examples of `N` values, `L` latent dimensions and `K` Monte Carlo samples. Values
+//! and latent dimensions are summed, never averaged; the only mean over the batch is taken at the
+//! very end. Everything is in nats per example.
 //!
 //! # A model by hand
 //!
@@ -26,11 +26,11 @@
 //! use burn::module::Module;
 //! use burn::optim::GradientsParams;
 //! use burn::tensor::{Device, Tensor};
+//! use burn_vae::decoder::MlpDecoderConfig;
+//! use burn_vae::encoder::MlpEncoderConfig;
 //! use burn_vae::optim::Adam;
-//! use burn_vae::{
-//!     BernoulliNll, Elbo, Inputs, MlpDecoderConfig, MlpEncoderConfig, ModuleConfig, NoiseSource,
-//!     Objective, Seed, StandardNormal, Vae,
-//! };
+//! use burn_vae::prelude::*;
+//! use burn_vae::prior::StandardNormal;
 //!
 //! let device = Device::flex();
 //! let seed = Seed::new(0);
@@ -64,15 +64,16 @@
 //!
 //! | for | see |
 //! |---|---|
-//! | the model and what to do with a trained one | [`Vae`] |
-//! | networks | [`Encoder`], [`Decoder`], [`nn`] |
+//! | the model and what a trained one can do | [`Vae`] |
+//! | inference networks and what they return | [`encoder`], [`posterior`] |
+//! | generative networks and what their output means | [`decoder`], [`likelihood`] |
+//! | distributions of codes | [`prior`] |
+//! | what is minimised | [`objective`], [`divergence`] |
+//! | building blocks of networks, invertible maps | [`nn`], [`flow`] |
 //! | models of the literature by name | [`presets`] |
-//! | distributions | [`Posterior`], [`Prior`], [`Likelihood`] |
-//! | invertible maps of codes | [`flow`] |
 //! | a discriminator beside the model | [`adversarial`] |
 //! | examples with a condition | [`conditional`] |
-//! | what is minimised | [`Objective`], [`Divergence`] |
-//! | randomness | [`Seed`], [`NoiseSource`] |
+//! | randomness | [`Seed`], [`noise`] |
 //! | data | [`data`] |
 //! | training and evaluation | [`train`], [`optim`], [`eval`] |
 //! | models on disk | [`saved`] |
@@ -106,26 +107,27 @@ pub mod backend;
 pub mod conditional;
 mod config;
 pub mod data;
-mod decoder;
-mod divergence;
-mod encoder;
+pub mod decoder;
+pub mod divergence;
+pub mod encoder;
 mod error;
 pub mod eval;
 mod exec;
 mod files;
 pub mod flow;
 pub mod latent;
-mod likelihood;
+pub mod likelihood;
 mod math;
 mod model;
 pub mod nn;
-mod noise;
+pub mod noise;
 mod numbered;
-mod objective;
+pub mod objective;
 mod ops;
 pub mod optim;
 mod phase;
-mod posterior;
+pub mod posterior;
+pub mod prelude;
 pub mod presets;
 pub mod prior;
 mod reparameterize;
@@ -138,45 +140,17 @@ mod vae;
 pub mod viz;
 
 pub use config::ModuleConfig;
-pub use decoder::{
-    ConvDecoder, ConvDecoderConfig, Decoder, FirstLayerDecoder, FirstLayerDecoderConfig,
-    MlpDecoder, MlpDecoderConfig,
-};
-pub use divergence::{
-    ChiDivergence, Divergence, DivergenceTerms, Kernel, KlDivergence, Mmd, MonteCarloKl,
-    MonteCarloRenyi, RenyiDivergence, Shares, Width,
-};
-pub use encoder::{
-    ConvEncoder, ConvEncoderConfig, Encoder, HierarchicalEncoder, HierarchicalEncoderConfig,
-    MlpEncoder, MlpEncoderConfig,
-};
+pub use decoder::Decoder;
+pub use divergence::{Divergence, KlDivergence};
+pub use encoder::Encoder;
 pub use error::{Error, ErrorKind, Result};
-pub use likelihood::{
-    BernoulliNll, CategoricalNll, ContinuousBernoulliNll, DiscretizedLogisticMixtureNll,
-    DiscretizedLogisticNll, GaussianNll, GaussianNllConfig, LaplaceNll, LaplaceNllConfig,
-    Likelihood, NegativeBinomialNll, NegativeBinomialNllConfig, PoissonNll, Scale, ScaleConfig,
-    ScaleSource, StudentTNll, StudentTNllConfig, Support,
-};
+pub use likelihood::{BernoulliNll, Likelihood};
 pub use model::Model;
-pub use noise::{Noise, NoiseShape, NoiseSource};
-pub use objective::{
-    AdversarialElbo, Beta, Ciwae, Cubo, Elbo, Gradient, Inputs, Iwae, Latents, Miwae, Objective,
-    Piwae, RenyiBound, TargetKl, Terms,
-};
+pub use noise::NoiseSource;
+pub use objective::{Elbo, Inputs, Objective};
 pub use phase::Phase;
-pub use posterior::{
-    Bernoulli, BernoulliFamily, BernoulliHead, Categorical, CategoricalFamily, CategoricalHead,
-    Density, Diagonal, DiagonalGaussian, DiagonalHead, Family, FullCovariance, FullCovarianceHead,
-    FullGaussian, Head, HierarchicalPosterior, Implicit, ImplicitEncoder, ImplicitEncoderConfig,
-    ImplicitHead, ImplicitPosterior, Posterior, Samples, Temperature, Transformed, TransformedHead,
-    TransformedPosterior,
-};
-pub use prior::{
-    BernoulliPrior, BernoulliPriorConfig, CategoricalPrior, CategoricalPriorConfig, DiagonalPrior,
-    FlowPrior, FlowPriorConfig, GaussianPrior, GaussianPriorConfig, HierarchicalPrior,
-    HierarchicalPriorConfig, MixturePrior, MixturePriorConfig, Prior, StandardNormal, VampPrior,
-    VampPriorConfig,
-};
+pub use posterior::Posterior;
+pub use prior::Prior;
 pub use reparameterize::Reparameterize;
 pub use seed::Seed;
 pub use vae::{ConvVae, ConvVaeConfig, MlpVae, MlpVaeConfig, Vae, VaeConfig};

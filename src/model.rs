@@ -3,8 +3,11 @@
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 
+use crate::likelihood::Support;
+use crate::noise::NoiseShape;
+use crate::phase::Phase;
+use crate::posterior::Posterior;
 use crate::prior::Distribution;
-use crate::{NoiseShape, Phase, Posterior, Support};
 
 /// A model of data `x` with latent variables `z`, whose forward pass takes explicit noise.
 ///

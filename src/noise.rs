@@ -6,8 +6,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::Seed;
 use crate::error::{Error, Result};
+use crate::seed::Seed;
 
 /// What a noise value is drawn from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ fn uniform(rng: &mut impl Rng) -> f64 {
 /// of the next.
 ///
 /// ```
-/// use burn_vae::{Noise, NoiseShape};
+/// use burn_vae::noise::{Noise, NoiseShape};
 ///
 /// let shape = NoiseShape::normal(50).and(&NoiseShape::new(Noise::Gumbel, 200));
 /// assert_eq!(shape.dim(), 250);

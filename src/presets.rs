@@ -13,12 +13,13 @@
 //! | sigmoid belief network | [`sigmoid_belief_network`] |
 //! | importance-weighted autoencoder with one or two stochastic layers | [`iwae_one_layer`], [`iwae_two_layers`] |
 
+use crate::decoder::{FirstLayerDecoderConfig, MlpDecoderConfig};
+use crate::encoder::{HierarchicalEncoderConfig, MlpEncoderConfig};
+use crate::likelihood::{BernoulliNll, GaussianNllConfig, ScaleConfig};
 use crate::nn::Activation;
-use crate::{
-    BernoulliFamily, BernoulliNll, BernoulliPriorConfig, Diagonal, FirstLayerDecoderConfig,
-    GaussianNllConfig, HierarchicalEncoderConfig, HierarchicalPriorConfig, MlpDecoderConfig,
-    MlpEncoderConfig, MlpVaeConfig, ScaleConfig, StandardNormal, Temperature, VaeConfig,
-};
+use crate::posterior::{BernoulliFamily, Diagonal, Temperature};
+use crate::prior::{BernoulliPriorConfig, HierarchicalPriorConfig, StandardNormal};
+use crate::vae::{MlpVaeConfig, VaeConfig};
 
 /// Logistic factor analysis: `p(x|z)` are Bernoulli variables whose logits are linear in `z ~ N(0, I)`.
 ///
@@ -98,7 +99,7 @@ pub type HierarchicalVaeConfig<F, L, P> = VaeConfig<
 ///
 /// A likelihood that needs several numbers for each value wants a larger
 /// [`output_dim`](MlpDecoderConfig::output_dim). No divergence of a hierarchy has a closed form: train with
-/// [`MonteCarloKl`](crate::MonteCarloKl) or an importance-weighted bound.
+/// [`MonteCarloKl`](crate::divergence::MonteCarloKl) or an importance-weighted bound.
 pub fn hierarchical<F: Clone, L, P>(
     data_dim: usize,
     layers: &[StochasticLayer],
@@ -159,7 +160,7 @@ pub fn nonlinear_gaussian_belief_network(
 ///
 /// `units` are the bits of each layer, from the data up. The inference network mirrors it. In training the
 /// bits are relaxed at a temperature, in both directions, and the bound is that of the relaxed densities
-/// (Maddison et al. 2017); train with [`MonteCarloKl`](crate::MonteCarloKl) or an importance-weighted bound.
+/// (Maddison et al. 2017); train with [`MonteCarloKl`](crate::divergence::MonteCarloKl) or an importance-weighted bound.
 pub fn sigmoid_belief_network(
     data_dim: usize,
     units: &[usize],
@@ -174,7 +175,7 @@ pub fn sigmoid_belief_network(
 /// The network with one stochastic layer of Burda et al. (2016, section 5): 784-200-200-50, tanh.
 ///
 /// Their output starts at the logits of the training set's means, see
-/// [`with_output_bias`](crate::MlpDecoder::with_output_bias).
+/// [`with_output_bias`](crate::decoder::MlpDecoder::with_output_bias).
 pub fn iwae_one_layer() -> MlpVaeConfig {
     VaeConfig {
         encoder: MlpEncoderConfig::new(784, [200, 200], 50).with_activation(Activation::Tanh),

@@ -9,11 +9,11 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Seed;
 use crate::config::ModuleConfig;
 use crate::error::{At, Error, ErrorKind, Result};
 use crate::files::{crc32, read, write_atomically};
 use crate::numbered::Numbered;
+use crate::seed::Seed;
 
 const CONFIG: &str = "config.json";
 

@@ -6,8 +6,13 @@ use burn::tensor::Tensor;
 use std::fmt;
 use std::path::Path;
 
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
+use crate::error::Result;
 use crate::files::write_atomically;
-use crate::{Decoder, Encoder, Likelihood, Prior, Result, Vae};
+use crate::likelihood::Likelihood;
+use crate::prior::Prior;
+use crate::vae::Vae;
 
 /// One layer of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +129,8 @@ impl std::iter::Sum for ParamCount {
 ///
 /// ```
 /// use burn::tensor::Device;
-/// use burn_vae::{MlpVaeConfig, ModuleConfig, Seed, summary::Summary};
+/// use burn_vae::{MlpVaeConfig, ModuleConfig, Seed};
+/// use burn_vae::summary::Summary;
 ///
 /// let vae = MlpVaeConfig::mlp(784, [256], 2).init(Seed::new(0), &Device::flex())?;
 /// let summary = Summary::of(&vae);

@@ -5,16 +5,17 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ModuleConfig, init_part};
+use crate::decoder::{ConvDecoder, ConvDecoderConfig, Decoder, MlpDecoder, MlpDecoderConfig};
+use crate::encoder::{ConvEncoder, ConvEncoderConfig, Encoder, MlpEncoder, MlpEncoderConfig};
 use crate::error::{Error, Result};
-use crate::likelihood::Support;
+use crate::likelihood::{BernoulliNll, Likelihood, Support};
+use crate::model::Model;
 use crate::nn::ConvConfig;
-use crate::noise::check_rows;
-use crate::prior::Distribution;
-use crate::{
-    BernoulliNll, ConvDecoder, ConvDecoderConfig, ConvEncoder, ConvEncoderConfig, Decoder, Encoder,
-    Likelihood, MlpDecoder, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, Model, NoiseShape,
-    Phase, Posterior, Prior, Seed, StandardNormal,
-};
+use crate::noise::{NoiseShape, check_rows};
+use crate::phase::Phase;
+use crate::posterior::Posterior;
+use crate::prior::{Distribution, Prior, StandardNormal};
+use crate::seed::Seed;
 
 /// A variational autoencoder: an encoder `q(z|x)`, a decoder with the likelihood `p(x|z)`, and a
 /// prior `p(z)`.

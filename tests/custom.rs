@@ -7,13 +7,17 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use burn_vae::data::Examples;
+use burn_vae::decoder::MlpDecoderConfig;
+use burn_vae::divergence::DivergenceTerms;
+use burn_vae::likelihood::Support;
 use burn_vae::nn::Init;
+use burn_vae::objective::Terms;
+use burn_vae::posterior::{Density, DiagonalGaussian, Samples};
 use burn_vae::prior::Distribution;
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
-    Decoder, Density, DiagonalGaussian, Divergence, DivergenceTerms, Elbo, Encoder, Inputs,
-    Likelihood, MlpDecoderConfig, ModuleConfig, NoiseSource, Objective, Phase, Result, Samples,
-    Seed, Support, Terms, Vae,
+    Decoder, Divergence, Elbo, Encoder, Inputs, Likelihood, ModuleConfig, NoiseSource, Objective,
+    Phase, Result, Seed, Vae,
 };
 
 #[derive(Module, Debug)]

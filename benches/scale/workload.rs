@@ -8,13 +8,17 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Distribution, Tensor};
 use burn_vae::data::Binarized;
 use burn_vae::data::mnist::Mnist;
+use burn_vae::decoder::MlpDecoderConfig;
+use burn_vae::encoder::MlpEncoderConfig;
 use burn_vae::eval::{ImportanceSampling, log_likelihood};
 use burn_vae::nn::{Activation, ConvConfig};
+use burn_vae::objective::Iwae;
 use burn_vae::optim::Adam;
+use burn_vae::posterior::FullCovariance;
+use burn_vae::prior::StandardNormal;
 use burn_vae::{
-    BernoulliNll, ConvVaeConfig, Elbo, FullCovariance, Inputs, Iwae, MlpDecoderConfig,
-    MlpEncoderConfig, MlpVaeConfig, Model, ModuleConfig, NoiseSource, Objective, Seed,
-    StandardNormal, VaeConfig,
+    BernoulliNll, ConvVaeConfig, Elbo, Inputs, MlpVaeConfig, Model, ModuleConfig, NoiseSource,
+    Objective, Seed, VaeConfig,
 };
 
 /// Something to be timed at a size.

@@ -20,11 +20,13 @@ use burn::tensor::Device;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{ByteImages, Channels, Examples, Fit, ImageFolder};
 use burn_vae::eval::evaluate;
+use burn_vae::posterior::DiagonalGaussian;
+use burn_vae::prior::StandardNormal;
 use burn_vae::summary::Summary;
 use burn_vae::train::{Stopped, TrainConfig, Trained, Trainer};
 use burn_vae::{
-    Decoder, DiagonalGaussian, Elbo, Encoder, Error, ErrorKind, Likelihood, Model, ModuleConfig,
-    NoiseSource, Objective, Result, Seed, StandardNormal, Vae, backend, saved,
+    Decoder, Elbo, Encoder, Error, ErrorKind, Likelihood, Model, ModuleConfig, NoiseSource,
+    Objective, Result, Seed, Vae, backend, saved,
 };
 use serde::Serialize;
 

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use burn::optim::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::{AdamWConfig, ModuleOptimizer, SgdConfig};
+use burn_vae::objective::{Beta, TargetKl};
 use burn_vae::optim::{Adam, RmsProp};
 use burn_vae::train::Existing;
-use burn_vae::{Beta, Elbo, Error, ErrorKind, Result, TargetKl, backend};
+use burn_vae::{Elbo, Error, ErrorKind, Result, backend};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 

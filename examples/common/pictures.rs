@@ -4,12 +4,11 @@ use burn::tensor::{Int, Tensor};
 use burn_vae::data::{ByteImages, Examples};
 use burn_vae::eval::LatentStatistics;
 use burn_vae::latent::{Pca, Tsne, linear_axis, plane, quantile_axis, tsne};
+use burn_vae::posterior::DiagonalGaussian;
+use burn_vae::prior::StandardNormal;
 use burn_vae::train::History;
 use burn_vae::viz::{Bars, ImageGrid, Scatter, curves};
-use burn_vae::{
-    Decoder, DiagonalGaussian, Encoder, Error, ErrorKind, Likelihood, Posterior, Result,
-    StandardNormal, Vae,
-};
+use burn_vae::{Decoder, Encoder, Error, ErrorKind, Likelihood, Posterior, Result, Vae};
 
 use super::WRITTEN;
 use super::draw::draw;

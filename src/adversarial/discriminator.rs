@@ -3,9 +3,10 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ModuleConfig;
+use crate::error::Result;
 use crate::math::softplus;
 use crate::nn::{Activation, Init, Joint, JointDims, check_dim};
-use crate::{Result, Seed};
+use crate::seed::Seed;
 
 /// A network `T(x, z)` that tells codes of the posterior from codes of the prior, and so estimates the
 /// ratio of their densities.

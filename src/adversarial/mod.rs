@@ -11,17 +11,22 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ModuleConfig, init_part};
+use crate::decoder::MlpDecoderConfig;
+use crate::encoder::MlpEncoderConfig;
 use crate::error::{Error, Result};
-use crate::likelihood::Support;
-use crate::{
-    BernoulliNll, Implicit, MlpDecoderConfig, MlpEncoderConfig, Model, NoiseShape, Phase, Seed,
-    StandardNormal, VaeConfig,
-};
+use crate::likelihood::{BernoulliNll, Support};
+use crate::model::Model;
+use crate::noise::NoiseShape;
+use crate::phase::Phase;
+use crate::posterior::Implicit;
+use crate::prior::StandardNormal;
+use crate::seed::Seed;
+use crate::vae::VaeConfig;
 
 /// A variational autoencoder with any posterior, and a discriminator that estimates the divergence of
 /// that posterior from the prior (Mescheder et al. 2017).
 ///
-/// It is trained on [`AdversarialElbo`](crate::AdversarialElbo). What is done with the trained model is
+/// It is trained on [`AdversarialElbo`](crate::objective::AdversarialElbo). What is done with the trained model is
 /// done with [`vae`](Self::vae): the discriminator is of no use then.
 ///
 /// Its likelihood is estimated with [`FittedGaussian`](crate::eval::FittedGaussian) as proposal: the posterior has
@@ -61,10 +66,11 @@ impl<M: Model, T: Discriminator> AdversarialVae<M, T> {
     /// ```
     /// use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
     /// use burn::tensor::Device;
+    /// use burn_vae::{ModuleConfig, Seed};
+    /// use burn_vae::adversarial::AdversarialVaeConfig;
+    /// use burn_vae::objective::AdversarialElbo;
     /// use burn_vae::optim::Adam;
     /// use burn_vae::train::{TrainConfig, Trainer};
-    /// use burn_vae::adversarial::AdversarialVaeConfig;
-    /// use burn_vae::{AdversarialElbo, ModuleConfig, Seed};
     ///
     /// let config = AdversarialVaeConfig::mlp(784, [256], 8);
     /// let model = config.init(Seed::new(0), &Device::flex())?;

@@ -1,7 +1,9 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use nalgebra::{Cholesky, DMatrix};
 
-use crate::{FullGaussian, NoiseShape, NoiseSource, Posterior, Seed};
+use crate::noise::{NoiseShape, NoiseSource};
+use crate::posterior::{FullGaussian, Posterior};
+use crate::seed::Seed;
 
 /// The draws of a whole batch are held at once.
 pub(crate) const MAX_DRAWS: usize = 1 << 16;

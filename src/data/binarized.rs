@@ -2,8 +2,8 @@ use rand::RngExt;
 
 use super::each::{each_row, share};
 use super::{ByteImages, Examples, Protocol};
-use crate::Seed;
 use crate::error::{Error, ErrorKind, Result};
+use crate::seed::Seed;
 
 /// Examples whose values, from 0 to 1, are the probabilities of bits.
 ///

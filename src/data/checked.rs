@@ -3,9 +3,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Examples, Protocol};
-use crate::Model;
 use crate::error::{Error, ErrorKind, Result};
 use crate::likelihood::Support;
+use crate::model::Model;
 
 /// Examples whose numbers are looked at as they are read, so that a bad one is found by its place in the data
 /// and not by what becomes of the loss.

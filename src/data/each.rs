@@ -1,6 +1,6 @@
 use rayon::prelude::*;
 
-use crate::Result;
+use crate::error::Result;
 
 /// So many rows of `dim` values are worth a thread's while, where no more is done than to copy them.
 pub(super) fn share(dim: usize) -> usize {
@@ -28,7 +28,7 @@ pub(super) fn each_row(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Error;
+    use crate::error::Error;
 
     #[test]
     fn rows_are_written_and_the_first_error_is_told() {

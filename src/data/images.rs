@@ -7,8 +7,8 @@ use rand::seq::SliceRandom;
 use super::each::{each_row, share};
 use super::subset::{check_indices, check_range};
 use super::{Examples, HeldOut, Protocol};
-use crate::Seed;
 use crate::error::{Error, ErrorKind, Result};
+use crate::seed::Seed;
 
 /// Grey or colour images in memory at one byte for each value.
 ///

@@ -7,8 +7,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::seq::SliceRandom;
 
 use super::{Examples, Subset};
-use crate::Seed;
 use crate::error::{Error, Result};
+use crate::seed::Seed;
 
 /// What a training or validation step takes.
 #[derive(Clone, Debug)]

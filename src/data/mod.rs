@@ -47,7 +47,7 @@ pub use table::{Table, TableFile};
 
 use std::sync::Arc;
 
-use crate::Result;
+use crate::error::Result;
 
 /// A set of examples, each a vector of `dim` numbers.
 ///

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Seed;
+use crate::seed::Seed;
 
 /// What the numbers of a data set are; it decides what a figure that is computed on them may be
 /// called, and is named beside each one. See [`Measure`](crate::eval::Measure).

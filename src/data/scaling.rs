@@ -124,7 +124,7 @@ impl Scaling {
 
     /// The logits of the [`shift`](Self::shift) of each column, the mean for a
     /// [`standard`](Self::standard) scaling, where it lies from 0 to 1: where the output of a decoder of bits may start
-    /// ([`MlpDecoder::with_output_bias`](crate::MlpDecoder::with_output_bias)).
+    /// ([`MlpDecoder::with_output_bias`](crate::decoder::MlpDecoder::with_output_bias)).
     ///
     /// A shift within 0.001 of 0 or 1 counts as that far away.
     ///

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use rand::seq::SliceRandom;
 
 use super::{Examples, Protocol};
-use crate::Seed;
 use crate::error::{Error, Result};
+use crate::seed::Seed;
 
 /// A part of a data set, which is shared and not copied.
 ///

@@ -11,9 +11,9 @@ use super::header::same_name;
 use super::rows::{self, Layout, TableOptions};
 use super::subset::{check_indices, check_range};
 use super::{Examples, HeldOut, Protocol, gzip};
-use crate::Seed;
 use crate::error::{At, Error, ErrorKind, Result};
 use crate::files;
+use crate::seed::Seed;
 
 /// A table of numbers in memory; a row is an example.
 ///

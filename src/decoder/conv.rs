@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Decoder;
 use crate::config::ModuleConfig;
+use crate::error::{Error, Result};
 use crate::nn::{Activation, Conv, ConvBlock, ConvConfig, check_dim, linear, normalize};
+use crate::seed::Seed;
 use crate::summary::Layer;
-use crate::{Error, Result, Seed};
 
 /// Description of a [`ConvDecoder`]; see [`ConvConfig::decoder`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,7 +28,7 @@ impl ConvDecoderConfig {
 }
 
 /// A dense layer and transposed convolutions, the mirror image of a
-/// [`ConvEncoder`](crate::ConvEncoder).
+/// [`ConvEncoder`](crate::encoder::ConvEncoder).
 #[derive(Module, Debug)]
 pub struct ConvDecoder {
     dense: Linear,

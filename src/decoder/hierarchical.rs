@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Decoder;
 use crate::config::ModuleConfig;
+use crate::encoder::Encoder;
+use crate::error::{Error, Result};
+use crate::seed::Seed;
 use crate::summary::Layer;
-use crate::{Encoder, Error, Result, Seed};
 
 /// Description of a [`FirstLayerDecoder`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

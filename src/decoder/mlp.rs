@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Decoder;
 use crate::config::ModuleConfig;
+use crate::error::{Error, Result};
 use crate::nn::{Activation, Init, Mlp, MlpConfig, check_dim, linear};
+use crate::seed::Seed;
 use crate::summary::Layer;
-use crate::{Error, Result, Seed};
 
 /// Description of an [`MlpDecoder`].
 ///

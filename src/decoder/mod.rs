@@ -11,8 +11,9 @@ pub use mlp::{MlpDecoder, MlpDecoderConfig};
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 
+use crate::encoder::Encoder;
+use crate::error::Result;
 use crate::summary::Layer;
-use crate::{Encoder, Result};
 
 /// A generative network: from a code `z` to the parameters of the likelihood `p(x|z)`.
 ///

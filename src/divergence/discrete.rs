@@ -2,14 +2,15 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::{log_sigmoid, sigmoid};
 
 use super::{Divergence, DivergenceTerms};
+use crate::divergence::KlDivergence;
+use crate::posterior::{Bernoulli, Categorical, Posterior, Samples};
 use crate::prior::{BoundBernoulli, BoundCategorical};
-use crate::{Bernoulli, Categorical, KlDivergence, Posterior, Samples};
 
 /// `KL = sum_c p_c (log p_c - log pi_c)` over all columns of a code, with the probabilities `p` of the
 /// posterior and `pi` of the prior (Jang et al. 2017).
 ///
 /// It is that of the discrete distributions, in training too, whatever relaxes them; that of the relaxed
-/// ones is [`MonteCarloKl`](crate::MonteCarloKl)'s. The share of a column is its term, which may be
+/// ones is [`MonteCarloKl`](crate::divergence::MonteCarloKl)'s. The share of a column is its term, which may be
 /// negative; those of a variable sum to its divergence. A probability that rounds to 0 has the finite
 /// logarithm of its logit, so its term is 0.
 ///
@@ -31,7 +32,7 @@ fn categorical_shares(q: &Categorical, p: &Categorical) -> Tensor<2> {
 /// the probabilities `p` of the posterior and `pi` of the prior.
 ///
 /// It is that of the discrete distributions, in training too, whatever relaxes them; that of the relaxed
-/// ones is [`MonteCarloKl`](crate::MonteCarloKl)'s. The share of a bit is its term. Logarithms are taken
+/// ones is [`MonteCarloKl`](crate::divergence::MonteCarloKl)'s. The share of a bit is its term. Logarithms are taken
 /// of logits, so they are finite and a probability of 0 leaves a term of 0.
 impl Divergence<Bernoulli, BoundBernoulli> for KlDivergence {
     fn terms(&self, q: &Bernoulli, p: &BoundBernoulli, _: &Samples) -> DivergenceTerms {

@@ -2,7 +2,8 @@ use burn::tensor::Tensor;
 
 use super::{Divergence, DivergenceTerms};
 use crate::ops;
-use crate::{DiagonalGaussian, DiagonalPrior, Samples};
+use crate::posterior::{DiagonalGaussian, Samples};
+use crate::prior::DiagonalPrior;
 
 /// The Kullback-Leibler divergence in closed form.
 ///
@@ -20,7 +21,8 @@ use crate::{DiagonalGaussian, DiagonalPrior, Samples};
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use burn_vae::{DiagonalGaussian, KlDivergence};
+/// use burn_vae::KlDivergence;
+/// use burn_vae::posterior::DiagonalGaussian;
 ///
 /// let device = Device::flex();
 /// let q = DiagonalGaussian::new(

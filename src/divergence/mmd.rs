@@ -1,9 +1,9 @@
 use burn::tensor::{Bool, Tensor};
 
 use super::{Divergence, DivergenceTerms};
-use crate::Samples;
 use crate::error::{Error, Result};
 use crate::math::sum_by_rows;
+use crate::posterior::Samples;
 use crate::prior::Distribution;
 
 /// The squared maximum mean discrepancy between all samples of the posteriors of a batch and as many
@@ -22,7 +22,8 @@ use crate::prior::Distribution;
 /// The samples of the prior are drawn with [`Samples::seed`].
 ///
 /// ```
-/// use burn_vae::{Elbo, Kernel, Mmd};
+/// use burn_vae::Elbo;
+/// use burn_vae::divergence::{Kernel, Mmd};
 ///
 /// let wae = Elbo::new(Mmd::new(Kernel::inverse_multiquadratic(2.0)?)).with_beta(10.0)?;
 /// # Ok::<(), burn_vae::Error>(())

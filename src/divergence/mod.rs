@@ -15,7 +15,7 @@ use burn::tensor::Tensor;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
-use crate::Samples;
+use crate::posterior::Samples;
 
 /// A divergence from a posterior of type `Q` to a bound prior of type `P`, as an identity layer.
 ///
@@ -29,7 +29,10 @@ use crate::Samples;
 ///
 /// # Implementing one
 /// ```
-/// use burn_vae::{DiagonalGaussian, Divergence, DivergenceTerms, Samples, StandardNormal};
+/// use burn_vae::Divergence;
+/// use burn_vae::divergence::DivergenceTerms;
+/// use burn_vae::posterior::{DiagonalGaussian, Samples};
+/// use burn_vae::prior::StandardNormal;
 ///
 /// /// Squared 2-Wasserstein distance to N(0, I).
 /// #[derive(Clone, Debug)]

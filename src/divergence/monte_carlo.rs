@@ -1,7 +1,7 @@
 use super::{Divergence, DivergenceTerms};
 use crate::error::{Error, Result};
 use crate::math::{log_power_mean, mean_over_samples};
-use crate::{Density, Posterior, Samples};
+use crate::posterior::{Density, Posterior, Samples};
 
 /// The Kullback-Leibler divergence estimated from the samples of the posterior.
 ///

@@ -2,9 +2,11 @@ use burn::tensor::Tensor;
 
 use super::monte_carlo::check_order;
 use super::{Divergence, DivergenceTerms};
+use crate::divergence::KlDivergence;
 use crate::error::{Error, Result};
 use crate::math::expm1;
-use crate::{DiagonalGaussian, DiagonalPrior, KlDivergence, Samples};
+use crate::posterior::{DiagonalGaussian, Samples};
+use crate::prior::DiagonalPrior;
 
 /// The Renyi divergence in closed form.
 ///
@@ -99,7 +101,7 @@ impl RenyiDivergence {
 /// `chi^n(q || p) = E_p (q/p)^n - 1 = exp((n - 1) D_n(q || p)) - 1` with the [`RenyiDivergence`].
 ///
 /// It is no sum over the latent dimensions but a product, which grows beyond all bounds with their
-/// number and is infinite where the Renyi divergence is: it suits few dimensions. [`Cubo`](crate::Cubo)
+/// number and is infinite where the Renyi divergence is: it suits few dimensions. [`Cubo`](crate::objective::Cubo)
 /// has this divergence in the other direction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ChiDivergence {

@@ -5,9 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use super::Encoder;
 use crate::config::ModuleConfig;
+use crate::error::Result;
+use crate::likelihood::Support;
 use crate::nn::{ConvBlock, ConvConfig, Mlp, MlpConfig, normalize};
+use crate::noise::NoiseShape;
+use crate::phase::Phase;
+use crate::posterior::{Diagonal, DiagonalHead, Family, Head};
+use crate::seed::Seed;
 use crate::summary::Layer;
-use crate::{Diagonal, DiagonalHead, Family, Head, NoiseShape, Phase, Result, Seed, Support};
 
 /// Description of a [`ConvEncoder`]; see [`ConvConfig::encoder`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

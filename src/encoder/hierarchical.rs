@@ -4,8 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Encoder;
 use crate::config::{ModuleConfig, init_each};
+use crate::error::{Error, Result};
+use crate::likelihood::Support;
+use crate::noise::NoiseShape;
+use crate::phase::Phase;
+use crate::posterior::{Density, HierarchicalPosterior};
+use crate::seed::Seed;
 use crate::summary::{INPUT, Layer};
-use crate::{Density, Error, HierarchicalPosterior, NoiseShape, Phase, Result, Seed, Support};
 
 /// Description of a [`HierarchicalEncoder`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,9 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use super::Encoder;
 use crate::config::ModuleConfig;
+use crate::error::Result;
+use crate::likelihood::Support;
 use crate::nn::{Activation, Init, Mlp, MlpConfig, check_dim};
+use crate::noise::NoiseShape;
+use crate::phase::Phase;
+use crate::posterior::{Diagonal, DiagonalHead, Family, Head};
+use crate::seed::Seed;
 use crate::summary::{INPUT, Layer};
-use crate::{Diagonal, DiagonalHead, Family, Head, NoiseShape, Phase, Result, Seed, Support};
 
 /// Description of an [`MlpEncoder`].
 ///

@@ -11,8 +11,11 @@ pub use mlp::{MlpEncoder, MlpEncoderConfig};
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 
+use crate::likelihood::Support;
+use crate::noise::NoiseShape;
+use crate::phase::Phase;
+use crate::posterior::Posterior;
 use crate::summary::Layer;
-use crate::{NoiseShape, Phase, Posterior, Support};
 
 /// An inference network: from data `x` to the approximate posterior `q(z|x)`.
 ///

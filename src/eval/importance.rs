@@ -6,8 +6,8 @@ use super::pareto::{Tail, threshold};
 use super::proposal::{FromPosterior, Propose, WeighedBatch};
 use crate::data::{BatchLoader, Checked, Examples, Protocol};
 use crate::error::{Error, ErrorKind, Result};
-use crate::noise::check_noise;
-use crate::{Model, NoiseSource};
+use crate::model::Model;
+use crate::noise::{NoiseSource, check_noise};
 
 /// How to estimate the likelihood of data by importance sampling.
 ///

@@ -2,7 +2,7 @@ use std::fmt;
 
 use burn::tensor::{ExecutionError, Tensor};
 
-use crate::Latents;
+use crate::objective::Latents;
 
 /// The variance of the posterior mean over the data, above which a latent dimension counts as active
 /// (Burda et al. 2016, section 5.2).
@@ -32,7 +32,7 @@ impl LatentStatistics {
 
     /// Whether no dimension is active: the posterior is the prior whatever the data, and the decoder
     /// makes nothing of the code (posterior collapse, Bowman et al. 2016, section 3.1). Warm-up of the
-    /// divergence, free bits or a target for it may help, see [`Beta`](crate::Beta) and
+    /// divergence, free bits or a target for it may help, see [`Beta`](crate::objective::Beta) and
     /// [`Elbo`](crate::Elbo). One example does not tell: `false`.
     pub fn is_collapsed(&self) -> bool {
         self.examples > 1 && self.mean_variance.iter().all(|&variance| variance <= ACTIVE_UNIT)

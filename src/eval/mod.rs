@@ -20,8 +20,9 @@ use burn::tensor::Tensor;
 
 use crate::data::{BatchLoader, Checked, Examples, Protocol};
 use crate::error::{Error, ErrorKind, Result};
-use crate::noise::check_noise;
-use crate::{Inputs, Model, NoiseSource, Objective};
+use crate::model::Model;
+use crate::noise::{NoiseSource, check_noise};
+use crate::objective::{Inputs, Objective};
 
 /// The means of an objective's terms over a data set, in nats per example.
 ///

@@ -4,9 +4,14 @@ use burn::tensor::Tensor;
 
 use crate::adversarial::{MAX_DRAWS, draws, fitted_gaussian};
 use crate::error::{Error, Result};
+use crate::likelihood::Support;
+use crate::model::Model;
+use crate::noise::NoiseShape;
 use crate::objective::Weights;
+use crate::phase::Phase;
+use crate::posterior::{Density, FullGaussian, Posterior};
 use crate::prior::Distribution;
-use crate::{Density, FullGaussian, Model, NoiseShape, Phase, Posterior, Seed, Support};
+use crate::seed::Seed;
 
 /// Where the samples of importance sampling come from: a distribution for each example of a batch, made once,
 /// however many samples are weighed.

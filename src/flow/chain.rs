@@ -2,7 +2,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::{AnyFlow, Flow};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// The same flow run backwards.
 ///

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Flow, Flows, InverseAutoregressive, Inverted, Planar, Radial, RealNvp};
 use crate::config::named;
+use crate::error::Result;
 use crate::nn::Activation;
-use crate::{Result, Seed};
+use crate::seed::Seed;
 
 /// Description of one flow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

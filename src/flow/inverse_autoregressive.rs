@@ -4,9 +4,10 @@ use burn::tensor::{Device, Tensor};
 
 use super::network::{Network, Shape};
 use super::{Flow, check_dim};
+use crate::error::Result;
 use crate::math::softplus;
 use crate::nn::Activation;
-use crate::{Result, Seed};
+use crate::seed::Seed;
 
 /// A step of an inverse autoregressive flow (Kingma et al. 2016, algorithm 1).
 ///

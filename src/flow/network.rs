@@ -3,8 +3,9 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::parameters::given;
+use crate::error::Result;
 use crate::nn::{Activation, Init, affine, check_dim};
-use crate::{Result, Seed};
+use crate::seed::Seed;
 
 /// What a network is to be.
 pub(super) struct Shape<'a> {

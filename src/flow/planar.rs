@@ -3,8 +3,10 @@ use burn::tensor::{Device, Tensor};
 
 use super::parameters::{Parameters, above_minus_one};
 use super::{Flow, check_dim};
+use crate::error::Result;
 use crate::math::sech_squared;
-use crate::{NoiseSource, Result, Seed};
+use crate::noise::NoiseSource;
+use crate::seed::Seed;
 
 /// A planar flow (Rezende and Mohamed 2015, eq. 10 to 12): the codes move along one direction by how far
 /// they are from a plane.

@@ -3,7 +3,9 @@ use burn::tensor::{Device, Tensor};
 
 use super::parameters::{Parameters, above_minus_one};
 use super::{Flow, check_dim};
-use crate::{NoiseSource, Result, Seed};
+use crate::error::Result;
+use crate::noise::NoiseSource;
+use crate::seed::Seed;
 
 /// A radial flow (Rezende and Mohamed 2015, eq. 13 and 14): the codes move to or from a point.
 ///

@@ -3,8 +3,9 @@ use burn::tensor::{Device, Int, Tensor};
 
 use super::network::{Network, Shape};
 use super::{Flow, check_dim};
+use crate::error::{Error, Result};
 use crate::nn::Activation;
-use crate::{Error, Result, Seed};
+use crate::seed::Seed;
 
 /// An affine coupling layer of a real NVP (Dinh et al. 2017, eq. 4 to 8).
 ///

@@ -4,9 +4,9 @@ use burn::tensor::{Tensor, TensorData};
 use rand::RngExt;
 
 use super::{Likelihood, Support};
-use crate::Seed;
 use crate::config::unit_config;
 use crate::ops;
+use crate::seed::Seed;
 
 /// Negative log-likelihood of a Bernoulli distribution given by logits.
 ///

@@ -6,7 +6,8 @@ use rand_distr::{Distribution, Gumbel};
 use super::draw::host;
 use super::{Likelihood, Support};
 use crate::config::{ModuleConfig, named_config};
-use crate::{Error, Result, Seed};
+use crate::error::{Error, Result};
+use crate::seed::Seed;
 
 /// Negative log-likelihood of categorical variables given by logits.
 ///
@@ -20,7 +21,8 @@ use crate::{Error, Result, Seed};
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use burn_vae::{CategoricalNll, Likelihood};
+/// use burn_vae::Likelihood;
+/// use burn_vae::likelihood::CategoricalNll;
 ///
 /// let logits = Tensor::<3>::zeros([1, 1, 6], &Device::flex()); // two variables, equal odds
 /// let x = Tensor::<2>::from_data([[0.0, 1.0, 0.0, 1.0, 0.0, 0.0]], &Device::flex());

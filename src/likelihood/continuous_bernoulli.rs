@@ -5,9 +5,9 @@ use rand::RngExt;
 
 use super::draw::draw;
 use super::{Likelihood, Support};
-use crate::Seed;
 use crate::config::unit_config;
 use crate::math::{log_sinhc_half, polynomial};
+use crate::seed::Seed;
 
 /// Negative log-likelihood of a continuous Bernoulli distribution given by logits.
 ///

@@ -7,8 +7,9 @@ use super::draw::{draw, logistic};
 use super::level_mean::mean_over_levels;
 use super::{Likelihood, Support};
 use crate::config::{ModuleConfig, named_config};
+use crate::error::{Error, Result};
 use crate::math::{log_one_minus_exp_neg_exp, softplus};
-use crate::{Error, Result, Seed};
+use crate::seed::Seed;
 
 /// Negative log-likelihood of a logistic distribution, summed up over the width of each level.
 ///

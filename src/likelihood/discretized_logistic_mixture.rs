@@ -9,15 +9,16 @@ use super::draw::{host, logistic};
 use super::level_mean::mean_over_levels;
 use super::{Likelihood, Support};
 use crate::config::{ModuleConfig, named_config};
+use crate::error::{Error, Result};
 use crate::math::log_sum_exp;
-use crate::{Error, Result, Seed};
+use crate::seed::Seed;
 
 /// Negative log-likelihood of a mixture of discretised logistic distributions.
 ///
 /// `-log p(x) = -log sum_c w_c p(x|m_c, s_c)`, with weights `w = softmax(logits)`,
 ///
 /// in nats, summed over the values; each `p(x|m_c, s_c)` is that of
-/// [`DiscretizedLogisticNll`](crate::DiscretizedLogisticNll) (Salimans et al. 2017, eq. 1 and 2). The
+/// [`DiscretizedLogisticNll`](crate::likelihood::DiscretizedLogisticNll) (Salimans et al. 2017, eq. 1 and 2). The
 /// values of an example are independent given the code: the autoregression over colour channels of
 /// that paper's eq. 3 is not part of it.
 ///

@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 
-use crate::Seed;
+use crate::seed::Seed;
 
 /// The values of a tensor, row by row.
 pub(super) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {

@@ -5,8 +5,9 @@ use rand_distr::{Distribution, StandardNormal};
 use super::draw::draw;
 use super::{Likelihood, Scale, ScaleConfig, Support};
 use crate::config::{ModuleConfig, named_config};
+use crate::error::Result;
 use crate::math::{LN_2PI, standardize};
-use crate::{Result, Seed};
+use crate::seed::Seed;
 
 /// Description of a [`GaussianNll`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,7 +39,8 @@ impl GaussianNllConfig {
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use burn_vae::{GaussianNll, Likelihood, Scale};
+/// use burn_vae::Likelihood;
+/// use burn_vae::likelihood::{GaussianNll, Scale};
 ///
 /// let likelihood = GaussianNll::new(Scale::fixed(2.0)?);
 /// let mean = Tensor::<3>::zeros([1, 1, 1], &Device::flex());

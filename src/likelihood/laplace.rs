@@ -5,8 +5,9 @@ use rand_distr::{Distribution, Exp1, StandardUniform};
 use super::draw::draw;
 use super::{Likelihood, Scale, ScaleConfig, Support};
 use crate::config::{ModuleConfig, named_config};
+use crate::error::Result;
 use crate::math::standardize;
-use crate::{Result, Seed};
+use crate::seed::Seed;
 
 /// Description of a [`LaplaceNll`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,7 +31,7 @@ impl LaplaceNllConfig {
 ///
 /// in nats, summed over the values. The absolute error that it is up to constants asks less of
 /// outliers than the squared one. At `x = m` the gradient with respect to `m` is taken to be 0. A
-/// density, so it may be below zero; see [`GaussianNll`](crate::GaussianNll) on scales that go to zero.
+/// density, so it may be below zero; see [`GaussianNll`](crate::likelihood::GaussianNll) on scales that go to zero.
 #[derive(Module, Debug)]
 pub struct LaplaceNll {
     /// The mean distance from the location.

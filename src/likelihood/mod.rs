@@ -31,7 +31,8 @@ use std::ops::RangeInclusive;
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 
-use crate::{Result, Seed};
+use crate::error::Result;
+use crate::seed::Seed;
 
 /// What a likelihood is a distribution of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

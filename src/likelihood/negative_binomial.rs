@@ -6,8 +6,9 @@ use super::draw::draw;
 use super::poisson::{draw_count, saddle_point_norm};
 use super::{Likelihood, Scale, ScaleConfig, Support};
 use crate::config::{ModuleConfig, named_config};
+use crate::error::Result;
 use crate::math::{exp_residual, log1p_ratio, softplus, stirling_error};
-use crate::{Result, Seed};
+use crate::seed::Seed;
 
 /// Description of a [`NegativeBinomialNll`].
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,9 +5,9 @@ use rand_distr::Distribution;
 
 use super::draw::draw;
 use super::{Likelihood, Support};
-use crate::Seed;
 use crate::config::unit_config;
 use crate::math::{LN_2PI, exp_residual, stirling_error};
+use crate::seed::Seed;
 
 /// Negative log-likelihood of a Poisson distribution given by the logarithm of its rate.
 ///

@@ -3,9 +3,10 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ModuleConfig;
+use crate::error::{Error, Result};
 use crate::math::softplus;
 use crate::nn::check_len;
-use crate::{Error, Result, Seed};
+use crate::seed::Seed;
 
 /// Where a [`Scale`] comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -119,7 +120,7 @@ pub(super) fn check_positive(what: &str, value: f64) -> Result<()> {
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use burn_vae::Scale;
+/// use burn_vae::likelihood::Scale;
 ///
 /// let params = Tensor::<2>::from_data([[1.0, 2.0, -1.0, 0.0]], &Device::flex());
 /// let (mean, log_scale) = Scale::predicted().split(params);

@@ -7,8 +7,9 @@ use super::draw::draw;
 use super::scale::check_positive;
 use super::{Likelihood, Scale, ScaleConfig, Support};
 use crate::config::{ModuleConfig, named_config};
+use crate::error::Result;
 use crate::math::standardize;
-use crate::{Result, Seed};
+use crate::seed::Seed;
 
 /// Description of a [`StudentTNll`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,7 +37,7 @@ impl StudentTNllConfig {
 /// in nats, summed over the values (Lange, Little and Taylor 1989). The gradient of an outlier
 /// fades with its distance. The standard deviation is `s sqrt(v/(v - 2))`, infinite for `v` of 2 or
 /// less. [`mean`](Likelihood::mean) is `m`, which for `v` of 1 or less is the median only: there is no
-/// mean. See [`GaussianNll`](crate::GaussianNll) on scales that go to zero.
+/// mean. See [`GaussianNll`](crate::likelihood::GaussianNll) on scales that go to zero.
 ///
 /// Where `q = |x - m|/(s sqrt(v))` is so large that its square would overflow, `log(1 + q^2)` is computed
 /// as `2 (log|x - m| - log s) - log v`. Log-scales from -170 to 170 have a finite value and gradient.

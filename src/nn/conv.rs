@@ -2,9 +2,10 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
 use super::Init;
+use crate::error::{Error, Result};
 use crate::ops::{self, Direction, Geometry};
+use crate::seed::Seed;
 use crate::summary::Layer;
-use crate::{Error, Result, Seed};
 
 /// A convolution or transposed convolution with bias and, if asked for, ReLU.
 #[derive(Module, Debug)]

@@ -4,9 +4,12 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{Activation, Conv, Direction, Geometry, Init, Normalization, check_dim, normalize};
+use crate::decoder::ConvDecoderConfig;
+use crate::encoder::ConvEncoderConfig;
 use crate::error::{Error, Result};
+use crate::posterior::Diagonal;
+use crate::seed::Seed;
 use crate::summary::Layer;
-use crate::{ConvDecoderConfig, ConvEncoderConfig, Diagonal, Seed};
 
 /// Description of a convolutional network, from images to codes and, mirrored, back.
 ///

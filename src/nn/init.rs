@@ -5,7 +5,8 @@ use rand_distr::{Distribution, Normal, Uniform};
 use serde::{Deserialize, Serialize};
 
 use super::check_dim;
-use crate::{Error, Result, Seed};
+use crate::error::{Error, Result};
+use crate::seed::Seed;
 
 /// A layer, or any list of numbers, that holds more is a mistake.
 pub(crate) const MAX_WEIGHTS: usize = 1 << 30;

@@ -3,7 +3,8 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 
 use super::{Activation, Init, check_dim, linear};
-use crate::{Error, Result, Seed};
+use crate::error::{Error, Result};
+use crate::seed::Seed;
 
 /// A perceptron of two inputs, of which many of the second go with one of the first:
 ///

@@ -43,7 +43,8 @@ fn activate(x: Tensor<2>, activation: Option<Activation>) -> Tensor<2> {
 mod tests {
     use super::*;
     use crate::nn::Init;
-    use crate::{NoiseSource, Seed};
+    use crate::noise::NoiseSource;
+    use crate::seed::Seed;
     use burn::module::Module;
     use burn::tensor::Device;
     use proptest::prelude::*;

@@ -6,8 +6,11 @@ use crate::adversarial::{
 };
 use crate::error::{Error, Result};
 use crate::math::{gradient_of, mean_over_samples, normal_log_prob};
+use crate::model::Model;
+use crate::noise::NoiseSource;
+use crate::posterior::{Density, Posterior};
 use crate::prior::Distribution;
-use crate::{Density, Model, NoiseSource, Posterior, Seed};
+use crate::seed::Seed;
 
 /// The negative ELBO with a divergence that a discriminator estimates, for posteriors without a density:
 /// adversarial variational Bayes (Mescheder et al. 2017, algorithm 1 and eq. 3.7).

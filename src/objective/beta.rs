@@ -1,7 +1,7 @@
 use burn::tensor::{Tensor, activation};
 
-use crate::Phase;
 use crate::error::{Error, Result};
+use crate::phase::Phase;
 
 /// The weight of the divergence in the loss, in the course of a training.
 ///

@@ -1,9 +1,11 @@
 use burn::tensor::Tensor;
 
 use super::{Beta, Inputs, Latents, Objective, Terms};
+use crate::divergence::{Divergence, KlDivergence};
 use crate::error::{Error, Result};
 use crate::math::mean_over_samples;
-use crate::{Divergence, KlDivergence, Model, Posterior};
+use crate::model::Model;
+use crate::posterior::Posterior;
 
 /// The negative evidence lower bound (Kingma and Welling 2014, eq. 3 and 7).
 ///

@@ -3,14 +3,15 @@ use burn::tensor::{Tensor, activation};
 use super::weights::Weights;
 use super::{Inputs, Objective, Terms};
 use crate::math::{gradient_of, log_mean_exp};
+use crate::model::Model;
+use crate::posterior::{Density, Posterior, Samples};
 use crate::prior::Distribution;
-use crate::{Density, Model, Posterior, Samples};
 
 /// The negative importance-weighted bound (Burda et al. 2016, eq. 8).
 ///
 /// `L_K(x) = log 1/K sum_k w_k` with `w_k = p(x|z_k) p(z_k) / q(z_k|x)` and `z_k ~ q(z|x)`
 ///
-/// With one sample it is the ELBO with the [`MonteCarloKl`](crate::MonteCarloKl); with more it rises
+/// With one sample it is the ELBO with the [`MonteCarloKl`](crate::divergence::MonteCarloKl); with more it rises
 /// towards `log p(x)`. The number of samples is that of the noise, in a training
 /// [`TrainConfig::num_samples`](crate::train::TrainConfig::num_samples).
 ///

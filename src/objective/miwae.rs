@@ -4,8 +4,9 @@ use super::weights::Weights;
 use super::{Inputs, Objective, Terms};
 use crate::error::{Error, Result};
 use crate::math::{log_mean_exp, mean_over_samples};
+use crate::model::Model;
+use crate::posterior::{Density, Posterior, Samples};
 use crate::prior::Distribution;
-use crate::{Density, Model, Posterior, Samples};
 
 /// The negative mean of several importance-weighted bounds (Rainforth et al. 2018, section 6).
 ///

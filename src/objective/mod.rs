@@ -20,7 +20,9 @@ use burn::tensor::Tensor;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::{Phase, Result, Seed};
+use crate::error::Result;
+use crate::phase::Phase;
+use crate::seed::Seed;
 
 /// What an objective takes: a batch of data and the randomness it is to be looked at with.
 #[derive(Clone, Debug)]

@@ -2,8 +2,9 @@ use super::weights::Weights;
 use super::{Inputs, Objective, Terms};
 use crate::error::{Error, Result};
 use crate::math::log_power_mean;
+use crate::model::Model;
+use crate::posterior::{Density, Posterior};
 use crate::prior::Distribution;
-use crate::{Density, Model, Posterior};
 
 /// The negative variational Renyi bound (Li and Turner 2016, sections 3 and 4).
 ///

@@ -2,7 +2,8 @@ use burn::tensor::Tensor;
 
 use super::{Inputs, Latents, Terms};
 use crate::math::mean_over_samples;
-use crate::{Density, Model, Posterior, Samples};
+use crate::model::Model;
+use crate::posterior::{Density, Posterior, Samples};
 
 /// The importance weights `w_k = p(x|z_k) p(z_k) / r(z_k|x)` of samples of a proposal `r` in their parts, all
 /// `[num_samples, batch]`, in nats.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use rand_distr::{Distribution, StandardNormal};
 
 use super::{AdamStep, Direction, Finish, Geometry, RmsPropStep, host, plain};
-use crate::Seed;
+use crate::seed::Seed;
 
 fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
     let len = shape.iter().product();

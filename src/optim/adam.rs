@@ -2,7 +2,7 @@ use burn::optim::{AdamState, AdaptiveMomentumState, LearningRate, ModuleOptimize
 use burn::tensor::{Device, Tensor};
 
 use super::{check_decay, check_epsilon};
-use crate::Result;
+use crate::error::Result;
 use crate::ops::{self, AdamStep};
 
 /// Adam (Kingma and Ba 2015, algorithm 1).

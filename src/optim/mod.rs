@@ -12,7 +12,7 @@ mod rms_prop;
 pub use adam::Adam;
 pub use rms_prop::RmsProp;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Checks the weight of the past in a moving average.
 fn check_decay(name: &str, value: f64) -> Result<f64> {

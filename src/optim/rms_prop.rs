@@ -2,7 +2,7 @@ use burn::optim::{LearningRate, ModuleOptimizer, Optimizer, SquareAvgState};
 use burn::tensor::{Device, Tensor};
 
 use super::{check_decay, check_epsilon};
-use crate::Result;
+use crate::error::Result;
 use crate::ops::{self, RmsPropStep};
 
 /// RMSprop (Tieleman and Hinton 2012) as Keras 3 defines it.

@@ -6,10 +6,14 @@ use burn::tensor::{Device, Int, Tensor};
 use super::temperature::Sampling;
 use super::{Density, Family, Head, Posterior, Temperature};
 use crate::config::named_config;
+use crate::error::Result;
+use crate::likelihood::Support;
 use crate::math::gradient_of;
 use crate::nn::{Init, linear};
+use crate::noise::{Noise, NoiseShape};
+use crate::phase::Phase;
+use crate::seed::Seed;
 use crate::summary::Layer;
-use crate::{Noise, NoiseShape, Phase, Result, Seed, Support};
 
 /// How close a relaxed bit comes to 0 and 1, 2^-22. Just below 1 the 32-bit floats are 2^-24 apart, so nearer
 /// to it `log(1 - z)` would have no digits.

@@ -6,10 +6,14 @@ use burn::tensor::{Device, Int, Tensor};
 use super::temperature::Sampling;
 use super::{Density, Family, Head, Posterior, Temperature};
 use crate::config::named_config;
+use crate::error::{Error, Result};
+use crate::likelihood::Support;
 use crate::math::{LN_2PI, gradient_of, log_sum_exp, stirling_error};
 use crate::nn::{Init, linear};
+use crate::noise::{Noise, NoiseShape};
+use crate::phase::Phase;
+use crate::seed::Seed;
 use crate::summary::Layer;
-use crate::{Error, Noise, NoiseShape, Phase, Result, Seed, Support};
 
 /// The least component of a relaxed sample, 2^-100: its inverse, which is in the gradient of a density,
 /// still fits a 32-bit float with room for its factors.
@@ -192,25 +196,27 @@ impl Density for Categorical {
 /// is never relaxed: evaluations, likelihoods and samples are those of the discrete model.
 ///
 /// What a training minimises follows from posterior, prior and divergence together. The same holds for
-/// [`BernoulliFamily`](super::BernoulliFamily) with [`BernoulliPrior`](crate::BernoulliPrior).
+/// [`BernoulliFamily`](super::BernoulliFamily) with [`BernoulliPrior`](crate::prior::BernoulliPrior).
 ///
 /// | posterior | prior | divergence | the objective |
 /// |---|---|---|---|
 /// | relaxed | any | [`KlDivergence`](crate::KlDivergence) | of Jang et al. (2017): relaxed samples for the decoder, the divergence of the discrete distributions. No bound while the temperature is above zero |
-/// | relaxed | [`relaxed`](crate::CategoricalPriorConfig::relaxed) | by densities | of Maddison et al. (2017, appendix C): a bound for the relaxed model |
+/// | relaxed | [`relaxed`](crate::prior::CategoricalPriorConfig::relaxed) | by densities | of Maddison et al. (2017, appendix C): a bound for the relaxed model |
 /// | straight-through | any | `KlDivergence` | of Jang et al. (2017, section 2.2): the bound of the discrete model, with a biased gradient |
 /// | straight-through | exact | by densities | the same bound, estimated from samples |
 /// | relaxed | exact | by densities | none: minus infinity |
 /// | straight-through | relaxed | by densities | none: minus infinity |
 ///
-/// "By densities" are [`MonteCarloKl`](crate::MonteCarloKl), [`Iwae`](crate::Iwae) and all others that ask
+/// "By densities" are [`MonteCarloKl`](crate::divergence::MonteCarloKl), [`Iwae`](crate::objective::Iwae) and all others that ask
 /// for `log q` and `log p`. The divergence of the discrete distributions is not that of the
 /// relaxed ones, which is larger. The last two rows would compare a density with a probability: an
 /// exact distribution has no mass at a relaxed sample, nor a relaxed one at an exact sample, so
 /// `log p` is minus infinity and a [`Trainer`](crate::train::Trainer) stops at the first batch.
 ///
 /// ```
-/// use burn_vae::{CategoricalFamily, CategoricalPriorConfig, MlpEncoderConfig, Temperature};
+/// use burn_vae::encoder::MlpEncoderConfig;
+/// use burn_vae::posterior::{CategoricalFamily, Temperature};
+/// use burn_vae::prior::CategoricalPriorConfig;
 ///
 /// let temperature = Temperature::exponential(1.0, 3e-5, 0.5)?;
 /// // 20 variables of 10 categories.

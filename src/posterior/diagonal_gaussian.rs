@@ -5,10 +5,13 @@ use burn::tensor::{Device, FloatDType, Int, Tensor};
 use super::{Density, Family, Head, Posterior, Samples};
 use crate::backend::is_cpu;
 use crate::config::unit_name;
+use crate::error::Result;
 use crate::math::{LN_2PI, gradient_of, log_sum_exp, normal_log_prob, standardize};
 use crate::nn::{Init, linear};
+use crate::phase::Phase;
+use crate::reparameterize::Reparameterize;
+use crate::seed::Seed;
 use crate::summary::Layer;
-use crate::{Phase, Reparameterize, Result, Seed};
 
 /// `q(z|x) = N(z; mean, diag(exp(log_var)))`, the posterior of Kingma and Welling (2014, eq. 9).
 #[derive(Clone, Debug)]
@@ -179,7 +182,7 @@ unit_name!(Diagonal);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NoiseSource;
+    use crate::noise::NoiseSource;
 
     /// 40 dimensions and deviations of `e^-4`, where 32-bit squares that are multiplied out are 8e-3 nats off.
     /// Differences round each of 40 terms of order 1, and what the codes are rounded by they cannot know.

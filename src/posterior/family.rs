@@ -6,9 +6,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Posterior;
+use crate::error::Result;
+use crate::likelihood::Support;
 use crate::nn::Init;
+use crate::noise::NoiseShape;
+use crate::phase::Phase;
+use crate::seed::Seed;
 use crate::summary::Layer;
-use crate::{NoiseShape, Phase, Result, Seed, Support};
 
 /// A family of posteriors, as the description of an encoder's last layers.
 ///
@@ -17,7 +21,8 @@ use crate::{NoiseShape, Phase, Result, Seed, Support};
 /// any network:
 ///
 /// ```
-/// use burn_vae::{Diagonal, MlpEncoderConfig};
+/// use burn_vae::encoder::MlpEncoderConfig;
+/// use burn_vae::posterior::Diagonal;
 ///
 /// let encoder = MlpEncoderConfig::new(784, [200, 200], 50).with_posterior(Diagonal);
 /// assert_eq!(encoder, MlpEncoderConfig::new(784, [200, 200], 50)); // the default

@@ -3,10 +3,15 @@ use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{Density, Family, Head, Posterior, Samples};
+use crate::error::{Error, Result};
 use crate::flow::{Flow, Flows, FlowsConfig};
+use crate::likelihood::Support;
 use crate::nn::Init;
+use crate::noise::NoiseShape;
+use crate::phase::Phase;
+use crate::posterior::Diagonal;
+use crate::seed::Seed;
 use crate::summary::Layer;
-use crate::{Diagonal, Error, NoiseShape, Phase, Result, Seed, Support};
 
 /// The family of posteriors whose samples are those of another family after a chain of flows (Rezende and
 /// Mohamed 2015).
@@ -18,14 +23,15 @@ use crate::{Diagonal, Error, NoiseShape, Phase, Result, Seed, Support};
 /// | `is_amortized` | true | whether the flows see the encoder's features, or are the same for all examples |
 ///
 /// ```
+/// use burn_vae::encoder::MlpEncoderConfig;
 /// use burn_vae::flow::FlowsConfig;
-/// use burn_vae::{MlpEncoderConfig, Transformed};
+/// use burn_vae::posterior::Transformed;
 ///
 /// let posterior = Transformed::new(FlowsConfig::inverse_autoregressive(2, [100]));
 /// let encoder = MlpEncoderConfig::new(784, [200, 200], 50).with_posterior(posterior);
 /// ```
 ///
-/// There is no divergence in closed form: [`MonteCarloKl`](crate::MonteCarloKl) takes its place.
+/// There is no divergence in closed form: [`MonteCarloKl`](crate::divergence::MonteCarloKl) takes its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Transformed<F = Diagonal> {

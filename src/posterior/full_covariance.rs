@@ -4,12 +4,15 @@ use burn::tensor::{Device, Int, Tensor};
 
 use super::{Density, Family, Head, Posterior, Samples};
 use crate::config::unit_name;
+use crate::divergence::{Divergence, DivergenceTerms, KlDivergence};
+use crate::error::Result;
 use crate::math::{LN_2PI, expm1, gradient_of, standardize};
 use crate::nn::{Init, linear};
+use crate::phase::Phase;
+use crate::posterior::DiagonalGaussian;
+use crate::prior::DiagonalPrior;
+use crate::seed::Seed;
 use crate::summary::Layer;
-use crate::{
-    DiagonalGaussian, DiagonalPrior, Divergence, DivergenceTerms, KlDivergence, Phase, Result, Seed,
-};
 
 /// `q(z|x) = N(z; mean, C C^T)` with a lower triangular `C`, its Cholesky factor (Kingma and Welling 2019,
 /// section 2.5.1).

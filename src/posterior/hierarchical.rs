@@ -1,10 +1,12 @@
 use burn::tensor::{Int, Tensor};
 
 use super::{Density, Posterior, Samples};
-use crate::{Encoder, Phase, Seed};
+use crate::encoder::Encoder;
+use crate::phase::Phase;
+use crate::seed::Seed;
 
 /// `q(z_1, .., z_n|x) = q(z_1|x) q(z_2|z_1) .. q(z_n|z_{n-1})`, what a
-/// [`HierarchicalEncoder`](crate::HierarchicalEncoder) returns.
+/// [`HierarchicalEncoder`](crate::encoder::HierarchicalEncoder) returns.
 #[derive(Clone, Debug)]
 pub struct HierarchicalPosterior<E: Encoder> {
     first: E::Posterior,

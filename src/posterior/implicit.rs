@@ -3,8 +3,12 @@ use burn::tensor::{Device, Int, Tensor};
 
 use super::{Family, Head, Posterior};
 use crate::config::{named, named_config};
+use crate::encoder::{MlpEncoder, MlpEncoderConfig};
+use crate::error::Result;
 use crate::nn::{Activation, Init, Joint, JointDims, check_dim};
-use crate::{MlpEncoder, MlpEncoderConfig, NoiseShape, Phase, Result, Seed};
+use crate::noise::NoiseShape;
+use crate::phase::Phase;
+use crate::seed::Seed;
 
 /// The family of the [`ImplicitPosterior`]: `z = g(f(x), eps)` with a perceptron `g` that is fed noise.
 ///
@@ -19,7 +23,9 @@ use crate::{MlpEncoder, MlpEncoderConfig, NoiseShape, Phase, Result, Seed};
 ///
 /// ```
 /// use burn::tensor::Device;
-/// use burn_vae::{Encoder, Implicit, MlpEncoderConfig, ModuleConfig, Seed};
+/// use burn_vae::{Encoder, ModuleConfig, Seed};
+/// use burn_vae::encoder::MlpEncoderConfig;
+/// use burn_vae::posterior::Implicit;
 ///
 /// let config = MlpEncoderConfig::new(784, [256], 8).with_posterior(Implicit::new([256]));
 /// let encoder = config.init(Seed::new(0), &Device::flex())?;
@@ -109,7 +115,7 @@ impl Head for ImplicitHead {
 /// density nobody knows (Mescheder et al. 2017, section 2.2).
 ///
 /// It is a [`Posterior`] but no [`Density`](super::Density), so it goes with what needs
-/// samples alone, as [`AdversarialElbo`](crate::AdversarialElbo) and [`Mmd`](crate::Mmd), and with
+/// samples alone, as [`AdversarialElbo`](crate::objective::AdversarialElbo) and [`Mmd`](crate::divergence::Mmd), and with
 /// nothing that asks for a density.
 #[derive(Clone, Debug)]
 pub struct ImplicitPosterior {

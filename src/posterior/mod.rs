@@ -27,8 +27,8 @@ pub use temperature::Temperature;
 use burn::tensor::{Int, Tensor};
 use std::fmt::Debug;
 
-use crate::Seed;
 use crate::math::log_sum_exp;
+use crate::seed::Seed;
 
 /// A batch of approximate posterior distributions `q(z|x)`, what an [`Encoder`](crate::Encoder)
 /// returns.
@@ -59,7 +59,7 @@ pub trait Posterior: Clone + Debug + Send {
     /// Reparameterised samples.
     ///
     /// # Shapes
-    /// - `noise`: `[num_samples, batch, dim]` with the [`dim`](crate::NoiseShape::dim) of the encoder's noise
+    /// - `noise`: `[num_samples, batch, dim]` with the [`dim`](crate::noise::NoiseShape::dim) of the encoder's noise
     /// - output: `[num_samples, batch, latent_dim]`
     fn rsample(&self, noise: Tensor<3>) -> Tensor<3>;
 

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
-use crate::Phase;
 use crate::error::{Error, Result};
+use crate::phase::Phase;
 
 /// The temperature of a relaxation in the course of a training.
 ///
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 ///
 /// The lower it is, the closer the relaxed samples are to discrete ones, and the larger the variance of
 /// the gradient. It is also limited by what a 32-bit float can hold: where densities are compared
-/// ([`MonteCarloKl`](crate::MonteCarloKl) and the importance-weighted bounds with a relaxed prior), samples
+/// ([`MonteCarloKl`](crate::divergence::MonteCarloKl) and the importance-weighted bounds with a relaxed prior), samples
 /// closer to 0 or 1 than that count with the right value but without the derivative of how many there are. So
 /// the gradient is right only while the logits of bits stay well below `15 t`, and the differences of a
 /// variable's logits well below `69 t`; at `t = 1/2` a logit of 6 loses 3 %, one of 10 half of it. For lower
@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 /// samples.
 ///
 /// ```
-/// use burn_vae::Temperature;
+/// use burn_vae::posterior::Temperature;
 ///
 /// let temperature = Temperature::exponential(1.0, 3e-5, 0.5)?.every(1000)?;
 /// assert_eq!(temperature.at(999), 1.0);

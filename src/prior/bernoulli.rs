@@ -4,10 +4,13 @@ use burn::tensor::{Device, Tensor};
 use super::discrete::{device_of, draw, param, row};
 use super::{Distribution, Prior};
 use crate::config::{ModuleConfig, named_config};
-use crate::posterior::Sampling;
-use crate::{
-    Bernoulli, Density, Encoder, Noise, Phase, Posterior, Result, Seed, Support, Temperature,
-};
+use crate::encoder::Encoder;
+use crate::error::Result;
+use crate::likelihood::Support;
+use crate::noise::Noise;
+use crate::phase::Phase;
+use crate::posterior::{Bernoulli, Density, Posterior, Sampling, Temperature};
+use crate::seed::Seed;
 
 /// Description of a [`BernoulliPrior`].
 ///
@@ -57,7 +60,7 @@ impl BernoulliPriorConfig {
 /// `p(z) = prod_j sigmoid(l_j)^z_j (1 - sigmoid(l_j))^(1 - z_j)`, bits.
 ///
 /// `log_prob` is the probability of bits. With a temperature it is, in training, the density of the
-/// relaxed distribution; see [`CategoricalFamily`](crate::CategoricalFamily) for what goes with what.
+/// relaxed distribution; see [`CategoricalFamily`](crate::posterior::CategoricalFamily) for what goes with what.
 /// Samples are always bits.
 #[derive(Module, Debug)]
 pub struct BernoulliPrior {

@@ -4,10 +4,13 @@ use burn::tensor::{Device, Tensor};
 use super::discrete::{device_of, draw, param, row};
 use super::{Distribution, Prior};
 use crate::config::{ModuleConfig, named_config};
-use crate::posterior::{Sampling, check_groups};
-use crate::{
-    Categorical, Density, Encoder, Noise, Phase, Posterior, Result, Seed, Support, Temperature,
-};
+use crate::encoder::Encoder;
+use crate::error::Result;
+use crate::likelihood::Support;
+use crate::noise::Noise;
+use crate::phase::Phase;
+use crate::posterior::{Categorical, Density, Posterior, Sampling, Temperature, check_groups};
+use crate::seed::Seed;
 
 /// Description of a [`CategoricalPrior`].
 ///
@@ -61,7 +64,7 @@ impl CategoricalPriorConfig {
 /// `p(z) = prod_g softmax(l_g)_(z_g)`, groups of categorical variables.
 ///
 /// `log_prob` is the probability of exact samples. With a temperature it is, in training, the density of
-/// the relaxed distribution; see [`CategoricalFamily`](crate::CategoricalFamily) for what goes with
+/// the relaxed distribution; see [`CategoricalFamily`](crate::posterior::CategoricalFamily) for what goes with
 /// what. Samples are always exact.
 #[derive(Module, Debug)]
 pub struct CategoricalPrior {

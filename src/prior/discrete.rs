@@ -3,8 +3,12 @@
 use burn::module::Param;
 use burn::tensor::{Device, Tensor};
 
+use crate::encoder::Encoder;
+use crate::error::{Error, Result};
 use crate::nn::check_dim;
-use crate::{Encoder, Error, Noise, NoiseShape, NoiseSource, Posterior, Result, Seed};
+use crate::noise::{Noise, NoiseShape, NoiseSource};
+use crate::posterior::Posterior;
+use crate::seed::Seed;
 
 /// The logits as a row, zeros where there are none.
 pub(super) fn row(

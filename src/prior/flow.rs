@@ -4,8 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Distribution, Prior, StandardNormal};
 use crate::config::{ModuleConfig, init_part};
+use crate::encoder::Encoder;
+use crate::error::{Error, Result};
 use crate::flow::{Flow, Flows, FlowsConfig};
-use crate::{Density, Encoder, Error, Phase, Result, Seed, Support};
+use crate::likelihood::Support;
+use crate::phase::Phase;
+use crate::posterior::Density;
+use crate::seed::Seed;
 
 /// Description of a [`FlowPrior`].
 ///
@@ -45,7 +50,7 @@ impl<C> FlowPriorConfig<C> {
 /// The density runs the flows backwards, samples run them forward: of the flows that are quick one way,
 /// [`FlowsConfig::inverted`] makes a prior that is quick to train.
 ///
-/// There is no divergence in closed form: [`MonteCarloKl`](crate::MonteCarloKl) takes its place.
+/// There is no divergence in closed form: [`MonteCarloKl`](crate::divergence::MonteCarloKl) takes its place.
 #[derive(Module, Debug)]
 pub struct FlowPrior<P = StandardNormal> {
     base: P,

@@ -4,9 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{DiagonalPrior, Distribution};
 use crate::config::ModuleConfig;
+use crate::error::{Error, Result};
 use crate::math::normal_log_prob;
 use crate::nn::check_dim;
-use crate::{Density, DiagonalGaussian, Error, NoiseSource, Reparameterize, Result, Seed};
+use crate::noise::NoiseSource;
+use crate::posterior::{Density, DiagonalGaussian};
+use crate::reparameterize::Reparameterize;
+use crate::seed::Seed;
 
 /// Description of a [`GaussianPrior`].
 ///

@@ -4,10 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Distribution, Prior};
 use crate::config::{ModuleConfig, init_each, init_part};
-use crate::{
-    Density, Encoder, Error, HierarchicalEncoder, NoiseSource, Phase, Posterior, Result, Seed,
-    Support,
-};
+use crate::encoder::{Encoder, HierarchicalEncoder};
+use crate::error::{Error, Result};
+use crate::likelihood::Support;
+use crate::noise::NoiseSource;
+use crate::phase::Phase;
+use crate::posterior::{Density, Posterior};
+use crate::seed::Seed;
 
 /// Description of a [`HierarchicalPrior`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{Distribution, Prior};
 use crate::config::ModuleConfig;
-use crate::error::Error;
+use crate::encoder::Encoder;
+use crate::error::{Error, Result};
+use crate::likelihood::Support;
 use crate::nn::{MAX_WEIGHTS, check_dim, check_len};
-use crate::{
-    Density, DiagonalGaussian, Encoder, NoiseShape, NoiseSource, Phase, Posterior, Result, Seed,
-    Support,
-};
+use crate::noise::{NoiseShape, NoiseSource};
+use crate::phase::Phase;
+use crate::posterior::{Density, DiagonalGaussian, Posterior};
+use crate::seed::Seed;
 
 /// Description of a [`MixturePrior`].
 ///
@@ -40,7 +42,7 @@ impl MixturePriorConfig {
 /// of Gaussians of Tomczak and Welling 2018, section 4).
 ///
 /// It starts from equal weights, means drawn from `N(0, I)` and variances of 1. No divergence to a mixture
-/// has a closed form: train with [`MonteCarloKl`](crate::MonteCarloKl) or an importance-weighted bound.
+/// has a closed form: train with [`MonteCarloKl`](crate::divergence::MonteCarloKl) or an importance-weighted bound.
 #[derive(Module, Debug)]
 pub struct MixturePrior {
     /// Logits of the weights, `[components]`.
@@ -99,7 +101,7 @@ impl<E: Encoder> Prior<E> for MixturePrior {
     }
 }
 
-/// `sum_k w_k q_k(z)` over a batch of distributions: a [`MixturePrior`] or a [`VampPrior`](crate::VampPrior) that
+/// `sum_k w_k q_k(z)` over a batch of distributions: a [`MixturePrior`] or a [`VampPrior`](crate::prior::VampPrior) that
 /// is bound.
 #[derive(Clone, Debug)]
 pub struct Mixture<Q> {

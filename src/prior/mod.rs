@@ -22,7 +22,12 @@ pub use vamp::{VampPrior, VampPriorConfig};
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
 
-use crate::{Density, DiagonalGaussian, Encoder, Phase, Result, Seed, Support};
+use crate::encoder::Encoder;
+use crate::error::Result;
+use crate::likelihood::Support;
+use crate::phase::Phase;
+use crate::posterior::{Density, DiagonalGaussian};
+use crate::seed::Seed;
 
 /// A distribution of codes that is ready to use: what a prior is once it is bound.
 pub trait Distribution: Density {

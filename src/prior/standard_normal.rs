@@ -4,7 +4,9 @@ use burn::tensor::{Device, Tensor};
 use super::{DiagonalPrior, Distribution};
 use crate::config::unit_config;
 use crate::math::normal_log_prob;
-use crate::{Density, DiagonalGaussian, NoiseSource, Seed};
+use crate::noise::NoiseSource;
+use crate::posterior::{Density, DiagonalGaussian};
+use crate::seed::Seed;
 
 /// `p(z) = N(0, I)`, the prior of Kingma and Welling (2014); it has no parameters.
 #[derive(Module, Debug, Default, PartialEq)]

@@ -5,9 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Mixture, Prior};
 use crate::config::ModuleConfig;
+use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::nn::{MAX_WEIGHTS, check_dim};
-use crate::{Density, Encoder, Phase, Seed};
+use crate::phase::Phase;
+use crate::posterior::Density;
+use crate::seed::Seed;
 
 /// Description of a [`VampPrior`].
 ///
@@ -54,7 +57,10 @@ impl VampPriorConfig {
 /// Any family with a density will do:
 ///
 /// ```
-/// use burn_vae::{FullCovariance, MlpEncoderConfig, MlpVaeConfig, ModuleConfig, Seed, Vae, VampPriorConfig};
+/// use burn_vae::{MlpVaeConfig, ModuleConfig, Seed, Vae};
+/// use burn_vae::encoder::MlpEncoderConfig;
+/// use burn_vae::posterior::FullCovariance;
+/// use burn_vae::prior::VampPriorConfig;
 ///
 /// # let device = burn::tensor::Device::flex();
 /// let encoder = MlpEncoderConfig::new(6, [5], 2).with_posterior(FullCovariance);
@@ -68,7 +74,10 @@ impl VampPriorConfig {
 /// A posterior without a density has no mixture; such a model does not compile:
 ///
 /// ```compile_fail,E0277
-/// use burn_vae::{Implicit, MlpEncoderConfig, MlpVaeConfig, ModuleConfig, Seed, Vae, VampPriorConfig};
+/// use burn_vae::{MlpVaeConfig, ModuleConfig, Seed, Vae};
+/// use burn_vae::encoder::MlpEncoderConfig;
+/// use burn_vae::posterior::Implicit;
+/// use burn_vae::prior::VampPriorConfig;
 ///
 /// # let device = burn::tensor::Device::flex();
 /// let encoder = MlpEncoderConfig::new(6, [5], 2).with_posterior(Implicit::new([4]));
@@ -79,7 +88,7 @@ impl VampPriorConfig {
 /// # Ok::<(), burn_vae::Error>(())
 /// ```
 ///
-/// No divergence to a mixture has a closed form: train with [`MonteCarloKl`](crate::MonteCarloKl) or an
+/// No divergence to a mixture has a closed form: train with [`MonteCarloKl`](crate::divergence::MonteCarloKl) or an
 /// importance-weighted bound.
 #[derive(Module, Debug)]
 pub struct VampPrior {

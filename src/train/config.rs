@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
-use crate::Seed;
 use crate::error::{Error, Result};
+use crate::seed::Seed;
 
 /// The numbers that a training run is made of.
 ///
@@ -28,7 +28,7 @@ pub struct TrainConfig {
     /// many as there are epochs, the best weights are handed out after the last epoch.
     ///
     /// The best epoch is that of the lowest validation NELBO, which weighs the divergence fully
-    /// whatever the objective does; see [`Beta`](crate::Beta).
+    /// whatever the objective does; see [`Beta`](crate::objective::Beta).
     pub patience: Option<usize>,
     /// Where all shuffles and all noise come from.
     pub seed: Seed,

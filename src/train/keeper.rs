@@ -152,10 +152,9 @@ impl EarlyStoppingStrategy for Patience {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::History;
-    use crate::train::TrainConfig;
     use crate::train::checkpoint::Existing;
     use crate::train::identity::{DataIdentity, Identity};
+    use crate::train::{History, TrainConfig};
 
     /// Parts that come late, after some of the next epoch's, still go with their own epoch's.
     #[test]

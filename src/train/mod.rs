@@ -32,10 +32,11 @@ use crate::data::{BatchLoader, Checked, Examples};
 use crate::error::{Error, Result};
 use crate::eval::Measure;
 use crate::exec::Threads;
-use crate::noise::check_noise;
+use crate::model::Model;
+use crate::noise::{NoiseSource, check_noise};
 use crate::numbered::Numbered;
+use crate::objective::{Elbo, Objective};
 use crate::optim::RmsProp;
-use crate::{Elbo, Model, NoiseSource, Objective};
 use identity::{DataIdentity, Identity, groups, learning_rates, probe};
 use monitor::Watch;
 use run::{Run, check_annealing, check_dim, title};
@@ -50,10 +51,11 @@ use step::{Setup, Step};
 ///
 /// ```no_run
 /// use std::sync::Arc;
+/// use burn_vae::{ConvVaeConfig, Elbo, ModuleConfig, Seed, backend, saved};
 /// use burn_vae::data::mnist::Mnist;
 /// use burn_vae::nn::ConvConfig;
+/// use burn_vae::objective::Beta;
 /// use burn_vae::train::{Existing, TrainConfig, Trainer};
-/// use burn_vae::{Beta, ConvVaeConfig, Elbo, ModuleConfig, Seed, backend, saved};
 ///
 /// let mnist = Mnist::find(None)?;
 /// let (train, valid) = mnist.train.split_last(0.2)?;

@@ -21,7 +21,8 @@ use crate::data::{BatchLoader, Examples, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 use crate::eval::Measure;
 use crate::files::create_dir;
-use crate::{Model, Objective};
+use crate::model::Model;
+use crate::objective::Objective;
 
 /// All that is needed to train, checked.
 pub(super) struct Run<M: Module> {

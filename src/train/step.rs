@@ -13,8 +13,11 @@ use super::skip::{Buffers, is_to_be_skipped};
 use crate::data::Batch;
 use crate::eval::{LatentSums, ReadSums};
 use crate::exec::Threads;
+use crate::model::Model;
+use crate::noise::NoiseSource;
 use crate::numbered::Numbered;
-use crate::{Inputs, Model, NoiseSource, Objective, Phase, Terms};
+use crate::objective::{Inputs, Objective, Terms};
+use crate::phase::Phase;
 
 /// A model together with what trains it, in the form that Burn's Learner takes.
 #[derive(Module, Debug)]

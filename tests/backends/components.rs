@@ -5,22 +5,33 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_vae::adversarial::AdversarialVaeConfig;
 use burn_vae::conditional::ConditionalVaeConfig;
+use burn_vae::decoder::MlpDecoderConfig;
+use burn_vae::divergence::{
+    ChiDivergence, Kernel, Mmd, MonteCarloKl, MonteCarloRenyi, RenyiDivergence,
+};
+use burn_vae::encoder::MlpEncoderConfig;
 use burn_vae::flow::FlowsConfig;
+use burn_vae::likelihood::{
+    CategoricalNll, ContinuousBernoulliNll, DiscretizedLogisticMixtureNll, DiscretizedLogisticNll,
+    GaussianNllConfig, LaplaceNllConfig, NegativeBinomialNllConfig, PoissonNll, ScaleConfig,
+    StudentTNllConfig,
+};
 use burn_vae::nn::{Activation, ConvConfig};
+use burn_vae::objective::{AdversarialElbo, Ciwae, Cubo, Gradient, Iwae, Miwae, Piwae, RenyiBound};
+use burn_vae::posterior::{
+    BernoulliFamily, CategoricalFamily, Diagonal, FullCovariance, Temperature, Transformed,
+};
 use burn_vae::presets::{
     StochasticLayer, deep_latent_gaussian, nonlinear_gaussian_belief_network,
     sigmoid_belief_network,
 };
+use burn_vae::prior::{
+    BernoulliPriorConfig, CategoricalPriorConfig, FlowPriorConfig, GaussianPriorConfig,
+    MixturePriorConfig, StandardNormal, VampPriorConfig,
+};
 use burn_vae::{
-    AdversarialElbo, BernoulliFamily, BernoulliNll, BernoulliPriorConfig, CategoricalFamily,
-    CategoricalNll, CategoricalPriorConfig, ChiDivergence, Ciwae, ContinuousBernoulliNll,
-    ConvVaeConfig, Cubo, Diagonal, DiscretizedLogisticMixtureNll, DiscretizedLogisticNll, Elbo,
-    FlowPriorConfig, FullCovariance, GaussianNllConfig, GaussianPriorConfig, Gradient, Inputs,
-    Iwae, Kernel, KlDivergence, LaplaceNllConfig, Miwae, MixturePriorConfig, MlpDecoderConfig,
-    MlpEncoderConfig, MlpVaeConfig, Mmd, Model, ModuleConfig, MonteCarloKl, MonteCarloRenyi,
-    NegativeBinomialNllConfig, NoiseSource, Objective, Piwae, PoissonNll, RenyiBound,
-    RenyiDivergence, ScaleConfig, Seed, StandardNormal, StudentTNllConfig, Temperature,
-    Transformed, VaeConfig, VampPriorConfig,
+    BernoulliNll, ConvVaeConfig, Elbo, Inputs, KlDivergence, MlpVaeConfig, Model, ModuleConfig,
+    NoiseSource, Objective, Seed, VaeConfig,
 };
 
 use super::Case;

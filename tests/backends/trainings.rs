@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use burn::optim::ModuleOptimizer;
-use burn_vae::data::Binarized;
-use burn_vae::data::{Examples, mnist::Mnist};
+use burn_vae::data::mnist::Mnist;
+use burn_vae::data::{Binarized, Examples};
 use burn_vae::eval::{ImportanceSampling, log_likelihood};
 use burn_vae::nn::ConvConfig;
 use burn_vae::optim::{Adam, RmsProp};
+use burn_vae::posterior::Density;
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
-    ConvVaeConfig, Density, Elbo, MlpVaeConfig, Model, ModuleConfig, NoiseSource, Objective, Seed,
+    ConvVaeConfig, Elbo, MlpVaeConfig, Model, ModuleConfig, NoiseSource, Objective, Seed,
 };
 
 use super::Case;

@@ -3,12 +3,13 @@
 use crate::parameters::filled;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn_vae::decoder::MlpDecoderConfig;
+use burn_vae::divergence::MonteCarloKl;
+use burn_vae::encoder::MlpEncoderConfig;
 use burn_vae::nn::Activation;
-use burn_vae::{
-    BernoulliNll, Ciwae, Cubo, Elbo, Gradient, Inputs, Iwae, Miwae, MlpDecoderConfig,
-    MlpEncoderConfig, MlpVae, MlpVaeConfig, ModuleConfig, MonteCarloKl, Objective, Piwae,
-    RenyiBound, Seed, StandardNormal, Terms,
-};
+use burn_vae::objective::{Ciwae, Cubo, Gradient, Iwae, Miwae, Piwae, RenyiBound, Terms};
+use burn_vae::prior::StandardNormal;
+use burn_vae::{BernoulliNll, Elbo, Inputs, MlpVae, MlpVaeConfig, ModuleConfig, Objective, Seed};
 use serde::Deserialize;
 
 #[derive(Deserialize)]

@@ -9,11 +9,12 @@ use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{ByteImages, Examples};
 use burn_vae::eval::evaluate;
 use burn_vae::nn::{Activation, Conv, ConvConfig, Direction, Geometry, Init, Normalization};
+use burn_vae::prior::VampPriorConfig;
 use burn_vae::summary::Summary;
 use burn_vae::train::{Progress, TrainConfig, Trained, Trainer};
 use burn_vae::{
     ConvVae, ConvVaeConfig, Decoder, Elbo, Encoder, ErrorKind, Inputs, ModuleConfig, NoiseSource,
-    Objective, Phase, Prior, Seed, Vae, VampPriorConfig, saved,
+    Objective, Phase, Prior, Seed, Vae, saved,
 };
 
 fn vae(network: ConvConfig) -> ConvVae {

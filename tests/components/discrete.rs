@@ -5,10 +5,11 @@ use crate::distributions::{Q, distributions, row, scalar, values};
 use burn::module::{Module, list_param_ids};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use burn_vae::{
-    Bernoulli, BernoulliPrior, BernoulliPriorConfig, Categorical, CategoricalPrior,
-    CategoricalPriorConfig, Divergence, KlDivergence, ModuleConfig, Phase, Samples, Seed,
+use burn_vae::posterior::{Bernoulli, Categorical, Samples};
+use burn_vae::prior::{
+    BernoulliPrior, BernoulliPriorConfig, CategoricalPrior, CategoricalPriorConfig,
 };
+use burn_vae::{Divergence, KlDivergence, ModuleConfig, Phase, Seed};
 use serde::Deserialize;
 
 #[derive(Deserialize)]

@@ -2,10 +2,11 @@
 
 use crate::distributions::{Q, constant, distributions, row, scalar, values};
 use burn::tensor::Device;
-use burn_vae::{
-    Bernoulli, BernoulliPriorConfig, Density, Divergence, KlDivergence, ModuleConfig, MonteCarloKl,
-    Noise, NoiseShape, NoiseSource, Phase, Posterior, Seed,
-};
+use burn_vae::divergence::MonteCarloKl;
+use burn_vae::noise::{Noise, NoiseShape};
+use burn_vae::posterior::{Bernoulli, Density};
+use burn_vae::prior::BernoulliPriorConfig;
+use burn_vae::{Divergence, KlDivergence, ModuleConfig, NoiseSource, Phase, Posterior, Seed};
 
 /// `E_q[p/q] = 1` whatever part of the samples is at the bounds of 32-bit floats, where `p` and `q` are
 /// probabilities and not densities; and the mean of `log q/p` is not negative.

@@ -4,12 +4,13 @@
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use burn_vae::prior::Distribution;
-use burn_vae::{
-    ChiDivergence, Density, DiagonalGaussian, Divergence, DivergenceTerms, GaussianPriorConfig,
-    Kernel, KlDivergence, Mmd, ModuleConfig, MonteCarloKl, MonteCarloRenyi, NoiseSource, Posterior,
-    RenyiDivergence, Samples, Seed, StandardNormal, Width,
+use burn_vae::divergence::{
+    ChiDivergence, DivergenceTerms, Kernel, Mmd, MonteCarloKl, MonteCarloRenyi, RenyiDivergence,
+    Width,
 };
+use burn_vae::posterior::{Density, DiagonalGaussian, Samples};
+use burn_vae::prior::{Distribution, GaussianPriorConfig, StandardNormal};
+use burn_vae::{Divergence, KlDivergence, ModuleConfig, NoiseSource, Posterior, Seed};
 use serde::Deserialize;
 
 #[derive(Deserialize)]

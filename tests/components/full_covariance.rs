@@ -3,11 +3,15 @@
 use crate::parameters::filled;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
+use burn_vae::decoder::MlpDecoderConfig;
+use burn_vae::encoder::MlpEncoderConfig;
 use burn_vae::eval::{FromPosterior, log_weights};
+use burn_vae::likelihood::{GaussianNll, Scale};
+use burn_vae::posterior::{Density, Diagonal, FullCovariance, FullGaussian, Samples};
+use burn_vae::prior::{GaussianPriorConfig, StandardNormal};
 use burn_vae::{
-    Density, Diagonal, Divergence, Elbo, FullCovariance, FullGaussian, GaussianNll,
-    GaussianPriorConfig, Inputs, KlDivergence, MlpDecoderConfig, MlpEncoderConfig, ModuleConfig,
-    NoiseSource, Objective, Posterior, Samples, Scale, Seed, StandardNormal, Vae,
+    Divergence, Elbo, Inputs, KlDivergence, ModuleConfig, NoiseSource, Objective, Posterior, Seed,
+    Vae,
 };
 use nalgebra::{DMatrix, DVector};
 use serde::Deserialize;

@@ -1,10 +1,9 @@
 //! Values and gradients against references computed elsewhere: see `fixtures/goldens.py`.
 
 use burn::tensor::{Device, Tensor};
-use burn_vae::{
-    BernoulliNll, Density, DiagonalGaussian, KlDivergence, Likelihood, Reparameterize,
-    StandardNormal,
-};
+use burn_vae::posterior::{Density, DiagonalGaussian};
+use burn_vae::prior::StandardNormal;
+use burn_vae::{BernoulliNll, KlDivergence, Likelihood, Reparameterize};
 use serde::Deserialize;
 
 #[derive(Deserialize)]

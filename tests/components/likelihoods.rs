@@ -2,11 +2,12 @@
 //! `fixtures/likelihoods.py`; what holds for any distribution; draws.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use burn_vae::{
-    BernoulliNll, CategoricalNll, ContinuousBernoulliNll, DiscretizedLogisticMixtureNll,
-    DiscretizedLogisticNll, GaussianNllConfig, LaplaceNllConfig, Likelihood, ModuleConfig,
-    NegativeBinomialNllConfig, PoissonNll, Seed, StudentTNllConfig, Support,
+use burn_vae::likelihood::{
+    CategoricalNll, ContinuousBernoulliNll, DiscretizedLogisticMixtureNll, DiscretizedLogisticNll,
+    GaussianNllConfig, LaplaceNllConfig, NegativeBinomialNllConfig, PoissonNll, StudentTNllConfig,
+    Support,
 };
+use burn_vae::{BernoulliNll, Likelihood, ModuleConfig, Seed};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

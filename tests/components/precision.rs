@@ -3,11 +3,16 @@
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
+use burn_vae::decoder::MlpDecoderConfig;
+use burn_vae::divergence::{ChiDivergence, Kernel, Mmd, MonteCarloKl, RenyiDivergence};
+use burn_vae::encoder::{HierarchicalEncoder, MlpEncoder, MlpEncoderConfig};
+use burn_vae::likelihood::{GaussianNll, Scale};
+use burn_vae::objective::{Ciwae, Cubo, Gradient, Iwae, Miwae, Piwae, RenyiBound};
+use burn_vae::posterior::{Density, DiagonalGaussian, FullGaussian, Samples};
+use burn_vae::prior::StandardNormal;
 use burn_vae::{
-    ChiDivergence, Ciwae, Cubo, Density, DiagonalGaussian, Divergence, Elbo, Encoder, FullGaussian,
-    GaussianNll, Gradient, HierarchicalEncoder, Inputs, Iwae, Kernel, Miwae, MlpDecoderConfig,
-    MlpEncoder, MlpEncoderConfig, Mmd, ModuleConfig, MonteCarloKl, NoiseSource, Objective, Phase,
-    Piwae, Posterior, RenyiBound, RenyiDivergence, Samples, Scale, Seed, StandardNormal, Vae,
+    Divergence, Elbo, Encoder, Inputs, ModuleConfig, NoiseSource, Objective, Phase, Posterior,
+    Seed, Vae,
 };
 
 fn list<const D: usize>(x: Tensor<D>) -> Vec<f64> {

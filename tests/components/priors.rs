@@ -4,15 +4,23 @@ use crate::parameters::filled;
 use burn::module::{Module, Param};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_vae::decoder::MlpDecoderConfig;
+use burn_vae::divergence::MonteCarloKl;
+use burn_vae::encoder::{HierarchicalEncoder, MlpEncoder, MlpEncoderConfig};
 use burn_vae::flow::FlowsConfig;
+use burn_vae::likelihood::Support;
 use burn_vae::nn::Activation;
-use burn_vae::prior::Distribution;
+use burn_vae::objective::{Iwae, Piwae};
+use burn_vae::posterior::{
+    BernoulliFamily, CategoricalFamily, Density, Diagonal, DiagonalGaussian, Family,
+    FullCovariance, Head, Implicit, Temperature, Transformed,
+};
+use burn_vae::prior::{
+    Distribution, MixturePrior, MixturePriorConfig, StandardNormal, VampPrior, VampPriorConfig,
+};
 use burn_vae::{
-    BernoulliFamily, BernoulliNll, CategoricalFamily, Density, Diagonal, DiagonalGaussian, Elbo,
-    Encoder, Family, FullCovariance, Head, HierarchicalEncoder, Implicit, Inputs, Iwae,
-    MixturePrior, MixturePriorConfig, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig,
-    MonteCarloKl, NoiseSource, Objective, Phase, Piwae, Posterior, Prior, Seed, StandardNormal,
-    Support, Temperature, Transformed, Vae, VampPrior, VampPriorConfig, saved,
+    BernoulliNll, Elbo, Encoder, Inputs, ModuleConfig, NoiseSource, Objective, Phase, Posterior,
+    Prior, Seed, Vae, saved,
 };
 use serde::Deserialize;
 
@@ -317,7 +325,7 @@ fn samples_are_of_the_mixture() {
     assert_eq!(values(&again), values(&prior.sample(9, 2, Seed::new(1), &device)));
 }
 
-type VampVae = Vae<MlpEncoder, burn_vae::MlpDecoder, BernoulliNll, VampPrior>;
+type VampVae = Vae<MlpEncoder, burn_vae::decoder::MlpDecoder, BernoulliNll, VampPrior>;
 
 fn model() -> VampVae {
     let decoder = MlpDecoderConfig::new(2, [4], 6)
@@ -383,7 +391,7 @@ impl burn::module::ModuleVisitor for All {
 #[test]
 fn an_encoders_loss_does_not_train_the_prior() {
     let model = model().train();
-    let gradient = |terms: burn_vae::Terms| {
+    let gradient = |terms: burn_vae::objective::Terms| {
         let mut gradients = terms.mean().backward();
         let gradients = GradientsParams::from_module(&mut gradients, &model);
         gradients_of(&model.prior, &gradients).concat()
@@ -453,7 +461,7 @@ fn a_learned_prior_ends_below_the_standard_one() {
     fn fit<P: Prior<MlpEncoder>>(
         prior: P,
         x: &Tensor<2>,
-    ) -> (f64, Vae<MlpEncoder, burn_vae::MlpDecoder, BernoulliNll, P>) {
+    ) -> (f64, Vae<MlpEncoder, burn_vae::decoder::MlpDecoder, BernoulliNll, P>) {
         let decoder = MlpDecoderConfig::new(2, [8], 6).init(Seed::new(5), &Device::flex()).unwrap();
         let mut vae = Vae::new(encoder(6, 2), decoder, BernoulliNll, prior).unwrap().train();
         let (mut optimizer, mut last) = (AdamConfig::new().init(), 0.0);

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use burn_vae::data::{BatchLoader, ByteImages};
 use burn_vae::nn::{Activation, Init};
+use burn_vae::posterior::{Density, DiagonalGaussian};
+use burn_vae::prior::StandardNormal;
 use burn_vae::{
-    BernoulliNll, Density, DiagonalGaussian, Divergence, Elbo, Encoder, Inputs, KlDivergence,
-    Likelihood, MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource, Objective, Posterior,
-    Reparameterize, Seed, StandardNormal,
+    BernoulliNll, Divergence, Elbo, Encoder, Inputs, KlDivergence, Likelihood, MlpVae,
+    MlpVaeConfig, ModuleConfig, NoiseSource, Objective, Posterior, Reparameterize, Seed,
 };
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;

@@ -1,9 +1,8 @@
 //! The IDX reader on good files and on every sort of bad one.
 
 use burn_vae::ErrorKind;
-use burn_vae::data::Examples;
-use burn_vae::data::idx;
 use burn_vae::data::mnist::Mnist;
+use burn_vae::data::{Examples, idx};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::Write;

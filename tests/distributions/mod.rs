@@ -3,10 +3,11 @@
 
 use burn::tensor::{Device, Tensor};
 use burn_vae::nn::Init;
-use burn_vae::{
-    Bernoulli, BernoulliFamily, Categorical, CategoricalFamily, Density, Family, Head, Noise,
-    NoiseShape, NoiseSource, Phase, Posterior, Seed, Temperature,
+use burn_vae::noise::{Noise, NoiseShape};
+use burn_vae::posterior::{
+    Bernoulli, BernoulliFamily, Categorical, CategoricalFamily, Density, Family, Head, Temperature,
 };
+use burn_vae::{NoiseSource, Phase, Posterior, Seed};
 
 use crate::parameters::filled;
 

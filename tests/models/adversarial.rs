@@ -11,13 +11,17 @@ use burn_vae::adversarial::{
     AdversarialVae, AdversarialVaeConfig, DensityRatio, Discriminator, MlpDiscriminatorConfig,
 };
 use burn_vae::data::Table;
+use burn_vae::decoder::MlpDecoderConfig;
+use burn_vae::encoder::MlpEncoderConfig;
 use burn_vae::eval::{FittedGaussian, ImportanceSampling, Propose, log_likelihood};
+use burn_vae::likelihood::{GaussianNll, Scale};
 use burn_vae::nn::{Activation, Init};
-use burn_vae::prior::Distribution;
+use burn_vae::objective::{AdversarialElbo, Terms};
+use burn_vae::posterior::{Density, Implicit};
+use burn_vae::prior::{Distribution, GaussianPriorConfig, StandardNormal};
 use burn_vae::{
-    AdversarialElbo, Density, Encoder, GaussianNll, GaussianPriorConfig, Implicit, Inputs,
-    MlpDecoderConfig, MlpEncoderConfig, MlpVaeConfig, Model, ModuleConfig, NoiseSource, Objective,
-    Phase, Posterior, Scale, Seed, StandardNormal, Terms, Vae, VaeConfig,
+    Encoder, Inputs, MlpVaeConfig, Model, ModuleConfig, NoiseSource, Objective, Phase, Posterior,
+    Seed, Vae, VaeConfig,
 };
 use nalgebra::{DMatrix, DVector};
 use serde::Deserialize;
@@ -314,7 +318,12 @@ struct Linear {
     variance: f64,
     v: DMatrix<f64>,
     model: AdversarialVae<
-        Vae<burn_vae::ImplicitEncoder, burn_vae::MlpDecoder, GaussianNll, StandardNormal>,
+        Vae<
+            burn_vae::posterior::ImplicitEncoder,
+            burn_vae::decoder::MlpDecoder,
+            GaussianNll,
+            StandardNormal,
+        >,
     >,
 }
 

@@ -5,16 +5,22 @@ use burn_vae::adversarial::{
     AdversarialVaeConfig, DensityRatio, Discriminator, MlpDiscriminatorConfig,
 };
 use burn_vae::conditional::ConditionalVaeConfig;
+use burn_vae::decoder::MlpDecoderConfig;
+use burn_vae::encoder::{MlpEncoder, MlpEncoderConfig};
 use burn_vae::flow::FlowsConfig;
 use burn_vae::nn::Activation;
+use burn_vae::objective::AdversarialElbo;
+use burn_vae::posterior::{
+    BernoulliFamily, CategoricalFamily, Diagonal, Family, Implicit, Temperature, Transformed,
+};
 use burn_vae::presets::{self, StochasticLayer};
+use burn_vae::prior::{
+    BernoulliPriorConfig, CategoricalPriorConfig, FlowPriorConfig, GaussianPriorConfig,
+    HierarchicalPriorConfig, MixturePriorConfig, StandardNormal, VampPriorConfig,
+};
 use burn_vae::{
-    AdversarialElbo, BernoulliFamily, BernoulliNll, BernoulliPriorConfig, CategoricalFamily,
-    CategoricalPriorConfig, Diagonal, Divergence, Elbo, Encoder, Family, FlowPriorConfig,
-    GaussianPriorConfig, HierarchicalPriorConfig, Implicit, Inputs, KlDivergence,
-    MixturePriorConfig, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, Model, ModuleConfig,
-    NoiseSource, Objective, Phase, Posterior, Prior, Seed, StandardNormal, Temperature,
-    Transformed, VaeConfig, VampPriorConfig,
+    BernoulliNll, Divergence, Elbo, Encoder, Inputs, KlDivergence, Model, ModuleConfig,
+    NoiseSource, Objective, Phase, Posterior, Prior, Seed, VaeConfig,
 };
 
 fn temperature() -> Temperature {

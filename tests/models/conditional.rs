@@ -8,16 +8,21 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use burn_vae::conditional::{ConditionalVae, ConditionalVaeConfig};
 use burn_vae::data::{Binarized, ByteImages, Examples, Protocol, Table, WithLabels};
+use burn_vae::decoder::MlpDecoderConfig;
+use burn_vae::divergence::{MonteCarloKl, RenyiDivergence};
+use burn_vae::encoder::MlpEncoderConfig;
 use burn_vae::eval::{FromPosterior, ImportanceSampling, evaluate, log_likelihood, log_weights};
+use burn_vae::likelihood::{GaussianNll, Scale};
 use burn_vae::nn::Init;
-use burn_vae::prior::Distribution;
+use burn_vae::objective::Iwae;
+use burn_vae::posterior::{CategoricalFamily, Density, Temperature};
+use burn_vae::prior::{
+    CategoricalPriorConfig, Distribution, GaussianPriorConfig, StandardNormal, VampPriorConfig,
+};
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
-    BernoulliNll, CategoricalFamily, CategoricalPriorConfig, Decoder, Density, Elbo, ErrorKind,
-    GaussianNll, GaussianPriorConfig, Inputs, Iwae, KlDivergence, Likelihood, MlpDecoderConfig,
-    MlpEncoderConfig, MlpVaeConfig, Model, ModuleConfig, MonteCarloKl, NoiseSource, Objective,
-    Phase, Posterior, RenyiDivergence, Scale, Seed, StandardNormal, Temperature, VampPriorConfig,
-    saved,
+    BernoulliNll, Decoder, Elbo, ErrorKind, Inputs, KlDivergence, Likelihood, MlpVaeConfig, Model,
+    ModuleConfig, NoiseSource, Objective, Phase, Posterior, Seed, saved,
 };
 use nalgebra::{DMatrix, DVector};
 

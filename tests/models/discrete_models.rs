@@ -8,15 +8,20 @@ use burn::optim::AdamConfig;
 use burn::tensor::{Device, Tensor};
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{Binarized, ByteImages, Examples, Table};
+use burn_vae::decoder::{MlpDecoder, MlpDecoderConfig};
+use burn_vae::divergence::MonteCarloKl;
+use burn_vae::encoder::{MlpEncoder, MlpEncoderConfig};
 use burn_vae::eval::{FittedGaussian, ImportanceSampling, evaluate, log_likelihood};
-use burn_vae::prior::Distribution as _;
+use burn_vae::objective::Iwae;
+use burn_vae::posterior::{BernoulliFamily, CategoricalFamily, Density, Family, Head, Temperature};
+use burn_vae::prior::{
+    BernoulliPrior, BernoulliPriorConfig, CategoricalPrior, CategoricalPriorConfig,
+    Distribution as _,
+};
 use burn_vae::train::{Existing, Progress, TrainConfig, Trained, Trainer};
 use burn_vae::{
-    BernoulliFamily, BernoulliNll, BernoulliPrior, BernoulliPriorConfig, CategoricalFamily,
-    CategoricalPrior, CategoricalPriorConfig, Density, Divergence, Elbo, Encoder, ErrorKind,
-    Family, Head, Inputs, Iwae, KlDivergence, MlpDecoder, MlpDecoderConfig, MlpEncoder,
-    MlpEncoderConfig, Model as _, ModuleConfig, MonteCarloKl, NoiseSource, Objective, Phase,
-    Posterior, Prior, Seed, Temperature, Vae, saved,
+    BernoulliNll, Divergence, Elbo, Encoder, ErrorKind, Inputs, KlDivergence, Model as _,
+    ModuleConfig, NoiseSource, Objective, Phase, Posterior, Prior, Seed, Vae, saved,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;

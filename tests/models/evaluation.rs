@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use burn_vae::data::{Binarized, ByteImages, Examples, Protocol, Scaling, Subset, Table};
+use burn_vae::decoder::{MlpDecoder, MlpDecoderConfig};
+use burn_vae::encoder::{MlpEncoder, MlpEncoderConfig};
 use burn_vae::eval::{ImportanceSampling, LogLikelihood, Measure, evaluate, log_likelihood};
+use burn_vae::likelihood::{CategoricalNll, GaussianNll, Scale, Support};
+use burn_vae::objective::{Cubo, Iwae, Miwae};
+use burn_vae::posterior::DiagonalGaussian;
+use burn_vae::prior::StandardNormal;
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
-    BernoulliNll, CategoricalNll, Cubo, DiagonalGaussian, Elbo, Encoder, GaussianNll, Iwae,
-    Likelihood, Miwae, MlpDecoder, MlpDecoderConfig, MlpEncoder, MlpEncoderConfig, ModuleConfig,
-    NoiseSource, Phase, Result, Scale, Seed, StandardNormal, Support, Vae,
+    BernoulliNll, Elbo, Encoder, Likelihood, ModuleConfig, NoiseSource, Phase, Result, Seed, Vae,
 };
 
 fn images() -> ByteImages {

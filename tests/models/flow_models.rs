@@ -4,15 +4,20 @@ use crate::parameters::filled;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
+use burn_vae::decoder::MlpDecoderConfig;
+use burn_vae::divergence::MonteCarloKl;
+use burn_vae::encoder::{MlpEncoder, MlpEncoderConfig};
 use burn_vae::eval::{FromPosterior, log_weights};
 use burn_vae::flow::FlowsConfig;
 use burn_vae::nn::Init;
-use burn_vae::prior::Distribution;
+use burn_vae::objective::{Gradient, Iwae};
+use burn_vae::posterior::{
+    Density, DiagonalGaussian, Family, FullCovariance, Head, Transformed, TransformedPosterior,
+};
+use burn_vae::prior::{Distribution, FlowPriorConfig, GaussianPriorConfig};
 use burn_vae::{
-    BernoulliNll, Density, DiagonalGaussian, Elbo, Family, FlowPriorConfig, FullCovariance,
-    GaussianPriorConfig, Gradient, Head, Inputs, Iwae, MlpDecoderConfig, MlpEncoder,
-    MlpEncoderConfig, ModuleConfig, MonteCarloKl, NoiseSource, Objective, Phase, Posterior, Prior,
-    Seed, Transformed, TransformedPosterior, VaeConfig, saved,
+    BernoulliNll, Elbo, Inputs, ModuleConfig, NoiseSource, Objective, Phase, Posterior, Prior,
+    Seed, VaeConfig, saved,
 };
 use serde::Deserialize;
 

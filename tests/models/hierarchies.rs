@@ -8,16 +8,20 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor};
 use burn_vae::conditional::ConditionalVae;
 use burn_vae::data::Table;
+use burn_vae::decoder::{FirstLayerDecoder, MlpDecoder, MlpDecoderConfig};
+use burn_vae::divergence::MonteCarloKl;
+use burn_vae::encoder::{HierarchicalEncoder, MlpEncoder, MlpEncoderConfig};
 use burn_vae::eval::{FromPosterior, ImportanceSampling, log_likelihood, log_weights};
+use burn_vae::likelihood::{GaussianNll, Scale};
 use burn_vae::nn::Activation;
+use burn_vae::objective::{Gradient, Iwae};
+use burn_vae::posterior::{Density, Diagonal};
 use burn_vae::presets::{self, StochasticLayer};
-use burn_vae::prior::Distribution as _;
+use burn_vae::prior::{Distribution as _, HierarchicalPrior, StandardNormal};
 use burn_vae::summary::Summary;
 use burn_vae::{
-    BernoulliNll, Decoder, Density, Diagonal, Elbo, Encoder, FirstLayerDecoder, GaussianNll,
-    Gradient, HierarchicalEncoder, HierarchicalPrior, Inputs, Iwae, MlpDecoder, MlpDecoderConfig,
-    MlpEncoder, MlpEncoderConfig, Model as _, ModuleConfig, MonteCarloKl, NoiseSource, Objective,
-    Phase, Posterior, Scale, Seed, StandardNormal, Vae, saved,
+    BernoulliNll, Decoder, Elbo, Encoder, Inputs, Model as _, ModuleConfig, NoiseSource, Objective,
+    Phase, Posterior, Seed, Vae, saved,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;

@@ -3,11 +3,16 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
-use burn_vae::{
+use burn_vae::decoder::MlpDecoderConfig;
+use burn_vae::encoder::MlpEncoderConfig;
+use burn_vae::likelihood::{
     CategoricalNll, ContinuousBernoulliNll, DiscretizedLogisticMixtureNll, DiscretizedLogisticNll,
-    Elbo, GaussianNll, GaussianNllConfig, Inputs, LaplaceNllConfig, Likelihood, MlpDecoderConfig,
-    MlpEncoderConfig, ModuleConfig, NegativeBinomialNllConfig, NoiseSource, Objective, PoissonNll,
-    Scale, ScaleConfig, Seed, StandardNormal, StudentTNll, StudentTNllConfig, VaeConfig, saved,
+    GaussianNll, GaussianNllConfig, LaplaceNllConfig, NegativeBinomialNllConfig, PoissonNll, Scale,
+    ScaleConfig, StudentTNll, StudentTNllConfig,
+};
+use burn_vae::prior::StandardNormal;
+use burn_vae::{
+    Elbo, Inputs, Likelihood, ModuleConfig, NoiseSource, Objective, Seed, VaeConfig, saved,
 };
 
 const DATA_DIM: usize = 6;

@@ -7,12 +7,14 @@ use crate::parameters::filled;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor};
 use burn_vae::data::Table;
+use burn_vae::decoder::{MlpDecoder, MlpDecoderConfig};
+use burn_vae::divergence::MonteCarloKl;
+use burn_vae::encoder::{MlpEncoder, MlpEncoderConfig};
 use burn_vae::eval::{FromPosterior, ImportanceSampling, log_likelihood, log_weights};
-use burn_vae::{
-    Cubo, Elbo, GaussianNll, Gradient, Inputs, Iwae, MlpDecoder, MlpDecoderConfig, MlpEncoder,
-    MlpEncoderConfig, ModuleConfig, MonteCarloKl, NoiseSource, Objective, Scale, Seed,
-    StandardNormal, Vae,
-};
+use burn_vae::likelihood::{GaussianNll, Scale};
+use burn_vae::objective::{Cubo, Gradient, Iwae};
+use burn_vae::prior::StandardNormal;
+use burn_vae::{Elbo, Inputs, ModuleConfig, NoiseSource, Objective, Seed, Vae};
 use nalgebra::{DMatrix, DVector};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;

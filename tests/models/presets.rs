@@ -4,14 +4,19 @@ use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_vae::data::Table;
+use burn_vae::decoder::{FirstLayerDecoder, MlpDecoder};
+use burn_vae::divergence::MonteCarloKl;
+use burn_vae::encoder::{HierarchicalEncoder, MlpEncoder};
 use burn_vae::eval::{ImportanceSampling, log_likelihood};
+use burn_vae::likelihood::{ScaleConfig, Support};
 use burn_vae::nn::Activation;
+use burn_vae::posterior::{BernoulliHead, Temperature};
 use burn_vae::presets::{self, GaussianVaeConfig, StochasticLayer};
+use burn_vae::prior::{BernoulliPrior, HierarchicalPrior};
 use burn_vae::summary::Summary;
 use burn_vae::{
-    BernoulliHead, BernoulliNll, BernoulliPrior, Decoder, Elbo, Encoder, FirstLayerDecoder,
-    HierarchicalEncoder, HierarchicalPrior, Inputs, MlpDecoder, MlpEncoder, Model, ModuleConfig,
-    MonteCarloKl, NoiseSource, Objective, Phase, ScaleConfig, Seed, Support, Temperature, Vae,
+    BernoulliNll, Decoder, Elbo, Encoder, Inputs, Model, ModuleConfig, NoiseSource, Objective,
+    Phase, Seed, Vae,
 };
 use nalgebra::{DMatrix, DVector};
 use rand_chacha::ChaCha8Rng;

@@ -3,10 +3,13 @@
 use burn::module::Module;
 use burn::tensor::Device;
 use burn_vae::data::mnist::Mnist;
+use burn_vae::decoder::MlpDecoderConfig;
+use burn_vae::encoder::MlpEncoderConfig;
 use burn_vae::nn::{Activation, ConvConfig};
+use burn_vae::prior::StandardNormal;
 use burn_vae::{
-    BernoulliNll, ConvVae, ConvVaeConfig, ErrorKind, MlpDecoderConfig, MlpEncoderConfig,
-    MlpVaeConfig, ModuleConfig, Seed, StandardNormal, Vae, VaeConfig, saved,
+    BernoulliNll, ConvVae, ConvVaeConfig, ErrorKind, MlpVaeConfig, ModuleConfig, Seed, Vae,
+    VaeConfig, saved,
 };
 
 fn config() -> MlpVaeConfig {

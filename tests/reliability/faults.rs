@@ -7,17 +7,19 @@ use std::sync::{Arc, Mutex};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use burn_vae::data::{Examples, Protocol};
+use burn_vae::likelihood::{GaussianNll, GaussianNllConfig, ScaleConfig};
 use burn_vae::nn::ConvConfig;
 use burn_vae::optim::Adam;
 use burn_vae::train::{Existing, Interrupter, Progress, Stopped, TrainConfig, Trained, Trainer};
-use burn_vae::{
-    ConvVaeConfig, Error, ErrorKind, GaussianNll, GaussianNllConfig, ModuleConfig, Result,
-    ScaleConfig, Seed, Vae, VaeConfig,
-};
+use burn_vae::{ConvVaeConfig, Error, ErrorKind, ModuleConfig, Result, Seed, Vae, VaeConfig};
 
 /// A model with everything that a step changes: weights, what Adam keeps, running statistics.
-type Model =
-    Vae<burn_vae::ConvEncoder, burn_vae::ConvDecoder, GaussianNll, burn_vae::StandardNormal>;
+type Model = Vae<
+    burn_vae::encoder::ConvEncoder,
+    burn_vae::decoder::ConvDecoder,
+    GaussianNll,
+    burn_vae::prior::StandardNormal,
+>;
 
 fn model() -> Model {
     let network =

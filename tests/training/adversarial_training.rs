@@ -10,15 +10,17 @@ use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Tensor};
 use burn_vae::adversarial::{AdversarialVae, AdversarialVaeConfig, MlpDiscriminatorConfig};
 use burn_vae::data::Table;
+use burn_vae::decoder::{MlpDecoder, MlpDecoderConfig};
+use burn_vae::encoder::MlpEncoderConfig;
 use burn_vae::eval::{
     FittedGaussian, FromPosterior, ImportanceSampling, Propose, evaluate, log_likelihood,
 };
+use burn_vae::objective::AdversarialElbo;
 use burn_vae::optim::RmsProp;
+use burn_vae::posterior::{Implicit, ImplicitEncoder};
+use burn_vae::prior::StandardNormal;
 use burn_vae::train::{Existing, Progress, Stopped, TrainConfig, Trained, Trainer};
-use burn_vae::{
-    AdversarialElbo, BernoulliNll, Elbo, Implicit, ImplicitEncoder, MlpDecoder, MlpDecoderConfig,
-    MlpEncoderConfig, ModuleConfig, NoiseSource, Seed, StandardNormal, Vae, VaeConfig,
-};
+use burn_vae::{BernoulliNll, Elbo, ModuleConfig, NoiseSource, Seed, Vae, VaeConfig};
 
 /// The four images of 2 x 2 pixels of which one is lit (Mescheder et al. 2017, section 5.1), each `n` times.
 fn four_points(n: usize) -> Arc<Table> {

@@ -7,11 +7,14 @@ use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Tensor};
 use burn_vae::data::ByteImages;
 use burn_vae::data::mnist::Mnist;
+use burn_vae::divergence::DivergenceTerms;
 use burn_vae::eval::evaluate;
+use burn_vae::objective::{Beta, TargetKl, Terms};
+use burn_vae::posterior::Samples;
 use burn_vae::train::{Progress, TrainConfig, Trained, Trainer};
 use burn_vae::{
-    Beta, Divergence, DivergenceTerms, Elbo, Inputs, KlDivergence, MlpVae, MlpVaeConfig,
-    ModuleConfig, NoiseSource, Objective, Samples, Seed, TargetKl, Terms,
+    Divergence, Elbo, Inputs, KlDivergence, MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource,
+    Objective, Seed,
 };
 
 fn model() -> MlpVae {
@@ -101,8 +104,13 @@ fn free_bits_stop_the_gradient_of_the_divergence() {
 fn free_bits_of_a_divergence_that_does_not_split() {
     #[derive(Clone, Debug)]
     struct Whole;
-    impl<P> Divergence<burn_vae::DiagonalGaussian, P> for Whole {
-        fn terms(&self, q: &burn_vae::DiagonalGaussian, _: &P, _: &Samples) -> DivergenceTerms {
+    impl<P> Divergence<burn_vae::posterior::DiagonalGaussian, P> for Whole {
+        fn terms(
+            &self,
+            q: &burn_vae::posterior::DiagonalGaussian,
+            _: &P,
+            _: &Samples,
+        ) -> DivergenceTerms {
             DivergenceTerms::new(KlDivergence.to_standard_normal(q))
         }
     }

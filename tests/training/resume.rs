@@ -12,10 +12,9 @@ use burn::tensor::Device;
 use burn_vae::data::ByteImages;
 use burn_vae::data::mnist::Mnist;
 use burn_vae::nn::ConvConfig;
+use burn_vae::objective::{Beta, TargetKl};
 use burn_vae::train::{Existing, History, Progress, TrainConfig, Trained, Trainer};
-use burn_vae::{
-    Beta, ConvVae, ConvVaeConfig, Elbo, ErrorKind, MlpVaeConfig, ModuleConfig, Seed, TargetKl,
-};
+use burn_vae::{ConvVae, ConvVaeConfig, Elbo, ErrorKind, MlpVaeConfig, ModuleConfig, Seed};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

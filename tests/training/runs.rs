@@ -10,12 +10,15 @@ use burn::optim::lr_scheduler::linear::LinearLrSchedulerConfig;
 use burn::tensor::{Device, Tensor};
 use burn_vae::data::mnist::Mnist;
 use burn_vae::data::{ByteImages, Examples};
+use burn_vae::divergence::MonteCarloKl;
 use burn_vae::eval::{Evaluation, evaluate};
+use burn_vae::objective::{Iwae, Miwae, RenyiBound};
+use burn_vae::posterior::DiagonalGaussian;
+use burn_vae::prior::StandardNormal;
 use burn_vae::train::{History, Progress, TrainConfig, Trained, Trainer};
 use burn_vae::{
-    DiagonalGaussian, Divergence, Elbo, Error, ErrorKind, Iwae, KlDivergence, Miwae, MlpVae,
-    MlpVaeConfig, ModuleConfig, MonteCarloKl, NoiseSource, Objective, RenyiBound, Result, Seed,
-    StandardNormal,
+    Divergence, Elbo, Error, ErrorKind, KlDivergence, MlpVae, MlpVaeConfig, ModuleConfig,
+    NoiseSource, Objective, Result, Seed,
 };
 
 fn model(seed: u64) -> MlpVae {
@@ -86,8 +89,9 @@ fn a_list_of_objectives_trains() {
 #[test]
 fn a_pointer_is_the_objective_it_points_to() {
     let miwae = || Miwae::new(3).unwrap();
-    let warm = || Elbo::default().with_schedule(burn_vae::Beta::linear(10).unwrap());
-    let target = burn_vae::Beta::target_kl(burn_vae::TargetKl::new(3.0)).unwrap();
+    let warm = || Elbo::default().with_schedule(burn_vae::objective::Beta::linear(10).unwrap());
+    let target =
+        burn_vae::objective::Beta::target_kl(burn_vae::objective::TargetKl::new(3.0)).unwrap();
     type Pointers = (Box<dyn Objective<MlpVae>>, Arc<dyn Objective<MlpVae>>, String);
     let pointers: [Pointers; 3] = [
         (Box::new(miwae()), Arc::new(miwae()), format!("{:?}", miwae())),

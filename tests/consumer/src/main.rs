@@ -8,13 +8,12 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use burn_vae::data::{Table, TableOptions};
+use burn_vae::decoder::MlpDecoderConfig;
 use burn_vae::eval::evaluate;
 use burn_vae::optim::Adam;
+use burn_vae::prior::StandardNormal;
 use burn_vae::train::{Progress, TrainConfig, Trainer};
-use burn_vae::{
-    Elbo, MlpDecoderConfig, ModuleConfig, NoiseSource, Result, Seed, StandardNormal, VaeConfig,
-    saved,
-};
+use burn_vae::{Elbo, ModuleConfig, NoiseSource, Result, Seed, VaeConfig, saved};
 use parts::{Capacity, CauchyNll, SkipEncoderConfig};
 
 const SENSORS: usize = 4;

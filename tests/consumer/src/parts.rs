@@ -3,10 +3,13 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
+use burn_vae::divergence::DivergenceTerms;
+use burn_vae::likelihood::Support;
 use burn_vae::nn::Init;
+use burn_vae::posterior::{DiagonalGaussian, Samples};
+use burn_vae::prior::StandardNormal;
 use burn_vae::{
-    DiagonalGaussian, Divergence, DivergenceTerms, Encoder, KlDivergence, Likelihood, ModuleConfig,
-    NoiseSource, Phase, Result, Samples, Seed, StandardNormal, Support,
+    Divergence, Encoder, KlDivergence, Likelihood, ModuleConfig, NoiseSource, Phase, Result, Seed,
 };
 use serde::{Deserialize, Serialize};
 

@@ -3,17 +3,22 @@
 use burn::tensor::{Device, Tensor};
 use burn_vae::ErrorKind::{Backend, Config, Shape, Value};
 use burn_vae::conditional::ConditionalVaeConfig;
+use burn_vae::decoder::MlpDecoderConfig;
+use burn_vae::divergence::{Kernel, RenyiDivergence};
+use burn_vae::encoder::MlpEncoderConfig;
 use burn_vae::eval::FittedGaussian;
 use burn_vae::flow::FlowsConfig;
+use burn_vae::likelihood::{
+    CategoricalNll, DiscretizedLogisticMixtureNll, DiscretizedLogisticNll, GaussianNllConfig,
+    Scale, ScaleConfig, StudentTNllConfig,
+};
 use burn_vae::nn::{ConvConfig, Normalization};
+use burn_vae::objective::{AdversarialElbo, Beta, Ciwae, Cubo, Miwae, Piwae, RenyiBound, TargetKl};
 use burn_vae::optim::{Adam, RmsProp};
+use burn_vae::posterior::{Diagonal, FullCovariance, Implicit, Temperature, Transformed};
+use burn_vae::prior::{FlowPriorConfig, GaussianPriorConfig, MixturePriorConfig, VampPriorConfig};
 use burn_vae::{
-    AdversarialElbo, Beta, CategoricalNll, Ciwae, ConvVaeConfig, Cubo, Diagonal,
-    DiscretizedLogisticMixtureNll, DiscretizedLogisticNll, Elbo, FlowPriorConfig, FullCovariance,
-    GaussianNllConfig, GaussianPriorConfig, Implicit, Kernel, Miwae, MixturePriorConfig,
-    MlpDecoderConfig, MlpEncoderConfig, MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource, Piwae,
-    RenyiBound, RenyiDivergence, Scale, ScaleConfig, Seed, StudentTNllConfig, TargetKl,
-    Temperature, Transformed, VaeConfig, VampPriorConfig, backend,
+    ConvVaeConfig, Elbo, MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource, Seed, VaeConfig, backend,
 };
 
 use super::{Row, row};
@@ -54,7 +59,7 @@ pub(super) fn rows() -> Vec<Row> {
         VaeConfig { encoder, decoder, likelihood, prior }
     };
     let bernoulli = || burn_vae::BernoulliNll;
-    let normal = || burn_vae::StandardNormal;
+    let normal = || burn_vae::prior::StandardNormal;
     vec![
         // Networks
         built("no data", "encoder: data_dim is 0", MlpVaeConfig::mlp(0, [4], 2)),

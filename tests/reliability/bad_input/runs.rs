@@ -5,10 +5,11 @@ use std::sync::Arc;
 use burn_vae::ErrorKind::{self, Config, Data, Saved, Shape, Training, Value};
 use burn_vae::data::{ByteImages, Examples, Protocol};
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
+use burn_vae::likelihood::PoissonNll;
+use burn_vae::objective::{Beta, Miwae};
 use burn_vae::train::{Existing, Progress, TrainConfig, Trained, Trainer};
 use burn_vae::{
-    Beta, Elbo, Error, Miwae, MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource, PoissonNll, Result,
-    Seed, VaeConfig,
+    Elbo, Error, MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource, Result, Seed, VaeConfig,
 };
 
 use super::models::model;
