@@ -67,9 +67,9 @@ fn main() -> Result<()> {
     let kl = evaluate(&vae, &Elbo::new(KlDivergence), test, 100, 1, noise)?;
     say!(
         "\ntest: distortion={:.2} wasserstein={:.2} kl={:.2} ({}; {})",
-        own.distortion(),
-        own.kl,
-        kl.rate(),
+        own.distortion,
+        own.divergence,
+        kl.divergence,
         kl.protocol,
         kl.measure
     );

@@ -272,7 +272,7 @@ impl Bench {
         say!(
             "{name:<28} {:>6} {:>8.2} {:>8.2} {seconds:>8.1}  {}; {}; {}",
             args.seed,
-            elbo.rate(),
+            elbo.divergence,
             found.nll,
             found.reliability(),
             found.protocol,

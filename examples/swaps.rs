@@ -241,7 +241,7 @@ where
     let likelihood = log_likelihood(&vae, test.clone(), sampling, noise)?;
     let (nll, protocol, measure) = (likelihood.nll, likelihood.protocol, likelihood.measure);
     let active = elbo.latents.as_ref().and_then(|latents| latents.active_units()).unwrap_or(0);
-    let (rate, distortion) = (elbo.rate(), elbo.distortion());
+    let (rate, distortion) = (elbo.divergence, elbo.distortion);
     // Bytes were divided by 255.
     let bits = likelihood.bits_per_dim(data_dim as f64 * 255f64.ln()).unwrap_or(f64::NAN);
     let reliability = likelihood.reliability();

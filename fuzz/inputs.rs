@@ -342,12 +342,12 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             br#"{"shift":[0.5],"scale":[1],"clip":true}"#.to_vec(),
         ],
         "history" => {
-            let header = "epoch,train_nelbo,train_nll,train_kl,valid_nelbo,valid_nll,valid_kl,\
+            let header = "epoch,train_nelbo,train_distortion,train_divergence,valid_nelbo,valid_distortion,valid_divergence,\
                           at_full_weight,active_units,skipped_steps,train_seconds,valid_seconds";
             let line = "1,200.5,190,10.5,201,190.25,10.75,true,2,0,1.5,0.25";
             vec![
                 format!("{header}\n{line}\n").into_bytes(),
-                format!("{header},kl_1,kl_2\n{line},3.5,7.25\n").into_bytes(),
+                format!("{header},divergence_1,divergence_2\n{line},3.5,7.25\n").into_bytes(),
             ]
         }
         "config" => {

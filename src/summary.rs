@@ -212,17 +212,18 @@ impl Summary {
                 above = id;
             }
         }
-        nodes.push(node("kl", "Divergence (identity)", &[self.latent_dim]));
+        nodes.push(node("divergence", "Divergence (identity)", &[self.latent_dim]));
         nodes.push(node("z", "Reparameterize", &[self.latent_dim]));
         nodes.push(node("prior", &self.prior.kind, &[self.latent_dim]));
         nodes.push(node("nll", &self.likelihood.kind, &[]));
         // The heads of the encoder are the layers nothing else takes its input from.
         let heads = self.encoder.iter().map(|layer| format!("encoder.{}", layer.name));
         let heads = heads.filter(|id| edges.iter().all(|(from, _)| from != id)).collect::<Vec<_>>();
-        edges.extend(heads.into_iter().map(|head| (head, "kl".into())));
+        edges.extend(heads.into_iter().map(|head| (head, "divergence".into())));
         let output = edges.iter().rfind(|(_, to)| to.starts_with("decoder.")).map(|e| e.1.clone());
         edges.extend(output.map(|output| (output, "nll".into())));
-        for (from, to) in [("prior", "kl"), ("kl", "z"), ("eps", "z"), ("x", "nll")] {
+        for (from, to) in [("prior", "divergence"), ("divergence", "z"), ("eps", "z"), ("x", "nll")]
+        {
             edges.push((from.into(), to.into()));
         }
         let edges = edges.iter().map(|(from, to)| format!("  \"{from}\" -> \"{to}\";\n"));

@@ -44,7 +44,7 @@ const WRITTEN: &[&str] = &[
     "nelbo.png",
     "latent.png",
     "latent_tsne.png",
-    "latent_kl.png",
+    "latent_divergence.png",
     "manifold.png",
     "manifold_linear.png",
     "reconstructions.png",
@@ -136,10 +136,10 @@ impl<'a> Run<'a> {
         }
         say!("\nmodel, history and pictures are in {}", out.display());
         say!(
-            "test: nelbo={:.2} nll={:.2} kl={:.2} epoch_s={:.1} ({}; {})",
+            "test: nelbo={:.2} distortion={:.2} divergence={:.2} epoch_s={:.1} ({}; {})",
             result.nelbo,
-            result.nll,
-            result.kl,
+            result.distortion,
+            result.divergence,
             trained.history.seconds_per_epoch().unwrap_or(f64::NAN),
             result.protocol,
             result.measure

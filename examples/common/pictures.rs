@@ -48,8 +48,8 @@ where
     draw(&out.join("nelbo.png"), |path| curves(history, path));
     if let (Some(latents), true) = (latents, vae.latent_dim() > 2) {
         let active = latents.mean_variance.iter().map(|&v| v > burn_vae::eval::ACTIVE_UNIT);
-        draw(&out.join("latent_kl.png"), |path| {
-            Bars::new("KL of each latent dimension, in nats", &latents.kl)?
+        draw(&out.join("latent_divergence.png"), |path| {
+            Bars::new("divergence of each latent dimension, in nats", &latents.divergence)?
                 .with_active(&active.collect::<Vec<_>>())?
                 .sorted()
                 .save(path)

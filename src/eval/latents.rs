@@ -14,7 +14,7 @@ pub const ACTIVE_UNIT: f64 = 0.01;
 pub struct LatentStatistics {
     /// Its share in the divergence, in nats per example; empty where the divergence is not known as a
     /// sum over the dimensions.
-    pub kl: Vec<f64>,
+    pub divergence: Vec<f64>,
     /// The variance over the data of its posterior mean: the mean of the squared deviations from their
     /// mean. Not a number where there is one example.
     pub mean_variance: Vec<f64>,
@@ -99,21 +99,21 @@ pub(crate) struct LatentTotals {
     means: Vec<f64>,
     /// Sums of squared deviations from the means.
     squares: Vec<f64>,
-    kl: Vec<f64>,
+    divergence: Vec<f64>,
 }
 
 impl LatentTotals {
     /// Chan, Golub and LeVeque (1979): no large numbers are subtracted from each other.
     pub(crate) fn add(&mut self, batch: &ReadSums) {
-        let [means, deviations, squares, kl @ ..] = &batch.rows[..] else { return };
-        let kl = kl.first().map_or(&[][..], |kl| kl);
+        let [means, deviations, squares, shares @ ..] = &batch.rows[..] else { return };
+        let shares = shares.first().map_or(&[][..], |shares| shares);
         let (before, count) = (self.count, batch.count as f64);
         self.count += count;
         for totals in [&mut self.means, &mut self.squares] {
             totals.resize(means.len(), 0.0);
         }
-        self.kl.resize(kl.len(), 0.0);
-        self.kl.iter_mut().zip(kl).for_each(|(total, sum)| *total += sum);
+        self.divergence.resize(shares.len(), 0.0);
+        self.divergence.iter_mut().zip(shares).for_each(|(total, sum)| *total += sum);
         for (j, (mean, square)) in self.means.iter_mut().zip(&mut self.squares).enumerate() {
             // The mean was rounded; what its deviations sum to corrects for that.
             let off = deviations[j] / count;
@@ -132,7 +132,7 @@ impl LatentTotals {
             count => squares / count,
         };
         (self.count > 0.0).then(|| LatentStatistics {
-            kl: self.kl.iter().map(|sum| sum / self.count).collect(),
+            divergence: self.divergence.iter().map(|sum| sum / self.count).collect(),
             mean_variance: self.squares.iter().map(variance).collect(),
             examples: self.count as usize,
         })
@@ -172,7 +172,7 @@ mod tests {
                 let error = (found.mean_variance[0] / variance - 1.0).abs();
                 assert!(error < 1e-5, "{centre}, batches of {size}: {found:?}, not {variance}");
                 assert_eq!(found.active_units(), Some(usize::from(variance > ACTIVE_UNIT)));
-                assert_eq!((found.examples, found.kl[0]), (1000, 0.5));
+                assert_eq!((found.examples, found.divergence[0]), (1000, 0.5));
             }
         }
     }

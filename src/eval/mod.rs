@@ -32,10 +32,12 @@ use crate::objective::{Inputs, Objective};
 pub struct Evaluation {
     /// Negative evidence lower bound, or what the objective reports in its place.
     pub nelbo: f64,
-    /// The distortion, `-E_q log p(x|z)`; what to call it is said by [`measure`](Self::measure).
-    pub nll: f64,
-    /// The rate: the divergence from the posterior to the prior.
-    pub kl: f64,
+    /// The expected reconstruction error `-E_q log p(x|z)`, the distortion of Alemi et al. (2018);
+    /// [`measure`](Self::measure) says what it may be called.
+    pub distortion: f64,
+    /// The divergence from the posterior to the prior; with the KL divergence, the rate of Alemi et al.
+    /// (2018).
+    pub divergence: f64,
     /// Whether the figures are of a likelihood.
     pub measure: Measure,
     /// What the data are.
@@ -47,17 +49,6 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// The divergence from the posterior to the prior, the rate of Alemi et al. (2018), in nats.
-    pub fn rate(&self) -> f64 {
-        self.kl
-    }
-
-    /// The expected reconstruction error `-E_q log p(x|z)`, the distortion of Alemi et al. (2018), in
-    /// nats.
-    pub fn distortion(&self) -> f64 {
-        self.nll
-    }
-
     /// The bound in bits per dimension, `nelbo / (D ln 2)`; see [`LogLikelihood::bits_per_dim`].
     pub fn bits_per_dim(&self, log_det: f64) -> Option<f64> {
         self.measure.bits_per_dim(self.nelbo, self.num_values, log_det)
@@ -66,8 +57,11 @@ impl Evaluation {
 
 impl fmt::Display for Evaluation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { nelbo, nll, kl, measure, protocol, .. } = self;
-        write!(f, "nelbo={nelbo:.2} distortion={nll:.2} rate={kl:.2} ({protocol}; {measure})")
+        let Self { nelbo, distortion, divergence, measure, protocol, .. } = self;
+        write!(
+            f,
+            "nelbo={nelbo:.2} distortion={distortion:.2} divergence={divergence:.2} ({protocol}; {measure})"
+        )
     }
 }
 
@@ -107,19 +101,19 @@ pub fn evaluate<M: Model>(
             let sums = LatentSums::of(found).read();
             latents.add(&sums.map_err(|error| Error::around(error, ErrorKind::Backend))?);
         }
-        let terms = Tensor::cat(vec![terms.nelbo, terms.nll, terms.divergence], 0);
+        let terms = Tensor::cat(vec![terms.nelbo, terms.distortion, terms.divergence], 0);
         let terms = terms.try_into_data();
         let terms = terms.map_err(|error| Error::around(error, ErrorKind::Backend))?;
         for (i, term) in terms.iter::<f64>().enumerate() {
             sums[i / size] += term;
         }
     }
-    let [nelbo, nll, kl] = sums.map(|sum| sum / count);
+    let [nelbo, distortion, divergence] = sums.map(|sum| sum / count);
     // Data that say nothing of what they are may hold values that the likelihood gives no probability.
     let measure = match Measure::of(model.support(), protocol) {
         Measure::Likelihood if examples.has_others() => Measure::CrossEntropy,
         measure => measure,
     };
     let latents = latents.statistics();
-    Ok(Evaluation { nelbo, nll, kl, measure, protocol, num_values, latents })
+    Ok(Evaluation { nelbo, distortion, divergence, measure, protocol, num_values, latents })
 }

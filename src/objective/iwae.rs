@@ -15,7 +15,7 @@ use crate::prior::Distribution;
 /// towards `log p(x)`. The number of samples is that of the noise, in a training
 /// [`TrainConfig::num_samples`](crate::train::TrainConfig::num_samples).
 ///
-/// [`Terms::nelbo`] is the negative bound itself, whatever the [`Gradient`]; `nll` and `divergence`
+/// [`Terms::nelbo`] is the negative bound itself, whatever the [`Gradient`]; `distortion` and `divergence`
 /// are means over the samples, those of the ELBO.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Iwae {

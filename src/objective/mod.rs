@@ -93,9 +93,11 @@ pub struct Terms {
     /// What is reported and compared, the lower the better: the negative bound, at full weight whatever
     /// `loss` weighs. Of a bound from above it is the bound.
     pub nelbo: Tensor<1>,
-    /// Negative log-likelihood, averaged over the Monte Carlo samples.
-    pub nll: Tensor<1>,
-    /// Divergence from the posterior to the prior.
+    /// Negative log-likelihood `-log p(x|z)`, averaged over the Monte Carlo samples: the distortion of
+    /// Alemi et al. (2018). Grey values under a likelihood of bits have a cross-entropy there.
+    pub distortion: Tensor<1>,
+    /// Divergence from the posterior to the prior; with the KL divergence, the rate of Alemi et al.
+    /// (2018).
     pub divergence: Tensor<1>,
     /// What the posteriors look like, where that was asked for and the objective can tell.
     pub latents: Option<Latents>,
@@ -114,10 +116,10 @@ pub struct Latents {
 }
 
 impl Terms {
-    /// The terms of the negative ELBO, `nll + divergence`, which is also the loss.
-    pub fn new(nll: Tensor<1>, divergence: Tensor<1>) -> Self {
-        let nelbo = nll.clone() + divergence.clone();
-        Self { loss: nelbo.clone(), nelbo, nll, divergence, latents: None, state: None }
+    /// The terms of the negative ELBO, `distortion + divergence`, which is also the loss.
+    pub fn new(distortion: Tensor<1>, divergence: Tensor<1>) -> Self {
+        let nelbo = distortion.clone() + divergence.clone();
+        Self { loss: nelbo.clone(), nelbo, distortion, divergence, latents: None, state: None }
     }
 
     /// Another loss, `[batch]`; what is reported stays.

@@ -28,15 +28,15 @@ pub struct Epoch {
     /// Negative ELBO on the training set.
     pub train_nelbo: f64,
     /// Negative log-likelihood on the training set.
-    pub train_nll: f64,
+    pub train_distortion: f64,
     /// Divergence on the training set.
-    pub train_kl: f64,
+    pub train_divergence: f64,
     /// Negative ELBO on the validation set.
     pub valid_nelbo: f64,
     /// Negative log-likelihood on the validation set.
-    pub valid_nll: f64,
+    pub valid_distortion: f64,
     /// Divergence on the validation set.
-    pub valid_kl: f64,
+    pub valid_divergence: f64,
     /// Whether annealing was over at the end of the epoch; see
     /// [`Objective::at_full_weight`](crate::Objective::at_full_weight). No other epoch is ever the
     /// best.
@@ -52,8 +52,8 @@ pub struct Epoch {
     pub train_seconds: f64,
     /// Seconds spent on validation.
     pub valid_seconds: f64,
-    /// The share of each latent dimension in `valid_kl`; empty where the objective cannot tell.
-    pub kl_per_dimension: Vec<f64>,
+    /// The share of each latent dimension in `valid_divergence`; empty where the objective cannot tell.
+    pub divergence_per_dimension: Vec<f64>,
 }
 
 impl History {
@@ -85,19 +85,19 @@ impl History {
     }
 
     /// Writes one line for each epoch, below a line with the names of the columns: the fields of
-    /// [`Epoch`], the last of them as `kl_1`, `kl_2` and so on.
+    /// [`Epoch`], the last of them as `divergence_1`, `divergence_2` and so on.
     ///
     /// # Errors
     /// If the file cannot be written.
     pub fn write_csv(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let shares = self.epochs.iter().map(|epoch| epoch.kl_per_dimension.len()).max();
+        let shares = self.epochs.iter().map(|epoch| epoch.divergence_per_dimension.len()).max();
         let mut csv = csv::Writer::from_writer(Vec::new());
         let names = COLUMNS.iter().map(|name| name.to_string());
         let names = names.chain((1..=shares.unwrap_or(0)).map(|i| format!("{SHARE}{i}")));
         csv.write_record(names).map_err(|error| Error::csv(path, error))?;
         for epoch in &self.epochs {
-            let shares = epoch.kl_per_dimension.iter().map(f64::to_string);
+            let shares = epoch.divergence_per_dimension.iter().map(f64::to_string);
             let line = epoch.columns().into_iter().chain(shares);
             csv.write_record(line).map_err(|error| Error::csv(path, error))?;
         }
@@ -152,29 +152,29 @@ impl History {
 const COLUMNS: [&str; 12] = [
     "epoch",
     "train_nelbo",
-    "train_nll",
-    "train_kl",
+    "train_distortion",
+    "train_divergence",
     "valid_nelbo",
-    "valid_nll",
-    "valid_kl",
+    "valid_distortion",
+    "valid_divergence",
     "at_full_weight",
     "active_units",
     "skipped_steps",
     "train_seconds",
     "valid_seconds",
 ];
-const SHARE: &str = "kl_";
+const SHARE: &str = "divergence_";
 
 impl Epoch {
     fn columns(&self) -> [String; COLUMNS.len()] {
         [
             self.epoch.to_string(),
             self.train_nelbo.to_string(),
-            self.train_nll.to_string(),
-            self.train_kl.to_string(),
+            self.train_distortion.to_string(),
+            self.train_divergence.to_string(),
             self.valid_nelbo.to_string(),
-            self.valid_nll.to_string(),
-            self.valid_kl.to_string(),
+            self.valid_distortion.to_string(),
+            self.valid_divergence.to_string(),
             self.at_full_weight.to_string(),
             self.active_units.map(|n| n.to_string()).unwrap_or_default(),
             self.skipped_steps.to_string(),
@@ -196,11 +196,11 @@ impl Epoch {
         Ok(Self {
             epoch: field(record, 0)?,
             train_nelbo: field(record, 1)?,
-            train_nll: field(record, 2)?,
-            train_kl: field(record, 3)?,
+            train_distortion: field(record, 2)?,
+            train_divergence: field(record, 3)?,
             valid_nelbo: field(record, 4)?,
-            valid_nll: field(record, 5)?,
-            valid_kl: field(record, 6)?,
+            valid_distortion: field(record, 5)?,
+            valid_divergence: field(record, 6)?,
             at_full_weight: field(record, 7)?,
             active_units: match &record[8] {
                 "" => None,
@@ -209,7 +209,7 @@ impl Epoch {
             skipped_steps: field(record, 9)?,
             train_seconds: field(record, 10)?,
             valid_seconds: field(record, 11)?,
-            kl_per_dimension: shares
+            divergence_per_dimension: shares
                 .map(|column| field(record, column))
                 .collect::<Result<_, _>>()?,
         })
@@ -232,17 +232,17 @@ mod tests {
         let epoch = |(i, &(valid_nelbo, at_full_weight)): (usize, &(f64, bool))| Epoch {
             epoch: i + 1,
             train_nelbo: 0.0,
-            train_nll: 0.0,
-            train_kl: 0.0,
+            train_distortion: 0.0,
+            train_divergence: 0.0,
             valid_nelbo,
-            valid_nll: 0.0,
-            valid_kl: 0.0,
+            valid_distortion: 0.0,
+            valid_divergence: 0.0,
             at_full_weight,
             active_units: None,
             skipped_steps: 0,
             train_seconds: 0.0,
             valid_seconds: 0.0,
-            kl_per_dimension: Vec::new(),
+            divergence_per_dimension: Vec::new(),
         };
         History { epochs: epochs.iter().enumerate().map(epoch).collect() }
     }

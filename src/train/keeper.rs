@@ -161,10 +161,10 @@ mod tests {
     fn parts_of_two_epochs_are_not_mixed() {
         let record = |epoch: usize, valid_nelbo: f64| {
             serde_json::from_value(serde_json::json!({
-                "epoch": epoch, "train_nelbo": 0.0, "train_nll": 0.0, "train_kl": 0.0,
-                "valid_nelbo": valid_nelbo, "valid_nll": 0.0, "valid_kl": 0.0,
+                "epoch": epoch, "train_nelbo": 0.0, "train_distortion": 0.0, "train_divergence": 0.0,
+                "valid_nelbo": valid_nelbo, "valid_distortion": 0.0, "valid_divergence": 0.0,
                 "at_full_weight": true, "active_units": null, "skipped_steps": 0, "train_seconds": 0.0,
-                "valid_seconds": 0.0, "kl_per_dimension": [],
+                "valid_seconds": 0.0, "divergence_per_dimension": [],
             }))
             .unwrap()
         };

@@ -152,16 +152,16 @@ impl Monitor {
     fn line(&self, epoch: &Epoch) -> String {
         let width = self.epochs.to_string().len();
         format!(
-            "epoch {:>width$}/{}  train nelbo {:.2} (nll {:.2}, kl {:.2})  \
-             valid nelbo {:.2} (nll {:.2}, kl {:.2})  {:.1} s",
+            "epoch {:>width$}/{}  train nelbo {:.2} (distortion {:.2}, divergence {:.2})  \
+             valid nelbo {:.2} (distortion {:.2}, divergence {:.2})  {:.1} s",
             epoch.epoch,
             self.epochs,
             epoch.train_nelbo,
-            epoch.train_nll,
-            epoch.train_kl,
+            epoch.train_distortion,
+            epoch.train_divergence,
             epoch.valid_nelbo,
-            epoch.valid_nll,
-            epoch.valid_kl,
+            epoch.valid_distortion,
+            epoch.valid_divergence,
             epoch.train_seconds + epoch.valid_seconds,
         ) + &match epoch.skipped_steps {
             0 => String::new(),
@@ -219,8 +219,8 @@ impl TrainingProgressLogger for Monitor {
         if self.interrupter.should_stop() {
             return;
         }
-        let [train_nelbo, train_nll, train_kl] = self.train.means;
-        let [valid_nelbo, valid_nll, valid_kl] = self.valid.means;
+        let [train_nelbo, train_distortion, train_divergence] = self.train.means;
+        let [valid_nelbo, valid_distortion, valid_divergence] = self.valid.means;
         let (latents, skipped_steps) = {
             let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
             (report.latents.statistics(), report.skipped)
@@ -232,13 +232,13 @@ impl TrainingProgressLogger for Monitor {
             ));
         }
         if let Some(latents) = &latents
-            && let Some(i) = latents.kl.iter().position(|kl| !kl.is_finite())
+            && let Some(i) = latents.divergence.iter().position(|share| !share.is_finite())
         {
             return self.fail(Error::new(
                 ErrorKind::Training,
                 format!(
-                    "the share of latent dimension {i} in the kl of epoch {epoch} is {}",
-                    latents.kl[i]
+                    "the share of latent dimension {i} in the divergence of epoch {epoch} is {}",
+                    latents.divergence[i]
                 ),
             ));
         }
@@ -247,13 +247,13 @@ impl TrainingProgressLogger for Monitor {
             epoch,
             at_full_weight: (self.watch.at_full_weight)(last_step),
             active_units: latents.as_ref().and_then(LatentStatistics::active_units),
-            kl_per_dimension: latents.map(|latents| latents.kl).unwrap_or_default(),
+            divergence_per_dimension: latents.map(|latents| latents.divergence).unwrap_or_default(),
             train_nelbo,
-            train_nll,
-            train_kl,
+            train_distortion,
+            train_divergence,
             valid_nelbo,
-            valid_nll,
-            valid_kl,
+            valid_distortion,
+            valid_divergence,
             skipped_steps,
             train_seconds: self.train.took.as_secs_f64(),
             valid_seconds: self.valid.took.as_secs_f64(),

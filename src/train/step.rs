@@ -120,7 +120,7 @@ impl<M: Model + 'static> InferenceStep for Trainable<M> {
 }
 
 /// The names of the terms, in the order of [`BatchMeans`].
-pub(super) const TERMS: [&str; 3] = ["nelbo", "nll", "kl"];
+pub(super) const TERMS: [&str; 3] = ["nelbo", "distortion", "divergence"];
 
 /// The terms of a batch and, once they have been read, their means.
 ///
@@ -139,7 +139,7 @@ pub(super) struct BatchMeans {
 impl BatchMeans {
     fn new(terms: Terms) -> Self {
         let latents = terms.latents.as_ref().map(LatentSums::of);
-        let terms = [terms.nelbo, terms.nll, terms.divergence].map(Tensor::without_autodiff);
+        let terms = [terms.nelbo, terms.distortion, terms.divergence].map(Tensor::without_autodiff);
         let terms = Tensor::stack(terms.into(), 0);
         Self { terms, means: [f64::NAN; 3], latents, read_latents: None, skipped: false }
     }

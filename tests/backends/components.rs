@@ -93,7 +93,7 @@ where
         let terms = objective.terms(&model, inputs.with_state(state));
         let mut found = vec![
             Found::value("nelbo", terms.nelbo.clone()),
-            Found::value("nll", terms.nll.clone()),
+            Found::value("nll", terms.distortion.clone()),
             Found::value("divergence", terms.divergence.clone()),
             Found::value("loss", terms.loss.clone()),
         ];

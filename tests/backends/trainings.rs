@@ -55,7 +55,7 @@ where
             .fit(model, digits(&train, 50 * batches), digits(&test, 60))
             .unwrap();
         let epochs = &trained.history.epochs;
-        let course = epochs.iter().flat_map(|e| [e.train_nelbo, e.valid_nelbo, e.valid_kl]);
+        let course = epochs.iter().flat_map(|e| [e.train_nelbo, e.valid_nelbo, e.valid_divergence]);
         let sampling = ImportanceSampling { num_samples: 20, ..ImportanceSampling::default() };
         let nll = log_likelihood(&trained.model, digits(&test, 60), sampling, NoiseSource::new(1));
         let mut found = vec![

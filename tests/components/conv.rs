@@ -371,9 +371,9 @@ fn the_step_up_model_learns() {
     let last = trained.history.last().unwrap();
     // The mean of 206 is what a model without a code reaches.
     assert!(last.valid_nelbo < 200.0, "{}", last.valid_nelbo);
-    assert_eq!(last.kl_per_dimension.len(), 2);
-    let sum = last.kl_per_dimension.iter().sum::<f64>();
-    assert!((sum - last.valid_kl).abs() < 1e-4, "{sum} is not {}", last.valid_kl);
+    assert_eq!(last.divergence_per_dimension.len(), 2);
+    let sum = last.divergence_per_dimension.iter().sum::<f64>();
+    assert!((sum - last.valid_divergence).abs() < 1e-4, "{sum} is not {}", last.valid_divergence);
 }
 
 #[test]

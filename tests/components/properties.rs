@@ -201,7 +201,7 @@ fn beta_weighs_the_loss_and_not_the_bound() {
     let beta = Elbo::default().with_beta(4.0).unwrap().terms(&vae, Inputs::new(x, noise));
     assert_eq!(values(plain.nelbo.clone()), values(beta.nelbo.clone()));
     assert_eq!(values(plain.loss), values(plain.nelbo));
-    let weighted = values(beta.nll + beta.divergence.mul_scalar(4.0));
+    let weighted = values(beta.distortion + beta.divergence.mul_scalar(4.0));
     assert_eq!(values(beta.loss), weighted);
     assert!(Elbo::default().with_beta(-1.0).is_err());
 }

@@ -146,7 +146,7 @@ fn conditional_models_take_a_discriminator() {
     let logits = model.discriminator.logits(rows.clone(), z.clone());
     assert_eq!(list(terms.divergence), list(DensityRatio.kl(logits)));
     let nll = model.vae.nll(z, rows).mean_dim(0).squeeze_dim(0);
-    for (found, expected) in list(terms.nll).into_iter().zip(list(nll)) {
+    for (found, expected) in list(terms.distortion).into_iter().zip(list(nll)) {
         assert!((found - expected).abs() < 1e-5 * expected, "{found} is not {expected}");
     }
 
@@ -187,7 +187,7 @@ fn free_bits_of_categories_count_by_variable() {
     let inputs = Inputs::new(x.mul_scalar(3.0), eps).at(0, Seed::new(0));
     let mean = |x: Tensor<1>| f64::from(x.mean().into_scalar::<f32>());
     let terms = Elbo::default().with_free_bits(free).unwrap().terms(&vae, inputs);
-    let counted = mean(terms.loss.clone()) - mean(terms.nll.clone());
+    let counted = mean(terms.loss.clone()) - mean(terms.distortion.clone());
     assert!((counted - expected).abs() < 1e-5, "{counted} is not {expected}");
     assert!((mean(terms.divergence) - variables.iter().sum::<f64>()).abs() < 1e-5);
 }

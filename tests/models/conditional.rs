@@ -269,7 +269,7 @@ fn a_conditional_model_goes_the_way_of_any_other() {
     let trained = trainer.fit(vae, train, test.clone()).unwrap();
     let epochs = &trained.history.epochs;
     assert!(epochs[2].train_nelbo < epochs[0].train_nelbo);
-    assert_eq!(epochs[2].kl_per_dimension.len(), 2, "the condition is no latent dimension");
+    assert_eq!(epochs[2].divergence_per_dimension.len(), 2, "the condition is no latent dimension");
 
     let noise = NoiseSource::new(4);
     let elbo = evaluate(&trained.model, &Elbo::default(), test.clone(), 8, 1, noise).unwrap();
@@ -408,7 +408,7 @@ fn free_bits_count_the_variables_of_a_conditional_model() {
     let inputs = Inputs::new(random(2, [5, 6]).greater_elem(0.0).float(), noise);
     let terms = Elbo::default().with_free_bits(0.3).unwrap().terms(&vae, inputs);
     assert_close("divergence", &values(terms.divergence), &[0.0; 5]);
-    assert_close("free bits", &values(terms.loss - terms.nll), &[0.6; 5]);
+    assert_close("free bits", &values(terms.loss - terms.distortion), &[0.6; 5]);
 }
 
 /// The pseudo-inputs of a VampPrior are rows with a condition, like those that the encoder sees.

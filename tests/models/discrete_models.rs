@@ -208,9 +208,13 @@ where
     let (kl, [nll, nll_variance], [nelbo, variance]) = numbers.terms();
     let closed = evaluate(vae, &Elbo::default(), numbers.data(4), 4, K, noise).unwrap();
     let error = (nll_variance / (4 * K) as f64).sqrt();
-    assert!((closed.kl - kl).abs() < ROUNDING, "{} is not {kl}", closed.kl);
-    assert!((closed.nll - nll).abs() < 4.0 * error + ROUNDING, "{} is not {nll}", closed.nll);
-    let shares = closed.latents.unwrap().kl;
+    assert!((closed.divergence - kl).abs() < ROUNDING, "{} is not {kl}", closed.divergence);
+    assert!(
+        (closed.distortion - nll).abs() < 4.0 * error + ROUNDING,
+        "{} is not {nll}",
+        closed.distortion
+    );
+    let shares = closed.latents.unwrap().divergence;
     assert!((shares.iter().sum::<f64>() - kl).abs() < ROUNDING, "{shares:?} are not {kl}");
     let by_samples = Elbo::new(MonteCarloKl::default());
     let found = evaluate(vae, &by_samples, numbers.data(4), 4, K, noise).unwrap().nelbo;

@@ -97,7 +97,7 @@ fn every_figure_is_printed_with_what_it_is_of() {
     let grey = evaluate(Arc::new(images()));
     let text = grey.to_string();
     assert!(text.ends_with("(grey values; a cross-entropy, no likelihood)"), "{text}");
-    assert!((grey.rate() + grey.distortion() - grey.nelbo).abs() < 1e-4);
+    assert!((grey.divergence + grey.distortion - grey.nelbo).abs() < 1e-4);
     let bits = Arc::new(Binarized::once(images(), 5));
     let text = evaluate(bits.clone()).to_string();
     assert!(text.ends_with("(static binarisation, seed 5; a likelihood)"), "{text}");
@@ -261,7 +261,7 @@ fn weighted_objectives_see_a_collapse_too() {
     let noise = NoiseSource::new(0);
     let found = evaluate(&model(BernoulliNll), &Iwae::default(), Arc::new(images()), 7, 5, noise);
     let latents = found.unwrap().latents.unwrap();
-    assert!(latents.kl.is_empty() && latents.active_units() == Some(2), "{latents}");
+    assert!(latents.divergence.is_empty() && latents.active_units() == Some(2), "{latents}");
 }
 
 /// Of a bound from above the lower is the better, and early stopping hands out the best.

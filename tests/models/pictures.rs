@@ -131,7 +131,7 @@ fn curves_have_two_colours() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("curves.png");
     let csv = dir.path().join("history.csv");
-    let header = "epoch,train_nelbo,train_nll,train_kl,valid_nelbo,valid_nll,valid_kl,\
+    let header = "epoch,train_nelbo,train_distortion,train_divergence,valid_nelbo,valid_distortion,valid_divergence,\
                   at_full_weight,active_units,skipped_steps,train_seconds,valid_seconds";
     std::fs::write(
         &csv,
@@ -174,10 +174,10 @@ fn the_diagram_shows_the_flow() {
         r#""encoder.hidden_1" -> "encoder.hidden_2""#,
         r#""encoder.hidden_2" -> "encoder.mean""#,
         r#""encoder.hidden_2" -> "encoder.log_var""#,
-        r#""encoder.mean" -> "kl""#,
-        r#""encoder.log_var" -> "kl""#,
-        r#""prior" -> "kl""#,
-        r#""kl" -> "z""#,
+        r#""encoder.mean" -> "divergence""#,
+        r#""encoder.log_var" -> "divergence""#,
+        r#""prior" -> "divergence""#,
+        r#""divergence" -> "z""#,
         r#""eps" -> "z""#,
         r#""z" -> "decoder.hidden_1""#,
         r#""decoder.hidden_2" -> "decoder.output""#,

@@ -84,7 +84,7 @@ fn run(out: &Path, rows: usize, epochs: usize, progress: Progress) -> Result<Out
     let mut distances = values((x - y).abs());
     distances.sort_by(f64::total_cmp);
     let noise = NoiseSource::new(1);
-    let kl = evaluate(&loaded, &Elbo::default(), Arc::new(valid), 100, 1, noise)?.kl;
+    let kl = evaluate(&loaded, &Elbo::default(), Arc::new(valid), 100, 1, noise)?.divergence;
     Ok(Outcome { error: distances[distances.len() / 2], kl, same })
 }
 
