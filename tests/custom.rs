@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor};
 use burn_vae::data::Examples;
 use burn_vae::decoder::MlpDecoderConfig;
 use burn_vae::divergence::DivergenceTerms;
-use burn_vae::likelihood::Support;
+use burn_vae::likelihood::{self, Elementwise, Scale, Support};
 use burn_vae::nn::Init;
 use burn_vae::objective::Terms;
 use burn_vae::posterior::{Density, DiagonalGaussian, Samples};
@@ -43,24 +43,20 @@ impl Encoder for LinearEncoder {
 #[derive(Module, Debug)]
 struct LaplaceNll;
 
-impl Likelihood for LaplaceNll {
+impl Elementwise for LaplaceNll {
+    type Params = [Tensor<3>; 2];
     fn support(&self) -> Support {
         Support::Real
     }
-    fn params_per_value(&self) -> usize {
-        2
+    fn nll(&self, [mean, log_scale]: Self::Params, x: Tensor<3>) -> Tensor<3> {
+        (x - mean).abs() * log_scale.clone().neg().exp() + log_scale + 2f32.ln()
     }
-    fn nll(&self, params: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
-        let mut halves = params.chunk(2, 2).into_iter();
-        let (mean, log_scale) = (halves.next().unwrap(), halves.next().unwrap());
-        let scaled = (x.unsqueeze_dim(0) - mean).abs() * log_scale.clone().neg().exp();
-        (scaled + log_scale + 2f32.ln()).sum_dim(2).squeeze_dim(2)
+    fn mean(&self, [mean, _]: Self::Params) -> Tensor<3> {
+        mean
     }
-    fn mean(&self, params: Tensor<2>) -> Tensor<2> {
-        params.chunk(2, 1).remove(0)
-    }
-    fn sample(&self, params: Tensor<2>, _seed: Seed) -> Tensor<2> {
-        self.mean(params)
+    fn quantile(&self, [mean, log_scale]: Self::Params, u: Tensor<3>) -> Tensor<3> {
+        let u = u - 0.5;
+        mean - log_scale.exp() * u.clone().sign() * (u.abs() * -2.0).log1p()
     }
 }
 
@@ -165,4 +161,51 @@ fn own_parts_compose_and_train() {
     let error = x.iter().zip(&output).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
     assert!(error < 0.5, "{x:?} came back as {output:?}");
     assert_eq!(trained.model.sample(3, 0).unwrap().dims(), [3, 5]);
+}
+
+/// Written for one value, the distribution is the one that the crate has, which is held against scipy.
+#[test]
+fn an_elementwise_likelihood_is_a_likelihood() {
+    let device = Device::flex();
+    let noise = |step| NoiseSource::new(3).draw(step, [2, 3, 8], &device);
+    let (params, x) = (noise(0), noise(1).slice([0..1, 0..3, 0..4]).squeeze_dim::<2>(0));
+    let own = LaplaceNll;
+    let crates = likelihood::LaplaceNll::new(Scale::predicted());
+    assert_eq!((own.params_per_value(), crates.params_per_value()), (2, 2));
+    let run = |likelihood: &dyn Fn(Tensor<3>, Tensor<2>) -> Tensor<2>| {
+        let params = Tensor::<3>::from_inner(params.clone()).require_grad();
+        let x = Tensor::<2>::from_inner(x.clone()).require_grad();
+        let nll = likelihood(params.clone(), x.clone());
+        let gradients = nll.clone().sum().backward();
+        let (by_params, by_x) = (params.grad(&gradients).unwrap(), x.grad(&gradients).unwrap());
+        assert_eq!(nll.dims(), [2, 3]);
+        let all = [nll.inner().into_data(), by_params.into_data(), by_x.into_data()];
+        all.iter().flat_map(|data| data.iter::<f32>().collect::<Vec<_>>()).collect::<Vec<_>>()
+    };
+    let found = run(&|params, x| Likelihood::nll(&own, params, x));
+    let expected = run(&|params, x| crates.nll(params, x));
+    for (found, expected) in found.iter().zip(&expected) {
+        assert!((found - expected).abs() < 1e-5 * expected.abs().max(1.0), "{found}, {expected}");
+    }
+
+    // The quartiles of a Laplace distribution lie s log 2 from its mean.
+    let n = 40_000;
+    let params = Tensor::<2>::from_data([[1.5, -3.0, 2f32.ln(), 0.5f32.ln()]], &device);
+    let draws = own.sample(params.expand([n, 4]), Seed::new(7));
+    for (column, (mean, scale)) in [(1.5, 2.0), (-3.0, 0.5)].into_iter().enumerate() {
+        let column = draws.clone().narrow(1, column, 1).into_data();
+        let mut column = column.iter::<f64>().collect::<Vec<_>>();
+        column.sort_by(f64::total_cmp);
+        for (share, place) in [(0.25, -1.0), (0.5, 0.0), (0.75, 1.0)] {
+            let expected = mean + place * scale * std::f64::consts::LN_2;
+            let found = column[(share * n as f64) as usize];
+            // Four standard errors: sqrt(share (1 - share) / n) over the density there.
+            let density = 0.5 / scale * 0.5f64.powf(place.abs());
+            let error = 4.0 * (share * (1.0 - share) / n as f64).sqrt() / density;
+            assert!((found - expected).abs() < error, "{share}: {found}, not {expected}");
+        }
+    }
+    assert_eq!(draws.dims(), [n, 2]);
+    let mean = Likelihood::mean(&own, Tensor::ones([5, 4], &device));
+    assert_eq!(mean.dims(), [5, 2]);
 }

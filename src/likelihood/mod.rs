@@ -6,6 +6,7 @@ mod continuous_bernoulli;
 mod discretized_logistic;
 mod discretized_logistic_mixture;
 mod draw;
+mod elementwise;
 mod gaussian;
 mod laplace;
 mod level_mean;
@@ -19,6 +20,7 @@ pub use categorical::CategoricalNll;
 pub use continuous_bernoulli::ContinuousBernoulliNll;
 pub use discretized_logistic::DiscretizedLogisticNll;
 pub use discretized_logistic_mixture::DiscretizedLogisticMixtureNll;
+pub use elementwise::{Elementwise, Params};
 pub use gaussian::{GaussianNll, GaussianNllConfig};
 pub use laplace::{LaplaceNll, LaplaceNllConfig};
 pub use negative_binomial::{NegativeBinomialNll, NegativeBinomialNllConfig};
@@ -110,6 +112,9 @@ impl Support {
 /// that needs several numbers for each value of `x` says so in
 /// [`params_per_value`](Self::params_per_value) and finds them one after the other: with two, the
 /// first half of the decoder's output holds the first parameter of every value.
+///
+/// If the values of `x` are independent given the code, implement [`Elementwise`] in its place: the
+/// rest follows from the distribution of one value.
 ///
 /// A likelihood is a Burn module, so it may have parameters of its own, such as a learned variance.
 pub trait Likelihood: Module + ModuleDisplay {
