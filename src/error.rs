@@ -56,6 +56,11 @@ impl Error {
         self
     }
 
+    /// The error that caused this one, whether or not the message contains its text.
+    pub fn cause(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|cause| cause as &(dyn StdError + 'static))
+    }
+
     /// The sort of this error.
     pub fn kind(&self) -> ErrorKind {
         self.kind
@@ -132,8 +137,14 @@ impl fmt::Debug for Error {
 }
 
 impl StdError for Error {
+    /// The first of the causes whose text the message does not contain already, so that a report of
+    /// the whole chain says everything once. [`cause`](Error::cause) skips none.
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_deref().map(|e| e as &(dyn StdError + 'static))
+        let mut next = self.cause();
+        while let Some(error) = next.filter(|error| self.message.contains(&error.to_string())) {
+            next = error.source();
+        }
+        next
     }
 }
 
@@ -145,5 +156,50 @@ pub(crate) trait At<T> {
 impl<T> At<T> for std::io::Result<T> {
     fn at(self, path: impl Into<PathBuf>) -> Result<T> {
         self.map_err(|source| Error::io(&path.into(), source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a program prints that follows the sources.
+    fn report(error: &Error) -> String {
+        let (mut text, mut next) = (error.to_string(), error.source());
+        while let Some(error) = next {
+            text += &format!(": {error}");
+            next = error.source();
+        }
+        text
+    }
+
+    /// An error of Burn's that wraps one of this crate's.
+    #[derive(Debug)]
+    struct Wrapper(Error);
+
+    impl fmt::Display for Wrapper {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.fmt(f)
+        }
+    }
+
+    impl StdError for Wrapper {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = || std::io::Error::other("the disk is full");
+        let io = Error::io(Path::new("a.csv"), cause());
+        assert_eq!(report(&io), "a.csv: the disk is full");
+        assert!(io.cause().unwrap().is::<std::io::Error>());
+        let apart = Error::config("no history").with_source(cause());
+        assert_eq!(report(&apart), "no history: the disk is full");
+        let around = Error::around(Wrapper(io), ErrorKind::Saved);
+        assert_eq!(report(&around), "a.csv: the disk is full");
+        assert_eq!(around.kind(), ErrorKind::Io);
+        assert!(Error::config("alone").source().is_none());
     }
 }

@@ -2,7 +2,7 @@ use std::fs::{File, Metadata};
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -12,6 +12,7 @@ use super::rows::{self, Layout, TableOptions};
 use super::subset::{check_indices, check_range};
 use super::{Examples, HeldOut, Protocol, gzip};
 use crate::error::{At, Error, ErrorKind, Result};
+use crate::exec::lock;
 use crate::files;
 use crate::seed::Seed;
 
@@ -280,7 +281,7 @@ impl Examples for TableFile {
     fn read(&self, indices: &[usize], out: &mut [f32]) -> Result<()> {
         let path = &self.path;
         // The place in the file is set before every use, so that a panic elsewhere does no harm.
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = lock(&self.file);
         if state(&file.metadata().at(path)?) != self.state {
             return Err(Error::data(path, "the file has changed since it was opened"));
         }

@@ -10,12 +10,13 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuilder, Yield};
 
+use super::lock::lock;
 use super::pace::Pace;
 
 /// How long a team waits for threads that may be busy with something else.
@@ -88,7 +89,7 @@ impl Crew {
     }
 
     fn pace<R>(&self, f: impl FnOnce(&mut Pace) -> R) -> R {
-        f(&mut self.0.pace.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut lock(&self.0.pace))
     }
 }
 

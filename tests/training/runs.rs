@@ -414,3 +414,18 @@ fn a_history_that_cannot_be_written_stops_the_run_and_loses_nothing() {
     assert!(stopped.error.to_string().contains("history.csv"), "{stopped:?}");
     assert_eq!(stopped.trained.unwrap().history.epochs.len(), 1);
 }
+
+/// A program that reports any error needs no conversion, and reads each cause once.
+#[test]
+fn a_stopped_run_is_an_error() {
+    fn train(dir: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+        let (train, test) = digits(100, 100);
+        quiet(config(1, 50, 0)).with_history_csv(dir).fit(model(1), train, test)?;
+        Ok(())
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let error = train(dir.path()).unwrap_err();
+    let stopped = error.downcast_ref::<Box<burn_vae::train::Stopped<MlpVae>>>().unwrap();
+    assert_eq!(error.to_string(), stopped.error.to_string());
+    assert!(error.source().is_none(), "the message of {error} contains its cause");
+}

@@ -32,9 +32,9 @@ impl Buffers {
         buffers
     }
 
-    /// Puts them back.
+    /// Puts them back into the module, which shares them with its clones.
     pub(super) fn restore<M: Module>(mut self, module: &M) {
-        drop(module.clone().map(&mut self));
+        let _restored = module.clone().map(&mut self);
     }
 }
 

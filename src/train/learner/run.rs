@@ -1,5 +1,5 @@
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use burn::module::Module;
 use burn::optim::lr_scheduler::LrSchedulerRecord;
@@ -9,42 +9,42 @@ use burn::store::ModuleRecord;
 use burn::tensor::Bytes;
 use burn::train::{Interrupter, Learner, SupervisedTraining};
 
-use super::checkpoint::{Existing, Folder, Saved};
-use super::identity::Identity;
-use super::keeper::{EveryEpoch, Keeper, Patience};
 use super::metric::{LatentMetric, TermMetric};
-use super::monitor::{Monitor, Report, Watch};
+use super::monitor::{Monitor, Watch};
 use super::no_log::NoLog;
+use super::slots::{EveryEpoch, Patience, slots};
 use super::step::Trainable;
-use super::{History, Stopped, TrainConfig, Trained};
-use crate::data::{BatchLoader, Examples, Protocol};
+use crate::data::BatchLoader;
 use crate::error::{Error, ErrorKind, Result};
-use crate::eval::Measure;
 use crate::files::create_dir;
 use crate::model::Model;
-use crate::objective::Objective;
+use crate::train::store::{Existing, Folder, History, Identity, Keeper, Record, Saved};
+use crate::train::{Stopped, TrainConfig, Trained};
 
 /// All that is needed to train, checked.
-pub(super) struct Run<M: Module> {
-    pub(super) trainable: Trainable<M>,
-    pub(super) config: TrainConfig,
-    pub(super) optimizer: ModuleOptimizer,
-    pub(super) lr: ModuleLrScheduler,
-    pub(super) train: BatchLoader,
-    pub(super) valid: BatchLoader,
-    pub(super) watch: Watch,
-    pub(super) folder: Option<Folder>,
+pub(in crate::train) struct Run<M: Module> {
+    pub(in crate::train) trainable: Trainable<M>,
+    pub(in crate::train) config: TrainConfig,
+    pub(in crate::train) optimizer: ModuleOptimizer,
+    pub(in crate::train) lr: ModuleLrScheduler,
+    pub(in crate::train) train: BatchLoader,
+    pub(in crate::train) valid: BatchLoader,
+    pub(in crate::train) watch: Watch,
+    pub(in crate::train) folder: Option<Folder>,
     /// Where the run stands: the epochs done and what they have left.
-    pub(super) epoch: usize,
-    pub(super) history: History,
-    pub(super) parts: Option<[Vec<u8>; 3]>,
-    pub(super) best: Option<(usize, Vec<u8>)>,
+    pub(in crate::train) epoch: usize,
+    pub(in crate::train) history: History,
+    pub(in crate::train) parts: Option<[Vec<u8>; 3]>,
+    pub(in crate::train) best: Option<(usize, Vec<u8>)>,
 }
 
 impl<M: Model + 'static> Run<M> {
     /// Looks at the places where it is to write and, if all is well, takes them. So nothing is touched for a
     /// run that cannot be.
-    pub(super) fn enter(self, folder: Option<(PathBuf, Identity, Existing)>) -> Result<Self> {
+    pub(in crate::train) fn enter(
+        self,
+        folder: Option<(PathBuf, Identity, Existing)>,
+    ) -> Result<Self> {
         let overwrites = folder.as_ref().is_some_and(|folder| folder.2 == Existing::Overwrite);
         let csv = self.watch.csv.clone();
         if let (Some(csv), false) = (&csv, overwrites) {
@@ -83,54 +83,45 @@ impl<M: Model + 'static> Run<M> {
         Ok(Self { train, epoch, history, parts: Some(parts), best, ..self })
     }
 
-    pub(super) fn is_finished(&self) -> bool {
+    pub(in crate::train) fn is_finished(&self) -> bool {
         let TrainConfig { epochs, patience, .. } = self.config;
         let exhausted = patience.is_some_and(|patience| self.history.is_exhausted(patience));
         self.epoch >= epochs || exhausted
     }
 
     /// Trains, on Burn's Learner.
-    pub(super) fn launch(mut self) -> Result<Trained<M>, Box<Stopped<M>>> {
-        let report =
-            Arc::new(Mutex::new(Report { history: self.history.clone(), ..Default::default() }));
+    pub(in crate::train) fn launch(self) -> Result<Trained<M>, Box<Stopped<M>>> {
         let interrupter = Interrupter::new();
+        let record = Arc::new(Record::new(self.history, interrupter.clone()));
         let request = self.watch.request.clone();
-        let keeper = Arc::new(Keeper {
-            folder: self.folder.take(),
-            report: report.clone(),
-            interrupter: interrupter.clone(),
-            pending: Mutex::default(),
-            best: Mutex::new(self.best.take()),
-            committed: Mutex::new((self.epoch > 0).then_some(self.epoch)),
-        });
-        let monitor = Monitor::new(report.clone(), interrupter.clone(), self.watch);
+        let is_kept = self.folder.is_some() || self.config.patience.is_some();
+        let keeper = Arc::new(Keeper::new(self.folder, record.clone(), self.epoch, self.best));
+        let monitor = Monitor::new(record.clone(), interrupter.clone(), self.watch);
         let config = self.config;
         // The directory is that of Burn's own log files, of which none is written.
         let mut training = SupervisedTraining::new("", Arc::new(self.train), Arc::new(self.valid))
-            .metrics((TermMetric::new(0).counting(&report), TermMetric::new(1), TermMetric::new(2)))
-            .metric_valid(LatentMetric { report: report.clone() })
+            .metrics((TermMetric::new(0).counting(&record), TermMetric::new(1), TermMetric::new(2)))
+            .metric_valid(LatentMetric { record: record.clone() })
             .with_metric_logger(NoLog)
             .with_application_logger(None)
             .with_interrupter(interrupter.clone())
             .renderer(Box::new(monitor))
             .num_epochs(config.epochs);
-        let is_kept = keeper.folder.is_some() || config.patience.is_some();
         if is_kept {
-            let [model, optimizer, schedule] = keeper.slots(self.parts);
+            let [model, optimizer, schedule] = slots(&keeper, self.parts);
             training = training
                 .with_custom_checkpointers(model, optimizer, schedule)
                 .with_checkpointing_strategy(EveryEpoch);
         }
         if let Some(patience) = config.patience {
-            training = training.early_stopping(Patience { report: report.clone(), patience });
+            training = training.early_stopping(Patience { record: record.clone(), patience });
         }
         if self.epoch > 0 {
             training = training.checkpoint(self.epoch);
         }
         let result = training.launch(Learner::new(self.trainable, self.optimizer, self.lr));
 
-        let Report { history, error, .. } =
-            std::mem::take(&mut *report.lock().unwrap_or_else(PoisonError::into_inner));
+        let (history, error) = record.close();
         let error =
             error.or_else(|| result.error.map(|error| Error::around(error, ErrorKind::Training)));
         let epoch = history.last().map_or(0, |last| last.epoch);
@@ -148,9 +139,8 @@ impl<M: Model + 'static> Run<M> {
             Some(advice) => error.and(advice),
             None => error,
         });
-        keeper.folder.iter().for_each(Folder::unlock);
-        let best = keeper.best.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let best = best.filter(|_| config.patience.is_some());
+        keeper.unlock();
+        let best = keeper.take_best().filter(|_| config.patience.is_some());
         let best = best.map(|(epoch, weights)| Ok((epoch, load(result.model.clone(), weights)?)));
         let (epoch, model, error) = match best.transpose() {
             Ok(Some((epoch, best))) => (epoch, best.model.module, error),
@@ -164,7 +154,7 @@ impl<M: Model + 'static> Run<M> {
         }
     }
 
-    pub(super) fn into_trained(self) -> Result<Trained<M>> {
+    pub(in crate::train) fn into_trained(self) -> Result<Trained<M>> {
         let best = self.best.filter(|_| self.config.patience.is_some());
         let (trainable, epoch) = match best {
             Some((epoch, weights)) => (load(self.trainable, weights)?, epoch),
@@ -174,49 +164,8 @@ impl<M: Model + 'static> Run<M> {
     }
 }
 
-pub(super) fn load<T: Module>(module: T, record: Vec<u8>) -> Result<T> {
+pub(in crate::train) fn load<T: Module>(module: T, record: Vec<u8>) -> Result<T> {
     ModuleRecord::from_bytes(Bytes::from_bytes_vec(record))
         .and_then(|record| module.try_load_record(record))
         .map_err(|error| Error::around(error, ErrorKind::Saved))
-}
-
-/// Checks that the annealing, if there is one, comes to an end.
-pub(super) fn check_annealing<M>(
-    objective: &dyn Objective<M>,
-    batches: u64,
-    epochs: usize,
-) -> Result<()> {
-    let mut last_steps = (1..=epochs as u64).map(|epoch| epoch.saturating_mul(batches) - 1);
-    if last_steps.any(|step| objective.at_full_weight(step)) {
-        return Ok(());
-    }
-    Err(Error::config(format!(
-        "no epoch of {epochs} with {batches} steps ends at the full weight of the divergence, so none \
-         could be compared with another: anneal it faster or train longer"
-    )))
-}
-
-pub(super) fn check_dim(set: &str, examples: &dyn Examples, model: &impl Model) -> Result<()> {
-    if examples.dim() != model.data_dim() {
-        return Err(Error::new(
-            ErrorKind::Shape,
-            format!(
-                "the examples of the {set} set have {} values, but the model takes {}",
-                examples.dim(),
-                model.data_dim()
-            ),
-        ));
-    }
-    Ok(())
-}
-
-/// What the figures of a run are of.
-pub(super) fn title(
-    [train, valid]: [Protocol; 2],
-    [measure, valid_measure]: [Measure; 2],
-) -> String {
-    if (train, measure) == (valid, valid_measure) {
-        return format!("{train}: {measure}, in nats per example");
-    }
-    format!("{train}: {measure}; validated on {valid}: {valid_measure}; in nats per example")
 }

@@ -8,34 +8,34 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::TrainConfig;
 use crate::data::{Examples, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::crc32;
+use crate::train::TrainConfig;
 
 /// What tells a run from another one. A checkpoint of a run with another identity is refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Identity {
-    pub(super) config: TrainConfig,
-    pub(super) objective: String,
-    pub(super) max_norm: Option<f64>,
+pub(in crate::train) struct Identity {
+    pub(in crate::train) config: TrainConfig,
+    pub(in crate::train) objective: String,
+    pub(in crate::train) max_norm: Option<f64>,
     /// As text, since JSON has no infinite number.
-    pub(super) skip_above: Option<String>,
+    pub(in crate::train) skip_above: Option<String>,
     /// What the optimiser makes of a known parameter and known gradients.
-    pub(super) optimizer: Vec<f32>,
+    pub(in crate::train) optimizer: Vec<f32>,
     /// The learning rates of steps 1, 10, 100, ..
-    pub(super) learning_rates: Vec<f64>,
+    pub(in crate::train) learning_rates: Vec<f64>,
     /// The same of the parameters that are treated in another way; none where all are alike.
-    pub(super) groups: Vec<Group>,
-    pub(super) train_set: DataIdentity,
-    pub(super) valid_set: DataIdentity,
+    pub(in crate::train) groups: Vec<Group>,
+    pub(in crate::train) train_set: DataIdentity,
+    pub(in crate::train) valid_set: DataIdentity,
 }
 
 /// Parameters with an optimiser or a learning rate of their own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Group {
+pub(in crate::train) struct Group {
     parameters: usize,
     first: String,
     optimizer: Vec<f32>,
@@ -45,7 +45,7 @@ pub(super) struct Group {
 /// What tells a data set from another one, as far as two of its examples go.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct DataIdentity {
+pub(in crate::train) struct DataIdentity {
     len: usize,
     dim: usize,
     first_and_last_crc32: u32,
@@ -53,7 +53,7 @@ pub(super) struct DataIdentity {
 }
 
 impl DataIdentity {
-    pub(super) fn of(examples: &dyn Examples) -> Result<Self> {
+    pub(in crate::train) fn of(examples: &dyn Examples) -> Result<Self> {
         let (len, dim) = (examples.len(), examples.dim());
         let mut values = vec![0.0; 2 * dim];
         examples.read(&[0, len.saturating_sub(1)], &mut values)?;
@@ -64,7 +64,7 @@ impl DataIdentity {
 }
 
 /// The learning rates that a schedule will give, without touching it.
-pub(super) fn learning_rates(schedule: &ModuleLrScheduler) -> Vec<f64> {
+pub(in crate::train) fn learning_rates(schedule: &ModuleLrScheduler) -> Vec<f64> {
     rates(schedule).iter().map(ModuleLearningRate::base).collect()
 }
 
@@ -79,7 +79,7 @@ const RATE: f64 = 0.1;
 
 /// What an optimiser makes of a parameter in three steps: enough to tell its kind and its constants
 /// from others'.
-pub(super) fn probe(optimizer: &ModuleOptimizer, device: &Device) -> Result<Vec<f32>> {
+pub(in crate::train) fn probe(optimizer: &ModuleOptimizer, device: &Device) -> Result<Vec<f32>> {
     let device = device.clone().inner();
     let mut optimizer = optimizer.clone();
     let weight = Param::from_tensor(Tensor::<2>::from_data([[0.5, -1.0, 2.0]], &device));
@@ -100,7 +100,7 @@ pub(super) fn probe(optimizer: &ModuleOptimizer, device: &Device) -> Result<Vec<
 /// # Errors
 /// If a group goes by ids. A run with checkpoints has numbers in their place, so such a group would lose its
 /// parameters.
-pub(super) fn groups<M: Module>(
+pub(in crate::train) fn groups<M: Module>(
     optimizer: &ModuleOptimizer,
     schedule: &ModuleLrScheduler,
     [model, by_id]: [&M; 2],
@@ -220,7 +220,7 @@ impl ModuleVisitor for Read {
 
 impl Identity {
     /// The first difference, if any, but for how long to train.
-    pub(super) fn difference(&self, other: &Self) -> Option<String> {
+    pub(in crate::train) fn difference(&self, other: &Self) -> Option<String> {
         fn fields(identity: &Identity) -> BTreeMap<String, Value> {
             let mut fields = BTreeMap::new();
             let Ok(Value::Object(all)) = serde_json::to_value(identity) else { return fields };

@@ -21,28 +21,28 @@ use crate::phase::Phase;
 
 /// A model together with what trains it, in the form that Burn's Learner takes.
 #[derive(Module, Debug)]
-pub(super) struct Step<M, S: Clone + Debug + Send> {
-    pub(super) model: Numbered<M>,
+pub(in crate::train) struct Step<M, S: Clone + Debug + Send> {
+    pub(in crate::train) model: Numbered<M>,
     /// What the objective hands on from step to step.
-    pub(super) state: Option<RunningState<Tensor<1>>>,
+    pub(in crate::train) state: Option<RunningState<Tensor<1>>>,
     #[module(skip)]
-    pub(super) setup: S,
+    pub(in crate::train) setup: S,
 }
 
 /// The module of a training. Burn skips no field whose type names the model, so the setup is a type of its own.
-pub(super) type Trainable<M> = Step<M, Setup<M>>;
+pub(in crate::train) type Trainable<M> = Step<M, Setup<M>>;
 
 /// What is the same in every step.
 #[derive(Clone, Debug)]
-pub(super) struct Setup<M> {
-    pub(super) objective: Arc<dyn Objective<M>>,
-    pub(super) num_samples: usize,
-    pub(super) max_norm: Option<f64>,
+pub(in crate::train) struct Setup<M> {
+    pub(in crate::train) objective: Arc<dyn Objective<M>>,
+    pub(in crate::train) num_samples: usize,
+    pub(in crate::train) max_norm: Option<f64>,
     /// The norm of the gradients above which a step is left out.
-    pub(super) skip_above: Option<f64>,
-    pub(super) train_noise: NoiseSource,
-    pub(super) valid_noise: NoiseSource,
-    pub(super) threads: Threads,
+    pub(in crate::train) skip_above: Option<f64>,
+    pub(in crate::train) train_noise: NoiseSource,
+    pub(in crate::train) valid_noise: NoiseSource,
+    pub(in crate::train) threads: Threads,
 }
 
 impl<M: Model + 'static> Trainable<M> {
@@ -86,9 +86,7 @@ impl<M: Model + 'static> Trainable<M> {
         if let (Some(state), Some(next)) = (&self.state, &terms.state) {
             state.update(next.clone().detach());
         }
-        // What a batch normalisation, and the state above, have seen in this thread; the next step may be run
-        // by another one.
-        drop(self.valid());
+        sync_running_state(self);
         let loss = terms.mean();
         let gradients = loss.backward();
         let mut output = TrainOutput::new(self, gradients, BatchMeans::new(terms));
@@ -119,14 +117,20 @@ impl<M: Model + 'static> InferenceStep for Trainable<M> {
     }
 }
 
+/// Publishes the running statistics and the objective's state that this thread has updated: another
+/// thread may run the next step, and Burn writes them down where a module is cloned for validation.
+fn sync_running_state<M: Module>(module: &M) {
+    let _published = module.valid();
+}
+
 /// The names of the terms, in the order of [`BatchMeans`].
-pub(super) const TERMS: [&str; 3] = ["nelbo", "distortion", "divergence"];
+pub(in crate::train) const TERMS: [&str; 3] = ["nelbo", "distortion", "divergence"];
 
 /// The terms of a batch and, once they have been read, their means.
 ///
 /// The training step only sets up the computation. The values are read from the device once, all
 /// together, by `sync`, which the Learner calls on another thread before any metric.
-pub(super) struct BatchMeans {
+pub(in crate::train) struct BatchMeans {
     /// `[3, batch]`
     terms: Tensor<2>,
     means: [f64; 3],

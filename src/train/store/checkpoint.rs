@@ -29,7 +29,7 @@ use crate::files::{UNFINISHED, check_regular, crc32, create_dir, read, write_ato
 const STATE: &str = "state.json";
 const LOCK: &str = "lock";
 /// The kinds of records.
-pub(super) const PARTS: [&str; 3] = ["model", "optimizer", "schedule"];
+pub(in crate::train) const PARTS: [&str; 3] = ["model", "optimizer", "schedule"];
 
 /// What to do where a folder already holds a checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub enum Existing {
     #[default]
     Refuse,
     /// Go on from it. A run that had finished is trained further only if
-    /// [`epochs`](super::TrainConfig::epochs) or [`patience`](super::TrainConfig::patience) allow
+    /// [`epochs`](crate::train::TrainConfig::epochs) or [`patience`](crate::train::TrainConfig::patience) allow
     /// more than before. Where there is none, start anew, unless other files would be replaced.
     Resume,
     /// Start anew and replace it, and any other file that has the name of one of the run's.
@@ -71,19 +71,19 @@ struct State {
 }
 
 /// A checkpoint read from disk.
-pub(super) struct Saved {
-    pub(super) epoch: usize,
-    pub(super) history: History,
+pub(in crate::train) struct Saved {
+    pub(in crate::train) epoch: usize,
+    pub(in crate::train) history: History,
     /// Model, optimiser, schedule.
-    pub(super) parts: [Vec<u8>; 3],
-    pub(super) best: Option<(usize, Vec<u8>)>,
+    pub(in crate::train) parts: [Vec<u8>; 3],
+    pub(in crate::train) best: Option<(usize, Vec<u8>)>,
     /// The names of its files.
-    pub(super) files: Vec<String>,
+    pub(in crate::train) files: Vec<String>,
 }
 
 /// A folder of checkpoints and the run they are to be of. No other run writes there as long as it lives.
-pub(super) struct Folder {
-    pub(super) dir: PathBuf,
+pub(in crate::train) struct Folder {
+    pub(in crate::train) dir: PathBuf,
     identity: Identity,
     /// `None` where it cannot be made; writing the checkpoint then says why.
     lock: Option<File>,
@@ -97,7 +97,7 @@ impl Folder {
     /// # Errors
     /// If it cannot be made or used, if another run writes there, or if it holds what is not to be touched, or
     /// is to be resumed from and holds a checkpoint of another run or a damaged one.
-    pub(super) fn open(
+    pub(in crate::train) fn open(
         dir: PathBuf,
         identity: Identity,
         existing: Existing,
@@ -130,7 +130,7 @@ impl Folder {
     }
 
     /// Leaves the folder as it was, for a reason that is handed on with its name.
-    pub(super) fn leave(&self, error: Error) -> Error {
+    pub(in crate::train) fn leave(&self, error: Error) -> Error {
         if self.is_new {
             std::fs::remove_file(self.dir.join(LOCK)).ok();
         }
@@ -138,13 +138,13 @@ impl Folder {
     }
 
     /// Lets others write there.
-    pub(super) fn unlock(&self) {
+    pub(in crate::train) fn unlock(&self) {
         // What cannot be unlocked was never locked.
         self.lock.as_ref().map(File::unlock);
     }
 
     /// Looks into the folder and changes nothing.
-    pub(super) fn look(&self, existing: Existing) -> Result<Option<Saved>> {
+    pub(in crate::train) fn look(&self, existing: Existing) -> Result<Option<Saved>> {
         let path = self.dir.join(STATE);
         match existing {
             Existing::Overwrite => Ok(None),
@@ -174,7 +174,7 @@ impl Folder {
     }
 
     /// Makes room for the run: removes what is not part of the checkpoint that it goes on from.
-    pub(super) fn begin(&self, checkpoint: &[String]) -> Result<()> {
+    pub(in crate::train) fn begin(&self, checkpoint: &[String]) -> Result<()> {
         let state = self.dir.join(STATE);
         if checkpoint.is_empty() && state.exists() {
             std::fs::remove_file(&state).at(&state)?;
@@ -216,7 +216,7 @@ impl Folder {
     }
 
     /// Writes a checkpoint. `best` is the best epoch so far and its model.
-    pub(super) fn write(
+    pub(in crate::train) fn write(
         &self,
         epoch: usize,
         parts: &Parts,

@@ -1,4 +1,4 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use burn::tensor::TensorReadError;
 use burn::train::metric::state::{FormatOptions, NumericMetricState};
@@ -7,9 +7,9 @@ use burn::train::metric::{
     SerializedEntry,
 };
 
-use super::monitor::Report;
 use super::step::TERMS;
 use crate::eval::ReadSums;
+use crate::train::store::Record;
 
 /// The mean of one term over an epoch, each example weighing the same.
 #[derive(Clone)]
@@ -18,19 +18,19 @@ pub(super) struct TermMetric {
     name: MetricName,
     state: NumericMetricState,
     /// Counts the steps that were left out, where this is to be done.
-    report: Option<Arc<Mutex<Report>>>,
+    record: Option<Arc<Record>>,
     skipped: bool,
 }
 
 impl TermMetric {
     pub(super) fn new(term: usize) -> Self {
         let name = Arc::new(TERMS[term].to_string());
-        Self { term, name, state: NumericMetricState::new(), report: None, skipped: false }
+        Self { term, name, state: NumericMetricState::new(), record: None, skipped: false }
     }
 
     /// Also counts the steps that were left out.
-    pub(super) fn counting(self, report: &Arc<Mutex<Report>>) -> Self {
-        Self { report: Some(report.clone()), ..self }
+    pub(super) fn counting(self, record: &Arc<Record>) -> Self {
+        Self { record: Some(record.clone()), ..self }
     }
 
     fn format(&self) -> FormatOptions {
@@ -56,8 +56,8 @@ impl Metric for TermMetric {
     ) -> Result<SerializedEntry, TensorReadError> {
         self.skipped = batch.is_none();
         let Some((means, count)) = batch else {
-            if let Some(report) = &self.report {
-                report.lock().unwrap_or_else(PoisonError::into_inner).skipped += 1;
+            if let Some(record) = &self.record {
+                record.skip_step();
             }
             return Ok(SerializedEntry::new(String::new(), String::new()));
         };
@@ -91,7 +91,7 @@ impl Numeric for TermMetric {
 /// Adds up what the latent dimensions do over the validation set.
 #[derive(Clone)]
 pub(super) struct LatentMetric {
-    pub(super) report: Arc<Mutex<Report>>,
+    pub(super) record: Arc<Record>,
 }
 
 impl Metric for LatentMetric {
@@ -107,8 +107,7 @@ impl Metric for LatentMetric {
         _metadata: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
         if let Some(sums) = sums {
-            let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-            report.latents.add(sums);
+            self.record.add_latents(sums);
         }
         self.compute()
     }

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use burn::train::Interrupter;
@@ -13,10 +13,10 @@ use burn::train::renderer::{
 };
 
 use super::bar::Bar;
-use super::history::{Epoch, History};
 use super::step::TERMS;
 use crate::error::{Error, ErrorKind};
-use crate::eval::{LatentStatistics, LatentTotals};
+use crate::eval::LatentStatistics;
+use crate::train::store::{Epoch, Record};
 
 /// How a run shows where it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,35 +29,24 @@ pub enum Progress {
     Silent,
 }
 
-/// What the run has to say once it is over.
-#[derive(Default)]
-pub(super) struct Report {
-    pub(super) history: History,
-    pub(super) error: Option<Error>,
-    /// What the latent dimensions did in the validation so far.
-    pub(super) latents: LatentTotals,
-    /// Steps of the epoch that were left out.
-    pub(super) skipped: usize,
-}
-
 /// What the monitor must know of the run.
-pub(super) struct Watch {
-    pub(super) csv: Option<PathBuf>,
-    pub(super) progress: Progress,
+pub(in crate::train) struct Watch {
+    pub(in crate::train) csv: Option<PathBuf>,
+    pub(in crate::train) progress: Progress,
     /// What the figures are of.
-    pub(super) title: String,
+    pub(in crate::train) title: String,
     /// Training batches in an epoch.
-    pub(super) batches: u64,
+    pub(in crate::train) batches: u64,
     /// [`Objective::at_full_weight`](crate::Objective::at_full_weight).
-    pub(super) at_full_weight: Box<dyn Fn(u64) -> bool + Send + Sync>,
+    pub(in crate::train) at_full_weight: Box<dyn Fn(u64) -> bool + Send + Sync>,
     /// By which the run is stopped from outside. It may be there before the run and after it, so what ends
     /// the run alone has another one.
-    pub(super) request: Interrupter,
+    pub(in crate::train) request: Interrupter,
 }
 
 /// Burn's renderer: hears of every step, keeps the history, shows the progress.
 pub(super) struct Monitor {
-    report: Arc<Mutex<Report>>,
+    record: Arc<Record>,
     interrupter: Interrupter,
     watch: Watch,
     bar: Bar,
@@ -93,10 +82,14 @@ impl Split {
 }
 
 impl Monitor {
-    pub(super) fn new(report: Arc<Mutex<Report>>, interrupter: Interrupter, watch: Watch) -> Self {
+    pub(in crate::train) fn new(
+        record: Arc<Record>,
+        interrupter: Interrupter,
+        watch: Watch,
+    ) -> Self {
         let bar = Bar::new(watch.progress == Progress::Auto);
         Self {
-            report,
+            record,
             interrupter,
             watch,
             bar,
@@ -132,7 +125,7 @@ impl Monitor {
     fn not_finite(&mut self, term: usize, value: f64) {
         let split = if self.in_train { "training" } else { "validation" };
         let (step, epoch) = (self.split().steps + 1, self.epoch);
-        self.fail(Error::new(
+        self.record.fail(Error::new(
             ErrorKind::Training,
             format!(
                 "the {} of {split} batch {step} in epoch {epoch} is {value}; look for such values in \
@@ -140,13 +133,6 @@ impl Monitor {
                 TERMS[term]
             ),
         ));
-    }
-
-    /// Stops the run; the first reason is kept.
-    fn fail(&mut self, error: Error) {
-        self.interrupter.stop(Some(&error.to_string()));
-        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-        report.error.get_or_insert(error);
     }
 
     fn line(&self, epoch: &Epoch) -> String {
@@ -190,12 +176,10 @@ impl TrainingProgressLogger for Monitor {
     fn start_split(&mut self, split: &str, examples: usize) {
         self.in_train = split == "train";
         *self.split() = Split::start();
-        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-        report.latents = Default::default();
-        if self.in_train {
-            report.skipped = 0;
+        match self.in_train {
+            true => self.record.start_training(),
+            false => self.record.start_validation(),
         }
-        drop(report);
         self.bar.start(format!("epoch {}/{} {split}", self.epoch, self.epochs), examples);
     }
 
@@ -221,12 +205,9 @@ impl TrainingProgressLogger for Monitor {
         }
         let [train_nelbo, train_distortion, train_divergence] = self.train.means;
         let [valid_nelbo, valid_distortion, valid_divergence] = self.valid.means;
-        let (latents, skipped_steps) = {
-            let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-            (report.latents.statistics(), report.skipped)
-        };
+        let (latents, skipped_steps) = self.record.epoch();
         if skipped_steps as u64 == self.watch.batches {
-            return self.fail(Error::new(
+            return self.record.fail(Error::new(
                 ErrorKind::Training,
                 format!("every step of epoch {epoch} was skipped, so nothing is learnt any more"),
             ));
@@ -234,7 +215,7 @@ impl TrainingProgressLogger for Monitor {
         if let Some(latents) = &latents
             && let Some(i) = latents.divergence.iter().position(|share| !share.is_finite())
         {
-            return self.fail(Error::new(
+            return self.record.fail(Error::new(
                 ErrorKind::Training,
                 format!(
                     "the share of latent dimension {i} in the divergence of epoch {epoch} is {}",
@@ -260,13 +241,8 @@ impl TrainingProgressLogger for Monitor {
         };
         self.print(&self.line(&record));
         self.epoch = epoch + 1;
-        let written = {
-            let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-            report.history.epochs.push(record);
-            self.watch.csv.as_ref().map_or(Ok(()), |path| report.history.write_csv(path))
-        };
-        if let Err(error) = written {
-            self.fail(error);
+        if let Err(error) = self.record.finish_epoch(record, self.watch.csv.as_deref()) {
+            self.record.fail(error);
         }
     }
 

@@ -70,7 +70,7 @@ impl History {
     }
 
     /// Whether the best epoch lies at least `patience` epochs back.
-    pub(super) fn is_exhausted(&self, patience: usize) -> bool {
+    pub(in crate::train) fn is_exhausted(&self, patience: usize) -> bool {
         match (self.best(), self.last()) {
             (Some(best), Some(last)) => last.epoch - best.epoch >= patience,
             _ => false,
@@ -123,7 +123,7 @@ impl History {
     }
 
     /// Checks that nothing but another history would be replaced.
-    pub(super) fn check_replaceable(path: &Path) -> Result<()> {
+    pub(in crate::train) fn check_replaceable(path: &Path) -> Result<()> {
         match (path.symlink_metadata(), Self::open(path)) {
             (Ok(_), Err(error)) => Err(Error::new(
                 ErrorKind::Saved,

@@ -1,0 +1,46 @@
+use crate::data::{Examples, Protocol};
+use crate::error::{Error, ErrorKind, Result};
+use crate::eval::Measure;
+use crate::model::Model;
+use crate::objective::Objective;
+
+/// Checks that the annealing, if there is one, comes to an end.
+pub(super) fn check_annealing<M>(
+    objective: &dyn Objective<M>,
+    batches: u64,
+    epochs: usize,
+) -> Result<()> {
+    let mut last_steps = (1..=epochs as u64).map(|epoch| epoch.saturating_mul(batches) - 1);
+    if last_steps.any(|step| objective.at_full_weight(step)) {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "no epoch of {epochs} with {batches} steps ends at the full weight of the divergence, so none \
+         could be compared with another: anneal it faster or train longer"
+    )))
+}
+
+pub(super) fn check_dim(set: &str, examples: &dyn Examples, model: &impl Model) -> Result<()> {
+    if examples.dim() != model.data_dim() {
+        return Err(Error::new(
+            ErrorKind::Shape,
+            format!(
+                "the examples of the {set} set have {} values, but the model takes {}",
+                examples.dim(),
+                model.data_dim()
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// What the figures of a run are of.
+pub(super) fn title(
+    [train, valid]: [Protocol; 2],
+    [measure, valid_measure]: [Measure; 2],
+) -> String {
+    if (train, measure) == (valid, valid_measure) {
+        return format!("{train}: {measure}, in nats per example");
+    }
+    format!("{train}: {measure}; validated on {valid}: {valid_measure}; in nats per example")
+}

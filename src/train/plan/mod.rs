@@ -1,0 +1,11 @@
+//! What is to be trained, checked before anything is computed or written.
+
+mod checks;
+mod config;
+mod outcome;
+mod prepare;
+mod trainer;
+
+pub use config::TrainConfig;
+pub use outcome::{Stopped, Trained};
+pub use trainer::Trainer;

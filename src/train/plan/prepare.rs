@@ -1,0 +1,127 @@
+use std::sync::Arc;
+
+use burn::module::{ParamId, RunningState};
+use burn::tensor::{Device, Tensor};
+
+use super::checks::{check_annealing, check_dim, title};
+use super::config::TrainConfig;
+use super::trainer::Trainer;
+use crate::data::{BatchLoader, Checked, Examples};
+use crate::error::{Error, Result};
+use crate::eval::Measure;
+use crate::exec::Threads;
+use crate::model::Model;
+use crate::noise::{NoiseSource, check_noise};
+use crate::numbered::Numbered;
+use crate::objective::Objective;
+use crate::train::learner::{Run, Setup, Step, Trainable, Watch};
+use crate::train::store::{DataIdentity, History, Identity, groups, learning_rates, probe};
+
+impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
+    /// Checks everything and puts together what the Learner takes.
+    pub(super) fn prepare(
+        self,
+        model: M,
+        train: Arc<dyn Examples>,
+        valid: Arc<dyn Examples>,
+    ) -> Result<Run<M>> {
+        let config = self.config;
+        let TrainConfig { batch_size, num_samples, epsilon_std, seed, .. } = config;
+        config.check()?;
+        check_dim("training", &*train, &model)?;
+        check_dim("validation", &*valid, &model)?;
+        let largest_batch = batch_size.min(train.len().max(valid.len()));
+        check_noise(num_samples, largest_batch, model.noise().dim())?;
+        self.objective.check_samples(num_samples)?;
+        let device = model.devices().first().cloned().ok_or_else(|| {
+            Error::config("the model has no parameters, so there is nothing to train")
+        })?;
+        let noise = |name| NoiseSource::new(seed.child(name)).with_std(epsilon_std);
+        let checked = |set| -> Arc<dyn Examples> { Arc::new(Checked::for_bounds(set, &model)) };
+        let (train, valid) = (checked(train), checked(valid));
+        let sets = [train.clone(), valid.clone()];
+        let train = BatchLoader::shuffled(train, batch_size, seed.child("shuffle"), &device)?;
+        let valid = BatchLoader::ordered(valid, batch_size, &device)?;
+        let batches = train.batches() as u64;
+        check_annealing(&*self.objective, batches, config.epochs)?;
+        let objective = self.objective.clone();
+        let protocols = sets.each_ref().map(|set| set.protocol());
+        let watch = Watch {
+            title: title(
+                protocols,
+                protocols.map(|protocol| Measure::of(model.support(), protocol)),
+            ),
+            csv: self.csv.clone(),
+            progress: self.progress,
+            batches,
+            at_full_weight: Box::new(move |step| objective.at_full_weight(step)),
+            request: self.interrupter.clone(),
+        };
+        let state = self.objective.initial_state().map(|state| {
+            let device = device.clone().autodiff();
+            // The parameters of the model are numbered from 1.
+            let id = ParamId::from(0);
+            RunningState::with_id(id, Tensor::from_data(state.as_slice(), &device))
+        });
+        let setup = Setup {
+            objective: self.objective.clone(),
+            num_samples,
+            max_norm: self.max_norm,
+            skip_above: self.skip_above,
+            train_noise: noise("train noise")?,
+            valid_noise: noise("valid noise")?,
+            threads: Threads::of(&device),
+        };
+        let is_numbered = self.checkpoints.is_some();
+        let model = Numbered { module: model.train(), is_numbered };
+        let trainable = Step { model, state, setup };
+        let folder = match &self.checkpoints {
+            None => None,
+            Some((dir, existing)) => {
+                Some((dir.clone(), self.identity(&trainable, &sets, &device)?, *existing))
+            }
+        };
+        let run = Run {
+            trainable,
+            config,
+            optimizer: self.optimizer,
+            lr: self.lr,
+            train,
+            valid,
+            watch,
+            folder: None,
+            epoch: 0,
+            history: History::default(),
+            parts: None,
+            best: None,
+        };
+        run.enter(folder)
+    }
+
+    /// What tells this run from another.
+    fn identity(
+        &self,
+        trainable: &Trainable<M>,
+        [train, valid]: &[Arc<dyn Examples>; 2],
+        device: &Device,
+    ) -> Result<Identity> {
+        if !self.optimizer.to_record().is_empty() {
+            return Err(Error::config(
+                "the optimiser has taken steps before, but a run with checkpoints begins with a fresh one",
+            ));
+        }
+        let mut by_id = trainable.clone();
+        by_id.model.is_numbered = false;
+        Ok(Identity {
+            config: self.config,
+            objective: format!("{:?}", self.objective),
+            max_norm: self.max_norm,
+            skip_above: self.skip_above.map(|threshold| threshold.to_string()),
+            optimizer: probe(&self.optimizer, device)?,
+            learning_rates: learning_rates(&self.lr),
+            groups: groups(&self.optimizer, &self.lr, [trainable, &by_id], device)?,
+            train_set: DataIdentity::of(&**train)?,
+            valid_set: DataIdentity::of(&**valid)?,
+        })
+    }
+}

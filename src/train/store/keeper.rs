@@ -1,0 +1,157 @@
+//! Whole checkpoints of the parts that Burn makes one by one.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use super::checkpoint::{Folder, PARTS};
+use super::record::Record;
+use crate::error::Result;
+use crate::exec::lock;
+
+/// The parts of a checkpoint by name.
+pub(super) type Parts = BTreeMap<&'static str, Vec<u8>>;
+
+/// Collects the parts of each epoch's checkpoint and keeps the best model and, in a folder, the last
+/// checkpoint.
+pub(in crate::train) struct Keeper {
+    folder: Option<Folder>,
+    record: Arc<Record>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The parts at hand of each epoch that is not complete. Burn makes each on a thread of its own,
+    /// so one epoch's may come after some of the next one's.
+    pending: BTreeMap<usize, Parts>,
+    /// The best epoch so far and its model.
+    best: Option<(usize, Vec<u8>)>,
+    /// The last epoch that was kept.
+    committed: Option<usize>,
+}
+
+impl Keeper {
+    /// A keeper of a run that has done some epochs, the best of them with a model.
+    pub(in crate::train) fn new(
+        folder: Option<Folder>,
+        record: Arc<Record>,
+        epochs_done: usize,
+        best: Option<(usize, Vec<u8>)>,
+    ) -> Self {
+        let committed = (epochs_done > 0).then_some(epochs_done);
+        let state = State { pending: BTreeMap::new(), best, committed };
+        Self { folder, record, state: Mutex::new(state) }
+    }
+
+    /// Takes a part; the last one of an epoch completes its checkpoint.
+    pub(in crate::train) fn add(
+        &self,
+        epoch: usize,
+        part: &'static str,
+        bytes: Vec<u8>,
+    ) -> Result<()> {
+        let mut state = lock(&self.state);
+        let parts = state.pending.entry(epoch).or_default();
+        parts.insert(part, bytes);
+        if parts.len() < PARTS.len() {
+            return Ok(());
+        }
+        let parts = state.pending.remove(&epoch).unwrap_or_default();
+        let history = self.record.history_until(epoch);
+        if history.best().is_some_and(|best| best.epoch == epoch) {
+            state.best = Some((epoch, parts[PARTS[0]].clone()));
+        }
+        if let Some(folder) = &self.folder {
+            let best = state.best.as_ref().map(|(epoch, model)| (*epoch, model.as_slice()));
+            folder.write(epoch, &parts, best, history)?;
+        }
+        state.committed = Some(epoch);
+        Ok(())
+    }
+
+    /// Stops the run.
+    pub(in crate::train) fn fail(&self, error: crate::Error) {
+        self.record.fail(error);
+    }
+
+    /// The last epoch that was kept.
+    pub(in crate::train) fn committed(&self) -> Option<usize> {
+        lock(&self.state).committed
+    }
+
+    /// The best epoch and its model.
+    pub(in crate::train) fn take_best(&self) -> Option<(usize, Vec<u8>)> {
+        lock(&self.state).best.take()
+    }
+
+    /// Lets other runs write to the folder.
+    pub(in crate::train) fn unlock(&self) {
+        self.folder.iter().for_each(Folder::unlock);
+    }
+
+    /// Says what there is to resume from once a run has been broken off.
+    pub(in crate::train) fn advice(&self) -> Option<String> {
+        let dir = self.folder.as_ref()?.dir.display();
+        Some(match self.committed() {
+            Some(epoch) => {
+                format!("the checkpoint of epoch {epoch} in {dir} is there to go on from")
+            }
+            None => format!("there is no checkpoint of it in {dir} yet"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::Existing;
+    use crate::train::store::{DataIdentity, Identity};
+    use crate::train::{History, TrainConfig};
+    use burn::train::Interrupter;
+
+    /// Parts that come late, after some of the next epoch's, still go with their own epoch's.
+    #[test]
+    fn parts_of_two_epochs_are_not_mixed() {
+        let record = |epoch: usize, valid_nelbo: f64| {
+            serde_json::from_value(serde_json::json!({
+                "epoch": epoch, "train_nelbo": 0.0, "train_distortion": 0.0, "train_divergence": 0.0,
+                "valid_nelbo": valid_nelbo, "valid_distortion": 0.0, "valid_divergence": 0.0,
+                "at_full_weight": true, "active_units": null, "skipped_steps": 0, "train_seconds": 0.0,
+                "valid_seconds": 0.0, "divergence_per_dimension": [],
+            }))
+            .unwrap()
+        };
+        let history = History { epochs: vec![record(1, 2.0), record(2, 3.0)] };
+        let record = Arc::new(Record::new(history, Interrupter::new()));
+        let dir = tempfile::tempdir().unwrap();
+        let set = || DataIdentity::default();
+        let identity = Identity {
+            config: TrainConfig::default(),
+            objective: String::new(),
+            max_norm: None,
+            skip_above: None,
+            optimizer: Vec::new(),
+            learning_rates: Vec::new(),
+            groups: Vec::new(),
+            train_set: set(),
+            valid_set: set(),
+        };
+        let open = |existing| Folder::open(dir.path().into(), identity.clone(), existing);
+        let keeper = Keeper::new(Some(open(Existing::Refuse).unwrap().0), record, 0, None);
+        assert!(open(Existing::Refuse).is_err(), "two runs in one folder");
+        let part = |epoch: usize, part| keeper.add(epoch, part, vec![epoch as u8; 3]).unwrap();
+        part(1, "model");
+        part(1, "schedule");
+        part(2, "model");
+        let folder = keeper.folder.as_ref().unwrap();
+        assert!(folder.look(Existing::Resume).unwrap().is_none());
+        part(1, "optimizer");
+        let first = folder.look(Existing::Resume).unwrap().unwrap();
+        assert_eq!((first.epoch, &first.parts), (1, &[vec![1; 3], vec![1; 3], vec![1; 3]]));
+        part(2, "schedule");
+        part(2, "optimizer");
+        let second = folder.look(Existing::Resume).unwrap().unwrap();
+        assert_eq!((second.epoch, &second.parts), (2, &[vec![2; 3], vec![2; 3], vec![2; 3]]));
+        assert_eq!(second.best, Some((1, vec![1; 3])));
+        assert_eq!(second.history.epochs.len(), 2);
+    }
+}

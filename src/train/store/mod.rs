@@ -1,0 +1,14 @@
+//! What a run keeps: its history, its checkpoints, and what tells it from another run.
+
+mod checkpoint;
+mod history;
+mod identity;
+mod keeper;
+mod record;
+
+pub use checkpoint::Existing;
+pub(super) use checkpoint::{Folder, PARTS, Saved};
+pub use history::{Epoch, History};
+pub(super) use identity::{DataIdentity, Identity, groups, learning_rates, probe};
+pub(super) use keeper::Keeper;
+pub(super) use record::Record;

@@ -1,0 +1,88 @@
+use std::path::Path;
+use std::sync::Mutex;
+
+use burn::train::Interrupter;
+
+use super::history::{Epoch, History};
+use crate::error::{Error, Result};
+use crate::eval::{LatentStatistics, LatentTotals, ReadSums};
+use crate::exec::lock;
+
+/// The record of a run under way: Burn's threads write to it, each through its own methods.
+///
+/// It is shared state and not a channel, because Burn wants answers at once: whether to stop before
+/// a checkpoint is made, and whether patience has run out.
+pub(in crate::train) struct Record {
+    state: Mutex<State>,
+    interrupter: Interrupter,
+}
+
+#[derive(Default)]
+struct State {
+    history: History,
+    /// The first failure.
+    error: Option<Error>,
+    /// Statistics of the validation so far.
+    latents: LatentTotals,
+    /// Steps of the epoch that were skipped.
+    skipped: usize,
+}
+
+impl Record {
+    /// A record that starts from a history and stops the run by an interrupter.
+    pub(in crate::train) fn new(history: History, interrupter: Interrupter) -> Self {
+        Self { state: Mutex::new(State { history, ..State::default() }), interrupter }
+    }
+
+    /// Stops the run; the first reason is kept.
+    pub(in crate::train) fn fail(&self, error: Error) {
+        self.interrupter.stop(Some(&error.to_string()));
+        lock(&self.state).error.get_or_insert(error);
+    }
+
+    pub(in crate::train) fn start_training(&self) {
+        lock(&self.state).skipped = 0;
+    }
+
+    pub(in crate::train) fn start_validation(&self) {
+        lock(&self.state).latents = LatentTotals::default();
+    }
+
+    pub(in crate::train) fn skip_step(&self) {
+        lock(&self.state).skipped += 1;
+    }
+
+    pub(in crate::train) fn add_latents(&self, sums: &ReadSums) {
+        lock(&self.state).latents.add(sums);
+    }
+
+    /// Statistics of the validation, and the number of skipped steps of the epoch.
+    pub(in crate::train) fn epoch(&self) -> (Option<LatentStatistics>, usize) {
+        let state = lock(&self.state);
+        (state.latents.statistics(), state.skipped)
+    }
+
+    /// Adds an epoch to the history and, if there is one, brings its CSV file up to date.
+    pub(in crate::train) fn finish_epoch(&self, epoch: Epoch, csv: Option<&Path>) -> Result<()> {
+        let mut state = lock(&self.state);
+        state.history.epochs.push(epoch);
+        csv.map_or(Ok(()), |path| state.history.write_csv(path))
+    }
+
+    /// The history up to an epoch. Burn may be further.
+    pub(super) fn history_until(&self, epoch: usize) -> History {
+        let mut history = lock(&self.state).history.clone();
+        history.epochs.retain(|record| record.epoch <= epoch);
+        history
+    }
+
+    pub(in crate::train) fn is_exhausted(&self, patience: usize) -> bool {
+        lock(&self.state).history.is_exhausted(patience)
+    }
+
+    /// Ends the record: the history, and the first failure.
+    pub(in crate::train) fn close(&self) -> (History, Option<Error>) {
+        let State { history, error, .. } = std::mem::take(&mut *lock(&self.state));
+        (history, error)
+    }
+}
