@@ -1,4 +1,4 @@
-//! From a description of a module to the module.
+//! Descriptions of modules, and how they build them.
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -10,21 +10,21 @@ use crate::seed::Seed;
 
 /// A description of a module that can be written to a file and built anywhere.
 ///
-/// Building is deterministic: the same description and seed give the same weights on every backend,
-/// whatever else the program does, since no global generator is involved.
+/// Building is deterministic: the same description and seed yield the same weights on every
+/// backend, whatever else the program does, because no global generator is involved.
 pub trait ModuleConfig: Serialize + DeserializeOwned {
-    /// What is built.
+    /// The module that the description builds.
     type Module: Module;
 
     /// Checks the description and builds the module with fresh weights.
     ///
     /// # Errors
-    /// If no module can be built from the description, such as one with a layer of zero units; the
-    /// message names the field.
+    /// If no module can be built from the description, for example because a layer has zero units.
+    /// The message names the field.
     fn init(&self, seed: Seed, device: &Device) -> Result<Self::Module>;
 }
 
-/// Builds a part of a module from a seed of its own; `name` is what errors call it.
+/// Builds a part of a module from its own seed; errors refer to it as `name`.
 pub(crate) fn init_part<C: ModuleConfig>(
     name: &str,
     config: &C,
@@ -34,7 +34,7 @@ pub(crate) fn init_part<C: ModuleConfig>(
     named(name, config.init(seed.child(name), device))
 }
 
-/// Builds one module after the other, each from a seed of its own; `name` is what errors call the list.
+/// Builds a list of modules, each from its own seed; errors refer to the list as `name`.
 pub(crate) fn init_each<C: ModuleConfig>(
     name: &str,
     configs: &[C],
@@ -47,15 +47,15 @@ pub(crate) fn init_each<C: ModuleConfig>(
     configs.iter().enumerate().map(init).collect()
 }
 
-/// Says which part an error is about.
+/// Prefixes an error with the name of the part.
 pub(crate) fn named<T>(name: &str, result: Result<T>) -> Result<T> {
     result.map_err(|error| {
         Error::new(ErrorKind::Config, format!("{name}: {error}")).with_source(error)
     })
 }
 
-/// Writes a description without anything to configure to files as its name, so that no other is read in
-/// its place.
+/// Serialises a description without fields as its name, so that no other description is read in its
+/// place.
 macro_rules! unit_name {
     ($part:ident) => {
         impl serde::Serialize for $part {
@@ -77,7 +77,7 @@ macro_rules! unit_name {
     };
 }
 
-/// Implements [`ModuleConfig`] for a part without anything to configure, which describes itself.
+/// Implements [`ModuleConfig`] for a part without configuration, which describes itself.
 macro_rules! unit_config {
     ($part:ident) => {
         crate::config::unit_name!($part);
@@ -96,8 +96,8 @@ macro_rules! unit_config {
     };
 }
 
-/// Writes a description to files under the name of what it describes, as `{"Part": {"field": ...}}`,
-/// so that no other with the same fields is read in its place.
+/// Serialises a description under the name of its part, as `{"Part": {"field": ...}}`, so that no
+/// description with the same fields is read in its place.
 macro_rules! named_config {
     ($config:ident, $part:ident { $($field:ident: $type:ty),+ }) => {
         impl serde::Serialize for $config {

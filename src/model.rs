@@ -1,4 +1,4 @@
-//! What objectives, training and evaluation know of a model.
+//! The interface of a model to objectives, training and evaluation.
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
@@ -12,8 +12,8 @@ use crate::prior::Distribution;
 /// A model of data `x` with latent variables `z`, whose forward pass takes explicit noise.
 ///
 /// [`Vae`](crate::Vae), [`ConditionalVae`](crate::conditional::ConditionalVae) and
-/// [`AdversarialVae`](crate::adversarial::AdversarialVae) are models; a type of yours that implements this trait
-/// can be trained and evaluated like them.
+/// [`AdversarialVae`](crate::adversarial::AdversarialVae) are models. Your own type can be trained
+/// and evaluated like them if it implements this trait.
 pub trait Model: Module + ModuleDisplay {
     /// The family of `q(z|x)`.
     type Posterior: Posterior;
@@ -29,7 +29,7 @@ pub trait Model: Module + ModuleDisplay {
     /// The likelihood's support.
     fn support(&self) -> Support;
 
-    /// The noise that one Monte Carlo sample of one example takes.
+    /// The noise that one Monte Carlo sample of one example needs.
     fn noise(&self) -> NoiseShape;
 
     /// Number of leading entries of an example that are data; the rest are its condition.
@@ -37,16 +37,16 @@ pub trait Model: Module + ModuleDisplay {
         self.data_dim()
     }
 
-    /// `q(z|x)` of a batch of examples, `[batch, data_dim]`.
+    /// Returns `q(z|x)` for a batch of examples, `[batch, data_dim]`.
     ///
     /// # Panics
-    /// If `x` has another number of columns.
+    /// If `x` does not have `data_dim` columns.
     fn posterior(&self, x: Tensor<2>, phase: Phase) -> Self::Posterior;
 
-    /// `p(z)`.
+    /// Returns the bound prior `p(z)`.
     fn prior(&self, phase: Phase) -> Self::Prior;
 
-    /// `-log p(x|z)` in nats for each sample of each example.
+    /// Returns `-log p(x|z)` in nats for each sample of each example.
     ///
     /// # Shapes
     /// - `z`: `[num_samples, batch, latent_dim]`
@@ -57,7 +57,7 @@ pub trait Model: Module + ModuleDisplay {
     /// If the shapes do not agree.
     fn nll(&self, z: Tensor<3>, x: Tensor<2>) -> Tensor<2>;
 
-    /// The same model with a constant decoder and likelihood: gradients of [`nll`](Self::nll) reach the codes
-    /// alone.
+    /// Returns the model with a constant decoder and likelihood: gradients of [`nll`](Self::nll)
+    /// reach only the codes.
     fn with_fixed_likelihood(&self) -> Self;
 }

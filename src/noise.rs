@@ -1,4 +1,4 @@
-//! The one source of randomness in a forward pass.
+//! The only source of randomness in a forward pass.
 
 use std::ops::Range;
 
@@ -9,13 +9,13 @@ use rand_distr::{Distribution, StandardNormal};
 use crate::error::{Error, Result};
 use crate::seed::Seed;
 
-/// What a noise value is drawn from.
+/// The distribution of a noise value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Noise {
     /// `N(0, 1)`
     Normal,
-    /// `U(0, 1)`, never closer to either end than 2^-24.
+    /// `U(0, 1)`, at least 2^-24 away from either end.
     Uniform,
     /// `-log(-log U(0, 1))`, the standard Gumbel distribution.
     Gumbel,
@@ -31,13 +31,14 @@ impl Noise {
     }
 }
 
-/// The middle of one of 2^23 equal parts of the unit interval, which an `f32` holds exactly.
+/// Returns the midpoint of one of 2^23 equal parts of the unit interval, which an `f32` holds
+/// exactly.
 fn uniform(rng: &mut impl Rng) -> f64 {
     (f64::from(rng.random::<u32>() >> 9) + 0.5) / f64::from(1u32 << 23)
 }
 
-/// The noise that one sample of the posterior of one example takes: so many values of a kind, then so many
-/// of the next.
+/// The noise that one sample of the posterior of one example needs: a number of values of one kind,
+/// then of the next.
 ///
 /// ```
 /// use burn_vae::noise::{Noise, NoiseShape};
@@ -51,28 +52,28 @@ pub struct NoiseShape {
 }
 
 impl NoiseShape {
-    /// So many values of a kind.
+    /// Describes `dim` values of one kind.
     pub fn new(noise: Noise, dim: usize) -> Self {
         Self { parts: vec![(noise, dim)] }
     }
 
-    /// So many standard normal values.
+    /// Describes `dim` standard normal values.
     pub fn normal(dim: usize) -> Self {
         Self::new(Noise::Normal, dim)
     }
 
-    /// These values and behind them others.
+    /// Appends the values of `other`.
     pub fn and(mut self, other: &Self) -> Self {
         self.parts.extend(&other.parts);
         self
     }
 
-    /// How many values there are in all.
+    /// The total number of values.
     pub fn dim(&self) -> usize {
         self.parts.iter().map(|(_, dim)| dim).sum()
     }
 
-    /// Appends the values of so many samples, one after the other.
+    /// Appends the noise of `samples` samples to `values`.
     fn draw(&self, samples: usize, std: f32, rng: &mut impl Rng, values: &mut Vec<f32>) {
         for _ in 0..samples {
             for &(noise, dim) in &self.parts {
@@ -84,13 +85,13 @@ impl NoiseShape {
 
 /// Draws the noise `eps` that [`Reparameterize`](crate::Reparameterize) turns into samples.
 ///
-/// The forward pass of a model is a function of its input and of an explicit noise tensor; this
-/// object draws that tensor, `eps ~ N(0, std^2)` unless the model asks for other kinds of [`Noise`]. The
-/// draw is a pure function of the seed and of the step, the same on every backend.
+/// The forward pass of a model is a function of its input and of an explicit noise tensor. This
+/// type draws that tensor: `eps ~ N(0, std^2)`, unless the model needs other kinds of [`Noise`].
+/// The draw is a pure function of the seed and of the step, the same on every backend.
 ///
 /// `std` is the `epsilon_std` of the Keras examples. It is 1 for a variational autoencoder: with
-/// any other value the samples no longer follow the posterior that the divergence is computed for,
-/// so the reported NELBO is no bound. It is here for the experiments that vary it.
+/// any other value the samples no longer follow the posterior whose divergence is computed, so the
+/// reported NELBO is not a bound. It exists for experiments that vary it.
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -107,15 +108,16 @@ pub struct NoiseSource {
 }
 
 impl NoiseSource {
-    /// Standard normal noise.
+    /// Creates a source of standard normal noise.
     pub fn new(seed: impl Into<Seed>) -> Self {
         Self { seed: seed.into(), std: 1.0 }
     }
 
-    /// Noise whose normal values have another standard deviation; other kinds stay.
+    /// Sets the standard deviation of normal values; other kinds are unaffected.
     ///
     /// # Errors
-    /// If `std` is negative or not finite. Zero is allowed: every sample is then the posterior mean.
+    /// If `std` is negative or not finite. Zero is allowed: every sample is then the posterior
+    /// mean.
     pub fn with_std(self, std: f32) -> Result<Self> {
         if !std.is_finite() || std < 0.0 {
             return Err(Error::value(format!(
@@ -130,13 +132,13 @@ impl NoiseSource {
         self.std
     }
 
-    /// The seed of one step, for what else is random in it.
+    /// Returns the seed of a step, for anything else that is random in it.
     pub(crate) fn seed_at(&self, step: u64) -> Seed {
         self.seed.at(step).child("rest")
     }
 
-    /// The noise of some of the samples of one step, each with a stream of its own, so that they are the
-    /// same however they are taken together; `[samples.len(), batch, shape.dim()]`.
+    /// Draws the noise of some of the samples of a step, `[samples.len(), batch, shape.dim()]`.
+    /// Each sample has its own stream, so the values do not depend on how the samples are grouped.
     pub(crate) fn draw_samples(
         &self,
         step: u64,
@@ -154,20 +156,20 @@ impl NoiseSource {
         Tensor::from_data(TensorData::new::<f32, _>(values, dims), device)
     }
 
-    /// The normal noise of one step.
+    /// Draws the normal noise of a step.
     ///
     /// # Shapes
-    /// `[num_samples, batch, latent_dim]`, whatever is asked for in `shape`.
+    /// - output: `shape`, which is `[num_samples, batch, latent_dim]`
     pub fn draw(&self, step: u64, shape: [usize; 3], device: &Device) -> Tensor<3> {
         let [num_samples, batch, dim] = shape;
         self.draw_for(step, num_samples, batch, &NoiseShape::normal(dim), device)
     }
 
-    /// The noise of one step, of any kinds, such as a model says in
+    /// Draws the noise of a step, of any kinds, such as a model declares in
     /// [`noise`](crate::Model::noise).
     ///
     /// # Shapes
-    /// `[num_samples, batch, shape.dim()]`
+    /// - output: `[num_samples, batch, shape.dim()]`
     pub fn draw_for(
         &self,
         step: u64,
@@ -184,21 +186,21 @@ impl NoiseSource {
     }
 }
 
-/// More numbers than this are not made at once.
+/// Maximum number of values in one tensor.
 const MAX_LEN: usize = 1 << 30;
 
-/// Checks that so many rows of a tensor can be held.
+/// Checks that a tensor of `rows` rows is small enough.
 pub(crate) fn check_rows(what: &str, rows: usize, columns: usize) -> Result<()> {
     match rows.checked_mul(columns.max(1)) {
         Some(len) if len <= MAX_LEN => Ok(()),
         _ => Err(Error::value(format!(
-            "{rows} {what} of {columns} numbers each were asked for, but at most {MAX_LEN} numbers are \
-             made at once"
+            "{rows} {what} of {columns} values each were requested, but at most {MAX_LEN} values \
+             fit in one tensor"
         ))),
     }
 }
 
-/// Checks that the noise of a batch can be held.
+/// Checks that the noise of a batch is small enough.
 pub(crate) fn check_noise(num_samples: usize, batch: usize, noise_dim: usize) -> Result<()> {
     if num_samples == 0 {
         return Err(Error::config("num_samples is 0, but it must be at least 1"));
@@ -207,8 +209,8 @@ pub(crate) fn check_noise(num_samples: usize, batch: usize, noise_dim: usize) ->
     match len {
         Some(len) if len <= MAX_LEN => Ok(()),
         _ => Err(Error::config(format!(
-            "{num_samples} samples of {batch} examples at {noise_dim} noise values each are more \
-             than {MAX_LEN} numbers"
+            "{num_samples} samples of {batch} examples with {noise_dim} noise values each are more \
+             than {MAX_LEN} values"
         ))),
     }
 }
@@ -223,7 +225,8 @@ mod tests {
         noise.into_data().iter().collect()
     }
 
-    /// Means and variances of 100,000 draws against those of the distributions; four standard errors.
+    /// Compares means and variances of 100,000 draws with those of the distributions, within four
+    /// standard errors.
     #[test]
     fn each_kind_has_its_moments() {
         let gumbel = (0.577_215_664_9, std::f64::consts::PI.powi(2) / 6.0, 5.4);
@@ -242,7 +245,7 @@ mod tests {
         }
     }
 
-    /// The least and the greatest draw that there can be, of which no logarithm is infinite.
+    /// The smallest and the largest possible draw; neither has an infinite logarithm.
     #[test]
     fn uniform_noise_keeps_away_from_both_ends() {
         struct Constant(u32);
@@ -266,7 +269,7 @@ mod tests {
         }
     }
 
-    /// Kinds one behind the other, in every row; the width of the normal ones is theirs alone.
+    /// Kinds are adjacent in every row, and the standard deviation affects only the normal ones.
     #[test]
     fn kinds_stand_in_their_columns() {
         let shape = NoiseShape::normal(2).and(&NoiseShape::new(Noise::Uniform, 3));

@@ -1,20 +1,20 @@
-/// Whether a model is trained or used.
+/// Whether a model is in training or in use.
 ///
-/// Encoders and priors take it as an argument, so that a relaxation or a temperature follows the step of a
-/// training and is gone outside it.
+/// Encoders and priors take it as an argument, so that a relaxation or a temperature follows the
+/// training step and does not apply outside training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// A step of training, counted from 0.
     Train {
-        /// The number of the step.
+        /// Index of the step.
         step: u64,
     },
-    /// Evaluation and use: nothing is annealed or relaxed.
+    /// Evaluation and use, without annealing or relaxation.
     Eval,
 }
 
 impl Phase {
-    /// The step of training, `None` outside it.
+    /// Returns the training step, or `None` outside training.
     pub fn step(self) -> Option<u64> {
         match self {
             Self::Train { step } => Some(step),

@@ -6,10 +6,10 @@ use crate::ops;
 
 /// The location-scale map `z = mean + exp(log_var / 2) * eps`.
 ///
-/// A sample of a diagonal Gaussian as a differentiable function of its parameters and of noise that
-/// does not depend on them (Kingma and Welling 2014, section 2.4). The noise is an argument, never
-/// drawn here, so that all randomness enters a model by one door; any number of Monte Carlo samples
-/// is one call.
+/// It is a sample of a diagonal Gaussian, as a differentiable function of its parameters and of
+/// noise that does not depend on them (Kingma and Welling 2014, section 2.4). The noise is an
+/// argument and is never drawn here, so that all randomness enters a model in one place. One call
+/// maps any number of Monte Carlo samples.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};

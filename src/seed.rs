@@ -1,4 +1,4 @@
-//! Every random number of a run, derived from one seed.
+//! Seeds: every random number of a run derives from one of them.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 /// A point in a tree of seeds.
 ///
-/// Nothing in this crate carries a running generator. Whoever needs randomness derives it from the
-/// run's seed and its own place in the run ([`child`](Seed::child) by name, [`at`](Seed::at) by
-/// number), so a result depends neither on the order of the calls, nor on the number of threads,
-/// nor on the backend, and a run that was interrupted can go on as if it had not been.
+/// Nothing in this crate carries a stateful generator. Code that needs randomness derives a seed
+/// from the run's seed and its own place in the run ([`child`](Seed::child) by name,
+/// [`at`](Seed::at) by number). A result therefore does not depend on the order of calls, the
+/// number of threads or the backend, and an interrupted run can resume as if it had never stopped.
 ///
 /// ```
 /// use burn_vae::Seed;
@@ -28,25 +28,27 @@ impl Seed {
         Self(seed)
     }
 
-    /// The seed of a named part; no name leads to the seed of a number.
+    /// Returns the seed of a named part. No name yields the seed of a number.
     pub fn child(self, name: &str) -> Self {
-        // Names begin where no number does: without the constant, "" would be number 0.
-        const NAMES: u64 = 0x6a09_e667_f3bc_c908; // the fraction of the root of 2
+        // Names start from a different point than numbers: without the constant, "" would be number
+        // 0.
+        const NAMES: u64 = 0x6a09_e667_f3bc_c908; // the fractional part of sqrt(2)
         let start = Self(self.0 ^ NAMES).at(name.len() as u64);
         name.bytes().fold(start, |seed, byte| seed.at(u64::from(byte)))
     }
 
-    /// The seed of a numbered part, such as an epoch or a step.
+    /// Returns the seed of a numbered part, such as an epoch or a step.
     pub fn at(self, index: u64) -> Self {
         Self(mix(self.0 ^ mix(index)))
     }
 
-    /// The number itself, to seed a generator of one's own with.
+    /// Returns the seed as a number, for example to seed another generator.
     pub fn value(self) -> u64 {
         self.0
     }
 
-    /// A generator that starts here. Its stream is the same on every platform and in every release.
+    /// Returns a generator seeded here. Its stream is the same on every platform and in every
+    /// release.
     pub(crate) fn rng(self) -> ChaCha8Rng {
         ChaCha8Rng::seed_from_u64(self.0)
     }
@@ -74,12 +76,12 @@ mod tests {
 
     #[test]
     fn streams_are_the_same_in_every_release() {
-        // SplitMix64 in Python's whole numbers.
+        // Expected values from SplitMix64 in Python integers.
         assert_eq!(Seed::new(0).child("noise").at(7).value(), 4_589_022_449_392_699_649);
         assert_eq!(Seed::new(0).child("noise").at(7).rng().next_u64(), 16_468_957_598_038_249_496);
     }
 
-    /// Names are spelled in bytes, but they are no chains of numbers.
+    /// Names are hashed byte by byte, but never equal a chain of numbers.
     #[test]
     fn names_and_numbers_do_not_meet() {
         let run = Seed::new(3);

@@ -14,14 +14,14 @@ use crate::summary::Layer;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConvDecoderConfig {
-    /// The network whose decoder it is.
+    /// Description of the network, shared with the encoder.
     pub network: ConvConfig,
-    /// How many numbers the likelihood needs for each value of an example.
+    /// Number of parameters that the likelihood needs per value of an example.
     pub params_per_value: usize,
 }
 
 impl ConvDecoderConfig {
-    /// Another number of parameters for each value.
+    /// Sets the number of parameters per value.
     pub fn with_params_per_value(self, params_per_value: usize) -> Self {
         Self { params_per_value, ..self }
     }
@@ -62,7 +62,7 @@ impl Decoder for ConvDecoder {
         match self.params_per_value {
             1 => y.flatten(1, 3),
             params => {
-                // Each parameter of all values, one after the other.
+                // All values of the first parameter come first, then those of the next.
                 let [height, width, channels] = self.output.output_shape();
                 let y = y.reshape([n, height * width, params, channels / params]);
                 y.swap_dims(1, 2).flatten(1, 3)
@@ -94,7 +94,10 @@ impl ModuleConfig for ConvDecoderConfig {
         let smallest = network.smallest();
         let size = smallest.iter().product();
         let channels = network.image[2].checked_mul(self.params_per_value).ok_or_else(|| {
-            Error::config(format!("params_per_value is {}, which is absurd", self.params_per_value))
+            Error::config(format!(
+                "params_per_value is {}, which is too large",
+                self.params_per_value
+            ))
         })?;
         Ok(ConvDecoder {
             dense: network.init.linear(network.latent_dim, size, seed.child("dense"), device)?,

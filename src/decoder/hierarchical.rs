@@ -13,17 +13,17 @@ use crate::summary::Layer;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FirstLayerDecoderConfig<D> {
-    /// The network from the first layer's codes.
+    /// The network applied to the first layer's codes.
     pub network: D,
-    /// The length of a whole code, of all layers.
+    /// Length of a whole code, over all layers.
     pub latent_dim: usize,
 }
 
-/// The decoder of a hierarchy of stochastic layers, `p(x|z_1, .., z_n) = p(x|z_1)`: a decoder that is
-/// handed the first layer's part of a code.
+/// The decoder of a hierarchy of stochastic layers, `p(x|z_1, .., z_n) = p(x|z_1)`. It passes the
+/// first layer's part of a code to a network.
 #[derive(Module, Debug)]
 pub struct FirstLayerDecoder<D> {
-    /// The network from the first layer's codes.
+    /// The network applied to the first layer's codes.
     pub network: D,
     #[module(skip)]
     latent_dim: usize,
@@ -43,15 +43,15 @@ impl<D: Decoder> Decoder for FirstLayerDecoder<D> {
         let (mine, theirs) = (self.network.latent_dim(), encoder.latent_layers());
         if theirs.first() != Some(&mine) {
             return Err(Error::config(format!(
-                "the decoder reads the first {mine} numbers of a code, but the layers of the encoder have \
-                 {theirs:?}"
+                "the decoder reads the first {mine} values of a code, but the encoder's layers \
+                 have codes of lengths {theirs:?}"
             )));
         }
         let codes = theirs.iter().sum::<usize>();
         if codes != self.latent_dim {
             return Err(Error::config(format!(
-                "the decoder takes {} numbers, but the codes of the encoder have length {codes}: it reads the first \
-                 layer alone, so it cannot see a condition behind them",
+                "the decoder takes codes of length {}, but the encoder's have length {codes}; it \
+                 reads only the first layer, so it cannot see a condition after the code",
                 self.latent_dim
             )));
         }
@@ -68,14 +68,14 @@ impl<D: Decoder> Decoder for FirstLayerDecoder<D> {
 }
 
 impl<D: Decoder> FirstLayerDecoder<D> {
-    /// Hands a network the first part of codes of length `latent_dim`.
+    /// Wraps a network that reads the first part of codes of length `latent_dim`.
     ///
     /// # Errors
-    /// If the network takes longer ones.
+    /// If the network takes longer codes than that.
     pub fn new(network: D, latent_dim: usize) -> Result<Self> {
         if network.latent_dim() > latent_dim {
             return Err(Error::config(format!(
-                "latent_dim is {latent_dim}, but the network takes {} of it",
+                "latent_dim is {latent_dim}, but the network takes codes of length {}",
                 network.latent_dim()
             )));
         }

@@ -15,10 +15,10 @@ use crate::summary::Layer;
 /// | field | default | meaning |
 /// |---|---|---|
 /// | `latent_dim` | | length of a code |
-/// | `hidden` | | units of each hidden layer; with none, logistic factor analysis |
+/// | `hidden` | | units of each hidden layer; if empty, logistic factor analysis |
 /// | `output_dim` | | length of the output |
-/// | `activation` | ReLU | function after each hidden layer |
-/// | `init` | Glorot uniform | where the weights start |
+/// | `activation` | ReLU | activation after each hidden layer |
+/// | `init` | Glorot uniform | distribution of the initial weights |
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MlpDecoderConfig {
@@ -28,16 +28,16 @@ pub struct MlpDecoderConfig {
     pub hidden: Vec<usize>,
     /// Length of the output.
     pub output_dim: usize,
-    /// The function after each hidden layer.
+    /// Activation after each hidden layer.
     #[serde(default)]
     pub activation: Activation,
-    /// Where the weights start.
+    /// Distribution of the initial weights.
     #[serde(default)]
     pub init: Init,
 }
 
 impl MlpDecoderConfig {
-    /// ReLU layers, Glorot uniform weights, zero biases.
+    /// Describes a decoder with ReLU layers, Glorot uniform weights and zero biases.
     pub fn new(latent_dim: usize, hidden: impl Into<Vec<usize>>, output_dim: usize) -> Self {
         Self {
             latent_dim,
@@ -48,12 +48,12 @@ impl MlpDecoderConfig {
         }
     }
 
-    /// Another function after each hidden layer.
+    /// Sets the activation after each hidden layer.
     pub fn with_activation(self, activation: Activation) -> Self {
         Self { activation, ..self }
     }
 
-    /// Another distribution of fresh weights.
+    /// Sets the distribution of the initial weights.
     pub fn with_init(self, init: Init) -> Self {
         Self { init, ..self }
     }
@@ -61,7 +61,7 @@ impl MlpDecoderConfig {
 
 /// A multi-layer perceptron with a linear output.
 ///
-/// Without hidden layers and with the Bernoulli likelihood the model is logistic factor analysis.
+/// Without hidden layers and with the Bernoulli likelihood, the model is logistic factor analysis.
 #[derive(Module, Debug)]
 pub struct MlpDecoder {
     hidden: Mlp,
@@ -69,13 +69,13 @@ pub struct MlpDecoder {
 }
 
 impl MlpDecoder {
-    /// The same network with other biases at its output, one for each.
+    /// Replaces the biases of the output layer, one per output.
     ///
-    /// Started at the logits of the means of what it is to be trained on, a decoder of bits need not
-    /// learn first which pixels are always black.
+    /// If they start at the logits of the mean of the training data, a decoder of binary pixels
+    /// need not first learn which pixels are always black.
     ///
     /// # Errors
-    /// If their number is not that of the outputs, or one is not finite.
+    /// If the number of biases differs from the number of outputs, or if one is not finite.
     pub fn with_output_bias(mut self, bias: &[f32]) -> Result<Self> {
         Error::check_columns("the biases", [1, bias.len()], self.output_dim())?;
         if let Some(i) = bias.iter().position(|bias| !bias.is_finite()) {

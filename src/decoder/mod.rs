@@ -15,10 +15,10 @@ use crate::encoder::Encoder;
 use crate::error::Result;
 use crate::summary::Layer;
 
-/// A generative network: from a code `z` to the parameters of the likelihood `p(x|z)`.
+/// A generative network: maps a code `z` to the parameters of the likelihood `p(x|z)`.
 ///
-/// The output is what the [`Likelihood`](crate::Likelihood) takes, `params_per_value` numbers for
-/// each value of an example, and is never squashed: logits, not probabilities.
+/// The output is what the [`Likelihood`](crate::Likelihood) takes: `params_per_value` parameters
+/// per value of an example. It is unconstrained: logits, not probabilities.
 pub trait Decoder: Module + ModuleDisplay {
     /// The length of a code.
     fn latent_dim(&self) -> usize;
@@ -33,7 +33,7 @@ pub trait Decoder: Module + ModuleDisplay {
     /// - output: `[n, output_dim]`
     fn decode(&self, z: Tensor<2>) -> Tensor<2>;
 
-    /// Whether the decoder can read the codes of this encoder, beyond their length; asked by
+    /// Checks that the decoder can read this encoder's codes, beyond their length; called by
     /// [`Vae::new`](crate::Vae::new).
     ///
     /// # Errors
@@ -43,7 +43,7 @@ pub trait Decoder: Module + ModuleDisplay {
         Ok(())
     }
 
-    /// The rows of a [`Summary`](crate::summary::Summary), one for each layer.
+    /// Returns the rows of a [`Summary`](crate::summary::Summary), one per layer.
     fn layers(&self) -> Vec<Layer> {
         vec![Layer::opaque(self, [self.output_dim()])]
     }

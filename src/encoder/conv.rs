@@ -18,20 +18,20 @@ use crate::summary::Layer;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConvEncoderConfig<F = Diagonal> {
-    /// The network whose encoder it is.
+    /// Description of the network, shared with the decoder.
     pub network: ConvConfig,
     /// The family of the posterior.
     pub posterior: F,
 }
 
 impl<F> ConvEncoderConfig<F> {
-    /// Another family of posteriors.
+    /// Sets the family of the posterior.
     pub fn with_posterior<G>(self, posterior: G) -> ConvEncoderConfig<G> {
         ConvEncoderConfig { network: self.network, posterior }
     }
 }
 
-/// Convolutions, a dense layer and a head, from its output to the posterior.
+/// Convolutions, a dense layer and a head that maps its output to the posterior.
 #[derive(Module, Debug)]
 pub struct ConvEncoder<H = DiagonalHead> {
     blocks: Vec<ConvBlock>,
@@ -43,11 +43,11 @@ pub struct ConvEncoder<H = DiagonalHead> {
 }
 
 impl<H: Head> ConvEncoder<H> {
-    /// The output of the last convolution, its activation and normalisation.
+    /// Returns the output of the last convolution, after its activation and normalisation.
     ///
     /// # Shapes
     /// - `x`: `[batch, data_dim]`
-    /// - output: `[batch, height * width * channels]`, the channels of a pixel one after the other
+    /// - output: `[batch, height * width * channels]`, with the channels of each pixel adjacent
     pub fn features(&self, x: Tensor<2>) -> Tensor<2> {
         let [height, width, channels] = self.image;
         let x = x.reshape([-1, height as i32, width as i32, channels as i32]);

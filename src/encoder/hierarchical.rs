@@ -16,15 +16,15 @@ use crate::summary::{INPUT, Layer};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HierarchicalEncoderConfig<E> {
-    /// The networks from the data to the first layer of codes, from there to the second, and so on.
+    /// Encoders from the data to the first layer of codes, from the first to the second, and so on.
     pub layers: Vec<E>,
 }
 
 /// An inference network with any number of stochastic layers,
 /// `q(z_1, .., z_n|x) = q(z_1|x) q(z_2|z_1) .. q(z_n|z_{n-1})` (Burda et al. 2016, section 3).
 ///
-/// Each layer is an encoder whose data are the codes of the layer before. A code of the whole are those of
-/// the layers one behind the other, the first layer's first.
+/// Each layer is an encoder whose data are the codes of the layer before. A complete code
+/// concatenates those of the layers, starting with the first.
 #[derive(Module, Debug)]
 pub struct HierarchicalEncoder<E> {
     layers: Vec<E>,
@@ -38,18 +38,19 @@ impl<E: Encoder> HierarchicalEncoder<E> {
 }
 
 impl<E: Encoder<Posterior: Density>> HierarchicalEncoder<E> {
-    /// Puts layers together.
+    /// Combines the layers.
     ///
     /// # Errors
-    /// If there are none, or one does not take the codes of the one before it, or has codes of another kind.
+    /// If there are none, if a layer does not take the codes of the one before it, or if the
+    /// supports of their codes differ.
     pub fn new(layers: Vec<E>) -> Result<Self> {
         if layers.is_empty() {
-            return Err(Error::config("layers is empty, but a hierarchy has at least 1"));
+            return Err(Error::config("layers is empty, but a hierarchy needs at least 1"));
         }
         for (i, pair) in layers.windows(2).enumerate() {
             if pair[0].latent_support() != pair[1].latent_support() {
                 return Err(Error::config(format!(
-                    "layers[{i}] has codes of {:?} values, but layers[{}] of {:?}",
+                    "layers[{i}] has {:?} codes, but layers[{}] has {:?} codes",
                     pair[0].latent_support(),
                     i + 1,
                     pair[1].latent_support()
@@ -58,7 +59,7 @@ impl<E: Encoder<Posterior: Density>> HierarchicalEncoder<E> {
             let (codes, data) = (pair[0].latent_dim(), pair[1].data_dim());
             if codes != data {
                 return Err(Error::config(format!(
-                    "layers[{i}] gives codes of length {codes}, but layers[{}] takes {data} numbers",
+                    "layers[{i}] outputs codes of length {codes}, but layers[{}] takes {data} values",
                     i + 1
                 )));
             }

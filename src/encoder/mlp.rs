@@ -20,9 +20,9 @@ use crate::summary::{INPUT, Layer};
 /// | `data_dim` | | length of an example |
 /// | `hidden` | | units of each hidden layer; may be empty |
 /// | `latent_dim` | | length of a code |
-/// | `activation` | ReLU | function after each hidden layer |
-/// | `init` | Glorot uniform | where the weights start |
-/// | `posterior` | [`Diagonal`] | the family of the posterior |
+/// | `activation` | ReLU | activation after each hidden layer |
+/// | `init` | Glorot uniform | distribution of the initial weights |
+/// | `posterior` | [`Diagonal`] | family of the posterior |
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MlpEncoderConfig<F = Diagonal> {
@@ -32,10 +32,10 @@ pub struct MlpEncoderConfig<F = Diagonal> {
     pub hidden: Vec<usize>,
     /// Length of a code.
     pub latent_dim: usize,
-    /// The function after each hidden layer.
+    /// Activation after each hidden layer.
     #[serde(default)]
     pub activation: Activation,
-    /// Where the weights start.
+    /// Distribution of the initial weights.
     #[serde(default)]
     pub init: Init,
     /// The family of the posterior.
@@ -43,7 +43,8 @@ pub struct MlpEncoderConfig<F = Diagonal> {
 }
 
 impl MlpEncoderConfig {
-    /// ReLU layers, Glorot uniform weights, zero biases, a diagonal Gaussian as posterior.
+    /// Describes an encoder with ReLU layers, Glorot uniform weights, zero biases and a diagonal
+    /// Gaussian posterior.
     pub fn new(data_dim: usize, hidden: impl Into<Vec<usize>>, latent_dim: usize) -> Self {
         Self {
             data_dim,
@@ -57,24 +58,24 @@ impl MlpEncoderConfig {
 }
 
 impl<F> MlpEncoderConfig<F> {
-    /// Another family of posteriors.
+    /// Sets the family of the posterior.
     pub fn with_posterior<G>(self, posterior: G) -> MlpEncoderConfig<G> {
         let Self { data_dim, hidden, latent_dim, activation, init, .. } = self;
         MlpEncoderConfig { data_dim, hidden, latent_dim, activation, init, posterior }
     }
 
-    /// Another function after each hidden layer.
+    /// Sets the activation after each hidden layer.
     pub fn with_activation(self, activation: Activation) -> Self {
         Self { activation, ..self }
     }
 
-    /// Another distribution of fresh weights.
+    /// Sets the distribution of the initial weights.
     pub fn with_init(self, init: Init) -> Self {
         Self { init, ..self }
     }
 }
 
-/// A multi-layer perceptron and a head, from its output to the posterior.
+/// A multi-layer perceptron and a head that maps its output to the posterior.
 #[derive(Module, Debug)]
 pub struct MlpEncoder<H = DiagonalHead> {
     trunk: Mlp,

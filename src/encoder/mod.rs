@@ -17,10 +17,10 @@ use crate::phase::Phase;
 use crate::posterior::Posterior;
 use crate::summary::Layer;
 
-/// An inference network: from data `x` to the approximate posterior `q(z|x)`.
+/// An inference network: maps data `x` to the approximate posterior `q(z|x)`.
 ///
-/// An example is a vector of `data_dim` numbers wherever it passes between components. An encoder
-/// that sees structure in it (an image, a sequence) reshapes it inside.
+/// Components pass an example to each other as a vector of `data_dim` values. An encoder that uses
+/// its structure (an image, a sequence) reshapes it internally.
 pub trait Encoder: Module + ModuleDisplay {
     /// The family of `q(z|x)`.
     type Posterior: Posterior;
@@ -31,29 +31,29 @@ pub trait Encoder: Module + ModuleDisplay {
     /// The length of a code.
     fn latent_dim(&self) -> usize;
 
-    /// The lengths of the parts that a code consists of: of the stochastic layers of a
-    /// hierarchy, else the one of the whole.
+    /// The lengths of the parts of a code: one per stochastic layer of a hierarchy, otherwise only
+    /// the length of the whole code.
     fn latent_layers(&self) -> Vec<usize> {
         vec![self.latent_dim()]
     }
 
-    /// What the values of a code are outside training; a prior must be over the same.
+    /// The support of a code outside training; the prior must have the same one.
     fn latent_support(&self) -> Support {
         Support::Real
     }
 
-    /// The noise that one sample of the posterior of one example takes.
+    /// The noise that one sample of the posterior of one example needs.
     fn noise(&self) -> NoiseShape {
         NoiseShape::normal(self.latent_dim())
     }
 
-    /// Maps each example to its posterior, as it is in a phase.
+    /// Maps each example to its posterior in the given phase.
     ///
     /// # Shapes
     /// - `x`: `[batch, data_dim]`
     fn encode(&self, x: Tensor<2>, phase: Phase) -> Self::Posterior;
 
-    /// The rows of a [`Summary`](crate::summary::Summary), one for each layer.
+    /// Returns the rows of a [`Summary`](crate::summary::Summary), one per layer.
     fn layers(&self) -> Vec<Layer> {
         vec![Layer::opaque(self, [self.latent_dim()])]
     }

@@ -14,13 +14,13 @@ use crate::seed::Seed;
 ///
 /// `-log p(x|l) = softplus(l) - x l`, with the gradient `sigmoid(l) - x`,
 ///
-/// in nats, summed over the values. Where a probability would round to 0 or 1, a logit does not: every
-/// finite logit gives a finite value and gradient.
+/// in nats, summed over the values. A probability may round to 0 or 1, but a logit does not: every
+/// finite logit yields a finite value and gradient.
 ///
-/// Grey values between 0 and 1 are accepted, as in the Keras examples. What comes out is then a
-/// training loss (a cross-entropy), comparable among grey runs only, and not the likelihood of any
-/// data: the Bernoulli distribution has no density at 0.4. Values outside of `[0, 1]` are not refused,
-/// and there the expression has no lower bound: what is trained on them diverges.
+/// Grey values between 0 and 1 are accepted, as in the Keras examples. The result is then a
+/// cross-entropy to train on, comparable only between runs on grey values, and not a likelihood:
+/// the Bernoulli distribution has no density at 0.4. Values outside `[0, 1]` are not rejected.
+/// There the loss has no lower bound, so training on them diverges.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};

@@ -11,13 +11,13 @@ use crate::seed::Seed;
 
 /// Negative log-likelihood of categorical variables given by logits.
 ///
-/// A variable with `C` classes is a vector `x` that is 1 at its class and 0 elsewhere. For its logits
-/// `l`
+/// A variable with `C` classes is a one-hot vector `x`: 1 at its class and 0 elsewhere. For its
+/// logits `l`
 ///
 /// `-log p(x|l) = log sum_c exp(l_c) - sum_c x_c l_c`, with the gradient `softmax(l) - x`,
 ///
-/// in nats, summed over the variables. An example is its variables one after the other, each with the
-/// same number of classes, so `data_dim` is a multiple of `C`; the decoder gives a logit for each entry.
+/// in nats, summed over the variables. An example concatenates its variables, each with `C`
+/// classes, so `data_dim` is a multiple of `C`. The decoder outputs one logit per entry.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -36,10 +36,10 @@ pub struct CategoricalNll {
 }
 
 impl CategoricalNll {
-    /// Variables with so many classes each.
+    /// Creates a likelihood of variables with `classes` classes each.
     ///
     /// # Errors
-    /// If there are fewer than two.
+    /// If `classes` is less than 2.
     pub fn new(classes: usize) -> Result<Self> {
         if classes < 2 {
             return Err(Error::config(format!(
@@ -65,8 +65,8 @@ impl Likelihood for CategoricalNll {
             return Ok(());
         }
         Err(Error::config(format!(
-            "an example has {data_dim} values, but a categorical likelihood with {} classes needs a \
-             multiple of that",
+            "an example has {data_dim} values, but a categorical likelihood needs a multiple of \
+             its {} classes",
             self.classes
         )))
     }
@@ -79,7 +79,7 @@ impl Likelihood for CategoricalNll {
         (log_p * x).reshape([samples, batch, data_dim]).sum_dim(2).squeeze_dim(2).neg()
     }
 
-    /// The probabilities of the classes.
+    /// Returns the class probabilities.
     fn mean(&self, params: Tensor<2>) -> Tensor<2> {
         let [n, data_dim] = params.dims();
         softmax(params.reshape([n, data_dim / self.classes, self.classes]), 2)
@@ -92,7 +92,7 @@ impl Likelihood for CategoricalNll {
         let mut rng = seed.rng();
         let mut x = Vec::with_capacity(shape[0] * shape[1]);
         for logits in host(params).chunks_exact(self.classes) {
-            // The highest of the logits with noise of their own is that of a class with its probability.
+            // Gumbel-max trick: the argmax of the logits plus Gumbel noise follows the softmax.
             let noisy = logits.iter().map(|logit| logit + gumbel.sample(&mut rng)).enumerate();
             let class = noisy.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(class, _)| class);
             x.extend((0..self.classes).map(|c| f32::from(u8::from(Some(c) == class))));

@@ -15,19 +15,21 @@ use crate::seed::Seed;
 ///
 /// `-log p(x|l) = softplus(l) - x l - log C(l)`, with `C(l) = l / tanh(l/2)` and `C(0) = 2`,
 ///
-/// in nats, summed over the values (Loaiza-Ganem and Cunningham 2019): the likelihood of
-/// [`BernoulliNll`](crate::BernoulliNll) with the constant that makes it a density of grey values. As
-/// one it may be below zero. The gradient is `E[x|l] - x` with the mean
+/// in nats, summed over the values (Loaiza-Ganem and Cunningham 2019). It is the likelihood of
+/// [`BernoulliNll`](crate::BernoulliNll) with the normalising constant that makes it a density of
+/// grey values. Because it is a density, `-log p` may be negative. The gradient is `E[x|l] - x`
+/// with the mean
 ///
 /// `E[x|l] = 1/(1 - exp(-l)) - 1/l`, and `1/2` at 0.
 ///
-/// Every finite logit gives a finite value and gradient: the terms of `l` alone are taken together, as
-/// `log((exp(l) - 1)/l)`, from a series where `|l| < 1`. A value that is all 0 or 1, such as the border
-/// of an image, draws its logit out without bound, though ever more slowly, as its density grows.
+/// Every finite logit yields a finite value and gradient: the terms in `l` alone are combined into
+/// `log((exp(l) - 1)/l)`, which is computed from a series if `|l| < 1`. A value that is 0 in all
+/// examples, or 1 in all, such as a pixel at the border of an image, drives its logit to infinity,
+/// though ever more slowly, because its density keeps growing.
 #[derive(Module, Debug, Default, PartialEq)]
 pub struct ContinuousBernoulliNll;
 
-/// Where a logit counts as small: the series below keep seven digits up to there.
+/// Logits below this magnitude use the series, which keep seven digits there.
 const SMALL: f64 = 1.0;
 
 impl Likelihood for ContinuousBernoulliNll {
@@ -37,7 +39,8 @@ impl Likelihood for ContinuousBernoulliNll {
 
     fn nll(&self, params: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
         let near = params.clone().abs().lower_scalar(SMALL);
-        // Each side sees only what it is for, so that no gradient of the other is multiplied by zero.
+        // The input of each branch is masked to its own range, so that no gradient of the other
+        // branch is multiplied by zero.
         let small = params.clone().mask_fill(near.clone().bool_not(), 0.0);
         let large = params.clone().mask_fill(near.clone(), 2.0);
 
@@ -47,7 +50,8 @@ impl Likelihood for ContinuousBernoulliNll {
         let size = large.clone().abs();
         let far_rest = size.clone().neg().exp().neg().log1p() - size.log();
 
-        // What grows with l goes together first, so that it cancels before digits are lost.
+        // The terms that grow with l are combined first, so that they cancel before digits are
+        // lost.
         let lead = relu(large).mask_where(near.clone(), small.mul_scalar(0.5));
         let nll = (lead - params * x.unsqueeze_dim(0)) + far_rest.mask_where(near, near_rest);
         nll.sum_dim(2).squeeze_dim(2)
@@ -70,8 +74,8 @@ impl Likelihood for ContinuousBernoulliNll {
     fn sample(&self, params: Tensor<2>, seed: Seed) -> Tensor<2> {
         draw([params], seed, |[logit], rng| {
             let uniform = rng.random::<f64>();
-            // The inverse of (exp(-|l|x) - 1)/(exp(-|l|) - 1), the distribution function for a negative
-            // logit; for a positive one, 1 - x has the distribution of the negative one.
+            // Inverts (exp(-|l|x) - 1)/(exp(-|l|) - 1), the distribution function for a negative
+            // logit. For a positive one, 1 - x has the distribution of the negative one.
             let size = logit.abs();
             let x = match size > 1e-9 {
                 true => -(uniform * (-size).exp_m1()).ln_1p() / size,

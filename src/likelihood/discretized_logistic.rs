@@ -11,37 +11,40 @@ use crate::error::{Error, Result};
 use crate::math::{log_one_minus_exp_neg_exp, softplus};
 use crate::seed::Seed;
 
-/// Negative log-likelihood of a logistic distribution, summed up over the width of each level.
+/// Negative log-likelihood of a logistic distribution, integrated over the width of each level.
 ///
-/// `x` in `[0, 1]` is one of `L` evenly spaced levels, `h = 1/(2(L - 1))` half of the way from one to
-/// the next; 256 for images of bytes. For the location `m` and the scale `s` of a value
+/// `x` in `[0, 1]` is one of `L` evenly spaced levels (256 for 8-bit images), and
+/// `h = 1/(2(L - 1))` is half the distance between adjacent levels. For the location `m` and the
+/// scale `s` of a value
 ///
 /// `p(x|m, s) = sigmoid((x + h - m)/s) - sigmoid((x - h - m)/s)`,
 ///
-/// with everything below for the lowest level and everything above for the highest (Kingma et al.
-/// 2016; Salimans et al. 2017, section 2.1). `-log p` is in nats, summed over the values. These
-/// are probabilities, so the likelihood is comparable with any other of the same data.
+/// where the lowest level also has all the mass below it, and the highest all the mass above
+/// (Kingma et al. 2016; Salimans et al. 2017, section 2.1). `-log p` is in nats, summed over the
+/// values. These are probabilities, so the likelihood is comparable with any other probability of
+/// the same data.
 ///
-/// The decoder gives two numbers for each value: the first half of its output holds the locations, in
-/// the units of `x`, the second half the logarithms of the scales.
+/// The decoder outputs two parameters per value: the first half of its output holds the locations,
+/// in the units of `x`, and the second half the log-scales.
 ///
 /// With `a = (x + h - m)/s` and `b = (x - h - m)/s` the logarithm of the difference is
 ///
 /// `log p = -softplus(-a) - softplus(b) + log(1 - exp(b - a))`,
 ///
-/// which has its digits wherever the level lies; the lowest level keeps the first term alone, the
-/// highest the second. The last term is computed from the logarithm of `a - b`, which may be too small for
-/// a 32-bit float. Log-scales from -80 to 80 have a finite value and gradient for every number of levels.
+/// which is accurate for every level. The lowest level keeps only the first term, the highest only
+/// the second. The last term is computed from the logarithm of `a - b`, because `a - b` itself may
+/// be too small for a 32-bit float. Log-scales from -80 to 80 yield a finite value and gradient for
+/// any number of levels.
 #[derive(Module, Debug, PartialEq)]
 pub struct DiscretizedLogisticNll {
     levels: u32,
 }
 
 impl DiscretizedLogisticNll {
-    /// A distribution over so many levels.
+    /// Creates a likelihood over `levels` levels.
     ///
     /// # Errors
-    /// If there are fewer than 2 or more than 65,536.
+    /// If `levels` is less than 2 or more than 65,536.
     pub fn new(levels: u32) -> Result<Self> {
         check_levels(levels)?;
         Ok(Self { levels })
@@ -62,7 +65,7 @@ pub(super) fn check_levels(levels: u32) -> Result<()> {
     )))
 }
 
-/// `log p` of each value; `x` broadcasts to the others.
+/// Returns `log p` of each value; `x` broadcasts to the shape of the parameters.
 pub(super) fn log_prob<const D: usize>(
     x: Tensor<D>,
     location: Tensor<D>,
@@ -85,7 +88,7 @@ pub(super) fn log_prob<const D: usize>(
     width - above.mask_fill(highest, 0.0) - below.mask_fill(lowest, 0.0)
 }
 
-/// The level nearest to a number.
+/// Rounds a number to the nearest level.
 pub(super) fn nearest_level(x: f64, levels: u32) -> f64 {
     let steps = f64::from(levels - 1);
     (x * steps).round().clamp(0.0, steps) / steps

@@ -17,17 +17,17 @@ use crate::seed::Seed;
 ///
 /// `-log p(x) = -log sum_c w_c p(x|m_c, s_c)`, with weights `w = softmax(logits)`,
 ///
-/// in nats, summed over the values; each `p(x|m_c, s_c)` is that of
-/// [`DiscretizedLogisticNll`](crate::likelihood::DiscretizedLogisticNll) (Salimans et al. 2017, eq. 1 and 2). The
-/// values of an example are independent given the code: the autoregression over colour channels of
-/// that paper's eq. 3 is not part of it.
+/// in nats, summed over the values. Each `p(x|m_c, s_c)` is that of
+/// [`DiscretizedLogisticNll`](crate::likelihood::DiscretizedLogisticNll) (Salimans et al. 2017, eq.
+/// 1 and 2). The values of an example are independent given the code: the autoregression over
+/// colour channels in eq. 3 of that paper is not included.
 ///
-/// With `C` components the decoder gives `3C` numbers for each value: the logits of the first component
-/// for every value, those of the second and so on, then in the same order the locations, then the
-/// logarithms of the scales.
+/// With `C` components the decoder outputs `3C` parameters per value: the logits of the first
+/// component for every value, those of the second and so on, then the locations in the same order,
+/// then the log-scales.
 ///
-/// Components that are equal stay equal: their gradients are. What tells them apart is that the
-/// decoder's weights start at random.
+/// Identical components stay identical, because their gradients are equal. The decoder's random
+/// initial weights break the symmetry.
 #[derive(Module, Debug, PartialEq)]
 pub struct DiscretizedLogisticMixtureNll {
     levels: u32,
@@ -35,10 +35,10 @@ pub struct DiscretizedLogisticMixtureNll {
 }
 
 impl DiscretizedLogisticMixtureNll {
-    /// A mixture of so many distributions over so many levels.
+    /// Creates a mixture of `components` distributions over `levels` levels.
     ///
     /// # Errors
-    /// If there are fewer than 2 or more than 65,536 levels, or no components.
+    /// If `levels` is less than 2 or more than 65,536, or if `components` is 0.
     pub fn new(levels: u32, components: usize) -> Result<Self> {
         check_levels(levels)?;
         if components == 0 {
@@ -57,7 +57,8 @@ impl DiscretizedLogisticMixtureNll {
         self.components
     }
 
-    /// Logits, locations and log-scales, each `[n, components, data_dim]`.
+    /// Splits the parameters into logits, locations and log-scales, each
+    /// `[n, components, data_dim]`.
     fn parts(&self, params: Tensor<2>) -> [Tensor<3>; 3] {
         let [n, len] = params.dims();
         let part = |i| {

@@ -1,17 +1,17 @@
-//! Draws on the host: sampling data is no part of training.
+//! Sampling from likelihoods on the host; training does not use it.
 
 use burn::tensor::{Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 
 use crate::seed::Seed;
 
-/// The values of a tensor, row by row.
+/// Reads the values of a tensor, row by row.
 pub(super) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.into_data().iter::<f64>().collect()
 }
 
-/// A value for each entry of the first of `params`, whose shape the others broadcast to, drawn by
-/// a function of the parameters there.
+/// Draws a value for each entry of `params[0]` with a function of the parameters at that entry. The
+/// other parameters broadcast to the shape of `params[0]`.
 pub(super) fn draw<const P: usize>(
     params: [Tensor<2>; P],
     seed: Seed,
@@ -26,7 +26,7 @@ pub(super) fn draw<const P: usize>(
     Tensor::from_data(TensorData::new::<f32, _>(values, shape), &device)
 }
 
-/// The logit of a uniform number: a draw from the standard logistic distribution.
+/// Maps a uniform number to a draw from the standard logistic distribution.
 pub(super) fn logistic(uniform: f64) -> f64 {
     uniform.ln() - (-uniform).ln_1p()
 }

@@ -17,25 +17,25 @@ pub struct GaussianNllConfig {
 }
 
 impl GaussianNllConfig {
-    /// A normal distribution with a standard deviation from anywhere.
+    /// Describes a normal distribution with the given standard deviation.
     pub fn new(scale: ScaleConfig) -> Self {
         Self { scale }
     }
 }
 
-/// Negative log-likelihood of a normal distribution whose mean the decoder gives.
+/// Negative log-likelihood of a normal distribution whose mean the decoder outputs.
 ///
 /// For the mean `m` and the standard deviation `s` of a value `x`
 ///
 /// `-log p(x|m, s) = 1/2 ((x - m)/s)^2 + log s + 1/2 log(2 pi)`
 ///
-/// in nats, summed over the values (Kingma and Welling 2014, appendix C.2). It is a density, so it
-/// may be below zero. With a learned `s` for all values it is the likelihood of Rybkin et al. (2021),
-/// and with `s` fixed at 1 half the squared error, up to a constant.
+/// in nats, summed over the values (Kingma and Welling 2014, appendix C.2). It is a density, so
+/// `-log p` may be negative. With one learned `s` for all values it is the likelihood of Rybkin et
+/// al. (2021). With `s` fixed at 1 it is half the squared error, up to a constant.
 ///
-/// A density has no bound: values that can be told exactly, such as constant columns, draw a learned
-/// or predicted `s` to zero. [`ScaleConfig::with_floor`] holds it. Log-scales from -170 to 170 are computed
-/// with, where the density itself does not overflow.
+/// A density is unbounded: values that the model can predict exactly, such as constant columns,
+/// drive a learned or predicted `s` to zero. Set a floor with [`ScaleConfig::with_floor`].
+/// Log-scales from -170 to 170 are supported, provided that the density itself does not overflow.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -56,7 +56,7 @@ pub struct GaussianNll {
 }
 
 impl GaussianNll {
-    /// A normal distribution with a standard deviation from anywhere.
+    /// Creates a likelihood with the given standard deviation.
     pub fn new(scale: Scale) -> Self {
         Self { scale }
     }

@@ -12,34 +12,35 @@ use crate::seed::Seed;
 /// Description of a [`LaplaceNll`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LaplaceNllConfig {
-    /// The mean distance from the location.
+    /// The scale, the mean absolute deviation from the location.
     pub scale: ScaleConfig,
 }
 
 impl LaplaceNllConfig {
-    /// A Laplace distribution with a scale from anywhere.
+    /// Describes a Laplace distribution with the given scale.
     pub fn new(scale: ScaleConfig) -> Self {
         Self { scale }
     }
 }
 
-/// Negative log-likelihood of a Laplace distribution whose location the decoder gives.
+/// Negative log-likelihood of a Laplace distribution whose location the decoder outputs.
 ///
 /// For the location `m` and the scale `s` of a value `x`
 ///
 /// `-log p(x|m, s) = |x - m|/s + log s + log 2`
 ///
-/// in nats, summed over the values. The absolute error that it is up to constants asks less of
-/// outliers than the squared one. At `x = m` the gradient with respect to `m` is taken to be 0. A
-/// density, so it may be below zero; see [`GaussianNll`](crate::likelihood::GaussianNll) on scales that go to zero.
+/// in nats, summed over the values. Up to constants this is the absolute error, which penalises
+/// outliers less than the squared error does. At `x = m` the gradient with respect to `m` is
+/// defined as 0. It is a density, so `-log p` may be negative; see
+/// [`GaussianNll`](crate::likelihood::GaussianNll) on scales that go to zero.
 #[derive(Module, Debug)]
 pub struct LaplaceNll {
-    /// The mean distance from the location.
+    /// The scale, the mean absolute deviation from the location.
     pub scale: Scale,
 }
 
 impl LaplaceNll {
-    /// A Laplace distribution with a scale from anywhere.
+    /// Creates a likelihood with the given scale.
     pub fn new(scale: Scale) -> Self {
         Self { scale }
     }

@@ -36,32 +36,31 @@ use burn::tensor::Tensor;
 use crate::error::Result;
 use crate::seed::Seed;
 
-/// What a likelihood is a distribution of.
+/// The support of a distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Support {
-    /// Any real number.
+    /// A finite real number.
     Real,
     /// A bit, 0 or 1.
     Binary,
-    /// Any number from 0 to 1.
+    /// A number in `[0, 1]`.
     UnitInterval,
-    /// One of so many levels from 0 to 1, evenly spaced.
+    /// One of the given number of evenly spaced levels from 0 to 1.
     Levels(u32),
-    /// A whole number, 0 or more.
+    /// A non-negative integer.
     Count,
-    /// One of so many classes, as a vector that is 1 there and 0 elsewhere. An example may have several
-    /// such variables one after the other. A bound is also computed of soft labels, probabilities of the
-    /// classes that sum to 1, and is then one on a cross-entropy.
+    /// A one-hot vector over the given number of classes. An example may concatenate several such
+    /// variables. Bounds also accept soft labels, class probabilities that sum to 1, and are then
+    /// bounds on a cross-entropy.
     OneHot(usize),
-    /// Whatever the likelihood makes of it, also what is no number, as where values are missing. Nothing is
-    /// checked.
+    /// Any `f32`, including NaN for missing values; not validated.
     Any,
 }
 
 impl Support {
-    /// Whether a value of an example is one that the likelihood is of. Of classes it is 0 or 1; whether they
-    /// belong together is asked by [`contains_all`](Self::contains_all).
+    /// Returns whether a single value is in the support. For [`OneHot`](Self::OneHot) it must be 0
+    /// or 1; [`contains_all`](Self::contains_all) also checks each group of classes.
     pub fn contains(self, value: f32) -> bool {
         match self {
             Self::Any => true,
@@ -76,14 +75,14 @@ impl Support {
         }
     }
 
-    /// Whether the values of an example are ones that the likelihood is of: each by itself, and of classes
-    /// a single 1 in each group.
+    /// Returns whether all values of an example are in the support. For [`OneHot`](Self::OneHot),
+    /// each group of classes must contain a single 1.
     pub fn contains_all(self, values: &[f32]) -> bool {
         values.iter().all(|&value| self.contains(value)) && self.wrong_group(values).is_none()
     }
 
-    /// Where the first group of classes begins that does not sum to 1, and its sum. Classes that are not
-    /// certain sum to 1 but for rounding.
+    /// Returns the start and the sum of the first group of classes that does not sum to 1, or
+    /// `None`. The tolerance allows for the rounding of soft labels.
     pub(crate) fn wrong_group(self, values: &[f32]) -> Option<(usize, f64)> {
         const ROUNDING: f64 = 1e-3;
         let Self::OneHot(classes) = self else { return None };
@@ -94,8 +93,8 @@ impl Support {
         sums.into_iter().find(|(_, sum)| (sum - 1.0).abs() > ROUNDING)
     }
 
-    /// The least and the greatest value that the likelihood is of. A model can be trained on what lies between,
-    /// as grey does between the values of a bit; its bound is then one on a cross-entropy.
+    /// Returns the minimum and the maximum of the support. A model can also be trained on values in
+    /// between, such as grey values with a binary support; its bound is then on a cross-entropy.
     pub fn range(self) -> RangeInclusive<f32> {
         match self {
             Self::Any => f32::NEG_INFINITY..=f32::INFINITY,
@@ -106,38 +105,38 @@ impl Support {
     }
 }
 
-/// The distribution `p(x|z)` whose parameters a [`Decoder`](crate::Decoder) puts out.
+/// The distribution `p(x|z)`, whose parameters a [`Decoder`](crate::Decoder) outputs.
 ///
-/// The decoder's output is never squashed: it is logits, means, logarithms of scales. A likelihood
-/// that needs several numbers for each value of `x` says so in
-/// [`params_per_value`](Self::params_per_value) and finds them one after the other: with two, the
-/// first half of the decoder's output holds the first parameter of every value.
+/// The decoder's output is unconstrained: logits, means, log-scales. A likelihood that needs
+/// several parameters per value of `x` declares their number in
+/// [`params_per_value`](Self::params_per_value). The output holds them one after the other: with
+/// two, its first half is the first parameter of every value.
 ///
-/// If the values of `x` are independent given the code, implement [`Elementwise`] in its place: the
+/// If the values of `x` are independent given the code, implement [`Elementwise`] instead: the
 /// rest follows from the distribution of one value.
 ///
-/// A likelihood is a Burn module, so it may have parameters of its own, such as a learned variance.
+/// A likelihood is a Burn module, so it may have learned parameters, such as a variance.
 pub trait Likelihood: Module + ModuleDisplay {
-    /// How many numbers the decoder must give for each value of `x`.
+    /// Number of decoder outputs per value of `x`.
     fn params_per_value(&self) -> usize {
         1
     }
 
-    /// What the values of `x` are; decides whether a figure may be called a likelihood, see
+    /// The likelihood's support. It determines whether a result may be called a likelihood; see
     /// [`Measure`](crate::eval::Measure).
     fn support(&self) -> Support;
 
-    /// Whether the likelihood can be of examples with so many values; asked by
+    /// Checks that the likelihood supports examples with `data_dim` values; called by
     /// [`Vae::new`](crate::Vae::new).
     ///
     /// # Errors
-    /// If it cannot.
+    /// If it does not.
     fn check(&self, data_dim: usize) -> Result<()> {
         let _ = data_dim;
         Ok(())
     }
 
-    /// `-log p(x|z)` in nats, summed over the values of an example.
+    /// Returns `-log p(x|z)` in nats, summed over the values of an example.
     ///
     /// # Shapes
     /// - `params`: `[num_samples, batch, params_per_value * data_dim]`
@@ -145,13 +144,13 @@ pub trait Likelihood: Module + ModuleDisplay {
     /// - output: `[num_samples, batch]`
     fn nll(&self, params: Tensor<3>, x: Tensor<2>) -> Tensor<2>;
 
-    /// `E[x|z]`, what to show as a reconstruction.
+    /// Returns `E[x|z]`, which is shown as the reconstruction.
     ///
     /// # Shapes
     /// - `params`: `[n, params_per_value * data_dim]`
     /// - output: `[n, data_dim]`
     fn mean(&self, params: Tensor<2>) -> Tensor<2>;
 
-    /// A draw from `p(x|z)` for each row of `params`; shapes as in [`mean`](Self::mean).
+    /// Draws from `p(x|z)` for each row of `params`; shapes as in [`mean`](Self::mean).
     fn sample(&self, params: Tensor<2>, seed: Seed) -> Tensor<2>;
 }

@@ -18,7 +18,7 @@ pub struct NegativeBinomialNllConfig {
 }
 
 impl NegativeBinomialNllConfig {
-    /// A negative binomial distribution with a total count from anywhere.
+    /// Describes a negative binomial distribution with the given total count.
     pub fn new(total_count: ScaleConfig) -> Self {
         Self { total_count }
     }
@@ -30,25 +30,26 @@ impl NegativeBinomialNllConfig {
 ///
 /// `p(x|l, r) = Gamma(x + r)/(x! Gamma(r)) (r/(r + m))^r (m/(r + m))^x`;
 ///
-/// `-log p` is in nats, summed over the values. The variance is `m + m^2/r`, so the total count is the
-/// inverse of the dispersion: the distribution is that of a Poisson variable whose rate is itself drawn
-/// from a gamma distribution of shape `r`, and becomes Poisson's as `r` grows. It is a [`Scale`], so it
-/// may be constant, learned, or the decoder's second output, and stays above a floor; with one for each
-/// value it is the likelihood of Lopez et al. (2018, "scVI", without their zero inflation).
+/// `-log p` is in nats, summed over the values. The variance is `m + m^2/r`, so the total count is
+/// the inverse of the dispersion. The distribution is that of a Poisson variable whose rate is
+/// drawn from a gamma distribution of shape `r`, and approaches Poisson's as `r` grows. The total
+/// count is a [`Scale`], so it may be constant, learned or predicted by the decoder, and may have a
+/// floor. With one per value it is the likelihood of Lopez et al. (2018, "scVI") without zero
+/// inflation.
 ///
-/// It is computed in the saddle-point form of Loader (2000), in which large numbers do not meet: with
-/// `f(t) = exp(t) - 1 - t`, `t_x = log(m/(r + m)) - log(x/(r + x))`,
+/// It is computed in the saddle-point form of Loader (2000), which avoids subtracting large
+/// numbers. With `f(t) = exp(t) - 1 - t`, `t_x = log(m/(r + m)) - log(x/(r + x))`,
 /// `t_r = log(r/(r + m)) - log(r/(r + x))` and `delta` the error of Stirling's formula
 ///
 /// `-log p = x f(t_x) + r f(t_r) + 1/2 log(1 + x/r) + 1/2 log(2 pi x)`
 /// `         + delta(x) + delta(r) - delta(x + r)` for `x > 0`, and `r log(1 + m/r)` for 0.
 ///
-/// The logarithms in `t_x` and `t_r` are those of `log m` and `log x`, or of `log r`, whichever is the
-/// greater or lesser, and of a ratio below 1, so that a huge total count takes no digits: with it the
-/// likelihood is Poisson's.
+/// Each logarithm is the lesser (in `t_x`) or the greater (in `t_r`) of `log r` and `log m` or
+/// `log x`, combined with `log(1 + q)` of a ratio `q` of at most 1. A huge total count therefore
+/// costs no digits, and the likelihood is then Poisson's.
 ///
-/// Total counts from `exp(-40)` to `exp(80)` have a finite value and gradient, with every log-mean for which
-/// `-log p` itself does not overflow.
+/// Total counts from `exp(-40)` to `exp(80)` yield a finite value and gradient for every log-mean
+/// for which `-log p` itself does not overflow.
 #[derive(Module, Debug)]
 pub struct NegativeBinomialNll {
     /// The total count, the inverse of the dispersion.
@@ -56,15 +57,15 @@ pub struct NegativeBinomialNll {
 }
 
 impl NegativeBinomialNll {
-    /// A negative binomial distribution with a total count from anywhere.
+    /// Creates a likelihood with the given total count.
     pub fn new(total_count: Scale) -> Self {
         Self { total_count }
     }
 }
 
-/// A positive number `y` beside the total count `r`, in logarithms. No digits of the one are lost to the
-/// other, however far they are apart: the logarithm of `r + y` is `greater + rest`, that of `r y/(r + y)`
-/// is `lesser - rest`.
+/// A positive number `y` and the total count `r`, in logarithms. Neither loses digits to the other,
+/// however far apart they are: `log(r + y)` is `greater + rest`, and `log(r y/(r + y))` is
+/// `lesser - rest`.
 struct Beside {
     /// Whether `y < r`.
     is_less: Tensor<3, Bool>,
@@ -111,7 +112,7 @@ impl Likelihood for NegativeBinomialNll {
         let r = log_r.clone().exp();
         let x = x.unsqueeze_dim::<3>(0).expand(shape);
         let zero = x.clone().equal_scalar(0.0);
-        let x = x.mask_fill(zero.clone(), 1.0); // its value there is not used
+        let x = x.mask_fill(zero.clone(), 1.0); // unused there
         let log_x = x.clone().log();
 
         let (mean, count) = (Beside::of(&log_mean, &log_r), Beside::of(&log_x, &log_r));
@@ -122,7 +123,7 @@ impl Likelihood for NegativeBinomialNll {
         let norm = count.log_sum.mul_scalar(0.5) + saddle_point_norm(x.clone(), log_x);
         let stirling = stirling_error(r.clone()) - stirling_error(x + r.clone());
 
-        // r log(1 + m/r), and where m is the less m log(1 + q)/q with q = m/r, in which r may be huge.
+        // r log(1 + m/r). If m < r it is m log(1 + q)/q with q = m/r, because r may be huge.
         let large = mean.log_sum.mask_fill(mean.is_less.clone(), 0.0) * r;
         let small = log_mean.clone().mask_fill(mean.is_less.clone().bool_not(), 0.0).exp();
         let q = (log_mean - log_r).mask_fill(mean.is_less.clone().bool_not(), 0.0).exp();
@@ -138,7 +139,7 @@ impl Likelihood for NegativeBinomialNll {
         let (log_mean, log_r) = self.total_count.split(params);
         draw([log_mean, log_r], seed, |[log_mean, log_r], rng| {
             let (mean, r) = (log_mean.exp(), log_r.exp());
-            // Where there is no such gamma distribution, r is too large to matter.
+            // If this gamma distribution cannot be constructed, r is too large to matter.
             let rate = Gamma::new(r, mean / r).map_or(mean, |gamma| gamma.sample(rng));
             draw_count(rate, rng)
         })

@@ -15,22 +15,23 @@ use crate::seed::Seed;
 ///
 /// `-log p(x|l) = exp(l) - x l + log x!`, with the gradient `exp(l) - x`,
 ///
-/// in nats, summed over the values. It is computed in the saddle-point form of Loader (2000), in which
-/// large numbers do not meet: with `d = l - log x`
+/// in nats, summed over the values. It is computed in the saddle-point form of Loader (2000), which
+/// avoids subtracting large numbers: with `d = l - log x`
 ///
 /// `-log p(x|l) = x (exp(d) - 1 - d) + 1/2 log(2 pi x) + delta(x)` for `x > 0`, and `exp(l)` for 0,
 ///
-/// where `delta` is the error of Stirling's formula. Rates beyond `exp(88)` overflow.
+/// where `delta` is the error of Stirling's formula. Rates above `exp(88)` overflow.
 #[derive(Module, Debug, Default, PartialEq)]
 pub struct PoissonNll;
 
-/// What a count contributes whatever the parameters: `1/2 log(2 pi x) + delta(x)`, of `x` and `log x`.
+/// The part of `-log p` that does not depend on the parameters, `1/2 log(2 pi x) + delta(x)`, from
+/// `x` and `log x`.
 pub(super) fn saddle_point_norm<const D: usize>(x: Tensor<D>, log_x: Tensor<D>) -> Tensor<D> {
     log_x.add_scalar(LN_2PI).mul_scalar(0.5) + stirling_error(x)
 }
 
-/// A draw from the Poisson distribution of a rate; where that is too large to be drawn from, as when
-/// its deviation is less than a 32-bit float can tell, the rate itself.
+/// Draws from the Poisson distribution of `rate`. If that distribution cannot be constructed,
+/// returns `rate` itself: its deviation is then below the resolution of a 32-bit float.
 pub(super) fn draw_count(rate: f64, rng: &mut impl Rng) -> f64 {
     rand_distr::Poisson::new(rate).map_or(rate, |poisson| poisson.sample(rng))
 }
@@ -43,7 +44,8 @@ impl Likelihood for PoissonNll {
     fn nll(&self, params: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
         let x = x.unsqueeze_dim::<3>(0);
         let zero = x.clone().equal_scalar(0.0);
-        // Each side sees only what it is for, so that no gradient of the other is multiplied by zero.
+        // The input of each branch is masked to its own range, so that no gradient of the other
+        // branch is multiplied by zero.
         let x = x.mask_fill(zero.clone(), 1.0);
         let zero = zero.expand(params.dims());
         let log_x = x.clone().log();

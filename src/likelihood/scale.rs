@@ -8,28 +8,28 @@ use crate::math::softplus;
 use crate::nn::check_len;
 use crate::seed::Seed;
 
-/// Where a [`Scale`] comes from.
+/// The source of a [`Scale`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ScaleSource {
     /// A constant.
     Fixed {
-        /// The scale itself, above 0.
+        /// The scale, above 0.
         value: f64,
     },
-    /// One number, learned.
+    /// One learned scalar.
     Learned {
-        /// The scale to start from, above 0.
+        /// Initial scale, above 0.
         initial: f64,
     },
-    /// One number for each value of an example, learned.
+    /// One learned scalar per value of an example.
     LearnedPerValue {
-        /// The scale to start from, above 0.
+        /// Initial scale, above 0.
         initial: f64,
         /// The length of an example.
         data_dim: usize,
     },
-    /// The decoder gives the logarithm of the scale of each value.
+    /// The decoder outputs the logarithm of the scale of each value.
     Predicted,
 }
 
@@ -37,47 +37,48 @@ pub enum ScaleSource {
 ///
 /// | field | default | meaning |
 /// |---|---|---|
-/// | `source` | | where the scale comes from |
-/// | `floor` | none | what a learned or predicted scale stays above |
+/// | `source` | | source of the scale |
+/// | `floor` | none | lower bound of a learned or predicted scale |
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScaleConfig {
-    /// Where the scale comes from.
+    /// Source of the scale.
     pub source: ScaleSource,
-    /// What a learned or predicted scale stays above.
+    /// Lower bound of a learned or predicted scale.
     #[serde(default)]
     pub floor: Option<f64>,
 }
 
 impl ScaleConfig {
-    /// A constant.
+    /// Describes a constant.
     pub fn fixed(value: f64) -> Self {
         ScaleSource::Fixed { value }.into()
     }
 
-    /// One learned number.
+    /// Describes one learned scalar.
     pub fn learned(initial: f64) -> Self {
         ScaleSource::Learned { initial }.into()
     }
 
-    /// One learned number for each value of an example.
+    /// Describes one learned scalar per value of an example.
     pub fn learned_per_value(initial: f64, data_dim: usize) -> Self {
         ScaleSource::LearnedPerValue { initial, data_dim }.into()
     }
 
-    /// The decoder's second output for each value, as a logarithm.
+    /// Describes a scale whose logarithm the decoder outputs for each value.
     pub fn predicted() -> Self {
         ScaleSource::Predicted.into()
     }
 
-    /// Keeps a learned or predicted scale above a number, softly: its logarithm `v` becomes
-    /// `log(min) + softplus(v - log(min))`, whose gradient fades below the bound where that of a hard
-    /// one would stop. A density is not bounded, and where the data allow it the scale goes to zero.
+    /// Sets a soft lower bound for a learned or predicted scale: its logarithm `v` becomes
+    /// `log(min) + softplus(v - log(min))`, whose gradient fades below the bound instead of
+    /// stopping there, as that of a hard bound would. Without a floor the scale goes to zero if the
+    /// data allow it, because a density is unbounded.
     pub fn with_floor(self, min: f64) -> Self {
         Self { floor: Some(min), ..self }
     }
 
-    /// The parameter that gives a scale to start from.
+    /// The parameter at which the scale is `initial`.
     fn raw(&self, initial: f64) -> Result<f32> {
         check_positive("the initial scale", initial)?;
         let Some(floor) = self.floor else { return Ok(initial.ln() as f32) };
@@ -87,7 +88,7 @@ impl ScaleConfig {
             return Ok((floor.ln() + above + (-(-above).exp_m1()).ln()) as f32);
         }
         Err(Error::config(format!(
-            "the initial scale is {initial}, but it must be above its floor, which is {floor}"
+            "the initial scale is {initial}, but it must be above the floor, {floor}"
         )))
     }
 }
@@ -99,24 +100,24 @@ impl From<ScaleSource> for ScaleConfig {
 }
 
 pub(super) fn check_positive(what: &str, value: f64) -> Result<()> {
-    // As a 32-bit float, which is what is computed with, it must be neither 0 nor infinite.
+    // Computations use 32-bit floats, in which the value must be neither 0 nor infinite.
     if value >= f64::from(f32::MIN_POSITIVE) && value <= f64::from(f32::MAX) {
         return Ok(());
     }
     Err(Error::config(format!("{what} is {value}, but it must be above 0 and finite")))
 }
 
-/// The positive number beside the first parameter of a likelihood: a standard deviation, a width, a
-/// total count; kept as its logarithm.
+/// A positive parameter of a likelihood beside its first one: a standard deviation, a width or a
+/// total count. It is stored as a logarithm.
 ///
-/// It is one of four things ([`ScaleSource`]): a constant, a learned number, a learned number for each
-/// value of an example, or the decoder's. Then the decoder gives two numbers for each value: the first
-/// half of its output holds the first parameter of every value, the second half the logarithms of the
-/// scales.
+/// It has one of four sources ([`ScaleSource`]): a constant, one learned scalar, one learned scalar
+/// per value of an example, or the decoder. In the last case the decoder outputs two parameters per
+/// value: the first half of its output holds the first parameter of every value, the second half
+/// the log-scales.
 ///
-/// A likelihood of one's own has one as a field, adds
-/// [`params_per_value`](Self::params_per_value), [`check`](Self::check) and [`split`](Self::split) in
-/// the three methods that are theirs, and is then with any of the four.
+/// A custom likelihood stores a `Scale` and calls [`params_per_value`](Self::params_per_value),
+/// [`check`](Self::check) and [`split`](Self::split) in its `params_per_value`, `check` and `nll`.
+/// It then supports all four sources.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -129,45 +130,44 @@ pub(super) fn check_positive(what: &str, value: f64) -> Result<()> {
 /// ```
 #[derive(Module, Debug)]
 pub struct Scale {
-    /// `[1]` or `[data_dim]`, before the floor.
+    /// `[1]` or `[data_dim]`, before the floor is applied.
     log_scale: Option<Param<Tensor<1>>>,
     #[module(skip)]
     config: ScaleConfig,
 }
 
 impl Scale {
-    /// A constant.
+    /// Creates a constant scale.
     ///
     /// # Errors
-    /// If the value is not above 0 or not finite.
+    /// If `value` is not above 0 or not finite.
     pub fn fixed(value: f64) -> Result<Self> {
         check_positive("the fixed scale", value)?;
         Ok(Self { log_scale: None, config: ScaleConfig::fixed(value) })
     }
 
-    /// One learned number.
+    /// Creates a scale that is one learned scalar.
     ///
     /// # Errors
-    /// If the value to start from is not above 0 or not finite.
+    /// If `initial` is not above 0 or not finite.
     pub fn learned(initial: f64, device: &Device) -> Result<Self> {
         ScaleConfig::learned(initial).init(Seed::default(), device)
     }
 
-    /// One learned number for each value of an example.
+    /// Creates a scale with one learned scalar per value of an example.
     ///
     /// # Errors
-    /// If the value to start from is not above 0 or not finite, or if there are no values.
+    /// If `initial` is not above 0 or not finite, or if `data_dim` is 0 or above 2^30.
     pub fn learned_per_value(initial: f64, data_dim: usize, device: &Device) -> Result<Self> {
         ScaleConfig::learned_per_value(initial, data_dim).init(Seed::default(), device)
     }
 
-    /// The decoder's second output for each value, as a logarithm.
+    /// Creates a scale whose logarithm the decoder outputs for each value.
     pub fn predicted() -> Self {
         Self { log_scale: None, config: ScaleConfig::predicted() }
     }
 
-    /// How many numbers the decoder must give for each value of an example: 2 with a predicted
-    /// scale, else 1.
+    /// Number of decoder outputs per value of an example: 2 with a predicted scale, otherwise 1.
     pub fn params_per_value(&self) -> usize {
         match self.config.source {
             ScaleSource::Predicted => 2,
@@ -175,10 +175,10 @@ impl Scale {
         }
     }
 
-    /// Whether the scale can be that of so many values.
+    /// Checks that the scale fits examples with `data_dim` values.
     ///
     /// # Errors
-    /// If there is a learned number for each value of examples of another length.
+    /// If the scale is learned per value for examples of a different length.
     pub fn check(&self, data_dim: usize) -> Result<()> {
         match self.config.source {
             ScaleSource::LearnedPerValue { data_dim: len, .. } if len != data_dim => {
@@ -191,8 +191,8 @@ impl Scale {
         }
     }
 
-    /// The logarithm of a scale that does not depend on the code: `[1]`, or `[data_dim]` where there
-    /// is one for each value; `None` for a predicted one.
+    /// Returns the logarithm of a scale that does not depend on the code: `[1]`, or `[data_dim]` if
+    /// there is one per value. Returns `None` for a predicted scale.
     pub fn log_scale(&self, device: &Device) -> Option<Tensor<1>> {
         match self.config.source {
             ScaleSource::Fixed { value } => Some(Tensor::full([1], value.ln(), device)),
@@ -200,11 +200,11 @@ impl Scale {
         }
     }
 
-    /// Takes the decoder's output apart, into the first parameter and the logarithm of the scale.
+    /// Splits the decoder's output into the first parameter and the logarithm of the scale.
     ///
     /// # Shapes
     /// - `params`: `[.., params_per_value * data_dim]`
-    /// - output: `[.., data_dim]`, and what broadcasts to it
+    /// - output: `[.., data_dim]`, and a log-scale that broadcasts to it
     pub fn split<const D: usize>(&self, params: Tensor<D>) -> (Tensor<D>, Tensor<D>) {
         match self.log_scale(&params.device()) {
             Some(log_scale) => {
@@ -242,7 +242,9 @@ impl ModuleConfig for ScaleConfig {
         match self.source {
             ScaleSource::Fixed { value } => {
                 if self.floor.is_some() {
-                    return Err(Error::config("a fixed scale has a floor, but it never moves"));
+                    return Err(Error::config(
+                        "a fixed scale has a floor, but only learned and predicted scales can",
+                    ));
                 }
                 Scale::fixed(value)
             }

@@ -21,13 +21,13 @@ pub struct StudentTNllConfig {
 }
 
 impl StudentTNllConfig {
-    /// Student's t-distribution with a scale from anywhere.
+    /// Describes Student's t-distribution with the given scale and degrees of freedom.
     pub fn new(scale: ScaleConfig, degrees_of_freedom: f64) -> Self {
         Self { scale, degrees_of_freedom }
     }
 }
 
-/// Negative log-likelihood of Student's t-distribution whose location the decoder gives.
+/// Negative log-likelihood of Student's t-distribution whose location the decoder outputs.
 ///
 /// For the location `m` and the scale `s` of a value `x`, and `v` degrees of freedom
 ///
@@ -35,12 +35,14 @@ impl StudentTNllConfig {
 /// `B(v) = sqrt(v pi) Gamma(v/2) / Gamma((v + 1)/2)`,
 ///
 /// in nats, summed over the values (Lange, Little and Taylor 1989). The gradient of an outlier
-/// fades with its distance. The standard deviation is `s sqrt(v/(v - 2))`, infinite for `v` of 2 or
-/// less. [`mean`](Likelihood::mean) is `m`, which for `v` of 1 or less is the median only: there is no
-/// mean. See [`GaussianNll`](crate::likelihood::GaussianNll) on scales that go to zero.
+/// fades with its distance. The standard deviation is `s sqrt(v/(v - 2))`, infinite if `v` is at
+/// most 2. [`mean`](Likelihood::mean) returns `m`. If `v` is at most 1, the mean does not exist and
+/// `m` is only the median. See [`GaussianNll`](crate::likelihood::GaussianNll) on scales that go to
+/// zero.
 ///
-/// Where `q = |x - m|/(s sqrt(v))` is so large that its square would overflow, `log(1 + q^2)` is computed
-/// as `2 (log|x - m| - log s) - log v`. Log-scales from -170 to 170 have a finite value and gradient.
+/// If `q = |x - m|/(s sqrt(v))` is so large that its square would overflow, `log(1 + q^2)` is
+/// computed as `2 (log|x - m| - log s) - log v`. Log-scales from -170 to 170 yield a finite value
+/// and gradient.
 #[derive(Module, Debug)]
 pub struct StudentTNll {
     /// The scale.
@@ -49,10 +51,10 @@ pub struct StudentTNll {
 }
 
 impl StudentTNll {
-    /// Student's t-distribution with a scale from anywhere.
+    /// Creates a likelihood with the given scale and degrees of freedom.
     ///
     /// # Errors
-    /// If the degrees of freedom are not above 0 or not finite.
+    /// If `degrees_of_freedom` is not above 0 or not finite.
     pub fn new(scale: Scale, degrees_of_freedom: f64) -> Result<Self> {
         check_positive("the number of degrees of freedom", degrees_of_freedom)?;
         Ok(Self { scale, degrees_of_freedom })
@@ -64,13 +66,14 @@ impl StudentTNll {
     }
 }
 
-/// Beyond it `log(1 + q^2)` is `2 log q` in 32 bits.
+/// If `q` is larger, `log(1 + q^2)` is `2 log q` in 32 bits.
 const FAR: f64 = 1e15;
 
-/// `log B(v)`, what makes the density integrate to 1 at scale 1.
+/// `log B(v)`, which makes the density integrate to 1 at scale 1.
 fn log_norm(v: f64) -> f64 {
     let half = v / 2.0;
-    // The ratio of gamma functions; far out as its series, where their logarithms would be too large.
+    // The log-ratio of gamma functions. For large v their logarithms are too large to subtract, so
+    // it is computed from its series.
     let ratio = match half > 1e5 {
         true => 0.5 * half.ln() - 1.0 / (8.0 * half),
         false => ln_gamma(half + 0.5) - ln_gamma(half),
@@ -97,10 +100,11 @@ impl Likelihood for StudentTNll {
         let distance = x.unsqueeze_dim::<3>(0) - location;
         let ratio =
             |distance, log_scale| standardize(distance, log_scale).mul_scalar(v.sqrt().recip());
-        // Whose square overflows; what is no number is among them.
+        // Ratios whose square overflows, and NaN.
         let far = ratio(distance.clone().detach(), log_scale.clone().detach());
         let far = far.abs().lower_scalar(FAR).bool_not();
-        // Each side sees only what it is for, so that no infinite gradient is multiplied by zero.
+        // The input of each branch is masked to its own range, so that no infinite gradient is
+        // multiplied by zero.
         let near = ratio(distance.clone().mask_fill(far.clone(), 0.0), log_scale.clone());
         let far_log = distance.mask_fill(far.clone().bool_not(), 1.0).abs().log();
         let far_log = (far_log - log_scale.clone()).mul_scalar(2.0).sub_scalar(v.ln());

@@ -18,7 +18,7 @@ pub enum Activation {
     Softplus,
     /// `x sigmoid(x)`
     Silu,
-    /// `x Phi(x)`, with the distribution function `Phi` of the standard normal distribution
+    /// `x Phi(x)`, where `Phi` is the distribution function of the standard normal distribution
     Gelu,
 }
 
@@ -36,10 +36,10 @@ impl Activation {
     }
 }
 
-/// `x/2 (1 + erf(x / sqrt(2)))`, whose gradient follows from that of the error function.
+/// `x/2 (1 + erf(x / sqrt(2)))`, with the gradient of the error function.
 ///
-/// Burn's own is the same function, but on all backends except `flex` its gradient is that of an approximation
-/// by `tanh`, up to 5e-4 off.
+/// Burn's GELU computes the same function, but on all backends except `flex` its gradient is that
+/// of a `tanh` approximation, up to 5e-4 off.
 fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let probability = x.clone().mul_scalar(FRAC_1_SQRT_2).erf().add_scalar(1.0).mul_scalar(0.5);
     x * probability

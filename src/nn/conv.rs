@@ -7,7 +7,7 @@ use crate::ops::{self, Direction, Geometry};
 use crate::seed::Seed;
 use crate::summary::Layer;
 
-/// A convolution or transposed convolution with bias and, if asked for, ReLU.
+/// A convolution or transposed convolution with bias and optional ReLU.
 #[derive(Module, Debug)]
 pub struct Conv {
     /// `[small channels, large channels, kernel, kernel]`, as in Burn's `Conv2d` for
@@ -22,10 +22,11 @@ pub struct Conv {
 }
 
 impl Conv {
-    /// A layer with fresh weights and zero biases, from `channels[0]` to `channels[1]`.
+    /// Creates a layer from `channels[0]` to `channels[1]` channels, with fresh weights and zero
+    /// biases.
     ///
     /// # Errors
-    /// If it has no pixels, no input, no output or no kernel, or would hold an absurd number of weights.
+    /// If the layer has no pixels, inputs, outputs or kernel, or more than 2^30 weights.
     pub fn new(
         geometry: Geometry,
         direction: Direction,
@@ -37,7 +38,7 @@ impl Conv {
         if geometry.large.contains(&0) {
             let large = geometry.large;
             return Err(Error::config(format!(
-                "a convolution of images of size {large:?} has none"
+                "a convolution of images of size {large:?} has no pixels"
             )));
         }
         let [input, output] = channels;
@@ -79,7 +80,8 @@ impl Conv {
     /// - output: `[batch, height, width, output channels]`
     ///
     /// # Panics
-    /// If `x` has another height, width or number of channels.
+    /// If the height, width or number of channels of `x` differs from
+    /// [`input_shape`](Self::input_shape).
     pub fn forward(&self, x: Tensor<4>, relu: bool) -> Tensor<4> {
         let [_, height, width, channels] = x.dims();
         assert_eq!([height, width, channels], self.input_shape(), "shape of a convolution's input");
@@ -87,7 +89,7 @@ impl Conv {
         ops::conv(x, weight, bias, self.geometry, self.direction, relu)
     }
 
-    /// A row of a [`Summary`](crate::summary::Summary).
+    /// Returns a row of a [`Summary`](crate::summary::Summary).
     pub fn layer(&self, name: impl Into<String>, kind: &str) -> Layer {
         let Geometry { kernel, stride, .. } = self.geometry;
         let direction = match self.direction {

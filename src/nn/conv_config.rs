@@ -11,29 +11,32 @@ use crate::posterior::Diagonal;
 use crate::seed::Seed;
 use crate::summary::Layer;
 
-/// Description of a convolutional network, from images to codes and, mirrored, back.
+/// Description of a convolutional network: an encoder from images to codes and its mirrored
+/// decoder.
 ///
 /// | field | in [`new`](Self::new) | meaning |
 /// |---|---|---|
 /// | `image` | as given | height, width and channels of an example |
 /// | `channels` | as given | output channels of each convolution, from image to code; at least one |
-/// | `strides` | 2 each | of each convolution |
+/// | `strides` | 2 each | stride of each convolution |
 /// | `latent_dim` | as given | length of a code |
 /// | `kernel` | 3 | height and width of the kernels |
 /// | `dense` | 16 | units of a layer between the convolutions and the heads, if any |
-/// | `normalization` | none | after the activation of each layer |
-/// | `activation` | ReLU | function after each layer |
-/// | `init` | Glorot uniform | where the weights start |
+/// | `normalization` | none | normalisation after the activation of each layer |
+/// | `activation` | ReLU | activation of each layer |
+/// | `init` | Glorot uniform | distribution of the initial weights |
 ///
-/// In a file the last five may be missing; `dense` is then none, the others are as in `new`.
+/// A file may omit the last five fields; `dense` then defaults to none, the others to their values
+/// in `new`.
 ///
-/// An image is a row of `height * width * channels` values, the channels of a pixel one after the
-/// other. Padding is "same" ([`Geometry`]), so the sizes need not divide by the strides.
+/// An image is a row of `height * width * channels` values, with the channels of each pixel
+/// adjacent. Padding is "same" ([`Geometry`]), so the sizes need not be multiples of the strides.
 ///
-/// The encoder is the convolutions, the dense layer and two linear heads. The decoder is a dense
-/// layer to the size of the last convolution's output, a transposed convolution for each
-/// convolution, with the same number of channels, stride and kernel, in reverse order, and a last
-/// one of stride 1 with a 3x3 kernel and as many channels as the likelihood needs, unsquashed.
+/// The encoder consists of the convolutions, the dense layer and two linear heads. The decoder
+/// consists of a dense layer to the size of the last convolution's output; a transposed convolution
+/// for each convolution, with the same number of channels, stride and kernel, in reverse order; and
+/// a last one of stride 1 with a 3x3 kernel, as many channels as the likelihood needs and no
+/// activation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConvConfig {
@@ -51,13 +54,13 @@ pub struct ConvConfig {
     /// Units of the layer between the convolutions and the heads.
     #[serde(default)]
     pub dense: Option<usize>,
-    /// What follows the activation of each layer.
+    /// Normalisation after the activation of each layer.
     #[serde(default)]
     pub normalization: Normalization,
-    /// The function after each layer.
+    /// Activation of each layer.
     #[serde(default)]
     pub activation: Activation,
-    /// Where the weights start.
+    /// Distribution of the initial weights.
     #[serde(default)]
     pub init: Init,
 }
@@ -66,11 +69,12 @@ fn three() -> usize {
     3
 }
 
-/// Kernel of the last transposed convolution, as in the texts that the presets come from.
+/// Kernel of the last transposed convolution, as in the sources of the presets.
 const OUTPUT_KERNEL: usize = 3;
 
 impl ConvConfig {
-    /// 3x3 kernels of stride 2, a dense layer of 16 units, ReLU, no normalisation.
+    /// Describes 3x3 kernels of stride 2 and a dense layer of 16 units, with ReLU and no
+    /// normalisation.
     pub fn new(image: [usize; 3], channels: impl Into<Vec<usize>>, latent_dim: usize) -> Self {
         let channels = channels.into();
         Self {
@@ -86,22 +90,23 @@ impl ConvConfig {
         }
     }
 
-    /// The network of the post "A Step Up with Variational Autoencoders": 32 and 64 channels,
-    /// 134,165 parameters for MNIST and two latent dimensions.
+    /// Describes the network of the post "A Step Up with Variational Autoencoders": 32 and 64
+    /// channels, 134,165 parameters for MNIST and two latent dimensions.
     pub fn step_up(image: [usize; 3], latent_dim: usize) -> Self {
         Self::new(image, [32, 64], latent_dim)
     }
 
-    /// MachineCurve's network with batch normalisation: 8 and 16 channels, a dense layer of 20
-    /// units, 26,345 parameters for MNIST and two latent dimensions, 24,641 of them trainable.
+    /// Describes MachineCurve's network with batch normalisation: 8 and 16 channels, a dense layer
+    /// of 20 units, 26,345 parameters for MNIST and two latent dimensions, 24,641 of them
+    /// trainable.
     pub fn batch_norm(image: [usize; 3], latent_dim: usize) -> Self {
         let dense = Some(20);
         let normalization = Normalization::BATCH;
         Self { dense, normalization, ..Self::new(image, [8, 16], latent_dim) }
     }
 
-    /// MachineCurve's network after DCGAN (Radford et al. 2016): 128 to 1,024 channels, 5x5 kernels,
-    /// batch normalisation.
+    /// Describes MachineCurve's network after DCGAN (Radford et al. 2016): 128 to 1,024 channels,
+    /// 5x5 kernels, batch normalisation.
     pub fn dcgan(image: [usize; 3], latent_dim: usize) -> Self {
         let channels = [128, 256, 512, 1024];
         let normalization = Normalization::BATCH;
@@ -109,12 +114,13 @@ impl ConvConfig {
         Self { kernel, dense, normalization, ..Self::new(image, channels, latent_dim) }
     }
 
-    /// The encoder of this network.
+    /// Returns the description of the network's encoder.
     pub fn encoder(&self) -> ConvEncoderConfig {
         ConvEncoderConfig { network: self.clone(), posterior: Diagonal }
     }
 
-    /// The decoder of this network, for a likelihood with one parameter for each value.
+    /// Returns the description of the network's decoder, for a likelihood with one parameter per
+    /// value.
     pub fn decoder(&self) -> ConvDecoderConfig {
         ConvDecoderConfig { network: self.clone(), params_per_value: 1 }
     }
@@ -124,7 +130,7 @@ impl ConvConfig {
         self.image.iter().product()
     }
 
-    /// Checks the fields; those of a layer's size are checked when it is made.
+    /// Checks the fields. The size of a layer is checked when the layer is built.
     pub(crate) fn check(&self) -> Result<()> {
         for (field, size) in ["height", "width", "channels"].into_iter().zip(self.image) {
             check_dim(&format!("image {field}"), size)?;
@@ -137,11 +143,11 @@ impl ConvConfig {
         if self.kernel > MAX_KERNEL {
             let kernel = self.kernel;
             return Err(Error::config(format!(
-                "kernel is {kernel}, but at most {MAX_KERNEL} wide"
+                "kernel is {kernel}, but it must be at most {MAX_KERNEL}"
             )));
         }
         if self.channels.is_empty() {
-            return Err(Error::config("channels is empty, but there must be a convolution"));
+            return Err(Error::config("channels is empty, but it must have at least 1 entry"));
         }
         if self.strides.len() != self.channels.len() {
             return Err(Error::config(format!(
@@ -191,7 +197,7 @@ impl ConvConfig {
         blocks.map(block).collect()
     }
 
-    /// The transposed convolutions of the decoder but for the last.
+    /// The transposed convolutions of the decoder, except the last.
     pub(crate) fn up(&self, seed: Seed, device: &Device) -> Result<Vec<ConvBlock>> {
         let outputs = self.channels.iter().rev();
         let inputs = self.channels.last().into_iter().chain(outputs.clone());
@@ -227,10 +233,10 @@ impl ConvConfig {
     }
 }
 
-/// Beyond this a kernel is taken for a mistake.
+/// A larger kernel is treated as a mistake.
 const MAX_KERNEL: usize = 1 << 10;
 
-/// A convolution, its activation and its normalisation.
+/// A convolution with its activation and normalisation.
 #[derive(Module, Debug)]
 pub(crate) struct ConvBlock {
     conv: Conv,
@@ -240,7 +246,7 @@ pub(crate) struct ConvBlock {
 }
 
 impl ConvBlock {
-    /// `[batch, height, width, channels]`, of the input and of the output.
+    /// Applies the block; input and output are `[batch, height, width, channels]`.
     pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let y = match self.activation {
             Activation::Relu => self.conv.forward(x, true),
@@ -249,7 +255,7 @@ impl ConvBlock {
         normalize(&self.norm, y)
     }
 
-    /// The rows of a summary.
+    /// Returns the rows of a summary.
     pub(crate) fn layers(&self, name: &str) -> Vec<Layer> {
         let mut layers = vec![self.conv.layer(name, &format!(" + {:?}", self.activation))];
         if let Some(norm) = &self.norm {

@@ -8,13 +8,13 @@ use super::check_dim;
 use crate::error::{Error, Result};
 use crate::seed::Seed;
 
-/// A layer, or any list of numbers, that holds more is a mistake.
+/// Maximum number of weights of a layer or entries of a list; more is treated as a mistake.
 pub(crate) const MAX_WEIGHTS: usize = 1 << 30;
 
-/// The distribution that fresh weights are drawn from; fresh biases are zero.
+/// The distribution of the initial weights; biases start at zero.
 ///
-/// Burn's own initialisers draw from a generator that is global to the process and differs from
-/// backend to backend, and treat a bias like a weight. These are pure functions of a [`Seed`].
+/// Burn's initialisers draw from a generator that is global to the process and differs between
+/// backends, and they draw biases like weights. These are pure functions of a [`Seed`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Init {
@@ -33,14 +33,14 @@ pub enum Init {
 }
 
 impl Init {
-    /// A fully connected layer with fresh weights.
+    /// Creates a fully connected layer with fresh weights.
     ///
     /// # Shapes
     /// The weight is `[fan_in, fan_out]`, the bias `[fan_out]`.
     ///
     /// # Errors
-    /// If the layer has no input or no output, or would hold more than 2^30 weights (4 GiB), which is
-    /// taken for a mistake.
+    /// If the layer has no inputs or no outputs, or more than 2^30 weights (4 GiB), which is
+    /// treated as a mistake.
     pub fn linear(
         &self,
         fan_in: usize,
@@ -56,7 +56,7 @@ impl Init {
         })
     }
 
-    /// Fresh weights of any shape for a layer with so many inputs and outputs of each unit.
+    /// Draws weights of any shape for a layer with the given fan-in and fan-out.
     pub(super) fn tensor<const D: usize>(
         &self,
         shape: [usize; D],
@@ -65,12 +65,14 @@ impl Init {
         device: &Device,
     ) -> Result<Param<Tensor<D>>> {
         if shape.contains(&0) {
-            return Err(Error::config(format!("a layer with weights of shape {shape:?} has none")));
+            return Err(Error::config(format!(
+                "a layer with weights of shape {shape:?} has no weights"
+            )));
         }
         let len = shape.iter().try_fold(1usize, |len, &dim| len.checked_mul(dim));
         let len = len.filter(|&len| len <= MAX_WEIGHTS).ok_or_else(|| {
             Error::config(format!(
-                "a layer with weights of shape {shape:?} would hold more than {MAX_WEIGHTS} of them"
+                "a layer with weights of shape {shape:?} would have more than {MAX_WEIGHTS} weights"
             ))
         })?;
         let weight = self.draw(fan_in, fan_out, len, seed);
@@ -123,7 +125,8 @@ mod tests {
             (Init::HeNormal, (2.0f64 / 300.0).sqrt(), None),
         ] {
             let (mean, found, max) = moments(init);
-            // 300,000 draws: five standard errors of the mean are 0.009 std, of the std 0.007.
+            // 300,000 draws: five standard errors are 0.009 std for the mean and 0.007 std for the
+            // std.
             assert!(mean.abs() < 0.009 * std, "{init:?}: mean {mean}");
             assert!((found / std - 1.0).abs() < 0.007, "{init:?}: std {found}, not {std}");
             match limit {

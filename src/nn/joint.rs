@@ -6,12 +6,13 @@ use super::{Activation, Init, check_dim, linear};
 use crate::error::{Error, Result};
 use crate::seed::Seed;
 
-/// A perceptron of two inputs, of which many of the second go with one of the first:
+/// A perceptron of two inputs, in which many rows of the second share one row of the first:
 ///
-/// `f(x, y) = layers(activation(W x + V y + b))`, and `W x + V y + b` itself without hidden layers.
+/// `f(x, y) = layers(activation(W x + V y + b))`, or only `W x + V y + b` without hidden layers.
 ///
-/// That is a perceptron of both side by side whose product with `x` is computed once. `W` and `V` start
-/// as those of layers of their own, so that the shorter input is not drowned by the longer.
+/// It equals a perceptron of the concatenated inputs, but computes the product with `x` only once.
+/// `W` and `V` are initialised as separate layers, so that the longer input does not drown out the
+/// shorter one.
 #[derive(Module, Debug)]
 pub(crate) struct Joint {
     one: Linear,

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use super::Activation;
 use crate::ops::{self, Finish};
 
-/// A fully connected layer and the function after it, if any.
+/// Applies a fully connected layer and the activation after it, if any.
 ///
 /// # Shapes
 /// - `x`: `[batch, inputs]`
@@ -16,7 +16,7 @@ pub(crate) fn linear(layer: &Linear, x: Tensor<2>, activation: Option<Activation
     }
 }
 
-/// The same with a weight and a bias that need not be parameters.
+/// Like `linear`, with a weight and a bias that need not be parameters.
 pub(crate) fn affine(
     x: Tensor<2>,
     weight: Tensor<2>,
@@ -67,7 +67,7 @@ mod tests {
         NoiseSource::new(seed).draw(0, [1, rows, columns], &Device::flex()).squeeze_dim(0)
     }
 
-    /// Value and gradients of `f` at `x`, the gradients weighed by a matrix.
+    /// Returns the output and the gradients of `f` at `x`; the gradients are weighted by a matrix.
     fn run(
         layer: &Linear,
         x: &Tensor<2>,
@@ -91,7 +91,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// The layer against Burn's own, forward and all gradients.
+        /// Compares the layer with Burn's, forward and all gradients.
         #[test]
         fn layers_are_those_of_burn(
             rows in 1usize..40,
@@ -113,7 +113,8 @@ mod tests {
         }
     }
 
-    /// The same bits in any number of threads; the products are large enough to be shared out.
+    /// Results are bit-identical for any number of threads; the products are large enough to be
+    /// split.
     #[test]
     fn threads_do_not_change_the_result() {
         let (layer, x) = (layer(300, 400), random(500, 300, 1));
@@ -125,7 +126,7 @@ mod tests {
         assert!(one == run(2) && one == run(3) && one == run(7));
     }
 
-    /// What is no number is not hidden by an activation.
+    /// An activation does not hide NaN.
     #[test]
     fn what_is_no_number_is_handed_on() {
         let x = Tensor::from_data([[1.0, f32::NAN], [1.0, 1.0]], &Device::flex());

@@ -15,12 +15,12 @@ use crate::summary::Layer;
 pub struct MlpConfig {
     /// Length of the input.
     pub input_dim: usize,
-    /// Units of each layer, from first to last; none at all is the identity.
+    /// Units of each layer, from first to last; if empty, the network is the identity.
     pub hidden: Vec<usize>,
-    /// The function after each layer.
+    /// Activation after each layer.
     #[serde(default)]
     pub activation: Activation,
-    /// Where the weights start.
+    /// Distribution of the initial weights.
     #[serde(default)]
     pub init: Init,
 }
@@ -46,7 +46,7 @@ impl Mlp {
         self.layers.first().map(|layer| layer.weight.dims()[0])
     }
 
-    /// Applies the layers one after the other.
+    /// Applies the layers in order.
     ///
     /// # Shapes
     /// - `x`: `[batch, input_dim]`
@@ -55,7 +55,7 @@ impl Mlp {
         self.layers.iter().fold(x, |x, layer| linear(layer, x, Some(self.activation)))
     }
 
-    /// The rows of a [`Summary`](crate::summary::Summary).
+    /// Returns the rows of a [`Summary`](crate::summary::Summary).
     pub fn layers(&self) -> Vec<Layer> {
         let row = |(i, layer): (usize, &Linear)| {
             let kind = format!("Linear + {:?}", self.activation);
@@ -91,11 +91,13 @@ pub(crate) fn check_dim(field: &str, dim: usize) -> Result<()> {
     Ok(())
 }
 
-/// Checks the length of a list of numbers, such as weights that no layer makes.
+/// Checks a length that no layer's weights limit, such as that of a list.
 pub(crate) fn check_len(field: &str, len: usize) -> Result<()> {
     check_dim(field, len)?;
     if len > MAX_WEIGHTS {
-        return Err(Error::config(format!("{field} is {len}, but at most {MAX_WEIGHTS}")));
+        return Err(Error::config(format!(
+            "{field} is {len}, but it must be at most {MAX_WEIGHTS}"
+        )));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What the encoders and decoders are made of.
+//! Building blocks of the encoders and decoders.
 
 mod activation;
 mod conv;

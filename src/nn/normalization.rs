@@ -4,15 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// What is done to the outputs of a layer so that they keep their scale.
+/// Normalisation of the outputs of a layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Normalization {
-    /// Nothing.
+    /// No normalisation.
     #[default]
     None,
-    /// Batch normalisation (Ioffe and Szegedy 2015, algorithms 1 and 2): in training by the mean
-    /// and variance of the batch, else by their moving averages; then a learned scale and shift.
+    /// Batch normalisation (Ioffe and Szegedy 2015, algorithms 1 and 2): by the mean and variance
+    /// of the batch in training, otherwise by their moving averages; then a learned scale and
+    /// shift.
     Batch {
         /// Added to the variance; above 0.
         epsilon: f64,
@@ -23,8 +24,8 @@ pub enum Normalization {
 }
 
 impl Normalization {
-    /// Batch normalisation with the constants of Keras: epsilon 1e-3, moving averages that keep
-    /// 0.99 of what they were.
+    /// Batch normalisation with the constants of Keras: epsilon 1e-3, and moving averages that keep
+    /// 0.99 of their value.
     pub const BATCH: Self = Self::Batch { epsilon: 1e-3, momentum: 0.01 };
 
     pub(crate) fn init(&self, features: usize, device: &Device) -> Result<Option<BatchNorm>> {
@@ -36,7 +37,7 @@ impl Normalization {
         }
         if !(0.0..=1.0).contains(&momentum) {
             return Err(Error::config(format!(
-                "the momentum of batch normalisation is {momentum}, but it must lie between 0 and 1"
+                "the momentum of batch normalisation is {momentum}, but it must be between 0 and 1"
             )));
         }
         let config = BatchNormConfig::new(features).with_epsilon(epsilon).with_momentum(momentum);
@@ -44,7 +45,7 @@ impl Normalization {
     }
 }
 
-/// Normalises each feature, which the last dimension counts, over all others.
+/// Normalises each feature over all dimensions but the last, which indexes the features.
 pub(crate) fn normalize<const D: usize>(norm: &Option<BatchNorm>, x: Tensor<D>) -> Tensor<D> {
     let Some(norm) = norm else { return x };
     let shape = x.dims();

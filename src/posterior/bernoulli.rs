@@ -15,32 +15,32 @@ use crate::phase::Phase;
 use crate::seed::Seed;
 use crate::summary::Layer;
 
-/// How close a relaxed bit comes to 0 and 1, 2^-22. Just below 1 the 32-bit floats are 2^-24 apart, so nearer
-/// to it `log(1 - z)` would have no digits.
+/// Minimum distance of a relaxed bit from 0 and 1, 2^-22. Just below 1, 32-bit floats are 2^-24
+/// apart, so closer to it `log(1 - z)` would have no digits.
 const LEAST: f64 = 1.0 / (1u32 << 22) as f64;
 
-/// `q(z|x)`, bits given by logits, and what training relaxes them to.
+/// `q(z|x)` over bits given by logits, and its relaxation in training.
 ///
-/// With the logit `l` of a bit and uniform noise `u`, `s = l + log u - log(1 - u)`,
+/// With the logit `l` of a bit, uniform noise `u` and `s = l + log u - log(1 - u)`,
 ///
 /// | | sample | `log_prob` |
 /// |---|---|---|
-/// | outside training | 1 if `s > 0`, else 0 | `z log sigmoid(l) + (1 - z) log sigmoid(-l)`, minus infinity at what is no bit |
+/// | outside training | 1 if `s > 0`, else 0 | `z log sigmoid(l) + (1 - z) log sigmoid(-l)`, minus infinity if `z` is not 0 or 1 |
 /// | relaxed | `sigmoid(s / temperature)` | the density, below |
 /// | straight-through | 1 if `s > 0`, else 0, with the gradient of the relaxed sample | as outside training |
 ///
-/// Which goes with which prior and divergence is said at [`CategoricalFamily`](super::CategoricalFamily). The
-/// density of the relaxed sample is that of the binary concrete distribution with temperature `t` (Maddison
-/// et al. 2017, appendix B), with `a = l - t (log z - log(1 - z))`
+/// [`CategoricalFamily`](super::CategoricalFamily) lists which of these goes with which prior and
+/// divergence. The density of the relaxed sample is that of the binary concrete distribution with
+/// temperature `t` (Maddison et al. 2017, appendix B). With `a = l - t (log z - log(1 - z))`
 ///
 /// `log q(z) = log t + log sigmoid(a) + log sigmoid(-a) - log z - log(1 - z)`
 ///
-/// in nats. A sample that would be below 2^-22 or above `1 - 2^-22` is that number, since there is
-/// hardly a 32-bit float beyond. The distribution of what comes out has a share there, not a density, so
-/// `log_prob` is `log sigmoid(-a)` at the lower end and `log sigmoid(a)` at the upper. So everything is
-/// finite, ratios of such densities are those of the samples that the decoder sees, and for `t` to zero they
-/// go to those of the probabilities. At 0 and 1 themselves a relaxed distribution has nothing, and
-/// `log_prob` is minus infinity.
+/// in nats. Samples are clamped to `[2^-22, 1 - 2^-22]`, because there are hardly any 32-bit floats
+/// beyond. The clamped distribution has a probability instead of a density at both ends, so
+/// `log_prob` is `log sigmoid(-a)` at the lower end and `log sigmoid(a)` at the upper. Everything
+/// is therefore finite, and ratios of such densities are those of the samples that the decoder
+/// sees; as `t` goes to zero, they approach the ratios of the probabilities. A relaxed distribution
+/// has no mass at exactly 0 or 1, and `log_prob` is minus infinity there.
 #[derive(Clone, Debug)]
 pub struct Bernoulli {
     /// Logits, unbounded, `[batch, latent_dim]`.
@@ -49,27 +49,27 @@ pub struct Bernoulli {
 }
 
 impl Bernoulli {
-    /// A batch of distributions that nothing relaxes.
+    /// Creates a batch of distributions without a relaxation.
     pub fn new(logits: Tensor<2>) -> Self {
         Self { logits, sampling: Sampling::Exact }
     }
 
-    /// The relaxed distribution of a temperature above 0.
+    /// Relaxes the samples at a temperature above 0.
     pub fn relaxed(self, temperature: f64) -> Self {
         self.with_sampling(Sampling::Relaxed(temperature))
     }
 
-    /// Exact samples with the gradients of relaxed ones.
+    /// Draws exact samples with the gradients of relaxed ones.
     pub fn straight_through(self, temperature: f64) -> Self {
         self.with_sampling(Sampling::StraightThrough(temperature))
     }
 
-    /// The distribution as it is sampled in a certain way.
+    /// Sets how the distribution is sampled.
     pub(crate) fn with_sampling(self, sampling: Sampling) -> Self {
         Self { sampling, ..self }
     }
 
-    /// `log p(z)` of bits, minus infinity where one is anything but 0 and 1.
+    /// Returns `log p(z)` of bits, minus infinity if one is neither 0 nor 1.
     fn log_mass(&self, z: Tensor<3>) -> Tensor<2> {
         let outside = between(z.clone()).abs().sum_dim(2).squeeze_dim::<2>(2).greater_scalar(0.0);
         let logits = self.logits.clone().unsqueeze_dim::<3>(0);
@@ -78,7 +78,7 @@ impl Bernoulli {
         (ones + zeros).sum_dim(2).squeeze_dim::<2>(2).mask_fill(outside, f64::NEG_INFINITY)
     }
 
-    /// The density of relaxed samples.
+    /// Returns the log-density of relaxed samples.
     fn log_density(&self, z: Tensor<3>, temperature: f64) -> Tensor<2> {
         let outside = between(z.clone()).equal_elem(0.0).float();
         let outside = outside.sum_dim(2).squeeze_dim::<2>(2).greater_scalar(0.0);
@@ -97,7 +97,7 @@ impl Bernoulli {
     }
 }
 
-/// `z (1 - z)`, which is zero at bits alone, as a constant.
+/// `z (1 - z)`, detached. It is zero only for bits.
 fn between(z: Tensor<3>) -> Tensor<3> {
     let z = z.detach();
     z.clone() * z.neg().add_scalar(1.0)
@@ -108,7 +108,7 @@ impl Posterior for Bernoulli {
         self.logits.dims()
     }
 
-    /// The probabilities of 1.
+    /// Returns the probabilities of 1.
     fn mean(&self) -> Tensor<2> {
         sigmoid(self.logits.clone())
     }
@@ -145,26 +145,26 @@ impl Density for Bernoulli {
     }
 }
 
-/// The family of the [`Bernoulli`], relaxed in training: the binary concrete distribution (Maddison et al.
-/// 2017, appendix B).
+/// The family of [`Bernoulli`] posteriors. Training relaxes it to the binary concrete distribution
+/// (Maddison et al. 2017, appendix B).
 ///
-/// Outside training it is never relaxed. What a training minimises follows from posterior, prior and
-/// divergence together, see [`CategoricalFamily`](super::CategoricalFamily).
+/// Outside training it is never relaxed. The training objective depends on posterior, prior and
+/// divergence together; see [`CategoricalFamily`](super::CategoricalFamily).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BernoulliFamily {
     /// The temperature of the relaxation in training.
     pub temperature: Temperature,
-    /// Whether training takes exact samples with the gradients of relaxed ones.
+    /// Whether training draws exact samples with the gradients of relaxed ones.
     pub straight_through: bool,
 }
 
 impl BernoulliFamily {
-    /// Bits with relaxed samples in training.
+    /// Describes bits with relaxed samples in training.
     pub fn new(temperature: Temperature) -> Self {
         Self { temperature, straight_through: false }
     }
 
-    /// Exact samples with the gradients of relaxed ones in training.
+    /// Draws exact samples with the gradients of relaxed ones in training.
     pub fn straight_through(self) -> Self {
         Self { straight_through: true, ..self }
     }
@@ -172,7 +172,7 @@ impl BernoulliFamily {
 
 named_config!(BernoulliFamily, Bernoulli { temperature: Temperature, straight_through: bool });
 
-/// A linear layer, the logits of a [`Bernoulli`].
+/// A linear layer that outputs the logits of a [`Bernoulli`].
 #[derive(Module, Debug)]
 pub struct BernoulliHead {
     logits: Linear,

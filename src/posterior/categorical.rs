@@ -15,90 +15,92 @@ use crate::phase::Phase;
 use crate::seed::Seed;
 use crate::summary::Layer;
 
-/// The least component of a relaxed sample, 2^-100: its inverse, which is in the gradient of a density,
-/// still fits a 32-bit float with room for its factors.
+/// Minimum component of a relaxed sample, 2^-100. Its inverse, which occurs in the gradient of a
+/// density, still fits a 32-bit float with room for other factors.
 const LEAST: f64 = 1.0 / (1u128 << 100) as f64;
 
-/// `q(z|x)`, groups of categorical variables given by logits, and what training relaxes it to.
+/// `q(z|x)` over groups of categorical variables given by logits, and its relaxation in training.
 ///
-/// A group of `C` columns of a code is one variable: of the exact samples one column is 1 and the others
-/// are 0. With the logits `l` of a group and standard Gumbel noise `g`
+/// A group of `C` columns of a code is one variable. In an exact sample, one column of the group is
+/// 1 and the others are 0. With the logits `l` of a group and standard Gumbel noise `g`,
 ///
 /// | | sample | `log_prob` |
 /// |---|---|---|
-/// | outside training | 1 at `argmax(l + g)` | `sum_c z_c log softmax(l)_c`, minus infinity at what is no such vector |
+/// | outside training | 1 at `argmax(l + g)` | `sum_c z_c log softmax(l)_c`, minus infinity if `z` is not one-hot |
 /// | relaxed | `softmax((l + g) / temperature)` | the density on the simplex, below |
 /// | straight-through | 1 at `argmax(l + g)`, with the gradient of the relaxed sample | as outside training |
 ///
-/// (Maddison et al. 2017; Jang et al. 2017). Which goes with which prior and divergence is said at
-/// [`CategoricalFamily`]. The density of the relaxed sample is that of the concrete distribution with
-/// temperature `t` (Maddison et al. 2017, eq. 10)
+/// (Maddison et al. 2017; Jang et al. 2017). [`CategoricalFamily`] lists which of these goes with
+/// which prior and divergence. The density of the relaxed sample is that of the concrete
+/// distribution with temperature `t` (Maddison et al. 2017, eq. 10)
 ///
 /// `log q(z) = log (C - 1)! + (C - 1) log t + sum_c log softmax(l - t log z)_c - log z_c`
 ///
-/// in nats, by the Lebesgue measure of `C - 1` of the components. A component that would be below 2^-100
-/// is that number. The distribution of what comes out has a share there, not a density, so `log_prob`
-/// counts the `m` components that are above as the integral over the others does:
+/// in nats, with respect to the Lebesgue measure of `C - 1` of the components. Components are
+/// clamped to at least 2^-100. The clamped distribution has a probability instead of a density
+/// there, so `log_prob` integrates over the clamped components and counts only the `m` components
+/// above the minimum:
 ///
 /// `log (m - 1)! + (m - 1) log t + sum_(c above) log softmax(l - t log z)_c - log z_c`
 ///
-/// Everything is finite for it, ratios of such densities are those of the samples that the decoder sees, and
-/// for `t` to zero they go to those of the probabilities. Where a component is 0, as in an exact
-/// sample, a relaxed distribution has nothing, and `log_prob` is minus infinity.
+/// The result is therefore finite, and ratios of such densities are those of the samples that the
+/// decoder sees; as `t` goes to zero, they approach the ratios of the probabilities. A relaxed
+/// distribution has no mass where a component is exactly 0, as in an exact sample, and `log_prob`
+/// is minus infinity there.
 #[derive(Clone, Debug)]
 pub struct Categorical {
-    /// Logits, unbounded, `[batch, latent_dim]`; the categories of a variable stand side by side.
+    /// Logits, unbounded, `[batch, latent_dim]`; the categories of a variable are adjacent.
     pub logits: Tensor<2>,
     categories: usize,
     sampling: Sampling,
 }
 
 impl Categorical {
-    /// A batch of distributions that nothing relaxes.
+    /// Creates a batch of distributions without a relaxation.
     ///
     /// # Panics
-    /// If the columns are no whole number of groups of so many categories.
+    /// If the number of columns is not a multiple of `categories`, or if `categories` is 0.
     pub fn new(logits: Tensor<2>, categories: usize) -> Self {
         let columns = logits.dims()[1];
         assert!(
             categories > 0 && columns.is_multiple_of(categories),
-            "{columns} logits are no whole number of groups of {categories}"
+            "{columns} logits do not divide into groups of {categories}"
         );
         Self { logits, categories, sampling: Sampling::Exact }
     }
 
-    /// The relaxed distribution of a temperature above 0.
+    /// Relaxes the samples at a temperature above 0.
     pub fn relaxed(self, temperature: f64) -> Self {
         self.with_sampling(Sampling::Relaxed(temperature))
     }
 
-    /// Exact samples with the gradients of relaxed ones.
+    /// Draws exact samples with the gradients of relaxed ones.
     pub fn straight_through(self, temperature: f64) -> Self {
         self.with_sampling(Sampling::StraightThrough(temperature))
     }
 
-    /// How many categories each variable has.
+    /// The number of categories of each variable.
     pub fn categories(&self) -> usize {
         self.categories
     }
 
-    /// The logarithms of the probabilities, `[batch, latent_dim]`.
+    /// Returns the logarithms of the probabilities, `[batch, latent_dim]`.
     pub fn log_probs(&self) -> Tensor<2> {
         log_softmax(self.grouped(self.logits.clone().unsqueeze()), 3).reshape(self.logits.shape())
     }
 
-    /// The distribution as it is sampled in a certain way.
+    /// Sets how the distribution is sampled.
     pub(crate) fn with_sampling(self, sampling: Sampling) -> Self {
         Self { sampling, ..self }
     }
 
-    /// `[.., .., latent_dim]` as `[.., .., groups, categories]`.
+    /// Reshapes `[.., .., latent_dim]` to `[.., .., groups, categories]`.
     fn grouped(&self, x: Tensor<3>) -> Tensor<4> {
         let [samples, batch, columns] = x.dims();
         x.reshape([samples, batch, columns / self.categories, self.categories])
     }
 
-    /// `sum z log softmax(l)`, minus infinity where a group is anything but a 1 and zeros.
+    /// Returns `sum z log softmax(l)`, minus infinity if a group is not one-hot.
     fn log_mass(&self, z: Tensor<4>) -> Tensor<2> {
         let log_p = log_softmax(self.grouped(self.logits.clone().unsqueeze()), 3);
         let fixed = z.clone().detach();
@@ -108,7 +110,7 @@ impl Categorical {
         sum_of_groups((z * log_p).sum_dim(3)).mask_fill(outside, f64::NEG_INFINITY)
     }
 
-    /// The density of relaxed samples.
+    /// Returns the log-density of relaxed samples.
     fn log_density(&self, z: Tensor<4>, temperature: f64) -> Tensor<2> {
         let fixed = z.clone().detach();
         let outside = fixed.clone().equal_elem(0.0).float().sum_dim(3);
@@ -125,7 +127,7 @@ impl Categorical {
     }
 }
 
-/// `[samples, batch, groups, 1]` summed to `[samples, batch]`.
+/// Sums `[samples, batch, groups, 1]` to `[samples, batch]`.
 fn sum_of_groups(x: Tensor<4>) -> Tensor<2> {
     x.sum_dim(2).squeeze_dim::<3>(3).squeeze_dim(2)
 }
@@ -136,7 +138,7 @@ fn log_gamma(n: Tensor<4>) -> Tensor<4> {
     leading.add_scalar(0.5 * LN_2PI) + stirling_error(n)
 }
 
-/// 1 at the largest of each group and 0 elsewhere; of equals, at one.
+/// Returns 1 at the largest entry of each group and 0 elsewhere; a tie yields a single 1.
 fn one_hot(x: Tensor<4>) -> Tensor<4> {
     let (shape, categories) = (x.dims(), x.dims()[3]);
     let columns = Tensor::<1, Int>::arange(0..categories as i64, &x.device());
@@ -149,7 +151,7 @@ impl Posterior for Categorical {
         self.logits.dims()
     }
 
-    /// The probabilities.
+    /// Returns the probabilities.
     fn mean(&self) -> Tensor<2> {
         let logits = self.grouped(self.logits.clone().unsqueeze());
         softmax(logits, 3).reshape(self.logits.shape())
@@ -189,29 +191,32 @@ impl Density for Categorical {
     }
 }
 
-/// The family of the [`Categorical`], relaxed in training: the Gumbel-softmax or concrete distribution
-/// (Jang et al. 2017; Maddison et al. 2017).
+/// The family of [`Categorical`] posteriors. Training relaxes it to the Gumbel-softmax or concrete
+/// distribution (Jang et al. 2017; Maddison et al. 2017).
 ///
-/// A code of an encoder with this family has `latent_dim / categories` variables. Outside training it
-/// is never relaxed: evaluations, likelihoods and samples are those of the discrete model.
+/// The codes of an encoder with this family have `latent_dim / categories` variables. Outside
+/// training the family is never relaxed: evaluations, likelihoods and samples are those of the
+/// discrete model.
 ///
-/// What a training minimises follows from posterior, prior and divergence together. The same holds for
-/// [`BernoulliFamily`](super::BernoulliFamily) with [`BernoulliPrior`](crate::prior::BernoulliPrior).
+/// The training objective depends on posterior, prior and divergence together. The table also holds
+/// for [`BernoulliFamily`](super::BernoulliFamily) with
+/// [`BernoulliPrior`](crate::prior::BernoulliPrior).
 ///
-/// | posterior | prior | divergence | the objective |
+/// | posterior | prior | divergence | objective |
 /// |---|---|---|---|
-/// | relaxed | any | [`KlDivergence`](crate::KlDivergence) | of Jang et al. (2017): relaxed samples for the decoder, the divergence of the discrete distributions. No bound while the temperature is above zero |
-/// | relaxed | [`relaxed`](crate::prior::CategoricalPriorConfig::relaxed) | by densities | of Maddison et al. (2017, appendix C): a bound for the relaxed model |
-/// | straight-through | any | `KlDivergence` | of Jang et al. (2017, section 2.2): the bound of the discrete model, with a biased gradient |
+/// | relaxed | any | [`KlDivergence`](crate::KlDivergence) | Jang et al. (2017): relaxed samples for the decoder, the divergence of the discrete distributions. Not a bound while the temperature is above zero |
+/// | relaxed | [`relaxed`](crate::prior::CategoricalPriorConfig::relaxed) | by densities | Maddison et al. (2017, appendix C): a bound for the relaxed model |
+/// | straight-through | any | `KlDivergence` | Jang et al. (2017, section 2.2): the bound of the discrete model, with a biased gradient |
 /// | straight-through | exact | by densities | the same bound, estimated from samples |
-/// | relaxed | exact | by densities | none: minus infinity |
-/// | straight-through | relaxed | by densities | none: minus infinity |
+/// | relaxed | exact | by densities | invalid: minus infinity |
+/// | straight-through | relaxed | by densities | invalid: minus infinity |
 ///
-/// "By densities" are [`MonteCarloKl`](crate::divergence::MonteCarloKl), [`Iwae`](crate::objective::Iwae) and all others that ask
-/// for `log q` and `log p`. The divergence of the discrete distributions is not that of the
-/// relaxed ones, which is larger. The last two rows would compare a density with a probability: an
-/// exact distribution has no mass at a relaxed sample, nor a relaxed one at an exact sample, so
-/// `log p` is minus infinity and a [`Trainer`](crate::train::Trainer) stops at the first batch.
+/// "By densities" means [`MonteCarloKl`](crate::divergence::MonteCarloKl),
+/// [`Iwae`](crate::objective::Iwae) and everything else that uses `log q` and `log p`. The
+/// divergence of the discrete distributions is smaller than that of the relaxed ones. The last two
+/// rows would compare a density with a probability: an exact distribution has no mass at a relaxed
+/// sample, nor a relaxed one at an exact sample. `log p` is then minus infinity, and a
+/// [`Trainer`](crate::train::Trainer) stops at the first batch.
 ///
 /// ```
 /// use burn_vae::encoder::MlpEncoderConfig;
@@ -228,21 +233,21 @@ impl Density for Categorical {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CategoricalFamily {
-    /// Categories of each variable.
+    /// Number of categories of each variable.
     pub categories: usize,
     /// The temperature of the relaxation in training.
     pub temperature: Temperature,
-    /// Whether training takes exact samples with the gradients of relaxed ones.
+    /// Whether training draws exact samples with the gradients of relaxed ones.
     pub straight_through: bool,
 }
 
 impl CategoricalFamily {
-    /// Variables of so many categories, with relaxed samples in training.
+    /// Describes variables of `categories` categories, with relaxed samples in training.
     pub fn new(categories: usize, temperature: Temperature) -> Self {
         Self { categories, temperature, straight_through: false }
     }
 
-    /// Exact samples with the gradients of relaxed ones in training.
+    /// Draws exact samples with the gradients of relaxed ones in training.
     pub fn straight_through(self) -> Self {
         Self { straight_through: true, ..self }
     }
@@ -253,7 +258,7 @@ named_config!(
     Categorical { categories: usize, temperature: Temperature, straight_through: bool }
 );
 
-/// A linear layer, the logits of a [`Categorical`].
+/// A linear layer that outputs the logits of a [`Categorical`].
 #[derive(Module, Debug)]
 pub struct CategoricalHead {
     logits: Linear,
@@ -278,7 +283,7 @@ impl Family for CategoricalFamily {
     }
 }
 
-/// Checks that so many columns are groups of categories.
+/// Checks that the columns of a code divide into groups of `categories`.
 pub(crate) fn check_groups(latent_dim: usize, categories: usize) -> Result<()> {
     if categories < 2 {
         return Err(Error::config(format!(
@@ -287,7 +292,7 @@ pub(crate) fn check_groups(latent_dim: usize, categories: usize) -> Result<()> {
     }
     if !latent_dim.is_multiple_of(categories) {
         return Err(Error::config(format!(
-            "latent_dim is {latent_dim}, no whole number of groups of {categories} categories"
+            "latent_dim is {latent_dim}, but it must be a multiple of categories, {categories}"
         )));
     }
     Ok(())

@@ -23,25 +23,26 @@ pub struct DiagonalGaussian {
 }
 
 impl DiagonalGaussian {
-    /// A batch of Gaussians.
+    /// Creates a batch of Gaussians.
     ///
     /// # Panics
-    /// If the two tensors differ in shape.
+    /// If `mean` and `log_var` differ in shape.
     pub fn new(mean: Tensor<2>, log_var: Tensor<2>) -> Self {
         assert_eq!(mean.dims(), log_var.dims(), "mean and log_var differ in shape");
         Self { mean, log_var }
     }
 
-    /// `sum_j (z_j - mean_j)^2 / exp(log_var_j)` of each row and each distribution, `[rows, components]`.
+    /// Returns `sum_j (z_j - mean_j)^2 / exp(log_var_j)` for each row and each distribution,
+    /// `[rows, components]`.
     fn squares_of_differences(&self, z: Tensor<2>) -> Tensor<2> {
         let log_scale = self.log_var.clone().mul_scalar(0.5).unsqueeze_dim::<3>(0);
         let differences = z.unsqueeze_dim::<3>(1) - self.mean.clone().unsqueeze_dim(0);
         standardize(differences, log_scale).square().sum_dim(2).squeeze_dim(2)
     }
 
-    /// The same as one matrix product instead of a cube of differences. Large numbers that are subtracted
-    /// from each other take their digits with them, so they have 64 bits: an error of 1e-16 of
-    /// `sum_j z_j^2 / exp(log_var_j)`, where 32 bits leave one of 1e-7.
+    /// Like `squares_of_differences`, but as one matrix product instead of a three-dimensional
+    /// tensor of differences. Subtracting large numbers loses digits, so it uses 64 bits: the error
+    /// is 1e-16 of `sum_j z_j^2 / exp(log_var_j)`, where 32 bits would leave 1e-7.
     fn squares_multiplied_out(&self, z: Tensor<2>) -> Tensor<2> {
         let [z, mean, log_var] =
             [&z, &self.mean, &self.log_var].map(|x| x.clone().cast(FloatDType::F64));
@@ -53,14 +54,15 @@ impl DiagonalGaussian {
         (terms.matmul(factors.transpose()) + constant).cast(FloatDType::F32)
     }
 
-    /// The density of `mean + exp(log_var / 2) noise`.
+    /// Returns the log-density of `mean + exp(log_var / 2) noise`.
     fn log_prob_of_noise(&self, noise: Tensor<3>) -> Tensor<2> {
         let log_var = self.log_var.clone().unsqueeze_dim::<3>(0);
         let sum = (noise.square() + log_var).add_scalar(LN_2PI).sum_dim(2);
         sum.squeeze_dim(2).mul_scalar(-0.5)
     }
 
-    /// The same in the coordinates in which `other` is the standard normal distribution.
+    /// Transforms the distributions to the coordinates in which `other` is the standard normal
+    /// distribution.
     pub(crate) fn standardized_by(&self, other: &Self) -> Self {
         let mean = self.mean.clone() - other.mean.clone();
         let mean = standardize(mean, other.log_var.clone().mul_scalar(0.5));
@@ -115,8 +117,8 @@ impl Density for DiagonalGaussian {
         log_sum_exp(squares.mul_scalar(-0.5) + constant, 1).reshape([samples, batch])
     }
 
-    /// `-1/2 sum_j eps_j^2 + log_var_j + log(2 pi)` of the noise that the samples were made of: a code that
-    /// has been rounded does not tell where in a narrow posterior it lies.
+    /// Returns `-1/2 sum_j (eps_j^2 + log_var_j + log(2 pi))` for the noise `eps` that the samples
+    /// were made from. In a narrow posterior, a rounded code no longer determines that noise.
     fn log_prob_of(&self, samples: &Samples) -> Tensor<2> {
         match &samples.noise {
             Some(noise) => self.log_prob_of_noise(noise.clone()),
@@ -132,11 +134,11 @@ impl Density for DiagonalGaussian {
     }
 }
 
-/// The family of the [`DiagonalGaussian`].
+/// The family of [`DiagonalGaussian`] posteriors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Diagonal;
 
-/// Two linear layers, the mean and the log-variance of a [`DiagonalGaussian`].
+/// Two linear layers that output the mean and the log-variance of a [`DiagonalGaussian`].
 #[derive(Module, Debug)]
 pub struct DiagonalHead {
     mean: Linear,
@@ -184,8 +186,9 @@ mod tests {
     use super::*;
     use crate::noise::NoiseSource;
 
-    /// 40 dimensions and deviations of `e^-4`, where 32-bit squares that are multiplied out are 8e-3 nats off.
-    /// Differences round each of 40 terms of order 1, and what the codes are rounded by they cannot know.
+    /// In 40 dimensions with standard deviations of `e^-4`, squares multiplied out in 32 bits are
+    /// 8e-3 nats off. Differences round each of 40 terms of order 1. Neither method can recover the
+    /// rounding of the codes.
     #[test]
     fn densities_of_narrow_mixtures_keep_their_digits() {
         let device = Device::flex();
@@ -216,7 +219,7 @@ mod tests {
         }
     }
 
-    /// The two ways to the squares, with their gradients.
+    /// Both ways to compute the squares have the same values and gradients.
     #[test]
     fn densities_of_mixtures_have_one_gradient() {
         let device = Device::flex().autodiff();

@@ -14,11 +14,11 @@ use crate::phase::Phase;
 use crate::seed::Seed;
 use crate::summary::Layer;
 
-/// A family of posteriors, as the description of an encoder's last layers.
+/// A family of posteriors: the description of an encoder's last layers.
 ///
-/// The encoders of this crate are a trunk, whose output are features of the data, and a [`Head`], from
-/// the features to the posterior. The trunk's description takes any family, so any posterior goes with
-/// any network:
+/// The encoders of this crate consist of a trunk, which outputs features of the data, and a
+/// [`Head`], which maps the features to the posterior. The trunk's description takes any family, so
+/// any posterior goes with any network:
 ///
 /// ```
 /// use burn_vae::encoder::MlpEncoderConfig;
@@ -28,14 +28,14 @@ use crate::summary::Layer;
 /// assert_eq!(encoder, MlpEncoderConfig::new(784, [200, 200], 50)); // the default
 /// ```
 pub trait Family: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
-    /// The layers that are built.
+    /// The layers that the description builds.
     type Head: Head;
 
-    /// Builds the layers with fresh weights, from `features` numbers to posteriors over codes of length
-    /// `latent_dim`.
+    /// Builds the layers with fresh weights, from `features` inputs to posteriors over codes of
+    /// length `latent_dim`.
     ///
     /// # Errors
-    /// If there is no such posterior.
+    /// If the family has no such posterior.
     fn init(
         &self,
         features: usize,
@@ -46,7 +46,7 @@ pub trait Family: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
     ) -> Result<Self::Head>;
 }
 
-/// The last layers of an encoder: from features of the data to the posterior.
+/// The last layers of an encoder: maps features of the data to the posterior.
 pub trait Head: Module + ModuleDisplay {
     /// The family of `q(z|x)`.
     type Posterior: Posterior;
@@ -54,24 +54,24 @@ pub trait Head: Module + ModuleDisplay {
     /// The length of a code.
     fn latent_dim(&self) -> usize;
 
-    /// What the values of a code are outside training; a prior must be over the same.
+    /// The support of a code outside training; the prior must have the same one.
     fn latent_support(&self) -> Support {
         Support::Real
     }
 
-    /// The noise that one sample of the posterior of one example takes.
+    /// The noise that one sample of the posterior of one example needs.
     fn noise(&self) -> NoiseShape {
         NoiseShape::normal(self.latent_dim())
     }
 
-    /// Maps the features of each example to its posterior, as it is in a phase.
+    /// Maps the features of each example to its posterior in the given phase.
     ///
     /// # Shapes
     /// - `features`: `[batch, features]`
     fn forward(&self, features: Tensor<2>, phase: Phase) -> Self::Posterior;
 
-    /// The rows of a [`Summary`](crate::summary::Summary), one for each layer, behind the layer of that
-    /// name.
+    /// Returns the rows of a [`Summary`](crate::summary::Summary), one per layer, which follow the
+    /// layer named `trunk`.
     fn layers(&self, trunk: &str) -> Vec<Layer> {
         vec![Layer::opaque(self, [self.latent_dim()]).after(trunk)]
     }

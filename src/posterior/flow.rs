@@ -13,14 +13,14 @@ use crate::posterior::Diagonal;
 use crate::seed::Seed;
 use crate::summary::Layer;
 
-/// The family of posteriors whose samples are those of another family after a chain of flows (Rezende and
-/// Mohamed 2015).
+/// The family of posteriors that pass the samples of a base family through a chain of flows
+/// (Rezende and Mohamed 2015).
 ///
 /// | field | in [`new`](Self::new) | meaning |
 /// |---|---|---|
-/// | `base` | [`Diagonal`] | the family of `q0`, which the flows start from |
+/// | `base` | [`Diagonal`] | the family of `q0`, the base distribution |
 /// | `flows` | as given | the flows |
-/// | `is_amortized` | true | whether the flows see the encoder's features, or are the same for all examples |
+/// | `is_amortized` | true | whether the flows depend on the encoder's features or are the same for all examples |
 ///
 /// ```
 /// use burn_vae::encoder::MlpEncoderConfig;
@@ -31,38 +31,38 @@ use crate::summary::Layer;
 /// let encoder = MlpEncoderConfig::new(784, [200, 200], 50).with_posterior(posterior);
 /// ```
 ///
-/// There is no divergence in closed form: [`MonteCarloKl`](crate::divergence::MonteCarloKl) takes its place.
+/// There is no divergence in closed form; use [`MonteCarloKl`](crate::divergence::MonteCarloKl).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Transformed<F = Diagonal> {
-    /// The family that the flows start from.
+    /// The family of the base distribution.
     pub base: F,
     /// The flows.
     pub flows: FlowsConfig,
-    /// Whether the flows see the encoder's features.
+    /// Whether the flows depend on the encoder's features.
     pub is_amortized: bool,
 }
 
 impl Transformed {
-    /// Flows that see the encoder's features and start from a diagonal Gaussian.
+    /// Describes flows that depend on the encoder's features and start from a diagonal Gaussian.
     pub fn new(flows: FlowsConfig) -> Self {
         Self { base: Diagonal, flows, is_amortized: true }
     }
 }
 
 impl<F> Transformed<F> {
-    /// Another family to start from.
+    /// Sets the family of the base distribution.
     pub fn with_base<G>(self, base: G) -> Transformed<G> {
         Transformed { base, flows: self.flows, is_amortized: self.is_amortized }
     }
 
-    /// The same flows for all examples.
+    /// Uses the same flows for all examples.
     pub fn shared(self) -> Self {
         Self { is_amortized: false, ..self }
     }
 }
 
-/// A head and flows of its samples.
+/// A head and the flows that transform its samples.
 #[derive(Module, Debug)]
 pub struct TransformedHead<H> {
     base: H,
@@ -87,7 +87,7 @@ where
         let base = self.base.init(features, latent_dim, init, seed, device)?;
         if base.latent_support() != Support::Real {
             return Err(Error::config(format!(
-                "flows map real numbers, but their base is over {:?} values",
+                "flows need a base over Real codes, but theirs is over {:?} codes",
                 base.latent_support()
             )));
         }
@@ -131,11 +131,12 @@ impl<H: Head<Posterior: Density>> Head for TransformedHead<H> {
     }
 }
 
-/// `q(z|x) = q0(z0|x) |det df/dz0|^-1` with `z = f(z0)`, for flows `f` (Rezende and Mohamed 2015, eq. 7).
+/// `q(z|x) = q0(z0|x) |det df/dz0|^-1` with `z = f(z0)`, for flows `f` (Rezende and Mohamed 2015,
+/// eq. 7).
 ///
-/// [`draw`](Posterior::draw) keeps the density of the samples, which comes with them;
-/// [`log_prob`](Density::log_prob) of other codes runs the flows backwards. The code that
-/// stands for an example is where the flows lead the mean of `q0`, which is not the mean of `q`.
+/// [`draw`](Posterior::draw) keeps the density of its samples, which the flows compute along the
+/// way; [`log_prob`](Density::log_prob) of other codes runs the flows backwards.
+/// [`mean`](Posterior::mean) is the image of the mean of `q0`, which is not the mean of `q`.
 #[derive(Clone, Debug)]
 pub struct TransformedPosterior<Q> {
     base: Q,
@@ -145,21 +146,22 @@ pub struct TransformedPosterior<Q> {
 }
 
 impl<Q: Posterior + Density> TransformedPosterior<Q> {
-    /// Flows of the samples of `base`, given a context `[batch, context_dim]` if they take one.
+    /// Applies flows to the samples of `base`, given a context `[batch, context_dim]` if they need
+    /// one.
     ///
     /// # Panics
     /// If the shapes do not agree, or if the flows need a context and there is none.
     pub fn new(base: Q, flows: Flows, context: Option<Tensor<2>>) -> Self {
-        assert_eq!(base.dims()[1], flows.dim(), "flows and base are of codes of different lengths");
+        assert_eq!(base.dims()[1], flows.dim(), "flows and base differ in code length");
         if flows.context_dim() > 0 {
             let found = context.as_ref().map(|context| context.dims());
             let wanted = [base.dims()[0], flows.context_dim()];
-            assert_eq!(found, Some(wanted), "the shape of the context of the flows");
+            assert_eq!(found, Some(wanted), "shape of the flows' context");
         }
         Self { base, flows, context }
     }
 
-    /// The distribution that the flows start from, `q0`.
+    /// The base distribution `q0`.
     pub fn base(&self) -> &Q {
         &self.base
     }

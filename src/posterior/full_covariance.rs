@@ -14,35 +14,37 @@ use crate::prior::DiagonalPrior;
 use crate::seed::Seed;
 use crate::summary::Layer;
 
-/// `q(z|x) = N(z; mean, C C^T)` with a lower triangular `C`, its Cholesky factor (Kingma and Welling 2019,
-/// section 2.5.1).
+/// `q(z|x) = N(z; mean, C C^T)` with a lower triangular Cholesky factor `C` (Kingma and Welling
+/// 2019, section 2.5.1).
 ///
 /// ```text
 /// z = mean + C eps,  C_jj = exp(log_diagonal_j)
 /// log q(z|x) = -sum_j (1/2 eps_j^2 + 1/2 log(2 pi) + log_diagonal_j)
 /// ```
 ///
-/// The density of its own samples comes with their noise; that of other codes by forward substitution.
+/// The density of its own samples is computed from their noise, that of other codes by forward
+/// substitution.
 #[derive(Clone, Debug)]
 pub struct FullGaussian {
     /// Means, `[batch, latent_dim]`.
     mean: Tensor<2>,
     /// Logarithms of the diagonal of the factor, `[batch, latent_dim]`; unbounded.
     log_diagonal: Tensor<2>,
-    /// The factor below its diagonal, without the first row and the last column, which are empty:
-    /// `[batch, latent_dim - 1, latent_dim - 1]`, zeros above; `None` with one dimension.
+    /// The factor below its diagonal, without the empty first row and last column:
+    /// `[batch, latent_dim - 1, latent_dim - 1]`, with zeros above its own diagonal. `None` with
+    /// one dimension.
     below: Option<Tensor<3>>,
 }
 
 impl FullGaussian {
-    /// A batch of Gaussians.
+    /// Creates a batch of Gaussians.
     ///
-    /// The entries of the factor below its diagonal, `L (L - 1) / 2` of them, stand in an order that is quick
-    /// to unfold, not row by row; [`factor`](Self::factor) shows where each is.
+    /// The `L (L - 1) / 2` entries of the factor below its diagonal are in an order that is fast to
+    /// unpack, not row by row; [`factor`](Self::factor) shows where each one goes.
     ///
     /// # Shapes
     /// - `mean`, `log_diagonal`: `[batch, latent_dim]`
-    /// - `off_diagonal`: `[batch, latent_dim (latent_dim - 1) / 2]`; any with one dimension
+    /// - `off_diagonal`: `[batch, latent_dim (latent_dim - 1) / 2]`; ignored with one dimension
     ///
     /// # Panics
     /// If the shapes do not agree.
@@ -56,7 +58,7 @@ impl FullGaussian {
         Self { mean, log_diagonal, below }
     }
 
-    /// `C`, `[batch, latent_dim, latent_dim]`.
+    /// Returns the factor `C`, `[batch, latent_dim, latent_dim]`.
     pub fn factor(&self) -> Tensor<3> {
         let [batch, dim] = self.mean.dims();
         let device = self.mean.device();
@@ -68,7 +70,7 @@ impl FullGaussian {
         diagonal + Tensor::cat(vec![Tensor::cat(vec![row, below], 1), column], 2)
     }
 
-    /// `C_j0 eps_0 + .. + C_j,j-1 eps_j-1` for each `j` but the first.
+    /// Returns `C_j0 eps_0 + .. + C_j,j-1 eps_j-1` for each `j` except 0.
     fn off_diagonal_times(&self, eps: &Tensor<3>) -> Option<Tensor<3>> {
         let below = self.below.clone()?;
         let [_, _, dim] = eps.dims();
@@ -76,8 +78,9 @@ impl FullGaussian {
         Some(below.matmul(columns).permute([2, 0, 1]))
     }
 
-    /// A batch of Gaussians by the logarithms of the diagonal of their factor, `[batch, dim]`, and what lies below it
-    /// where there is more than one dimension, `[batch, dim - 1, dim - 1]`, lower triangular.
+    /// Creates a batch of Gaussians from the log-diagonal of their factor, `[batch, dim]`, and the
+    /// part below the diagonal, `[batch, dim - 1, dim - 1]`, lower triangular; `None` with one
+    /// dimension.
     pub(crate) fn from_factor(
         mean: Tensor<2>,
         log_diagonal: Tensor<2>,
@@ -86,7 +89,7 @@ impl FullGaussian {
         Self { mean, log_diagonal, below }
     }
 
-    /// The `eps` with `C eps = z`, by forward substitution.
+    /// Solves `C eps = z` for `eps` by forward substitution.
     fn solve(&self, z: Tensor<3>) -> Tensor<3> {
         let dim = self.mean.dims()[1];
         let log_diagonal = self.log_diagonal.clone().unsqueeze_dim::<3>(0);
@@ -113,9 +116,9 @@ impl FullGaussian {
     }
 }
 
-/// The lower triangle of a matrix of so many rows, its diagonal included, out of
-/// `[batch, rows (rows + 1) / 2]` numbers: those but the first row's worth, and then all of them from the
-/// last to the first, cut into rows, have each number once on or below the diagonal.
+/// Unpacks `[batch, rows (rows + 1) / 2]` values into the lower triangles of matrices, diagonal
+/// included. All values but the first `rows`, followed by all values in reverse order, are cut into
+/// rows; each value then occurs exactly once on or below the diagonal.
 fn unfold(packed: Tensor<2>, rows: usize) -> Tensor<3> {
     let [batch, len] = packed.dims();
     let later = packed.clone().narrow(1, rows.min(len - 1), len - rows.min(len - 1));
@@ -171,7 +174,7 @@ impl Density for FullGaussian {
         self.log_prob_of_noise(self.solve(z - self.mean.clone().unsqueeze_dim(0)))
     }
 
-    /// Of the noise, which a code that has been rounded does not tell.
+    /// Uses the noise, which a rounded code no longer determines.
     fn log_prob_of(&self, samples: &Samples) -> Tensor<2> {
         match &samples.noise {
             Some(noise) => self.log_prob_of_noise(noise.clone()),
@@ -186,12 +189,13 @@ impl Density for FullGaussian {
     }
 }
 
-/// In closed form, with the covariance `S = C C^T` in the coordinates in which the prior is `N(0, I)`:
+/// The closed form with the covariance `S = C C^T`, in the coordinates in which the prior is
+/// `N(0, I)`:
 ///
 /// `KL = 1/2 (trace S - log det S + mean.mean - L)`,
 /// `trace S = sum_j exp(2 log_diagonal_j) + sum_(i > j) C_ij^2`
 ///
-/// in nats. It is no sum over the dimensions.
+/// in nats. It is not a sum over the dimensions.
 impl<P: DiagonalPrior> Divergence<FullGaussian, P> for KlDivergence {
     fn terms(&self, posterior: &FullGaussian, prior: &P, _samples: &Samples) -> DivergenceTerms {
         let log_var = posterior.log_diagonal.clone().mul_scalar(2.0);
@@ -202,7 +206,7 @@ impl<P: DiagonalPrior> Divergence<FullGaussian, P> for KlDivergence {
         if let Some(below) = &posterior.below {
             let squares = below.clone().square().sum_dim(2).squeeze_dim::<2>(2);
             let dim = log_var.dims()[1];
-            // What a row is multiplied by, squared.
+            // The square of the factor that scales each row.
             let scale = (moved - log_var).exp().narrow(1, 1, dim - 1);
             sum = sum + (squares * scale).sum_dim(1).squeeze_dim::<1>(1);
         }
@@ -210,11 +214,12 @@ impl<P: DiagonalPrior> Divergence<FullGaussian, P> for KlDivergence {
     }
 }
 
-/// The family of the [`FullGaussian`].
+/// The family of [`FullGaussian`] posteriors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FullCovariance;
 
-/// Linear layers to the mean and to the factor of a [`FullGaussian`], which starts out diagonal.
+/// Linear layers that output the mean and the factor of a [`FullGaussian`]. The factor starts
+/// diagonal.
 #[derive(Module, Debug)]
 pub struct FullCovarianceHead {
     mean: Linear,

@@ -5,8 +5,8 @@ use crate::encoder::Encoder;
 use crate::phase::Phase;
 use crate::seed::Seed;
 
-/// `q(z_1, .., z_n|x) = q(z_1|x) q(z_2|z_1) .. q(z_n|z_{n-1})`, what a
-/// [`HierarchicalEncoder`](crate::encoder::HierarchicalEncoder) returns.
+/// `q(z_1, .., z_n|x) = q(z_1|x) q(z_2|z_1) .. q(z_n|z_{n-1})`, returned by a
+/// [`HierarchicalEncoder`](crate::encoder::HierarchicalEncoder).
 #[derive(Clone, Debug)]
 pub struct HierarchicalPosterior<E: Encoder> {
     first: E::Posterior,
@@ -16,7 +16,8 @@ pub struct HierarchicalPosterior<E: Encoder> {
 }
 
 impl<E: Encoder<Posterior: Density>> HierarchicalPosterior<E> {
-    /// The posterior of the first layer, which takes so many noise values, and the networks of the others.
+    /// Combines the posterior of the first layer, which takes `first_noise` noise values, with the
+    /// networks of the upper layers.
     pub(crate) fn new(
         first: E::Posterior,
         first_noise: usize,
@@ -26,7 +27,8 @@ impl<E: Encoder<Posterior: Density>> HierarchicalPosterior<E> {
         Self { first, first_noise, upper, phase }
     }
 
-    /// The posteriors of a layer, of batch `num_samples * batch`, given samples of the one below.
+    /// Returns the posteriors of a layer given samples of the one below, with batch size
+    /// `num_samples * batch`.
     fn given(&self, layer: &E, below: Tensor<3>) -> E::Posterior {
         let [samples, batch, dim] = below.dims();
         layer.encode(below.reshape([samples * batch, dim]), self.phase)
@@ -39,7 +41,7 @@ impl<E: Encoder<Posterior: Density>> Posterior for HierarchicalPosterior<E> {
         [batch, first + self.upper.iter().map(Encoder::latent_dim).sum::<usize>()]
     }
 
-    /// The mean of the first layer, that of the second at this mean, and so on.
+    /// Returns the mean of the first layer, that of the second given this mean, and so on.
     fn mean(&self) -> Tensor<2> {
         let mut means = vec![self.first.mean()];
         for layer in &self.upper {
@@ -85,7 +87,7 @@ impl<E: Encoder<Posterior: Density>> Density for HierarchicalPosterior<E> {
         self.log_prob_at(&Samples::new(z, Seed::default()))
     }
 
-    /// The sum over the layers, each with its part of the codes and of the noise.
+    /// Sums over the layers, each with its part of the codes and of the noise.
     fn log_prob_at(&self, samples: &Samples) -> Tensor<2> {
         let [num_samples, batch, _] = samples.z.dims();
         let part = |[z_start, noise_start]: [usize; 2], [z_dim, noise_dim]: [usize; 2]| {

@@ -10,16 +10,16 @@ use crate::noise::NoiseShape;
 use crate::phase::Phase;
 use crate::seed::Seed;
 
-/// The family of the [`ImplicitPosterior`]: `z = g(f(x), eps)` with a perceptron `g` that is fed noise.
+/// The family of [`ImplicitPosterior`]s: `z = g(f(x), eps)` with a perceptron `g` that takes noise.
 ///
 /// | field | default | meaning |
 /// |---|---|---|
-/// | `hidden` | | units of the layers of `g` between features and noise, and code; may be empty |
-/// | `noise_dim` | length of a code | how many noise values go into a sample |
-/// | `activation` | ReLU | function after each of these layers |
+/// | `hidden` | | units of the hidden layers of `g`; may be empty |
+/// | `noise_dim` | length of a code | noise values per sample |
+/// | `activation` | ReLU | activation after each of these layers |
 ///
-/// The noise enters behind the trunk, which is run once for all samples of an example (Mescheder et al.
-/// 2017, figure 2b and section 2.2: noise as an additional input of the inference network).
+/// The noise enters after the trunk, which runs once for all samples of an example (Mescheder et
+/// al. 2017, figure 2b and section 2.2: noise as an additional input of the inference network).
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -36,25 +36,25 @@ use crate::seed::Seed;
 pub struct Implicit {
     /// Units of the layers that mix features and noise.
     pub hidden: Vec<usize>,
-    /// Noise values that go into a sample; as many as a code has by default.
+    /// Noise values per sample; the length of a code by default.
     pub noise_dim: Option<usize>,
-    /// The function after each of the layers.
+    /// Activation after each of these layers.
     pub activation: Activation,
 }
 
 impl Implicit {
-    /// ReLU layers, as many noise values as a code has.
+    /// Describes ReLU layers, with one noise value per entry of a code.
     pub fn new(hidden: impl Into<Vec<usize>>) -> Self {
         Self { hidden: hidden.into(), noise_dim: None, activation: Activation::default() }
     }
 
-    /// Another number of noise values. With fewer than a code has, the samples of an example lie on a
-    /// surface, and their density is infinite there.
+    /// Sets the number of noise values. If there are fewer than entries of a code, the samples of
+    /// an example lie on a lower-dimensional surface, on which their density is infinite.
     pub fn with_noise_dim(self, noise_dim: usize) -> Self {
         Self { noise_dim: Some(noise_dim), ..self }
     }
 
-    /// Another function after each layer.
+    /// Sets the activation after each layer.
     pub fn with_activation(self, activation: Activation) -> Self {
         Self { activation, ..self }
     }
@@ -62,13 +62,13 @@ impl Implicit {
 
 named_config!(Implicit, Implicit { hidden: Vec<usize>, noise_dim: Option<usize>, activation: Activation });
 
-/// An inference network of a perceptron with an [`ImplicitPosterior`].
+/// An MLP encoder with an [`ImplicitPosterior`].
 pub type ImplicitEncoder = MlpEncoder<ImplicitHead>;
 
 /// Description of an [`ImplicitEncoder`].
 pub type ImplicitEncoderConfig = MlpEncoderConfig<Implicit>;
 
-/// The perceptron of features and noise of an [`ImplicitPosterior`].
+/// The perceptron that maps features and noise to the samples of an [`ImplicitPosterior`].
 #[derive(Module, Debug)]
 pub struct ImplicitHead {
     network: Joint,
@@ -111,12 +111,12 @@ impl Head for ImplicitHead {
     }
 }
 
-/// `z = g(f(x), eps)` with `eps ~ N(0, I)`: samples of a distribution that may have any shape, and whose
-/// density nobody knows (Mescheder et al. 2017, section 2.2).
+/// `z = g(f(x), eps)` with `eps ~ N(0, I)`: samples of a distribution that may have any shape and
+/// whose density is unknown (Mescheder et al. 2017, section 2.2).
 ///
-/// It is a [`Posterior`] but no [`Density`](super::Density), so it goes with what needs
-/// samples alone, as [`AdversarialElbo`](crate::objective::AdversarialElbo) and [`Mmd`](crate::divergence::Mmd), and with
-/// nothing that asks for a density.
+/// It is a [`Posterior`] but not a [`Density`](super::Density), so it works only with components
+/// that need nothing but samples, such as [`AdversarialElbo`](crate::objective::AdversarialElbo)
+/// and [`Mmd`](crate::divergence::Mmd).
 #[derive(Clone, Debug)]
 pub struct ImplicitPosterior {
     features: Tensor<2>,
@@ -128,7 +128,8 @@ impl Posterior for ImplicitPosterior {
         [self.features.dims()[0], self.network.output_dim()]
     }
 
-    /// The sample at zero noise. It is not the mean of the distribution, which has no closed form.
+    /// Returns the sample at zero noise. It is not the mean of the distribution, which has no
+    /// closed form.
     fn mean(&self) -> Tensor<2> {
         let [batch, _] = self.features.dims();
         let dims = [1, batch, self.network.input_dims()[1]];

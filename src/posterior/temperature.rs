@@ -3,22 +3,25 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::phase::Phase;
 
-/// The temperature of a relaxation in the course of a training.
+/// The temperature schedule of a relaxation in training.
 ///
 /// | | temperature at step `t`, counted from 0 |
 /// |---|---|
-/// | [`constant`](Temperature::constant) | the same |
+/// | [`constant`](Temperature::constant) | the given temperature |
 /// | [`exponential`](Temperature::exponential) | `max(floor, start exp(-rate t))` (Jang et al. 2017, section 4.2) |
-/// | [`every`](Temperature::every) `n` steps | the same at `n floor(t / n)`, so that it stands still in between |
+/// | [`every`](Temperature::every) `n` steps | the temperature at step `n floor(t / n)`, constant in between |
 ///
-/// The lower it is, the closer the relaxed samples are to discrete ones, and the larger the variance of
-/// the gradient. It is also limited by what a 32-bit float can hold: where densities are compared
-/// ([`MonteCarloKl`](crate::divergence::MonteCarloKl) and the importance-weighted bounds with a relaxed prior), samples
-/// closer to 0 or 1 than that count with the right value but without the derivative of how many there are. So
-/// the gradient is right only while the logits of bits stay well below `15 t`, and the differences of a
-/// variable's logits well below `69 t`; at `t = 1/2` a logit of 6 loses 3 %, one of 10 half of it. For lower
-/// temperatures take [`KlDivergence`](crate::KlDivergence) or straight-through samples. All temperatures lie from 1e-4 to 1e4, between which 32-bit floats have room for the
-/// samples.
+/// The lower the temperature, the closer the relaxed samples are to discrete ones, and the larger
+/// the variance of the gradient.
+///
+/// 32-bit floats limit how low it can be. Where densities are compared
+/// ([`MonteCarloKl`](crate::divergence::MonteCarloKl) and the importance-weighted bounds with a
+/// relaxed prior), samples that are clamped next to 0 or 1 contribute the right value, but not the
+/// derivative of their probability. The gradient is therefore right only while the logits of bits
+/// stay well below `15 t` and the differences of a variable's logits well below `69 t`. At
+/// `t = 1/2`, a logit of 6 loses 3 % of its gradient, one of 10 half of it. For lower temperatures
+/// use [`KlDivergence`](crate::KlDivergence) or straight-through samples. Temperatures must be
+/// between 1e-4 and 1e4, the range in which 32-bit floats have room for the samples.
 ///
 /// ```
 /// use burn_vae::posterior::Temperature;
@@ -41,27 +44,27 @@ enum Schedule {
 }
 
 impl Temperature {
-    /// The same temperature in each step.
+    /// Keeps the same temperature in every step.
     ///
     /// # Errors
-    /// If it does not lie from 1e-4 to 1e4.
+    /// If `temperature` is outside `[1e-4, 1e4]`.
     pub fn constant(temperature: f64) -> Result<Self> {
         Schedule::Constant(temperature).try_into()
     }
 
-    /// From `start` down to `floor`, by the factor `exp(-rate)` a step.
+    /// Decays from `start` to `floor` by the factor `exp(-rate)` per step.
     ///
     /// # Errors
-    /// If `start` or `floor` does not lie from 1e-4 to 1e4, if the floor is above the start, or if the rate
-    /// is negative or not finite.
+    /// If `start` or `floor` is outside `[1e-4, 1e4]`, if `floor` is above `start`, or if `rate` is
+    /// negative or not finite.
     pub fn exponential(start: f64, rate: f64, floor: f64) -> Result<Self> {
         Schedule::Exponential { start, rate, floor, every: 1 }.try_into()
     }
 
-    /// The same, brought up to date every so many steps only; a constant stays as it is.
+    /// Updates the temperature only every `steps` steps; a constant is unaffected.
     ///
     /// # Errors
-    /// If the number is zero.
+    /// If `steps` is 0.
     pub fn every(self, steps: u64) -> Result<Self> {
         match self.0 {
             Schedule::Constant(_) if steps > 0 => Ok(self),
@@ -72,7 +75,7 @@ impl Temperature {
         }
     }
 
-    /// The temperature in a step.
+    /// Returns the temperature at a step.
     pub fn at(&self, step: u64) -> f64 {
         match self.0 {
             Schedule::Constant(temperature) => temperature,
@@ -94,7 +97,7 @@ impl TryFrom<Schedule> for Temperature {
                 check("the temperature's floor", floor)?;
                 if floor > start {
                     return Err(Error::config(format!(
-                        "the temperature's floor is {floor}, above its start, {start}"
+                        "the temperature's floor is {floor}, but it must be at most the start, {start}"
                     )));
                 }
                 if !(rate >= 0.0 && rate.is_finite()) {
@@ -121,26 +124,26 @@ fn check(what: &str, temperature: f64) -> Result<()> {
     if (1e-4..=1e4).contains(&temperature) {
         return Ok(());
     }
-    Err(Error::config(format!("{what} is {temperature}, but it must lie from 1e-4 to 1e4")))
+    Err(Error::config(format!("{what} is {temperature}, but it must be between 1e-4 and 1e4")))
 }
 
 fn no_steps() -> Error {
-    Error::config("the temperature changes every 0 steps, but it must be at least 1")
+    Error::config("the temperature changes every 0 steps, but the interval must be at least 1")
 }
 
-/// How a discrete distribution is sampled, and so what its `log_prob` is.
+/// How a discrete distribution is sampled, which also determines its `log_prob`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Sampling {
-    /// As what it is.
+    /// Exact samples.
     Exact,
-    /// From the relaxed distribution of a temperature.
+    /// Samples relaxed at a temperature.
     Relaxed(f64),
-    /// As what it is, with the gradient of the relaxed sample.
+    /// Exact samples with the gradient of samples relaxed at a temperature.
     StraightThrough(f64),
 }
 
 impl Sampling {
-    /// That of a distribution which training relaxes at a temperature, if at any.
+    /// Returns how to sample a distribution that training relaxes at `temperature`, if any.
     pub(crate) fn of(
         temperature: Option<Temperature>,
         straight_through: bool,

@@ -16,12 +16,12 @@ use crate::seed::Seed;
 ///
 /// | field | default | meaning |
 /// |---|---|---|
-/// | `logits` | none | logits, one for each bit; without them all bits are fair, in codes of any length |
+/// | `logits` | none | one logit per bit; without them all bits are fair, in codes of any length |
 /// | `is_learned` | false | whether the logits are trained with the rest of the model |
 /// | `temperature` | none | the temperature of the relaxed distribution in training |
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BernoulliPriorConfig {
-    /// Logits, one for each bit.
+    /// One logit per bit.
     pub logits: Option<Vec<f32>>,
     /// Whether the logits are trained with the rest of the model.
     pub is_learned: bool,
@@ -36,32 +36,34 @@ named_config!(BernoulliPriorConfig, BernoulliPrior {
 });
 
 impl BernoulliPriorConfig {
-    /// Fair bits, exact in training too.
+    /// Describes fair bits, not relaxed in training.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Logits, one for each bit.
+    /// Sets the logits, one per bit.
     pub fn with_logits(self, logits: impl Into<Vec<f32>>) -> Self {
         Self { logits: Some(logits.into()), ..self }
     }
 
-    /// Logits that are trained with the rest of the model, from those given.
+    /// Trains the logits with the rest of the model, starting from those given.
     pub fn learned(self) -> Self {
         Self { is_learned: true, ..self }
     }
 
-    /// The density of the relaxed distribution as `log_prob` in training, for a relaxed posterior.
+    /// Relaxes the prior in training: `log_prob` is then the density of the relaxed distribution,
+    /// as a relaxed posterior needs it.
     pub fn relaxed(self, temperature: Temperature) -> Self {
         Self { temperature: Some(temperature), ..self }
     }
 }
 
-/// `p(z) = prod_j sigmoid(l_j)^z_j (1 - sigmoid(l_j))^(1 - z_j)`, bits.
+/// A prior over bits, `p(z) = prod_j sigmoid(l_j)^z_j (1 - sigmoid(l_j))^(1 - z_j)`.
 ///
-/// `log_prob` is the probability of bits. With a temperature it is, in training, the density of the
-/// relaxed distribution; see [`CategoricalFamily`](crate::posterior::CategoricalFamily) for what goes with what.
-/// Samples are always bits.
+/// `log_prob` is the log-probability of bits. With a temperature it is, in training, the
+/// log-density of the relaxed distribution; see
+/// [`CategoricalFamily`](crate::posterior::CategoricalFamily) for valid combinations. Samples are
+/// always bits.
 #[derive(Module, Debug)]
 pub struct BernoulliPrior {
     /// `[latent_dim]`
@@ -71,7 +73,7 @@ pub struct BernoulliPrior {
 }
 
 impl BernoulliPrior {
-    /// The distribution of codes of a length, as a batch of one, in a phase.
+    /// Returns the distribution over codes of length `latent_dim` in a phase, as a batch of one.
     pub fn bound(&self, latent_dim: usize, phase: Phase, device: &Device) -> BoundBernoulli {
         let sampling = Sampling::of(self.temperature, false, phase);
         BoundBernoulli(
@@ -97,12 +99,12 @@ impl<E: Encoder> Prior<E> for BernoulliPrior {
     }
 }
 
-/// A [`BernoulliPrior`] as it is in a phase. Its samples are exact in any.
+/// A [`BernoulliPrior`] bound to a phase. Its samples are always exact.
 #[derive(Clone, Debug)]
 pub struct BoundBernoulli(Bernoulli);
 
 impl BoundBernoulli {
-    /// The distribution, a batch of one.
+    /// The distribution, as a batch of one.
     pub fn distribution(&self) -> &Bernoulli {
         &self.0
     }

@@ -16,15 +16,15 @@ use crate::seed::Seed;
 ///
 /// | field | default | meaning |
 /// |---|---|---|
-/// | `categories` | | categories of each variable |
-/// | `logits` | none | logits, one for each column of a code; without them all categories are alike, in codes of any length |
+/// | `categories` | | number of categories of each variable |
+/// | `logits` | none | one logit per column of a code; without them all categories are equally likely, in codes of any length |
 /// | `is_learned` | false | whether the logits are trained with the rest of the model |
 /// | `temperature` | none | the temperature of the relaxed distribution in training |
 #[derive(Clone, Debug, PartialEq)]
 pub struct CategoricalPriorConfig {
-    /// Categories of each variable.
+    /// Number of categories of each variable.
     pub categories: usize,
-    /// Logits, one for each column of a code.
+    /// One logit per column of a code.
     pub logits: Option<Vec<f32>>,
     /// Whether the logits are trained with the rest of the model.
     pub is_learned: bool,
@@ -40,32 +40,34 @@ named_config!(CategoricalPriorConfig, CategoricalPrior {
 });
 
 impl CategoricalPriorConfig {
-    /// All categories alike, exact in training too.
+    /// Describes equally likely categories, not relaxed in training.
     pub fn new(categories: usize) -> Self {
         Self { categories, logits: None, is_learned: false, temperature: None }
     }
 
-    /// Logits, one for each column of a code.
+    /// Sets the logits, one per column of a code.
     pub fn with_logits(self, logits: impl Into<Vec<f32>>) -> Self {
         Self { logits: Some(logits.into()), ..self }
     }
 
-    /// Logits that are trained with the rest of the model, from those given.
+    /// Trains the logits with the rest of the model, starting from those given.
     pub fn learned(self) -> Self {
         Self { is_learned: true, ..self }
     }
 
-    /// The density of the relaxed distribution as `log_prob` in training, for a relaxed posterior.
+    /// Relaxes the prior in training: `log_prob` is then the density of the relaxed distribution,
+    /// as a relaxed posterior needs it.
     pub fn relaxed(self, temperature: Temperature) -> Self {
         Self { temperature: Some(temperature), ..self }
     }
 }
 
-/// `p(z) = prod_g softmax(l_g)_(z_g)`, groups of categorical variables.
+/// A prior over groups of categorical variables, `p(z) = prod_g softmax(l_g)_(z_g)`.
 ///
-/// `log_prob` is the probability of exact samples. With a temperature it is, in training, the density of
-/// the relaxed distribution; see [`CategoricalFamily`](crate::posterior::CategoricalFamily) for what goes with
-/// what. Samples are always exact.
+/// `log_prob` is the log-probability of exact samples. With a temperature it is, in training, the
+/// log-density of the relaxed distribution; see
+/// [`CategoricalFamily`](crate::posterior::CategoricalFamily) for valid combinations. Samples are
+/// always exact.
 #[derive(Module, Debug)]
 pub struct CategoricalPrior {
     /// `[latent_dim]`
@@ -77,10 +79,10 @@ pub struct CategoricalPrior {
 }
 
 impl CategoricalPrior {
-    /// The distribution of codes of a length, as a batch of one, in a phase.
+    /// Returns the distribution over codes of length `latent_dim` in a phase, as a batch of one.
     ///
     /// # Panics
-    /// If codes of that length are no whole number of groups.
+    /// If that length is not a multiple of the number of categories.
     pub fn bound(&self, latent_dim: usize, phase: Phase, device: &Device) -> BoundCategorical {
         let sampling = Sampling::of(self.temperature, false, phase);
         BoundCategorical(
@@ -116,12 +118,12 @@ impl<E: Encoder> Prior<E> for CategoricalPrior {
     }
 }
 
-/// A [`CategoricalPrior`] as it is in a phase. Its samples are exact in any.
+/// A [`CategoricalPrior`] bound to a phase. Its samples are always exact.
 #[derive(Clone, Debug)]
 pub struct BoundCategorical(Categorical);
 
 impl BoundCategorical {
-    /// The distribution, a batch of one.
+    /// The distribution, as a batch of one.
     pub fn distribution(&self) -> &Categorical {
         &self.0
     }

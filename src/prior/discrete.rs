@@ -1,4 +1,4 @@
-//! What the priors of discrete codes have in common.
+//! Helpers shared by the priors over discrete codes.
 
 use burn::module::Param;
 use burn::tensor::{Device, Tensor};
@@ -10,7 +10,7 @@ use crate::noise::{Noise, NoiseShape, NoiseSource};
 use crate::posterior::Posterior;
 use crate::seed::Seed;
 
-/// The logits as a row, zeros where there are none.
+/// Returns the logits as a row, or zeros if there are none.
 pub(super) fn row(
     logits: &Option<Param<Tensor<1>>>,
     latent_dim: usize,
@@ -22,7 +22,7 @@ pub(super) fn row(
     }
 }
 
-/// Checks the logits of a description and takes them to a device.
+/// Checks the logits of a description and moves them to a device.
 pub(super) fn param(
     logits: Option<&[f32]>,
     is_learned: bool,
@@ -30,24 +30,24 @@ pub(super) fn param(
 ) -> Result<Option<Param<Tensor<1>>>> {
     let Some(logits) = logits else {
         return match is_learned {
-            true => Err(Error::config("is_learned is true, but there are no logits to begin with")),
+            true => Err(Error::config("is_learned is true, but there are no logits to start from")),
             false => Ok(None),
         };
     };
     check_dim("the number of logits", logits.len())?;
     if let Some((i, value)) = logits.iter().enumerate().find(|(_, value)| !value.is_finite()) {
-        return Err(Error::config(format!("logits[{i}] is {value}, but must be finite")));
+        return Err(Error::config(format!("logits[{i}] is {value}, but it must be finite")));
     }
     let param = Param::from_tensor(Tensor::from_data(logits, device));
     Ok(Some(param.set_require_grad(is_learned)))
 }
 
-/// The device that holds an encoder's weights.
+/// Returns the device that holds an encoder's weights.
 pub(super) fn device_of(encoder: &impl Encoder) -> Device {
     encoder.devices().first().cloned().unwrap_or_default()
 }
 
-/// So many samples of a batch of one, `[num_samples, latent_dim]`.
+/// Draws `num_samples` samples from a batch of one, `[num_samples, latent_dim]`.
 pub(super) fn draw(
     distribution: impl Posterior,
     noise: Noise,

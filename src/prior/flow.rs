@@ -17,40 +17,40 @@ use crate::seed::Seed;
 /// | field | in [`new`](Self::new) | meaning |
 /// |---|---|---|
 /// | `latent_dim` | as given | length of a code |
-/// | `base` | [`StandardNormal`] | the prior that the flows start from |
+/// | `base` | [`StandardNormal`] | the base distribution of the flows |
 /// | `flows` | as given | the flows, from the base to the codes |
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlowPriorConfig<C = StandardNormal> {
     /// Length of a code.
     pub latent_dim: usize,
-    /// The prior that the flows start from.
+    /// The base distribution of the flows.
     pub base: C,
     /// The flows, from the base to the codes.
     pub flows: FlowsConfig,
 }
 
 impl FlowPriorConfig {
-    /// Flows that start from the standard normal distribution.
+    /// Describes flows that start from the standard normal distribution.
     pub fn new(latent_dim: usize, flows: FlowsConfig) -> Self {
         Self { latent_dim, base: StandardNormal, flows }
     }
 }
 
 impl<C> FlowPriorConfig<C> {
-    /// Another prior to start from.
+    /// Sets the base distribution.
     pub fn with_base<D>(self, base: D) -> FlowPriorConfig<D> {
         FlowPriorConfig { latent_dim: self.latent_dim, base, flows: self.flows }
     }
 }
 
-/// `p(z) = p0(z0) |det df/dz0|^-1` with `z = f(z0)`, for flows `f` that are trained with the model (Rezende
-/// and Mohamed 2015, eq. 7; as a prior Chen et al. 2017).
+/// `p(z) = p0(z0) |det df/dz0|^-1` with `z = f(z0)`, for flows `f` that are trained with the model
+/// (Rezende and Mohamed 2015, eq. 7; as a prior, Chen et al. 2017).
 ///
-/// The density runs the flows backwards, samples run them forward: of the flows that are quick one way,
-/// [`FlowsConfig::inverted`] makes a prior that is quick to train.
+/// The density runs the flows backwards, samples run them forwards. If the flows are fast in one
+/// direction only, [`FlowsConfig::inverted`] makes a prior that is fast to train.
 ///
-/// There is no divergence in closed form: [`MonteCarloKl`](crate::divergence::MonteCarloKl) takes its place.
+/// There is no divergence in closed form; use [`MonteCarloKl`](crate::divergence::MonteCarloKl).
 #[derive(Module, Debug)]
 pub struct FlowPrior<P = StandardNormal> {
     base: P,
@@ -79,12 +79,13 @@ impl<E: Encoder, P: Prior<E>> Prior<E> for FlowPrior<P> {
         let (base, dim) = (self.base.bind(encoder, Phase::Eval), self.flows.dim());
         if let Some(found) = base.latent_dim().filter(|&found| found != dim) {
             return Err(Error::config(format!(
-                "the flows of the prior are over codes of length {dim}, but their base of length {found}"
+                "the prior's flows are over codes of length {dim}, but their base over codes of \
+                 length {found}"
             )));
         }
         if base.support() != Support::Real {
             return Err(Error::config(format!(
-                "flows map real numbers, but their base is over {:?} values",
+                "flows need a base over Real codes, but theirs is over {:?} codes",
                 base.support()
             )));
         }
@@ -92,7 +93,7 @@ impl<E: Encoder, P: Prior<E>> Prior<E> for FlowPrior<P> {
     }
 }
 
-/// A [`FlowPrior`] whose base is bound.
+/// A [`FlowPrior`] with a bound base.
 #[derive(Clone, Debug)]
 pub struct BoundFlow<P> {
     base: P,

@@ -18,7 +18,7 @@ use crate::seed::Seed;
 /// |---|---|
 /// | `mean` | means, one for each latent dimension |
 /// | `log_var` | logarithms of the variances |
-/// | `is_learned` | whether both are trained with the rest of the model; false unless told otherwise |
+/// | `is_learned` | whether both are trained with the rest of the model; false by default |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GaussianPriorConfig {
@@ -32,18 +32,18 @@ pub struct GaussianPriorConfig {
 }
 
 impl GaussianPriorConfig {
-    /// A prior that stays as it is.
+    /// Describes a fixed prior.
     pub fn new(mean: impl Into<Vec<f32>>, log_var: impl Into<Vec<f32>>) -> Self {
         Self { mean: mean.into(), log_var: log_var.into(), is_learned: false }
     }
 
-    /// A prior that is trained with the rest of the model, from here on.
+    /// Trains the prior with the rest of the model, starting from these values.
     pub fn learned(self) -> Self {
         Self { is_learned: true, ..self }
     }
 }
 
-/// `p(z) = N(z; mean, diag(exp(log_var)))`
+/// A diagonal Gaussian prior, `p(z) = N(z; mean, diag(exp(log_var)))`.
 #[derive(Module, Debug)]
 pub struct GaussianPrior {
     /// Means, `[latent_dim]`.
@@ -53,7 +53,7 @@ pub struct GaussianPrior {
 }
 
 impl GaussianPrior {
-    /// The distribution as a batch of one.
+    /// Returns the distribution as a batch of one.
     pub fn distribution(&self) -> DiagonalGaussian {
         DiagonalGaussian::new(self.mean.val().unsqueeze(), self.log_var.val().unsqueeze())
     }
@@ -66,14 +66,16 @@ impl ModuleConfig for GaussianPriorConfig {
         check_dim("the number of means", self.mean.len())?;
         if self.mean.len() != self.log_var.len() {
             return Err(Error::config(format!(
-                "there are {} means, but {} logarithms of variances",
+                "there are {} means, but {} log-variances",
                 self.mean.len(),
                 self.log_var.len()
             )));
         }
         for (what, values) in [("mean", &self.mean), ("log_var", &self.log_var)] {
             if let Some((i, value)) = values.iter().enumerate().find(|(_, v)| !v.is_finite()) {
-                return Err(Error::config(format!("{what}[{i}] is {value}, but must be finite")));
+                return Err(Error::config(format!(
+                    "{what}[{i}] is {value}, but it must be finite"
+                )));
             }
         }
         let param = |values: &[f32]| {

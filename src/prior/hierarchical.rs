@@ -16,8 +16,8 @@ use crate::seed::Seed;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HierarchicalPriorConfig<E, P> {
-    /// The networks from the second layer of codes down to the first, from the third to the second, and so
-    /// on: each is an encoder whose data are the codes of the layer above.
+    /// The networks from the second layer of codes down to the first, from the third to the second,
+    /// and so on. Each is an encoder whose data are the codes of the layer above.
     pub layers: Vec<E>,
     /// The distribution of the top layer's codes.
     pub top: P,
@@ -27,9 +27,9 @@ pub struct HierarchicalPriorConfig<E, P> {
 /// `p(z_1, .., z_n) = p(z_n) p(z_{n-1}|z_n) .. p(z_1|z_2)` (Rezende et al. 2014, eq. 1 to 4).
 ///
 /// A conditional `p(z_i|z_{i+1})` is of the same kind as a posterior, so its network is an
-/// [`Encoder`]: with Gaussian ones the model is a deep latent Gaussian model, with Bernoulli ones a
-/// sigmoid belief network. A code are those of the layers one behind the other, the first layer's, which
-/// the data hang on, first.
+/// [`Encoder`]. With Gaussian conditionals the model is a deep latent Gaussian model, with
+/// Bernoulli ones a sigmoid belief network. A code concatenates those of the layers, starting with
+/// the first, from which the data are generated.
 #[derive(Module, Debug)]
 pub struct HierarchicalPrior<F, P> {
     layers: Vec<F>,
@@ -37,16 +37,16 @@ pub struct HierarchicalPrior<F, P> {
 }
 
 impl<F: Encoder<Posterior: Density>, P> HierarchicalPrior<F, P> {
-    /// Puts layers together; with none there is only the top.
+    /// Combines the layers and the top; without layers, the prior is the top alone.
     ///
     /// # Errors
-    /// If one does not take the codes of the one above it.
+    /// If a layer does not take the codes of the one above it.
     pub fn new(layers: Vec<F>, top: P) -> Result<Self> {
         for (i, pair) in layers.windows(2).enumerate() {
             let (data, codes) = (pair[0].data_dim(), pair[1].latent_dim());
             if data != codes {
                 return Err(Error::config(format!(
-                    "layers[{i}] takes {data} numbers, but layers[{}] gives codes of length {codes}",
+                    "layers[{i}] takes {data} values, but layers[{}] outputs codes of length {codes}",
                     i + 1
                 )));
             }
@@ -54,13 +54,13 @@ impl<F: Encoder<Posterior: Density>, P> HierarchicalPrior<F, P> {
         Ok(Self { layers, top })
     }
 
-    /// The networks of the conditionals, that of the first layer's codes first.
+    /// The networks of the conditionals, starting with that of the first layer's codes.
     pub fn layers(&self) -> &[F] {
         &self.layers
     }
 }
 
-/// The top is bound to the encoder's top layer.
+/// Binds the top to the encoder's top layer.
 impl<E, F, P> Prior<HierarchicalEncoder<E>> for HierarchicalPrior<F, P>
 where
     E: Encoder<Posterior: Density>,
@@ -79,8 +79,8 @@ where
         let theirs = encoder.latent_layers();
         if theirs.split_last().is_none_or(|(_, rest)| rest != below) {
             return Err(Error::config(format!(
-                "the layers of the prior below its top have codes of lengths {below:?}, but those of the \
-                 encoder {theirs:?}"
+                "the prior's layers below its top have codes of lengths {below:?}, but the \
+                 encoder's layers have {theirs:?}"
             )));
         }
         self.top.check(encoder.top())?;
@@ -90,13 +90,14 @@ where
             && taken != dim
         {
             return Err(Error::config(format!(
-                "the prior at the top is over codes of length {dim}, but the layer below it takes {taken}"
+                "the prior at the top is over codes of length {dim}, but the layer below it takes \
+                 {taken} values"
             )));
         }
         let kind = top.support();
         if let Some(i) = self.layers.iter().position(|layer| layer.latent_support() != kind) {
             return Err(Error::config(format!(
-                "layers[{i}] has codes of {:?} values, but the prior at the top of {kind:?}",
+                "layers[{i}] has {:?} codes, but the prior at the top is over {kind:?} codes",
                 self.layers[i].latent_support()
             )));
         }
@@ -104,7 +105,7 @@ where
     }
 }
 
-/// A [`HierarchicalPrior`] whose top is bound.
+/// A [`HierarchicalPrior`] with a bound top.
 #[derive(Clone, Debug)]
 pub struct BoundHierarchy<F, P> {
     layers: Vec<F>,

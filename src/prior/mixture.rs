@@ -20,29 +20,30 @@ use crate::seed::Seed;
 ///
 /// | field | meaning | range |
 /// |---|---|---|
-/// | `components` | Gaussians in the mixture | at least 1 |
+/// | `components` | number of Gaussians in the mixture | at least 1 |
 /// | `latent_dim` | length of a code | at least 1 |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MixturePriorConfig {
-    /// Gaussians in the mixture.
+    /// Number of Gaussians in the mixture.
     pub components: usize,
     /// Length of a code.
     pub latent_dim: usize,
 }
 
 impl MixturePriorConfig {
-    /// So many Gaussians over codes of that length.
+    /// Describes a mixture of `components` Gaussians over codes of length `latent_dim`.
     pub fn new(components: usize, latent_dim: usize) -> Self {
         Self { components, latent_dim }
     }
 }
 
-/// `p(z) = sum_k w_k N(z; mean_k, diag(exp(log_var_k)))`, learned with the rest of the model (the mixture
-/// of Gaussians of Tomczak and Welling 2018, section 4).
+/// `p(z) = sum_k w_k N(z; mean_k, diag(exp(log_var_k)))`, learned with the rest of the model (the
+/// mixture of Gaussians of Tomczak and Welling 2018, section 4).
 ///
-/// It starts from equal weights, means drawn from `N(0, I)` and variances of 1. No divergence to a mixture
-/// has a closed form: train with [`MonteCarloKl`](crate::divergence::MonteCarloKl) or an importance-weighted bound.
+/// It starts from equal weights, means drawn from `N(0, I)` and variances of 1. A divergence to a
+/// mixture has no closed form: train with [`MonteCarloKl`](crate::divergence::MonteCarloKl) or an
+/// importance-weighted bound.
 #[derive(Module, Debug)]
 pub struct MixturePrior {
     /// Logits of the weights, `[components]`.
@@ -54,17 +55,17 @@ pub struct MixturePrior {
 }
 
 impl MixturePrior {
-    /// The Gaussians, a batch of as many as there are components.
+    /// The Gaussians, as a batch of `components` distributions.
     pub fn components(&self) -> DiagonalGaussian {
         DiagonalGaussian::new(self.mean.val(), self.log_var.val())
     }
 
-    /// The logarithms of their weights, `[components]`.
+    /// The logarithms of the weights, `[components]`.
     pub fn log_weights(&self) -> Tensor<1> {
         activation::log_softmax(self.logits.val(), 0)
     }
 
-    /// The distribution, which depends on no encoder.
+    /// Returns the bound prior, which does not depend on the encoder.
     pub fn bound(&self) -> Mixture<DiagonalGaussian> {
         let noise = NoiseShape::normal(self.mean.dims()[1]);
         Mixture::new(self.components(), self.log_weights(), noise, Support::Real)
@@ -101,14 +102,14 @@ impl<E: Encoder> Prior<E> for MixturePrior {
     }
 }
 
-/// `sum_k w_k q_k(z)` over a batch of distributions: a [`MixturePrior`] or a [`VampPrior`](crate::prior::VampPrior) that
-/// is bound.
+/// `sum_k w_k q_k(z)` over a batch of distributions: a bound [`MixturePrior`] or
+/// [`VampPrior`](crate::prior::VampPrior).
 #[derive(Clone, Debug)]
 pub struct Mixture<Q> {
     components: Q,
     /// `[components]`
     log_weights: Tensor<1>,
-    /// The noise that a sample of a component takes.
+    /// The noise that one sample of a component needs.
     noise: NoiseShape,
     support: Support,
 }
@@ -123,12 +124,12 @@ impl<Q> Mixture<Q> {
         Self { components, log_weights, noise, support }
     }
 
-    /// The distributions that are mixed, a batch of as many as there are components.
+    /// The mixed distributions, as a batch of `components` distributions.
     pub fn components(&self) -> &Q {
         &self.components
     }
 
-    /// The logarithms of their weights, `[components]`.
+    /// The logarithms of the weights, `[components]`.
     pub fn log_weights(&self) -> Tensor<1> {
         self.log_weights.clone()
     }
@@ -152,7 +153,7 @@ impl<Q: Posterior + Density> Distribution for Mixture<Q> {
         let mut rng = seed.child("component").rng();
         let chosen = match WeightedIndex::new(&weights) {
             Ok(index) => index.sample_iter(rng).take(num_samples).collect::<Vec<_>>(),
-            // Weights that are no numbers, of a model that has diverged: so are its samples' means.
+            // If the model has diverged, the weights are NaN; so are the means of its samples.
             Err(_) => (0..num_samples).map(|_| rng.random_range(0..weights.len())).collect(),
         };
         let chosen = chosen.into_iter().map(|component| component as i64).collect::<Vec<_>>();

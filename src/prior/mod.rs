@@ -29,7 +29,7 @@ use crate::phase::Phase;
 use crate::posterior::{Density, DiagonalGaussian};
 use crate::seed::Seed;
 
-/// A distribution of codes that is ready to use: what a prior is once it is bound.
+/// A distribution over codes that is ready to use: a bound prior.
 pub trait Distribution: Density {
     /// Draws `num_samples` latent vectors, `[num_samples, latent_dim]`.
     fn sample(
@@ -40,15 +40,15 @@ pub trait Distribution: Density {
         device: &Device,
     ) -> Tensor<2>;
 
-    /// The same distribution cut off from the graph: its parameters take no gradient.
+    /// Detaches the distribution from the graph: its parameters receive no gradient.
     fn detach(&self) -> Self;
 
-    /// Required length of a code, `None` for any.
+    /// Required length of a code, or `None` for any.
     fn latent_dim(&self) -> Option<usize> {
         None
     }
 
-    /// The values of a code outside training; a posterior must be over the same.
+    /// The support of a code outside training; the posterior must have the same one.
     fn support(&self) -> Support {
         Support::Real
     }
@@ -56,23 +56,24 @@ pub trait Distribution: Density {
 
 /// The prior `p(z)` of a model with an encoder of type `E`. It has no density until it is bound.
 ///
-/// A module that is a [`Distribution`] is a prior by itself, without another line. Implement this trait for a
-/// prior that needs the encoder, or that training relaxes.
+/// A module that implements [`Distribution`] is a prior without further code. Implement this trait
+/// for a prior that needs the encoder, or that training relaxes.
 ///
-/// A prior is a Burn module, so it may have parameters and learn them with the rest of the model.
+/// A prior is a Burn module, so it may have parameters that are learned with the rest of the model.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the prior of a model with the encoder `{E}`",
     note = "implement `Distribution`, or `Prior<E>` for what needs the encoder or the phase",
     note = "a prior made of posteriors needs posteriors with densities"
 )]
 pub trait Prior<E: Encoder>: Module + ModuleDisplay {
-    /// What the prior is once it is bound.
+    /// The bound prior.
     type Bound: Distribution;
 
     /// Binds the prior to the encoder and applies the relaxation of the phase.
     fn bind(&self, encoder: &E, phase: Phase) -> Self::Bound;
 
-    /// Checks that the prior fits the encoder; called by [`Vae::new`](crate::Vae::new) before it is bound.
+    /// Checks that the prior fits the encoder; called by [`Vae::new`](crate::Vae::new) before it is
+    /// bound.
     ///
     /// # Errors
     /// If it does not fit.
@@ -90,11 +91,11 @@ impl<E: Encoder, P: Module + ModuleDisplay + Distribution> Prior<E> for P {
     }
 }
 
-/// A bound prior that is a diagonal Gaussian. Divergences in closed form take any of these, of this crate or of
-/// yours.
+/// A bound prior that is a diagonal Gaussian. Divergences in closed form accept every
+/// implementation, including your own.
 #[diagnostic::on_unimplemented(message = "`{Self}` is not a diagonal Gaussian prior")]
 pub trait DiagonalPrior: Distribution {
-    /// The posterior in the coordinates in which this prior is `N(0, I)`; divergences do not depend on
-    /// coordinates.
+    /// Transforms the posterior to the coordinates in which this prior is `N(0, I)`. Divergences do
+    /// not depend on the coordinates.
     fn standardized(&self, posterior: &DiagonalGaussian) -> DiagonalGaussian;
 }

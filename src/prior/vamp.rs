@@ -16,45 +16,46 @@ use crate::seed::Seed;
 ///
 /// | field | default | meaning | range |
 /// |---|---|---|---|
-/// | `components` | | pseudo-inputs | at least 1 |
+/// | `components` | | number of pseudo-inputs | at least 1 |
 /// | `data_dim` | | length of an example | at least 1 |
-/// | `low`, `high` | 0, 1 | the interval that the values of an example lie in | `low` below `high` |
+/// | `low`, `high` | 0, 1 | range of the values of an example | `low` below `high` |
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VampPriorConfig {
-    /// Pseudo-inputs.
+    /// Number of pseudo-inputs.
     pub components: usize,
     /// Length of an example.
     pub data_dim: usize,
-    /// Where the values of an example begin.
+    /// Minimum of the values of an example.
     pub low: f32,
-    /// Where they end.
+    /// Maximum of the values of an example.
     pub high: f32,
 }
 
 impl VampPriorConfig {
-    /// So many pseudo-inputs of that length, with values from 0 to 1.
+    /// Describes `components` pseudo-inputs of length `data_dim`, with values from 0 to 1.
     pub fn new(components: usize, data_dim: usize) -> Self {
         Self { components, data_dim, low: 0.0, high: 1.0 }
     }
 
-    /// Another interval for the values.
+    /// Sets the range of the values.
     pub fn with_range(self, low: f32, high: f32) -> Self {
         Self { low, high, ..self }
     }
 }
 
-/// The variational mixture of posteriors, `p(z) = 1/K sum_k q(z|u_k)` (Tomczak and Welling 2018, eq. 9).
+/// The variational mixture of posteriors, `p(z) = 1/K sum_k q(z|u_k)` (Tomczak and Welling 2018,
+/// eq. 9).
 ///
-/// The pseudo-inputs `u_k` are learned; the posteriors are those of the model's own encoder, which may be of any
-/// family with a density. A pseudo-input is `low + (high - low) sigmoid(w)`, so it stays within the range of the
-/// data and its gradient does not end there. Fresh ones lie about the middle; better they start from
-/// examples, see [`starting_from`](Self::starting_from).
+/// The pseudo-inputs `u_k` are learned; the posteriors are those of the model's own encoder. A
+/// pseudo-input is `low + (high - low) sigmoid(w)`, so it stays within the range of the data
+/// without a cut-off in its gradient. Fresh pseudo-inputs lie near the middle of the range; it is
+/// better to start them from examples, see [`starting_from`](Self::starting_from).
 ///
-/// Batch normalisation in the encoder takes the pseudo-inputs for a batch in training, so they count in its moving
-/// averages.
+/// In training, batch normalisation in the encoder treats the pseudo-inputs as a batch, so they
+/// affect its moving averages.
 ///
-/// Any family with a density will do:
+/// The encoder's posterior may be of any family with a density:
 ///
 /// ```
 /// use burn_vae::{MlpVaeConfig, ModuleConfig, Seed, Vae};
@@ -71,7 +72,8 @@ impl VampPriorConfig {
 /// # Ok::<(), burn_vae::Error>(())
 /// ```
 ///
-/// A posterior without a density has no mixture; such a model does not compile:
+/// A mixture needs the densities of its posteriors. With an implicit posterior, the model does not
+/// compile:
 ///
 /// ```compile_fail,E0277
 /// use burn_vae::{MlpVaeConfig, ModuleConfig, Seed, Vae};
@@ -88,8 +90,8 @@ impl VampPriorConfig {
 /// # Ok::<(), burn_vae::Error>(())
 /// ```
 ///
-/// No divergence to a mixture has a closed form: train with [`MonteCarloKl`](crate::divergence::MonteCarloKl) or an
-/// importance-weighted bound.
+/// A divergence to a mixture has no closed form: train with
+/// [`MonteCarloKl`](crate::divergence::MonteCarloKl) or an importance-weighted bound.
 #[derive(Module, Debug)]
 pub struct VampPrior {
     /// `[components, data_dim]`
@@ -105,19 +107,19 @@ impl VampPrior {
         activation::sigmoid(self.logits.val()).mul_scalar(high - low).add_scalar(low)
     }
 
-    /// The same with pseudo-inputs that start close to so many examples: values at the ends of the range by
-    /// a twentieth of it inside, where a gradient can move them.
+    /// Starts the pseudo-inputs close to the given examples. Values at the ends of the range are
+    /// moved inside by a twentieth of it, where a gradient can change them.
     ///
     /// # Shapes
     /// - `examples`: `[components, data_dim]`
     ///
     /// # Errors
-    /// If the shape is another one.
+    /// If `examples` has a different shape.
     pub fn starting_from(mut self, examples: Tensor<2>) -> Result<Self> {
         let shape = self.logits.dims();
         if examples.dims() != shape {
             return Err(Error::value(format!(
-                "the examples have the shape {:?}, but the pseudo-inputs {shape:?}",
+                "the examples have shape {:?}, but the pseudo-inputs have shape {shape:?}",
                 examples.dims()
             )));
         }
@@ -138,7 +140,7 @@ impl ModuleConfig for VampPriorConfig {
         check_dim("data_dim", data_dim)?;
         if !(low.is_finite() && high.is_finite() && low < high) {
             return Err(Error::config(format!(
-                "low is {low} and high is {high}, but they must be finite, low below high"
+                "low is {low} and high is {high}, but both must be finite and low below high"
             )));
         }
         let len = components.checked_mul(data_dim).filter(|&len| len <= MAX_WEIGHTS).ok_or_else(
@@ -172,7 +174,7 @@ impl<E: Encoder<Posterior: Density>> Prior<E> for VampPrior {
             return Ok(());
         }
         Err(Error::config(format!(
-            "the pseudo-inputs of the prior have {mine} values, but the encoder takes {theirs}"
+            "the prior's pseudo-inputs have {mine} values, but the encoder takes {theirs}"
         )))
     }
 }

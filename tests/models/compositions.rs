@@ -61,7 +61,7 @@ fn codes_and_priors_of_different_kinds_are_refused() {
         (error(pairs(), BernoulliPriorConfig::new()), "the encoder's are OneHot(2)"),
         (
             error(Transformed::new(FlowsConfig::planar(2)).with_base(bits()), StandardNormal),
-            "flows map real numbers",
+            "flows need a base over Real codes",
         ),
         (
             error(
@@ -69,7 +69,7 @@ fn codes_and_priors_of_different_kinds_are_refused() {
                 FlowPriorConfig::new(4, FlowsConfig::planar(2))
                     .with_base(BernoulliPriorConfig::new()),
             ),
-            "flows map real numbers",
+            "flows need a base over Real codes",
         ),
     ] {
         assert!(found.contains(expected), "{found}");
@@ -85,7 +85,7 @@ fn priors_inside_of_others_are_checked() {
     let found = error(Diagonal, flows().with_base(vamp(7)));
     assert!(found.contains("have 7 values, but the encoder takes 6"), "{found}");
     let found = error(Diagonal, FlowPriorConfig::new(3, FlowsConfig::planar(2)).with_base(vamp(6)));
-    assert!(found.contains("codes of length 3, but their base of length 4"), "{found}");
+    assert!(found.contains("codes of length 3, but their base over codes of length 4"), "{found}");
     // A mixture is of any posteriors with densities.
     assert_eq!(error(Transformed::new(FlowsConfig::planar(2)), vamp(6)), "none");
     assert_eq!(error(BernoulliFamily::new(temperature()), vamp(6)), "none");
@@ -114,13 +114,13 @@ fn priors_inside_of_others_are_checked() {
     assert!(found.contains("at the top is over codes of length 3"), "{found}");
     assert!(found.contains("the layer below it takes 2"), "{found}");
     let found = with_top(&deep, BernoulliPriorConfig::new());
-    assert!(found.contains("layers[0] has codes of Real values"), "{found}");
+    assert!(found.contains("layers[0] has Real codes"), "{found}");
 
     // A decoder that would read into the second layer.
     let mut config = deep;
     config.decoder.network = MlpDecoderConfig::new(5, [5], 6);
     let found = config.init(Seed::new(0), &device).unwrap_err().to_string();
-    assert!(found.contains("reads the first 5 numbers") && found.contains("[4, 2]"), "{found}");
+    assert!(found.contains("reads the first 5 values") && found.contains("[4, 2]"), "{found}");
 }
 
 /// The discriminator beside a conditional model sees examples with their conditions, and codes without.

@@ -450,7 +450,7 @@ fn descriptions_are_checked_and_kept() {
     assert!(refused(bits().with_logits([])).contains("number of logits is 0"));
     assert!(refused(bits().with_logits([0.0, f32::NAN])).contains("logits[1] is NaN"));
     let odd = CategoricalPriorConfig::new(3).with_logits([0.0; 4]);
-    assert!(odd.init(seed, &device).unwrap_err().to_string().contains("no whole number"));
+    assert!(odd.init(seed, &device).unwrap_err().to_string().contains("a multiple of categories"));
     // Without logits it is of any length.
     for latent_dim in [1, 20] {
         let bound = bits().init(seed, &device).unwrap().bound(latent_dim, Phase::Eval, &device);

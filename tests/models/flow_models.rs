@@ -195,7 +195,7 @@ fn samples_of_a_prior_follow_its_density() {
     let wrong = FlowPriorConfig::new(3, FlowsConfig::planar(1)).with_base(base);
     let wrong = wrong.init(Seed::new(0), &Device::flex()).unwrap();
     let error = wrong.check(&encoder()).unwrap_err().to_string();
-    assert!(error.contains("codes of length 3, but their base of length 2"), "{error}");
+    assert!(error.contains("codes of length 3, but their base over codes of length 2"), "{error}");
 }
 
 /// `log p(z)` of `z_1 ~ N(0, 1)`, `z_2 ~ N(bend z_1^2, width^2)`.

@@ -307,10 +307,12 @@ fn layers_that_do_not_fit_are_refused() {
     let error = HierarchicalEncoder::<MlpEncoder>::new(Vec::new()).unwrap_err().to_string();
     assert!(error.contains("layers is empty"), "{error}");
     let error = HierarchicalEncoder::new(vec![network(8, 4), network(3, 2)]).unwrap_err();
-    assert!(error.to_string().contains("layers[0] gives codes of length 4, but layers[1] takes 3"));
+    assert!(
+        error.to_string().contains("layers[0] outputs codes of length 4, but layers[1] takes 3")
+    );
     let down = vec![network(3, 4), network(1, 2)];
     let error = HierarchicalPrior::new(down, StandardNormal).unwrap_err().to_string();
-    assert!(error.contains("layers[0] takes 3 numbers, but layers[1] gives"), "{error}");
+    assert!(error.contains("layers[0] takes 3 values, but layers[1] outputs"), "{error}");
 
     let layers = [StochasticLayer::new([], 4), StochasticLayer::new([5], 2)];
     let mut config = presets::deep_latent_gaussian(8, &layers, Activation::Relu);

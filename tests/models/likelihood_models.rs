@@ -221,7 +221,7 @@ fn what_makes_no_sense_is_refused_with_a_message() {
         (Scale::fixed(1e300).err(), "but it must be above 0 and finite"),
         (Scale::learned(-1.0, &device).err(), "the initial scale is -1"),
         (Scale::learned_per_value(1.0, 0, &device).err(), "data_dim"),
-        (scale(ScaleConfig::learned(0.1).with_floor(0.1)), "above its floor, which is 0.1"),
+        (scale(ScaleConfig::learned(0.1).with_floor(0.1)), "above the floor, 0.1"),
         (scale(ScaleConfig::predicted().with_floor(0.0)), "the floor of a scale is 0"),
         (scale(ScaleConfig::fixed(1.0).with_floor(0.1)), "a fixed scale has a floor"),
         (scale(ScaleConfig::fixed(-1.0)), "the fixed scale is -1"),

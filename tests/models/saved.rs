@@ -190,7 +190,7 @@ fn descriptions_no_model_can_be_built_from_are_refused() {
         (MlpVaeConfig::mlp(0, [4], 2), "encoder: data_dim is 0, but it must be at least 1"),
         (MlpVaeConfig::mlp(4, [4], 0), "encoder: latent_dim is 0"),
         (MlpVaeConfig::mlp(4, [4, 0], 2), "encoder: hidden[1] is 0"),
-        (MlpVaeConfig::mlp(4, [usize::MAX], 2), "would hold more than"),
+        (MlpVaeConfig::mlp(4, [usize::MAX], 2), "would have more than"),
         (
             VaeConfig { decoder: MlpDecoderConfig::new(2, [], 0), ..MlpVaeConfig::mlp(4, [], 2) },
             "decoder: output_dim is 0",

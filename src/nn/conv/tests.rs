@@ -21,7 +21,7 @@ fn layer(geometry: Geometry, direction: Direction, channels: [usize; 2]) -> Conv
     conv
 }
 
-/// The definition of a "same" convolution, one pixel at a time.
+/// Computes a "same" convolution by its definition, one pixel at a time.
 fn definition(conv: &Conv, x: &Tensor<4>) -> Vec<f64> {
     let Geometry { large, small, kernel, stride, .. } = conv.geometry;
     let [batch, _, _, inputs] = x.dims();
@@ -106,7 +106,7 @@ proptest! {
     }
 }
 
-/// The same bits in any number of threads.
+/// Results are bit-identical for any number of threads.
 #[test]
 fn threads_do_not_change_the_result() {
     let run = |threads: usize, direction: Direction, channels: [usize; 2]| {
@@ -134,7 +134,7 @@ fn threads_do_not_change_the_result() {
     }
 }
 
-/// A gradient is the same whichever others are asked for.
+/// A gradient does not depend on which others are requested.
 #[test]
 fn gradients_do_not_depend_on_each_other() {
     for direction in [Direction::Down, Direction::Up] {
@@ -157,7 +157,7 @@ fn gradients_do_not_depend_on_each_other() {
     }
 }
 
-/// What is no number is not hidden by the ReLU.
+/// ReLU does not hide NaN.
 #[test]
 fn relu_hands_on_what_is_no_number() {
     let conv = layer(Geometry::same([2, 2], 1, 1), Direction::Down, [1, 1]);
@@ -194,7 +194,7 @@ fn a_layer_without_pixels_inputs_outputs_or_kernel_is_refused() {
     }
 }
 
-/// Without images there is nothing to learn from them.
+/// An empty batch yields a zero gradient, not a missing one.
 #[test]
 fn the_gradient_of_no_images_is_zero() {
     for direction in [Direction::Down, Direction::Up] {

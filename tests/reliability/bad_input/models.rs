@@ -159,7 +159,7 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         built(
             "a mixture of 2^40 Gaussians",
-            "components is 1099511627776, but at most 1073741824",
+            "components is 1099511627776, but it must be at most 1073741824",
             with(bernoulli(), MixturePriorConfig::new(1 << 40, 2)),
         ),
         built(
@@ -199,10 +199,10 @@ pub(super) fn rows() -> Vec<Row> {
         }),
         built(
             "a flow of 2^64 dimensions",
-            "but at most 1073741824",
+            "but it must be at most 1073741824",
             FlowPriorConfig::new(usize::MAX, FlowsConfig::planar(1)),
         ),
-        built("masks of 2^40 dimensions", "but at most 1073741824", {
+        built("masks of 2^40 dimensions", "but it must be at most 1073741824", {
             FlowPriorConfig::new(1 << 40, FlowsConfig::inverse_autoregressive(1, [4]))
         }),
         row("a condition of 2^64 numbers", Config, "no value of the example is left", || {
@@ -273,10 +273,10 @@ pub(super) fn rows() -> Vec<Row> {
             model().reconstruct(zeros([1, 7]))
         }),
         row("0 samples", Value, "0 samples", || model().sample(0, 0)),
-        row("2^63 samples", Value, "samples of 6 numbers each were asked for, but at most", || {
+        row("2^63 samples", Value, "samples of 6 values each were requested, but at most", || {
             model().sample(usize::MAX / 2, 0)
         }),
-        row("2^64 samples", Value, "samples of 6 numbers each were asked for, but at most", || {
+        row("2^64 samples", Value, "samples of 6 values each were requested, but at most", || {
             model().sample(usize::MAX, 0)
         }),
         row("samples of no condition", Value, "no condition", || {
@@ -284,7 +284,7 @@ pub(super) fn rows() -> Vec<Row> {
                 ConditionalVaeConfig::mlp(6, 3, [4], 2).init(Seed::new(0), &Device::flex())?;
             vae.sample_given(Tensor::zeros([0, 3], &Device::flex()), 0)
         }),
-        row("an interpolation of 2^63 steps", Value, "steps of 6 numbers each", || {
+        row("an interpolation of 2^63 steps", Value, "steps of 6 values each", || {
             let end = || Tensor::zeros([6], &Device::flex());
             model().interpolate(end(), end(), usize::MAX / 2)
         }),
