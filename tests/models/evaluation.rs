@@ -308,14 +308,14 @@ fn a_number_of_samples_that_does_not_fit_is_refused() {
     let (vae, examples) = (model(BernoulliNll), Arc::new(images()));
     let miwae = Miwae::new(4).unwrap();
     let error = evaluate(&vae, &miwae, examples.clone(), 10, 6, NoiseSource::new(0)).unwrap_err();
-    assert!(error.to_string().contains("shared out evenly among 4 groups"), "{error}");
+    assert!(error.to_string().contains("not split evenly into 4 groups"), "{error}");
     let config = TrainConfig { num_samples: 6, ..TrainConfig::default() };
     let stopped = Trainer::new(config)
         .with_objective(miwae)
         .with_progress(Progress::Silent)
         .fit(vae, examples.clone(), examples)
         .unwrap_err();
-    assert!(stopped.error.to_string().contains("shared out evenly among 4 groups"));
+    assert!(stopped.error.to_string().contains("not split evenly into 4 groups"));
     assert!(stopped.trained.is_none());
 }
 
