@@ -69,12 +69,12 @@ pub(super) fn rows() -> Vec<Row> {
         built("2^64 weights", "more than 1073741824", MlpVaeConfig::mlp(usize::MAX, [4], 2)),
         built(
             "codes of two lengths",
-            "have length 2, the decoder's 3",
+            "have length 2, but the decoder takes 3",
             mismatched(|c| c.decoder.latent_dim = 3),
         ),
         built(
             "output of another length",
-            "puts out 7 numbers",
+            "outputs 7 values",
             mismatched(|c| c.decoder.output_dim = 7),
         ),
         built("an image without pixels", "image height is 0", conv(|c| c.image[0] = 0)),
@@ -175,7 +175,7 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         built(
             "a mixture of 2^64 logistics",
-            "puts out 6 numbers",
+            "outputs 6 values",
             with(DiscretizedLogisticMixtureNll::new(256, usize::MAX).unwrap(), normal()),
         ),
         built(
