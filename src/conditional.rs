@@ -207,7 +207,7 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> Model for ConditionalVa
 /// | field | sizes |
 /// |---|---|
 /// | `encoder` | from values and condition to latent dimensions |
-/// | `decoder` | from latent dimensions and condition to the likelihood's parameters of the values |
+/// | `decoder` | from latent dimensions and condition to the likelihood's parameters |
 /// | `likelihood` | values |
 /// | `prior` | latent dimensions |
 /// | `condition_dim` | length of the condition; the number of classes for a class label |

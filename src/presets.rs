@@ -6,7 +6,7 @@
 //! | model | function |
 //! |---|---|
 //! | logistic factor analysis | [`logistic_factor_analysis`] |
-//! | linear factor analysis, probabilistic principal component analysis | [`linear_factor_analysis`] |
+//! | linear factor analysis, probabilistic PCA | [`linear_factor_analysis`] |
 //! | non-linear factor analysis | [`nonlinear_factor_analysis`] |
 //! | deep latent Gaussian model | [`deep_latent_gaussian`] |
 //! | non-linear Gaussian belief network | [`nonlinear_gaussian_belief_network`] |

@@ -86,8 +86,8 @@ fn check_replaceable(path: &Path) -> Result<()> {
         Err(error) => Err(Error::saved(
             path,
             format!(
-                "this file does not describe a model, so it is not replaced ({error}); name another \
-                 folder or remove it"
+                "this file does not describe a model, so it is not replaced ({error}); name \
+                 another folder or remove it"
             ),
         )),
     }

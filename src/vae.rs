@@ -71,7 +71,7 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> Vae<E, D, L, P> {
                     decoder.latent_dim()
                 ),
                 _ => format!(
-                    "codes of length {latent_dim} and conditions of length {condition_dim} have \
+                    "codes of length {latent_dim} with conditions of length {condition_dim} have \
                      length {code_dim}, but the decoder takes {}",
                     decoder.latent_dim()
                 ),
@@ -254,8 +254,8 @@ pub type ConvVaeConfig =
 impl ConvVaeConfig {
     /// Uses a convolutional encoder and decoder.
     ///
-    /// `ConvVaeConfig::conv(ConvConfig::step_up([28, 28, 1], 2))` is the model of the post "A Step Up
-    /// with Variational Autoencoders".
+    /// `ConvVaeConfig::conv(ConvConfig::step_up([28, 28, 1], 2))` is the model of the post "A Step
+    /// Up with Variational Autoencoders".
     pub fn conv(network: ConvConfig) -> Self {
         Self {
             encoder: network.encoder(),

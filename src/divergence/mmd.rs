@@ -193,7 +193,8 @@ impl Mmd {
 /// Squared distances `|a - b|^2` of all pairs, `[n, m]`, kept above zero because the square root
 /// has no derivative there.
 ///
-/// Computed from differences: `|a|^2 + |b|^2 - 2 a.b` loses all digits for points close together.
+/// Computed from differences: for points close together `|a|^2 + |b|^2 - 2 a.b` is only rounding
+/// error.
 fn squared_distances(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
     let differences = a.unsqueeze_dim::<3>(1) - b.unsqueeze_dim::<3>(0);
     differences.square().sum_dim(2).squeeze_dim::<2>(2).clamp_min(1e-30)

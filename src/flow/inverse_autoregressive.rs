@@ -22,7 +22,7 @@ use crate::seed::Seed;
 /// of its input.
 ///
 /// `forward` is one pass of the network. `inverse` needs one pass per dimension, in sequence:
-/// `z_j = z'_j + exp(-s_j) (z'_j - m_j)`. [`Inverted`](super::Inverted), it is a masked
+/// `z_j = z'_j + exp(-s_j) (z'_j - m_j)`. Wrapped in [`Inverted`](super::Inverted) it is a masked
 /// autoregressive flow (Papamakarios et al. 2017), which evaluates densities in one pass.
 #[derive(Module, Debug)]
 pub struct InverseAutoregressive {

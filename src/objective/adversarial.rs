@@ -60,7 +60,8 @@ impl AdversarialElbo {
         }
         if draws > MAX_DRAWS {
             return Err(Error::value(format!(
-                "{draws} draws of each posterior are too many for adaptive contrast: at most {MAX_DRAWS}"
+                "{draws} draws of each posterior are too many for adaptive contrast: at most \
+                 {MAX_DRAWS}"
             )));
         }
         Ok(Self { contrast_draws: draws })

@@ -133,7 +133,7 @@ impl Terms {
         Self { nelbo, ..self }
     }
 
-    /// Sets the description of the posteriors.
+    /// Attaches the posteriors of the batch.
     pub fn with_latents(self, latents: Option<Latents>) -> Self {
         Self { latents, ..self }
     }

@@ -16,7 +16,7 @@ use crate::prior::Distribution;
 /// | 1 | the ELBO, `1/K sum_k log w_k` |
 /// | 0 | the bound of [`Iwae`](super::Iwae) |
 /// | above 0 | a lower bound on `log p(x)` |
-/// | below 0 | an upper bound in the limit of many samples; with few samples it may be below `log p(x)` |
+/// | below 0 | an upper bound in the limit of many samples; with few it may be below `log p(x)` |
 /// | minus infinity | VR-max, the maximum of `log w_k` (section 4.2) |
 /// | infinite | the minimum of `log w_k` |
 ///

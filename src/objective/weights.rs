@@ -39,7 +39,7 @@ impl Weights {
         Self { nll, log_prior, log_proposal, latents: None }
     }
 
-    /// Adds the description of the posteriors if requested.
+    /// Attaches the posteriors if requested.
     pub(super) fn with_latents(self, wants_latents: bool, q: &impl Posterior) -> Self {
         let latents = wants_latents.then(|| Latents { mean: q.mean(), divergence: None });
         Self { latents, ..self }

@@ -96,7 +96,7 @@ fn every_figure_is_printed_with_what_it_is_of() {
     };
     let grey = evaluate(Arc::new(images()));
     let text = grey.to_string();
-    assert!(text.ends_with("(grey values; a cross-entropy, no likelihood)"), "{text}");
+    assert!(text.ends_with("(grey values; a cross-entropy, not a likelihood)"), "{text}");
     assert!((grey.divergence + grey.distortion - grey.nelbo).abs() < 1e-4);
     let bits = Arc::new(Binarized::once(images(), 5));
     let text = evaluate(bits.clone()).to_string();
