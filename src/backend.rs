@@ -1,10 +1,10 @@
-//! Backends by name, for programs that let their user choose.
+//! Selection of backends by name.
 
 use burn::tensor::{Device, DeviceType};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The names of the backends compiled into this build, the default one first.
+/// Returns the names of the backends compiled into this build, the default first.
 pub fn names() -> &'static [&'static str] {
     &[
         #[cfg(feature = "flex")]
@@ -22,7 +22,7 @@ pub fn names() -> &'static [&'static str] {
     ]
 }
 
-/// The default device of a backend.
+/// Returns the default device of a backend.
 ///
 /// # Errors
 /// If the backend is not compiled in, or if it finds no device on this machine.
@@ -53,8 +53,8 @@ pub fn device(name: &str) -> Result<Device> {
         return Err(Error::new(
             ErrorKind::Backend,
             format!(
-                "there is no backend `{name}` in this build, only {}; flex, ndarray, wgpu, \
-                 vulkan, metal and cuda are features of burn-vae to build with",
+                "there is no backend `{name}` in this build, only {}; the features flex, ndarray, \
+                 wgpu, vulkan, metal and cuda of burn-vae add backends",
                 names().join(", ")
             ),
         ));
@@ -68,7 +68,8 @@ pub fn device(name: &str) -> Result<Device> {
     Ok(open())
 }
 
-/// Whether a device is the CPU, where 64-bit floats are at hand and products round in nothing but them.
+/// Returns whether a device is a CPU, which has 64-bit floats and multiplies matrices without
+/// reduced precision.
 #[allow(deprecated, reason = "`ndarray` is kept for those who ask for it by name")]
 pub(crate) fn is_cpu(device: &Device) -> bool {
     let cpus: &[Device] = &[

@@ -1,4 +1,4 @@
-//! Conditional variational autoencoders: encoder and decoder are told something about the example.
+//! Conditional variational autoencoders: encoder and decoder also see a condition, such as a label.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -23,11 +23,12 @@ use crate::vae::Vae;
 ///
 /// `log p(x|y) >= E_q[log p(x|y, z)] - KL(q(z|x, y) || p(z))`
 ///
-/// An example is a row of its values and, behind them, its condition `y`, as
-/// [`WithLabels`](crate::data::WithLabels) makes them. The encoder sees the whole row, the decoder a code with the
-/// condition behind it. The likelihood looks at the values alone, and the prior does not depend on the
-/// condition, so every figure is of `p(x|y)`. Posterior, prior and the divergence between them are those of a
-/// plain model: objectives, training, evaluation and saved models know nothing of the condition.
+/// An example is a row of values followed by its condition `y`, as
+/// [`WithLabels`](crate::data::WithLabels) produces it. The encoder sees the whole row; the decoder
+/// sees a code followed by the condition. The likelihood covers the values only and the prior does
+/// not depend on the condition, so all results refer to `p(x|y)`. Posterior, prior and divergence
+/// are those of an unconditional model, so objectives, training, evaluation and saving work
+/// unchanged.
 #[derive(Module, Debug)]
 pub struct ConditionalVae<E, D, L, P> {
     parts: Vae<E, D, L, P>,
@@ -35,11 +36,11 @@ pub struct ConditionalVae<E, D, L, P> {
 }
 
 impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> ConditionalVae<E, D, L, P> {
-    /// Puts four parts together: an encoder of examples with their conditions, a decoder of codes with conditions
-    /// to values without, a likelihood of the values, and a prior of the codes.
+    /// Combines four parts: an encoder of values with conditions, a decoder from codes with
+    /// conditions to values, a likelihood of the values, and a prior of the codes.
     ///
     /// # Errors
-    /// If the parts do not fit each other or the length of the condition, which is at least 1.
+    /// If `condition_dim` is 0, or if the parts do not fit each other or the condition.
     pub fn new(
         encoder: E,
         decoder: D,
@@ -50,8 +51,8 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> ConditionalVae<E, D, L,
         check_dim("condition_dim", condition_dim)?;
         if condition_dim >= encoder.data_dim() {
             return Err(Error::config(format!(
-                "the condition has length {condition_dim}, but the encoder takes only {} numbers with \
-                 it: no value of the example is left",
+                "the condition has length {condition_dim}, but the encoder's input has only {}: no \
+                 value of the example is left",
                 encoder.data_dim()
             )));
         }
@@ -59,30 +60,30 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> ConditionalVae<E, D, L,
         Ok(Self { parts, condition_dim })
     }
 
-    /// The parts.
+    /// Returns the parts.
     pub fn parts(&self) -> &Vae<E, D, L, P> {
         &self.parts
     }
 
-    /// The length of a condition.
+    /// Returns the length of a condition.
     pub fn condition_dim(&self) -> usize {
         self.condition_dim
     }
 
-    /// The device that holds the weights.
+    /// Returns the device that holds the weights.
     pub fn device(&self) -> Device {
         self.parts.device()
     }
 
-    /// The posteriors of a batch of examples with their conditions, `[batch, data_dim]`.
+    /// Returns the posteriors of a batch of examples with their conditions, `[batch, data_dim]`.
     ///
     /// # Errors
-    /// If `x` has another number of columns.
+    /// If the number of columns of `x` is not `data_dim`.
     pub fn encode(&self, x: Tensor<2>) -> Result<E::Posterior> {
         self.parts.encode(x)
     }
 
-    /// The expected data `E[x|y, z]` of codes and conditions.
+    /// Returns the expected data `E[x|y, z]` for codes and conditions.
     ///
     /// # Shapes
     /// - `z`: `[n, latent_dim]`
@@ -90,7 +91,7 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> ConditionalVae<E, D, L,
     /// - output: `[n, num_values]`
     ///
     /// # Errors
-    /// If one has another number of columns, or they differ in their rows.
+    /// If a number of columns is wrong, or if the numbers of rows differ.
     pub fn decode(&self, z: Tensor<2>, condition: Tensor<2>) -> Result<Tensor<2>> {
         Error::check_columns("z", z.dims(), self.latent_dim())?;
         Error::check_columns("the condition", condition.dims(), self.condition_dim)?;
@@ -104,23 +105,24 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> ConditionalVae<E, D, L,
         Ok(likelihood.mean(decoder.decode(Tensor::cat(vec![z, condition], 1))))
     }
 
-    /// The expected data at the posterior mean of each example, under its condition, `[batch, num_values]`.
+    /// Returns the expected data at the posterior mean of each example, under its condition,
+    /// `[batch, num_values]`.
     ///
     /// # Errors
-    /// If `x` has another number of columns.
+    /// If the number of columns of `x` is not `data_dim`.
     pub fn reconstruct(&self, x: Tensor<2>) -> Result<Tensor<2>> {
         let mean = self.encode(x.clone())?.mean();
         self.decode(mean, x.narrow(1, self.num_values(), self.condition_dim))
     }
 
-    /// The expected data at `n` codes drawn from the prior, `[n, num_values]`. The conditions are one-hot, each
-    /// class with the same probability.
+    /// Returns the expected data at `n` codes drawn from the prior, `[n, num_values]`. The
+    /// conditions are one-hot and drawn uniformly over the classes.
     ///
     /// # Errors
-    /// If `n` is zero, or if so many samples have more than 2^30 numbers.
+    /// If `n` is 0, or if `n` samples exceed 2^30 values in total.
     pub fn sample(&self, n: usize, seed: impl Into<Seed>) -> Result<Tensor<2>> {
         if n == 0 {
-            return Err(Error::value("0 samples were asked for, but at least 1 is needed"));
+            return Err(Error::value("0 samples were requested, but at least 1 is needed"));
         }
         self.parts.check_rows("samples", n)?;
         let (seed, classes) = (seed.into(), self.condition_dim);
@@ -133,20 +135,20 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> ConditionalVae<E, D, L,
         self.sample_given(Tensor::from_data(rows, &self.device()), seed)
     }
 
-    /// The expected data `E[x|y, z]` at codes drawn from the prior, one for each condition.
+    /// Returns the expected data `E[x|y, z]` at codes drawn from the prior, one per condition.
     ///
     /// # Shapes
     /// - `condition`: `[n, condition_dim]`
     /// - output: `[n, num_values]`
     ///
     /// # Errors
-    /// If there are no conditions, if they have another number of columns, or if so many samples have more
-    /// than 2^30 numbers.
+    /// If there are no conditions, if their number of columns is not `condition_dim`, or if the
+    /// samples exceed 2^30 values in total.
     pub fn sample_given(&self, condition: Tensor<2>, seed: impl Into<Seed>) -> Result<Tensor<2>> {
         Error::check_columns("the condition", condition.dims(), self.condition_dim)?;
         let ([n, _], device) = (condition.dims(), condition.device());
         if n == 0 {
-            return Err(Error::value("there is no condition to draw a sample for"));
+            return Err(Error::value("there is no condition, but sampling needs at least 1"));
         }
         self.parts.check_rows("samples", n)?;
         let z = self.prior(Phase::Eval).sample(n, self.latent_dim(), seed.into(), &device);
@@ -186,7 +188,7 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> Model for ConditionalVa
         self.parts.prior(phase)
     }
 
-    /// That of the values, given codes and conditions.
+    /// Computes `-log p(x|y, z)` of the values, given codes and conditions.
     fn nll(&self, z: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
         let ([samples, batch, _], values) = (z.dims(), self.num_values());
         let condition = x.clone().narrow(1, values, self.condition_dim).unsqueeze_dim::<3>(0);
@@ -199,15 +201,16 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> Model for ConditionalVa
     }
 }
 
-/// Description of a [`ConditionalVae`] through those of its parts and the length of the condition.
+/// Configuration of a [`ConditionalVae`], composed of those of its parts and the length of the
+/// condition.
 ///
-/// | field | its lengths |
+/// | field | sizes |
 /// |---|---|
 /// | `encoder` | from values and condition to latent dimensions |
-/// | `decoder` | from latent dimensions and condition to the likelihood's parameters of the values |
-/// | `likelihood` | of the values |
-/// | `prior` | of the latent dimensions |
-/// | `condition_dim` | the number of classes where the condition is one |
+/// | `decoder` | from latent dimensions and condition to the likelihood's parameters |
+/// | `likelihood` | values |
+/// | `prior` | latent dimensions |
+/// | `condition_dim` | length of the condition; the number of classes for a class label |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConditionalVaeConfig<
@@ -220,17 +223,17 @@ pub struct ConditionalVaeConfig<
     pub encoder: E,
     /// The generative network.
     pub decoder: D,
-    /// What the decoder's output means.
+    /// The distribution `p(x|y, z)` that the decoder's output parameterises.
     pub likelihood: L,
-    /// The distribution of codes.
+    /// The prior distribution of codes.
     pub prior: P,
     /// The length of the condition.
     pub condition_dim: usize,
 }
 
 impl ConditionalVaeConfig {
-    /// Perceptrons with the same hidden layers in both directions, in the decoder reversed, for examples of
-    /// `values` bits with a condition of `condition_dim` numbers.
+    /// Uses MLPs with the hidden layers `hidden`, reversed in the decoder, for examples of `values`
+    /// bits with a condition of length `condition_dim`.
     ///
     /// ```
     /// use burn::tensor::{Device, Tensor};

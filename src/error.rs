@@ -1,4 +1,4 @@
-//! One error type for the whole crate.
+//! The error type of the crate.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -7,37 +7,37 @@ use std::path::{Path, PathBuf};
 /// A `Result` whose error is this crate's [`struct@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, where, and what was expected.
+/// An error that says what was wrong, where, and what was expected.
 ///
-/// The message is written for the person who made the mistake. [`kind`](Error::kind) is for the
-/// program that has to react to it.
+/// The message is written for the user who made the mistake; [`kind`](Error::kind) is for programs
+/// that handle it.
 pub struct Error {
     kind: ErrorKind,
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// The sort of an [`struct@Error`].
+/// The kind of an [`struct@Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A configuration no model can be built from, such as a layer of zero units.
+    /// A configuration from which no model can be built, such as a layer of zero units.
     Config,
     /// A tensor of the wrong shape.
     Shape,
-    /// A number outside the range its meaning allows, such as a negative standard deviation.
+    /// A value out of range, such as a negative standard deviation.
     Value,
-    /// A data file or data set that does not hold what it should.
+    /// A data file or data set with invalid content.
     Data,
     /// The operating system refused to read or write a file.
     Io,
-    /// Saved weights or a saved configuration that do not fit.
+    /// Saved weights or a saved configuration that are damaged or do not fit.
     Saved,
     /// A backend that is not compiled in or has no device.
     Backend,
-    /// Training could not go on, or not be begun.
+    /// Training could not start or continue.
     Training,
-    /// Training was stopped from outside, through
+    /// Training was stopped externally, through
     /// [`with_interrupter`](crate::train::Trainer::with_interrupter).
     Interrupted,
     /// A picture could not be drawn.
@@ -45,28 +45,28 @@ pub enum ErrorKind {
 }
 
 impl Error {
-    /// An error of a given kind with a message; for implementors of this crate's traits.
+    /// Creates an error of a given kind, for implementors of this crate's traits.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), source: None }
     }
 
-    /// Keeps the error that caused this one.
+    /// Attaches the error that caused this one.
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// The error that caused this one, whether or not the message contains its text.
+    /// Returns the error that caused this one, whether or not the message contains its text.
     pub fn cause(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|cause| cause as &(dyn StdError + 'static))
     }
 
-    /// The sort of this error.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// The same with more to say.
+    /// Appends `more` to the message.
     pub(crate) fn and(self, more: impl fmt::Display) -> Self {
         Self { message: format!("{}; {more}", self.message), ..self }
     }
@@ -91,7 +91,8 @@ impl Error {
         Self::new(ErrorKind::Io, format!("{}: {source}", path.display())).with_source(source)
     }
 
-    /// An error of Burn's or, where one of this crate's hides in it, that one's kind and message.
+    /// Wraps an error of Burn's. If one of this crate's errors is among its sources, its kind and
+    /// message are kept.
     pub(crate) fn around(
         error: impl StdError + Send + Sync + 'static,
         otherwise: ErrorKind,
@@ -107,7 +108,7 @@ impl Error {
         Self::new(kind, message.unwrap_or_else(|| error.to_string())).with_source(error)
     }
 
-    /// Checks that `found` has as many columns as `expected`.
+    /// Checks that the shape `found` has `expected` columns.
     pub(crate) fn check_columns(what: &str, found: [usize; 2], expected: usize) -> Result<()> {
         if found[1] == expected {
             return Ok(());
@@ -128,8 +129,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// The text of `Display` and the kind, so that `fn main() -> Result<()>` prints it as it is meant to
-/// be read.
+/// Prints the message and the kind, so that `fn main() -> Result<()>` prints a readable error.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({:?} error)", self.message, self.kind)

@@ -1,4 +1,4 @@
-//! Writing of files that are either whole or not there, and reading of regular files only.
+//! Atomic writes, and reads restricted to regular files.
 
 use std::fs::{File, FileType};
 use std::io::Write;
@@ -8,11 +8,11 @@ use flate2::Crc;
 
 use crate::error::{At, Error, Result};
 
-/// How the names of files begin that are being written, or that a crash has left half-written.
+/// The name prefix of files that are being written or were left unfinished by a crash.
 pub(crate) const UNFINISHED: &str = ".burn-vae-";
 
-/// Writes a file so that a reader, or a crash, sees the old content or the new, nothing between.
-/// Its folder is made if need be.
+/// Writes a file atomically: readers and crashes see either the old content or the new. Creates its
+/// folder if necessary.
 pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     create_dir(dir)?;
@@ -24,26 +24,26 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
     file.write_all(content).at(path)?;
     file.as_file().sync_all().at(path)?;
     file.persist(path).map_err(|error| error.error).at(path)?;
-    // The new name reaches the disk before anything that is written after this.
+    // The new name reaches the disk before later writes.
     #[cfg(unix)]
     File::open(dir).and_then(|dir| dir.sync_all()).at(dir)?;
     Ok(())
 }
 
-/// The checksum that tells whether a file is as it was written.
+/// The checksum that detects damaged files.
 pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = Crc::new();
     crc.update(bytes);
     crc.sum()
 }
 
-/// Makes a folder and those above it.
+/// Creates a folder and its parents.
 pub(crate) fn create_dir(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).at(path)
 }
 
-/// Checks that a file is a regular one. Anything else could keep a reader for ever: a pipe until someone writes to it, a
-/// device such as `/dev/zero` until the memory is full.
+/// Checks that a file is a regular one. Others could block a reader: a pipe until someone writes to
+/// it, a device such as `/dev/zero` until memory is full.
 pub(crate) fn check_regular(path: &Path) -> Result<()> {
     let found = std::fs::metadata(path).at(path)?.file_type();
     if !found.is_file() {
@@ -63,8 +63,8 @@ pub(crate) fn open(path: &Path) -> Result<File> {
     File::open(path).at(path)
 }
 
-/// Opens a file that is read once from start to end: a regular one, or a pipe that a shell hands over, as in
-/// `<(zcat table.csv.gz)`. Such a pipe has its writer; that of any other may never come.
+/// Opens a file that is read once from start to end: a regular file, or a pipe passed by a shell as
+/// in `<(zcat table.csv.gz)`. Such a pipe has a writer; any other may never get one.
 pub(crate) fn open_stream(path: &Path) -> Result<File> {
     let is_handed_over =
         ["/dev/fd", "/dev/stdin", "/proc/self/fd"].iter().any(|place| path.starts_with(place));

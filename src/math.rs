@@ -1,13 +1,14 @@
-//! The few functions Burn's tensors lack, in forms that keep their digits.
+//! Functions missing from Burn's tensors, in numerically stable forms.
 
 use burn::tensor::{Tensor, activation};
 
 /// `ln(2 pi)`.
 pub(crate) const LN_2PI: f64 = 1.837_877_066_409_345_5;
 
-/// `exp(x) - 1` without the cancellation near zero, as `tanh(x/2) (exp(x) + 1)`.
+/// `exp(x) - 1` without cancellation near zero, as `tanh(x/2) (exp(x) + 1)`.
 pub(crate) fn expm1<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    // From 30 on tanh is 1; its slope of 0 is kept away from an exponential that may be infinite.
+    // tanh is 1 from 30 on; clamping keeps its zero slope from being multiplied by an infinite
+    // exponential.
     x.clone().clamp_max(30.0).mul_scalar(0.5).tanh() * x.exp().add_scalar(1.0)
 }
 
@@ -16,10 +17,10 @@ pub(crate) fn gradient_of<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     x.clone() - x.detach()
 }
 
-/// `exp(x) - 1 - x`, without the cancellation near zero.
+/// `exp(x) - 1 - x` without cancellation near zero.
 pub(crate) fn exp_residual<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    // Each side sees only what it is for, so that the gradient of the other, which may be infinite,
-    // is not multiplied by zero.
+    // Each side sees only the values of its own range, so that the other side's gradient, which may
+    // be infinite, is not multiplied by zero.
     let near = x.clone().abs().lower_scalar(1.0);
     let small = x.clone().mask_fill(near.clone().bool_not(), 0.0);
     let large = x.mask_fill(near.clone(), 1.0);
@@ -27,19 +28,21 @@ pub(crate) fn exp_residual<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     far.mask_where(near, expm1(small.clone()) - small)
 }
 
-/// The sum of all, row by row: on `flex`, that of some million numbers at once is not the same in every run.
+/// The sum of all elements, taken row by row: on `flex`, a sum over millions of values at once
+/// varies between runs.
 pub(crate) fn sum_by_rows<const D: usize>(x: Tensor<D>) -> Tensor<1> {
     x.sum_dim(D - 1).sum()
 }
 
-/// `log(1 + exp(x))`, with all digits of value and gradient on both sides.
+/// `log(1 + exp(x))`, with accurate values and gradients on both sides.
 pub(crate) fn softplus<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     activation::softplus(x, 1.0)
 }
 
-/// `log sum exp(x)` over a dimension, which stays with length 1. Where it is infinite the gradient is zero.
+/// `log sum exp(x)` over a dimension, which is kept with length 1. The gradient of infinite results
+/// is zero.
 pub(crate) fn log_sum_exp<const D: usize>(x: Tensor<D>, dim: usize) -> Tensor<D> {
-    // The shift takes nothing from the gradient: it cancels.
+    // The shift cancels out of the gradient, so it is detached.
     let highest = x.clone().detach().max_dim(dim);
     let is_infinite = highest.clone().is_inf();
     let differences = x - highest.clone();
@@ -51,8 +54,9 @@ pub(crate) fn log_sum_exp<const D: usize>(x: Tensor<D>, dim: usize) -> Tensor<D>
 ///
 /// `delta(x) = log Gamma(x) - ((x - 1/2) log x - x + log(2 pi)/2)`,
 ///
-/// to 2e-7 in the way of Loader (2000): `delta(x) = delta(x + 1) + (x + 1/2) log(1 + 1/x) - 1`, three
-/// times, then `1/(12x) - 1/(360x^3) + 1/(1260x^5) - 1/(1680x^7) + 1/(1188x^9)`.
+/// accurate to 2e-7. Following Loader (2000), it applies
+/// `delta(x) = delta(x + 1) + (x + 1/2) log(1 + 1/x) - 1` three times and then
+/// `1/(12x) - 1/(360x^3) + 1/(1260x^5) - 1/(1680x^7) + 1/(1188x^9)`.
 pub(crate) fn stirling_error<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let mut sum = x.zeros_like();
     let mut x = x;
@@ -73,16 +77,17 @@ pub(crate) fn polynomial<const D: usize>(x: Tensor<D>, coefficients: &[f64]) -> 
     highest_first.fold(x.zeros_like(), |sum, &c| (sum * x.clone()).add_scalar(c))
 }
 
-/// `log(sinh(x/2)/(x/2))` for `|x| <= 1`, by its series.
+/// `log(sinh(x/2)/(x/2))` for `|x| <= 1`, by its power series.
 pub(crate) fn log_sinhc_half<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let square = x.square();
     let even = [1.0 / 24.0, -1.0 / 2880.0, 1.0 / 181_440.0, -1.0 / 9_676_800.0];
     polynomial(square.clone(), &even) * square
 }
 
-/// `log(1 - exp(-exp(v)))`, for which `exp(v)` may be too small for a 32-bit float: there it is `v`.
+/// `log(1 - exp(-exp(v)))`; tends to `v` when `exp(v)` is too small for a 32-bit float.
 pub(crate) fn log_one_minus_exp_neg_exp<const D: usize>(v: Tensor<D>) -> Tensor<D> {
-    // Each side sees only what it is for, so that no infinite gradient is multiplied by zero.
+    // Each side sees only the values of its own range, so that no infinite gradient is multiplied
+    // by zero.
     let near = v.clone().lower_scalar(0.0);
     let small = v.clone().mask_fill(near.clone().bool_not(), 0.0);
     let large = v.mask_fill(near.clone(), 0.0);
@@ -92,8 +97,8 @@ pub(crate) fn log_one_minus_exp_neg_exp<const D: usize>(v: Tensor<D>) -> Tensor<
     large.exp().neg().exp().neg().log1p().mask_where(near, near_value)
 }
 
-/// `log(1 + q)/q` for `q` from 0 to 1, as `2/(2 + q) atanh(s)/s` with `s = q/(2 + q)`: nothing is divided
-/// by what may be zero.
+/// `log(1 + q)/q` for `q` from 0 to 1, as `2/(2 + q) atanh(s)/s` with `s = q/(2 + q)`, which avoids
+/// dividing by a value that may be zero.
 pub(crate) fn log1p_ratio<const D: usize>(q: Tensor<D>) -> Tensor<D> {
     let inverse = q.clone().add_scalar(2.0).recip();
     let square = (q * inverse.clone()).square();
@@ -101,7 +106,7 @@ pub(crate) fn log1p_ratio<const D: usize>(q: Tensor<D>) -> Tensor<D> {
     polynomial(square, &series) * inverse.mul_scalar(2.0)
 }
 
-/// `sech(x)^2`: near zero `1 - tanh(x)^2`, of which no digits are left where `x` is large.
+/// `sech(x)^2`: near zero `1 - tanh(x)^2`, elsewhere a form that does not cancel for large `x`.
 pub(crate) fn sech_squared<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let near = x.clone().abs().lower_scalar(1.0);
     let twice = x.clone().mul_scalar(2.0);
@@ -110,8 +115,8 @@ pub(crate) fn sech_squared<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     far.mul_scalar(4.0).mask_where(near, near_value)
 }
 
-/// `d exp(-v)`, for `v` from -170 to 170: in two halves, so that zero over a scale that is too small for a
-/// 32-bit float is zero.
+/// `d exp(-v)` for `v` from -170 to 170, in two halves, so that a zero `d` gives zero even if the
+/// scale is too small for a 32-bit float.
 pub(crate) fn standardize<const D: usize>(d: Tensor<D>, v: Tensor<D>) -> Tensor<D> {
     let half = v.mul_scalar(-0.5).exp();
     d * half.clone() * half
@@ -138,16 +143,16 @@ pub(crate) fn log_mean_exp(x: Tensor<2>) -> Tensor<1> {
 /// The logarithm of the power mean of `exp(x_k)` over the first dimension, from `[K, batch]` to
 /// `[batch]`:
 ///
-/// | `power` | |
+/// | `power` | mean |
 /// |---|---|
-/// | any other | `1/power log(1/K sum_k exp(power x_k))` |
+/// | finite, not 0 | `1/power log(1/K sum_k exp(power x_k))` |
 /// | 0 | `1/K sum_k x_k` |
-/// | infinite | the largest `x_k` |
-/// | negatively infinite | the smallest `x_k` |
+/// | infinite | the maximum of `x_k` |
+/// | minus infinity | the minimum of `x_k` |
 ///
-/// Where it is infinite, as it is without any positive `exp(x_k)`, the gradient is zero.
+/// The gradient of infinite results is zero, such as when every `exp(x_k)` is 0.
 pub(crate) fn log_power_mean(x: Tensor<2>, power: f64) -> Tensor<1> {
-    // Below it the mean of the exponentials is so close to 1 that its logarithm would lose digits.
+    // Below it the mean of the exponentials is so close to 1 that its logarithm loses digits.
     const SMALL: f64 = 0.05;
     if power == 0.0 {
         return mean_over_samples(x);
@@ -156,12 +161,12 @@ pub(crate) fn log_power_mean(x: Tensor<2>, power: f64) -> Tensor<1> {
     if power.is_infinite() || x.dims()[0] == 1 {
         return highest.squeeze_dim(0);
     }
-    // The shift takes nothing from the gradient: it cancels.
+    // The shift cancels out of the gradient, so it is detached.
     let highest = highest.detach();
     let is_infinite = highest.clone().is_inf();
     let exponents = (x - highest.clone()).mul_scalar(power);
     let columns = is_infinite.expand(exponents.dims());
-    let exponents = exponents.mask_fill(columns, 0.0); // the mean is infinite, whatever else it is of
+    let exponents = exponents.mask_fill(columns, 0.0); // the mean is infinite in any case
     let log = match power.abs() < SMALL {
         true => expm1(exponents).mean_dim(0).log1p(),
         false => exponents.exp().mean_dim(0).log(),
@@ -195,13 +200,13 @@ mod tests {
         assert!((power_mean(&x, -1e-9) + 0.5625).abs() < 1e-6);
     }
 
-    /// Value and derivative of a function at each point.
+    /// Returns value and derivative of a function at each point.
     fn differentiate(at: &[f32], f: impl Fn(Tensor<1>) -> Tensor<1>) -> Vec<[f64; 2]> {
         let x = Tensor::<1>::from_data(at, &Device::flex().autodiff()).require_grad();
         let y = f(x.clone());
         let slope = x.grad(&y.clone().sum().backward()).unwrap();
         let list = |t: Tensor<1>| t.into_data().iter::<f64>().collect::<Vec<_>>();
-        // A sum has one value for all.
+        // A sum has a single value, repeated for all points.
         list(y).into_iter().cycle().zip(list(slope)).map(|(value, slope)| [value, slope]).collect()
     }
 
@@ -217,10 +222,11 @@ mod tests {
                 (found[0] - value).abs() < 2e-7 * value.abs().max(1.0),
                 "{x}: {found:?} {value}"
             );
-            // What matters is the slope in log x.
+            // The slope in log x is what matters.
             assert!((found[1] - slope).abs() * x < 5e-7, "{x}: {found:?} {slope}");
         }
-        // Beyond, where the differences above lose their digits, it is the first term of its series.
+        // Beyond, where the differences above lose their digits, compare with the first term of the
+        // series.
         for (x, found) in
             [1e4f32, 1e8, 1e30].iter().zip(differentiate(&[1e4, 1e8, 1e30], stirling_error))
         {
@@ -234,7 +240,7 @@ mod tests {
         for (&x, found) in at.iter().zip(differentiate(&at, exp_residual)) {
             let x = f64::from(x);
             let (value, slope) = (x.exp_m1() - x, x.exp_m1());
-            // The error is that of x and of its exponential, of which the value is the difference.
+            // The error is that of x and of its exponential, whose difference the value is.
             assert!(
                 (found[0] - value).abs() <= 3e-7 * x.abs().max(value),
                 "{x}: {found:?} {value}"
@@ -294,7 +300,7 @@ mod tests {
         assert_eq!(found[0], [f64::from(1e4f32 + 2f32.ln()), 0.5]);
     }
 
-    /// Their value is known without computing, and no slope leads away from it.
+    /// Infinite results have a known value and a gradient of zero.
     #[test]
     fn infinite_means_stand_still() {
         let (inf, ninf) = (f32::INFINITY, f32::NEG_INFINITY);
@@ -314,7 +320,7 @@ mod tests {
             assert_eq!(found[0][0], f64::from(expected), "power {power}");
             assert!(found.iter().all(|found| found[1] == 0.0), "power {power}: {found:?}");
         }
-        // One among others counts as nothing.
+        // A single exp(-inf) among others counts as zero.
         let found = differentiate(&[ninf, 2.0], |x| mean(x, 1.0));
         assert!((found[0][0] - (2.0 - 2f64.ln())).abs() < 1e-6);
         assert_eq!([found[0][1], found[1][1]], [0.0, 1.0]);

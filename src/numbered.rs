@@ -1,4 +1,4 @@
-//! Records without random numbers.
+//! Reproducible records: parameters numbered in order instead of random ids.
 
 use std::collections::HashMap;
 
@@ -8,14 +8,15 @@ use burn::module::{
 };
 use burn::tensor::{Bool, Device, Int, Tensor};
 
-/// A module that shows its parameters under numbers, in the order of their places, in place of their ids.
+/// A module that presents its parameters with consecutive numbers instead of their ids.
 ///
-/// Burn draws ids at random and writes them into the records of modules and optimisers. Numbered modules with
-/// equal parameters make equal records. The module itself keeps its ids, also where it loads a record.
+/// Burn draws ids at random and writes them to the records of modules and optimisers. Numbered
+/// modules with equal parameters produce equal records. The inner module keeps its ids, also when
+/// it loads a record.
 #[derive(Clone, Debug)]
 pub(crate) struct Numbered<M> {
     pub(crate) module: M,
-    /// Whether it shows numbers; otherwise it shows the ids.
+    /// Whether numbers are presented instead of ids.
     pub(crate) is_numbered: bool,
 }
 
@@ -74,10 +75,10 @@ impl<M: ModuleDisplay> ModuleDisplayDefault for Numbered<M> {
 
 impl<M: ModuleDisplay> ModuleDisplay for Numbered<M> {}
 
-/// A visitor or a mapper, and the numbers of the parameters that it has seen.
+/// A visitor or mapper, and the numbers of the parameters seen so far.
 struct Renamed<'a, V> {
     inner: &'a mut V,
-    /// A parameter in two places has one number.
+    /// A parameter that occurs twice keeps one number.
     numbers: HashMap<ParamId, ParamId>,
 }
 
@@ -110,7 +111,7 @@ impl<'a, V> Renamed<'a, V> {
     }
 }
 
-// Flags are in no record, so they keep their ids.
+// Flags are not part of records, so they keep their ids.
 impl<V: ModuleVisitor> ModuleVisitor for Renamed<'_, V> {
     fn enter_module(&mut self, name: &str, container_type: &str) {
         self.inner.enter_module(name, container_type);
@@ -181,7 +182,7 @@ mod tests {
     }
 
     impl Three {
-        /// Three numbers, of which the last is the first one again.
+        /// Three parameters, the last of which is the first one again.
         fn new(value: f32) -> Self {
             let param = |value: f32| Param::from_data([value], &Device::flex());
             let first = param(value);

@@ -1,12 +1,12 @@
-//! Models of the literature by name.
+//! Named models from the literature.
 //!
-//! Each function gives the description of a model; its fields are public, so any part can still be changed
-//! before [`init`](crate::ModuleConfig::init) builds it.
+//! Each function returns a configuration with public fields, so any part can be changed before
+//! [`init`](crate::ModuleConfig::init) builds the model.
 //!
-//! | model | here |
+//! | model | function |
 //! |---|---|
 //! | logistic factor analysis | [`logistic_factor_analysis`] |
-//! | linear factor analysis, probabilistic principal components | [`linear_factor_analysis`] |
+//! | linear factor analysis, probabilistic PCA | [`linear_factor_analysis`] |
 //! | non-linear factor analysis | [`nonlinear_factor_analysis`] |
 //! | deep latent Gaussian model | [`deep_latent_gaussian`] |
 //! | non-linear Gaussian belief network | [`nonlinear_gaussian_belief_network`] |
@@ -21,9 +21,10 @@ use crate::posterior::{BernoulliFamily, Diagonal, Temperature};
 use crate::prior::{BernoulliPriorConfig, HierarchicalPriorConfig, StandardNormal};
 use crate::vae::{MlpVaeConfig, VaeConfig};
 
-/// Logistic factor analysis: `p(x|z)` are Bernoulli variables whose logits are linear in `z ~ N(0, I)`.
+/// Logistic factor analysis: the values are Bernoulli variables whose logits are linear in
+/// `z ~ N(0, I)`.
 ///
-/// The encoder has the hidden layers given; with none it is linear too.
+/// The encoder has the hidden layers `encoder_hidden`; without any it is linear too.
 pub fn logistic_factor_analysis(
     data_dim: usize,
     encoder_hidden: impl Into<Vec<usize>>,
@@ -37,18 +38,21 @@ pub fn logistic_factor_analysis(
     }
 }
 
-/// A model of real numbers with perceptrons, Gaussian noise and Gaussian codes.
+/// A model of real values with MLPs, Gaussian noise and Gaussian codes.
 pub type GaussianVaeConfig =
     VaeConfig<MlpEncoderConfig, MlpDecoderConfig, GaussianNllConfig, StandardNormal>;
 
-/// Linear factor analysis, `x = W z + b + noise` with `z ~ N(0, I)` and the noise's scale as described: one
-/// for all values is probabilistic principal component analysis (Tipping and Bishop 1999), one for each value
-/// factor analysis (Rubin and Thayer 1982).
+/// Linear factor analysis, `x = W z + b + noise` with `z ~ N(0, I)`.
 ///
-/// Its posterior is Gaussian with a mean that is linear in `x` and a covariance that is the same for all; `W`
-/// can be turned so that it is diagonal. So the encoder is linear, and the ELBO of the best model is its
-/// likelihood (Lucas et al. 2019, section 4). Start the noise below the scale of the weakest factor: what it
-/// exceeds looks like noise, and the factor may be lost.
+/// `noise` sets the noise scale. A single scale for all values makes it probabilistic principal
+/// component analysis (Tipping and Bishop 1999); one scale per value makes it factor analysis
+/// (Rubin and Thayer 1982).
+///
+/// The true posterior is Gaussian. Its mean is linear in `x`, and its covariance is the same for
+/// all examples and becomes diagonal under a rotation of `W`. A linear encoder can therefore be
+/// exact, and the ELBO of the best model equals its log-likelihood (Lucas et al. 2019, section 4).
+/// Start the noise scale below the scale of the weakest factor: a factor weaker than the noise
+/// looks like noise and may be lost.
 pub fn linear_factor_analysis(
     data_dim: usize,
     latent_dim: usize,
@@ -57,7 +61,7 @@ pub fn linear_factor_analysis(
     nonlinear_factor_analysis(data_dim, [], latent_dim, noise)
 }
 
-/// Non-linear factor analysis: `x = f(z) + noise` with a perceptron `f` and `z ~ N(0, I)`.
+/// Non-linear factor analysis: `x = f(z) + noise` with an MLP `f` and `z ~ N(0, I)`.
 pub fn nonlinear_factor_analysis(
     data_dim: usize,
     hidden: impl Into<Vec<usize>>,
@@ -69,25 +73,25 @@ pub fn nonlinear_factor_analysis(
     VaeConfig { encoder, decoder, likelihood: GaussianNllConfig::new(noise), prior }
 }
 
-/// A layer of codes and the deterministic layers between it and what lies below it, the data or the layer
-/// of codes before; the same in both directions.
+/// A stochastic layer: its codes and the deterministic layers between them and what is below, the
+/// data or the previous layer's codes. Encoder and generative network share these sizes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StochasticLayer {
-    /// Units of the deterministic layers, from below to the codes.
+    /// Units of the deterministic layers, from below up to the codes.
     pub hidden: Vec<usize>,
     /// Length of the layer's codes.
     pub latent_dim: usize,
 }
 
 impl StochasticLayer {
-    /// Codes of a length above deterministic layers.
+    /// Creates a layer with codes of length `latent_dim` above the deterministic layers `hidden`.
     pub fn new(hidden: impl Into<Vec<usize>>, latent_dim: usize) -> Self {
         Self { hidden: hidden.into(), latent_dim }
     }
 }
 
-/// A model with any number of stochastic layers: posteriors of a family, generative conditionals of the same
-/// family, a likelihood and a prior at the top.
+/// A model with any number of stochastic layers: posteriors and generative conditionals of one
+/// family, a likelihood, and a prior for the top layer.
 pub type HierarchicalVaeConfig<F, L, P> = VaeConfig<
     HierarchicalEncoderConfig<MlpEncoderConfig<F>>,
     FirstLayerDecoderConfig<MlpDecoderConfig>,
@@ -95,11 +99,11 @@ pub type HierarchicalVaeConfig<F, L, P> = VaeConfig<
     HierarchicalPriorConfig<MlpEncoderConfig<F>, P>,
 >;
 
-/// Any number of stochastic layers over perceptrons, from the data up.
+/// Stacks stochastic layers over MLPs, listed from the data up.
 ///
-/// A likelihood that needs several numbers for each value wants a larger
-/// [`output_dim`](MlpDecoderConfig::output_dim). No divergence of a hierarchy has a closed form: train with
-/// [`MonteCarloKl`](crate::divergence::MonteCarloKl) or an importance-weighted bound.
+/// If the likelihood needs several parameters per value, increase
+/// [`output_dim`](MlpDecoderConfig::output_dim). No divergence of a hierarchy has a closed form:
+/// train with [`MonteCarloKl`](crate::divergence::MonteCarloKl) or an importance-weighted bound.
 pub fn hierarchical<F: Clone, L, P>(
     data_dim: usize,
     layers: &[StochasticLayer],
@@ -134,7 +138,8 @@ pub fn hierarchical<F: Clone, L, P>(
     }
 }
 
-/// A deep latent Gaussian model of bits (Rezende et al. 2014, section 3): Gaussian codes in every layer.
+/// A deep latent Gaussian model of binary data (Rezende et al. 2014, section 3): Gaussian codes in
+/// every layer.
 pub fn deep_latent_gaussian(
     data_dim: usize,
     layers: &[StochasticLayer],
@@ -143,8 +148,8 @@ pub fn deep_latent_gaussian(
     hierarchical(data_dim, layers, activation, Diagonal, BernoulliNll, StandardNormal)
 }
 
-/// A non-linear Gaussian belief network (Frey and Hinton 1999): Gaussian codes in every layer, and data that
-/// are real numbers with Gaussian noise.
+/// A non-linear Gaussian belief network (Frey and Hinton 1999): Gaussian codes in every layer, and
+/// real-valued data with Gaussian noise.
 pub fn nonlinear_gaussian_belief_network(
     data_dim: usize,
     layers: &[StochasticLayer],
@@ -155,12 +160,13 @@ pub fn nonlinear_gaussian_belief_network(
     hierarchical(data_dim, layers, activation, Diagonal, likelihood, StandardNormal)
 }
 
-/// A sigmoid belief network (Neal 1992): bits in every layer, each a Bernoulli variable whose logit is linear in
-/// the bits of the layer above; fair ones at the top.
+/// A sigmoid belief network (Neal 1992): every layer consists of bits, each a Bernoulli variable
+/// whose logit is linear in the bits of the layer above; the bits at the top are fair.
 ///
-/// `units` are the bits of each layer, from the data up. The inference network mirrors it. In training the
-/// bits are relaxed at a temperature, in both directions, and the bound is that of the relaxed densities
-/// (Maddison et al. 2017); train with [`MonteCarloKl`](crate::divergence::MonteCarloKl) or an importance-weighted bound.
+/// `units` are the numbers of bits per layer, from the data up. The inference network mirrors the
+/// generative one. In training the bits are relaxed at `temperature` in both networks, and the
+/// bound is that of the relaxed densities (Maddison et al. 2017). Train with
+/// [`MonteCarloKl`](crate::divergence::MonteCarloKl) or an importance-weighted bound.
 pub fn sigmoid_belief_network(
     data_dim: usize,
     units: &[usize],
@@ -172,9 +178,9 @@ pub fn sigmoid_belief_network(
     hierarchical(data_dim, &layers, Activation::default(), family, BernoulliNll, top)
 }
 
-/// The network with one stochastic layer of Burda et al. (2016, section 5): 784-200-200-50, tanh.
+/// The model with one stochastic layer of Burda et al. (2016, section 5): 784-200-200-50, tanh.
 ///
-/// Their output starts at the logits of the training set's means, see
+/// In the paper the output biases start at the logits of the training set's means; see
 /// [`with_output_bias`](crate::decoder::MlpDecoder::with_output_bias).
 pub fn iwae_one_layer() -> MlpVaeConfig {
     VaeConfig {
@@ -185,8 +191,8 @@ pub fn iwae_one_layer() -> MlpVaeConfig {
     }
 }
 
-/// The network with two stochastic layers of Burda et al. (2016, section 5): 784-200-200-100-100-100-50, tanh,
-/// codes of length 100 and 50.
+/// The model with two stochastic layers of Burda et al. (2016, section 5):
+/// 784-200-200-100-100-100-50, tanh, with codes of length 100 and 50.
 pub fn iwae_two_layers() -> HierarchicalVaeConfig<Diagonal, BernoulliNll, StandardNormal> {
     let layers = [StochasticLayer::new([200, 200], 100), StochasticLayer::new([100, 100], 50)];
     deep_latent_gaussian(784, &layers, Activation::Tanh)

@@ -1,4 +1,4 @@
-//! Models on disk: a folder with a description in JSON and the weights in Burn's own format.
+//! Models on disk: a folder with the configuration as JSON and the weights in Burn's format.
 
 use std::path::Path;
 
@@ -20,16 +20,16 @@ const CONFIG: &str = "config.json";
 /// The content of the JSON file.
 #[derive(Serialize, Deserialize)]
 struct Saved<C> {
-    /// The release that wrote it.
+    /// The version of the crate that wrote it.
     burn_vae: String,
-    /// The checksum of the weights, which is also in the name of their file.
+    /// The checksum of the weights, which is also part of their file name.
     weights_crc32: u32,
-    /// The checksum of the description, by [`seal`].
+    /// The checksum of the configuration, computed by [`seal`].
     config_crc32: u32,
     config: C,
 }
 
-/// The checksum of a description, whatever its layout in the file and the order of its fields.
+/// Returns the checksum of a configuration, independent of its layout and field order in the file.
 fn seal(config: &Value) -> serde_json::Result<u32> {
     Ok(crc32(&serde_json::to_vec(config)?))
 }
@@ -38,17 +38,17 @@ fn weights_name(crc32: u32) -> String {
     format!("weights-{crc32:08x}.bpk")
 }
 
-/// Writes a model and its description into a folder, which is made if need be.
+/// Writes a model and its configuration to a folder, which is created if necessary.
 ///
-/// The weights get a file with a new name, then the description, which names them, is replaced in
-/// one step, then older weights are removed. A crash leaves the old model or the new one, never
-/// something between. Files that this function did not write are left alone.
+/// The weights are written to a new file, then the configuration, which names them, is replaced
+/// atomically, and then old weights are removed. A crash leaves either the old model or the new
+/// one. Files that this function did not write are left alone.
 ///
-/// Equal models make equal files, byte for byte.
+/// Equal models produce byte-identical files.
 ///
 /// # Errors
-/// If a weight is not finite, which is nothing to keep; if the folder holds a `config.json` that is no
-/// description of a model; or if a file cannot be written.
+/// If a weight is not finite, if the folder holds a `config.json` that does not describe a model,
+/// or if a file cannot be written.
 pub fn save<C: ModuleConfig>(dir: impl AsRef<Path>, config: &C, model: &C::Module) -> Result<()> {
     let dir = dir.as_ref();
     check_finite(model).map_err(|error| Error::saved(dir, error))?;
@@ -58,7 +58,7 @@ pub fn save<C: ModuleConfig>(dir: impl AsRef<Path>, config: &C, model: &C::Modul
     let weights = record.into_bytes().map_err(|error| Error::saved(dir, error))?;
     let weights_crc32 = crc32(&weights);
     let name = weights_name(weights_crc32);
-    // By way of the text, in which numbers have the digits that they have in the file.
+    // Goes through the JSON text, so that numbers have the digits that they have in the file.
     let config_crc32 = serde_json::to_vec(config)
         .and_then(|json| seal(&serde_json::from_slice(&json)?))
         .map_err(|error| Error::saved(&path, error))?;
@@ -76,7 +76,7 @@ pub fn save<C: ModuleConfig>(dir: impl AsRef<Path>, config: &C, model: &C::Modul
     Ok(())
 }
 
-/// Checks that nothing but the description of another model would be replaced.
+/// Checks that the file to replace, if any, is the configuration of a saved model.
 fn check_replaceable(path: &Path) -> Result<()> {
     if !path.try_exists().at(path)? {
         return Ok(());
@@ -86,14 +86,14 @@ fn check_replaceable(path: &Path) -> Result<()> {
         Err(error) => Err(Error::saved(
             path,
             format!(
-                "this file is no description of a model, so it is not replaced ({error}); name another \
-                 folder or remove it"
+                "this file does not describe a model, so it is not replaced ({error}); name \
+                 another folder or remove it"
             ),
         )),
     }
 }
 
-/// Whether a file holds weights that [`save`] wrote: its name tells its checksum.
+/// Returns whether a file holds weights written by [`save`]: its name contains its checksum.
 fn is_weights(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let checksum = name.strip_prefix("weights-").and_then(|name| name.strip_suffix(".bpk"));
@@ -101,12 +101,12 @@ fn is_weights(path: &Path) -> bool {
         && read(path).is_ok_and(|bytes| weights_name(crc32(&bytes)) == name)
 }
 
-/// Reads a model that [`save`] wrote, with its description.
+/// Reads a model written by [`save`], with its configuration.
 ///
 /// # Errors
-/// If a file is missing or damaged, describes another sort of model, or holds weights of other
-/// shapes than the description asks for or that are not finite; if the description is not the one that
-/// was saved. The message names the file.
+/// If a file is missing or damaged or describes another kind of model, if the weights are not
+/// finite or do not have the shapes of the configuration, or if the configuration was changed after
+/// saving. The message names the file.
 pub fn load<C: ModuleConfig>(dir: impl AsRef<Path>, device: &Device) -> Result<(C, C::Module)> {
     let path = dir.as_ref().join(CONFIG);
     let json = read(&path)?;
@@ -119,8 +119,8 @@ pub fn load<C: ModuleConfig>(dir: impl AsRef<Path>, device: &Device) -> Result<(
         return Err(Error::saved(
             &path,
             format!(
-                "`config` is not the description that was saved with the weights; restore it or, if \
-                 it was changed on purpose, set `config_crc32` to {found}"
+                "`config` is not the configuration that was saved with the weights; restore it or, \
+                 if the change is intended, set `config_crc32` to {found}"
             ),
         ));
     }
@@ -139,14 +139,14 @@ pub fn load<C: ModuleConfig>(dir: impl AsRef<Path>, device: &Device) -> Result<(
     Ok((config, model))
 }
 
-/// Checks that all weights are numbers that one can compute with.
+/// Checks that all weights are finite.
 fn check_finite(model: &impl Module) -> Result<()> {
     let mut search = Search { path: Vec::new(), found: Ok(()) };
     model.visit(&mut search);
     search.found
 }
 
-/// Looks for the first weight that is not finite.
+/// Finds the first weight that is not finite.
 struct Search {
     path: Vec<String>,
     found: Result<()>,

@@ -1,4 +1,4 @@
-//! The model that the components compose into.
+//! The variational autoencoder, composed of its components.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -20,41 +20,41 @@ use crate::seed::Seed;
 /// A variational autoencoder: an encoder `q(z|x)`, a decoder with the likelihood `p(x|z)`, and a
 /// prior `p(z)`.
 ///
-/// The parts are generic, so any encoder works with any decoder, likelihood and prior, this crate's
-/// or your own. How it is trained is not part of the model: that is an
-/// [`Objective`](crate::Objective).
+/// The parts are generic: any encoder works with any decoder, likelihood and prior, this crate's or
+/// your own. Training is separate from the model; see [`Objective`](crate::Objective).
 ///
-/// The methods that take a user's tensors check their shapes and return a `Result`.
+/// Methods that take tensors check their shapes and return a `Result`.
 #[derive(Module, Debug)]
 pub struct Vae<E, D, L, P> {
     /// The inference network.
     pub encoder: E,
     /// The generative network.
     pub decoder: D,
-    /// What the decoder's output means.
+    /// The distribution `p(x|z)` that the decoder's output parameterises.
     pub likelihood: L,
-    /// The distribution of codes.
+    /// The prior distribution of codes.
     pub prior: P,
 }
 
-/// The variational autoencoder of Tiao's post: perceptrons, Bernoulli pixels, Gaussian codes.
+/// The variational autoencoder of Tiao's post: MLPs, Bernoulli pixels, Gaussian codes.
 pub type MlpVae = Vae<MlpEncoder, MlpDecoder, BernoulliNll, StandardNormal>;
 
-/// The variational autoencoder of images: convolutions, Bernoulli pixels, Gaussian codes.
+/// A variational autoencoder for images: convolutions, Bernoulli pixels, Gaussian codes.
 pub type ConvVae = Vae<ConvEncoder, ConvDecoder, BernoulliNll, StandardNormal>;
 
 impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> Vae<E, D, L, P> {
-    /// Puts four parts together.
+    /// Combines four parts.
     ///
     /// # Errors
-    /// If sizes or supports are incompatible: codes of different lengths or kinds, a likelihood that does not take
-    /// examples of that length, or a decoder whose output is not what the likelihood needs for one.
+    /// If sizes or supports are incompatible: codes of different lengths or kinds, a likelihood
+    /// that does not accept examples of that length, or a decoder whose output size is not what the
+    /// likelihood needs.
     pub fn new(encoder: E, decoder: D, likelihood: L, prior: P) -> Result<Self> {
         Self::with_condition(encoder, decoder, likelihood, prior, 0)
     }
 
-    /// The same for examples whose last `condition_dim` entries are a condition, which the decoder takes behind
-    /// the code.
+    /// Combines four parts for examples whose last `condition_dim` entries are a condition, which
+    /// the decoder receives appended to the code.
     pub(crate) fn with_condition(
         encoder: E,
         decoder: D,
@@ -67,17 +67,17 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> Vae<E, D, L, P> {
         if code_dim != decoder.latent_dim() {
             return Err(Error::config(match condition_dim {
                 0 => format!(
-                    "the encoder's codes have length {latent_dim}, the decoder's {}",
+                    "the encoder's codes have length {latent_dim}, but the decoder takes {}",
                     decoder.latent_dim()
                 ),
                 _ => format!(
-                    "codes of length {latent_dim} with a condition of length {condition_dim} have length \
-                     {code_dim}, but the decoder takes {}",
+                    "codes of length {latent_dim} with conditions of length {condition_dim} have \
+                     length {code_dim}, but the decoder takes {}",
                     decoder.latent_dim()
                 ),
             }));
         }
-        // As they are outside training: a batch normalisation must not take what is bound here into its averages.
+        // In evaluation mode: binding must not update the moving averages of a batch normalisation.
         let (plain_prior, plain_encoder) = (prior.valid(), encoder.valid());
         plain_prior.check(&plain_encoder)?;
         let bound = plain_prior.bind(&plain_encoder, Phase::Eval);
@@ -98,76 +98,77 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> Vae<E, D, L, P> {
         let params = likelihood.params_per_value();
         if params.checked_mul(data_dim) != Some(decoder.output_dim()) {
             return Err(Error::config(format!(
-                "the decoder puts out {} numbers, but the likelihood needs {params} for each of \
-                 the {data_dim} values of an example",
+                "the decoder outputs {} values, but the likelihood needs {params} for each of the \
+                 {data_dim} values of an example",
                 decoder.output_dim()
             )));
         }
         Ok(Self { encoder, decoder, likelihood, prior })
     }
 
-    /// The length of a code.
+    /// Returns the length of a code.
     pub fn latent_dim(&self) -> usize {
         self.encoder.latent_dim()
     }
 
-    /// The device that holds the weights.
+    /// Returns the device that holds the weights.
     pub fn device(&self) -> Device {
         self.devices().first().cloned().unwrap_or_default()
     }
 
-    /// The posteriors of a batch of examples, `[batch, data_dim]`, as they are outside training.
+    /// Returns the posteriors of a batch, `[batch, data_dim]`, in evaluation mode.
     ///
     /// # Errors
-    /// If `x` has another number of columns.
+    /// If the number of columns of `x` is not `data_dim`.
     pub fn encode(&self, x: Tensor<2>) -> Result<E::Posterior> {
         Error::check_columns("x", x.dims(), self.encoder.data_dim())?;
         Ok(self.encoder.encode(x, Phase::Eval))
     }
 
-    /// The expected data `E[x|z]` of a batch of codes, from `[n, latent_dim]` to `[n, data_dim]`.
+    /// Returns the expected data `E[x|z]` of a batch of codes, from `[n, latent_dim]` to
+    /// `[n, data_dim]`.
     ///
     /// # Errors
-    /// If `z` has another number of columns.
+    /// If the number of columns of `z` is not `latent_dim`.
     pub fn decode(&self, z: Tensor<2>) -> Result<Tensor<2>> {
         Error::check_columns("z", z.dims(), self.latent_dim())?;
         Ok(self.likelihood.mean(self.decoder.decode(z)))
     }
 
-    /// The expected data at the posterior mean of each example, `[batch, data_dim]`.
+    /// Returns the expected data at the posterior mean of each example, `[batch, data_dim]`.
     ///
     /// # Errors
-    /// If `x` has another number of columns.
+    /// If the number of columns of `x` is not `data_dim`.
     pub fn reconstruct(&self, x: Tensor<2>) -> Result<Tensor<2>> {
         self.decode(self.encode(x)?.mean())
     }
 
-    /// The expected data `E[x|z]` at `n` codes drawn from the prior, `[n, data_dim]`.
+    /// Returns the expected data `E[x|z]` at `n` codes drawn from the prior, `[n, data_dim]`.
     ///
     /// # Errors
-    /// If `n` is zero, or if so many samples have more than 2^30 numbers.
+    /// If `n` is 0, or if `n` samples exceed 2^30 values in total.
     pub fn sample(&self, n: usize, seed: impl Into<Seed>) -> Result<Tensor<2>> {
         if n == 0 {
-            return Err(Error::value("0 samples were asked for, but at least 1 is needed"));
+            return Err(Error::value("0 samples were requested, but at least 1 is needed"));
         }
         self.check_rows("samples", n)?;
         let prior = self.prior.bind(&self.encoder, Phase::Eval);
         self.decode(prior.sample(n, self.latent_dim(), seed.into(), &self.device()))
     }
 
-    /// Expected data on a straight line between the posterior means of two examples.
+    /// Decodes equidistant codes on the straight line between the posterior means of two examples.
     ///
     /// # Shapes
     /// - `from`, `to`: `[data_dim]`
     /// - output: `[steps, data_dim]`, the first row the reconstruction of `from`, the last of `to`
     ///
     /// # Errors
-    /// If an example has another length, or if there are fewer than two steps or so many that they have
-    /// more than 2^30 numbers.
+    /// If an example has the wrong length, if `steps` is below 2, or if the steps exceed 2^30
+    /// values in total.
     pub fn interpolate(&self, from: Tensor<1>, to: Tensor<1>, steps: usize) -> Result<Tensor<2>> {
         if steps < 2 {
             return Err(Error::value(format!(
-                "an interpolation has at least 2 steps, its ends, but {steps} were asked for"
+                "an interpolation needs at least 2 steps, its ends, not {steps}"
             )));
         }
         self.check_rows("steps", steps)?;
@@ -179,7 +180,7 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> Vae<E, D, L, P> {
         self.decode(from.clone() * weight.clone().neg().add_scalar(1.0) + to * weight)
     }
 
-    /// Checks that so many codes and what is decoded of them can be held.
+    /// Checks that `rows` codes and their decoded data fit in memory.
     pub(crate) fn check_rows(&self, what: &str, rows: usize) -> Result<()> {
         let longest = self.latent_dim().max(self.decoder.output_dim());
         check_rows(what, rows, longest.max(self.encoder.data_dim()))
@@ -229,7 +230,7 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> Model for Vae<E, D, L, 
     }
 }
 
-/// Description of a [`Vae`] through those of its parts.
+/// Configuration of a [`Vae`], composed of those of its parts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VaeConfig<E, D, L, P> {
@@ -237,24 +238,24 @@ pub struct VaeConfig<E, D, L, P> {
     pub encoder: E,
     /// The generative network.
     pub decoder: D,
-    /// What the decoder's output means.
+    /// The distribution `p(x|z)` that the decoder's output parameterises.
     pub likelihood: L,
-    /// The distribution of codes.
+    /// The prior distribution of codes.
     pub prior: P,
 }
 
-/// Description of an [`MlpVae`].
+/// Configuration of an [`MlpVae`].
 pub type MlpVaeConfig = VaeConfig<MlpEncoderConfig, MlpDecoderConfig, BernoulliNll, StandardNormal>;
 
-/// Description of a [`ConvVae`].
+/// Configuration of a [`ConvVae`].
 pub type ConvVaeConfig =
     VaeConfig<ConvEncoderConfig, ConvDecoderConfig, BernoulliNll, StandardNormal>;
 
 impl ConvVaeConfig {
-    /// A convolutional network in both directions.
+    /// Uses a convolutional encoder and decoder.
     ///
-    /// `ConvVaeConfig::conv(ConvConfig::step_up([28, 28, 1], 2))` is the model of the post "A Step Up
-    /// with Variational Autoencoders".
+    /// `ConvVaeConfig::conv(ConvConfig::step_up([28, 28, 1], 2))` is the model of the post "A Step
+    /// Up with Variational Autoencoders".
     pub fn conv(network: ConvConfig) -> Self {
         Self {
             encoder: network.encoder(),
@@ -266,7 +267,7 @@ impl ConvVaeConfig {
 }
 
 impl MlpVaeConfig {
-    /// Perceptrons with the same hidden layers in both directions, in the decoder reversed.
+    /// Uses MLPs with the hidden layers `hidden`, reversed in the decoder.
     ///
     /// `MlpVaeConfig::mlp(784, [256], 2)` is the model of Tiao's post.
     pub fn mlp(data_dim: usize, hidden: impl Into<Vec<usize>>, latent_dim: usize) -> Self {

@@ -8,11 +8,11 @@ use crate::math::softplus;
 use crate::nn::{Activation, Init, Joint, JointDims, check_dim};
 use crate::seed::Seed;
 
-/// A network `T(x, z)` that tells codes of the posterior from codes of the prior, and so estimates the
+/// A network `T(x, z)` that separates posterior codes from prior codes and thereby estimates the
 /// ratio of their densities.
 ///
-/// Trained on [`DensityRatio::loss`], and if it can be any function, it ends at (Mescheder et al. 2017,
-/// eq. 3.3 and proposition 1)
+/// Trained to the minimum of [`DensityRatio::loss`] and flexible enough, it equals (Mescheder et
+/// al. 2017, eq. 3.3 and proposition 1)
 ///
 /// `T*(x, z) = log q(z|x) - log p(z)`
 ///
@@ -43,13 +43,13 @@ use crate::seed::Seed;
 /// }
 /// ```
 pub trait Discriminator: Module + ModuleDisplay {
-    /// The length of an example.
+    /// Returns the length of an example.
     fn data_dim(&self) -> usize;
 
-    /// The length of a code.
+    /// Returns the length of a code.
     fn latent_dim(&self) -> usize;
 
-    /// `T(x, z)`, the logit of the probability that a code comes from the posterior.
+    /// Returns `T(x, z)`, the logit of the probability that a code comes from the posterior.
     ///
     /// # Shapes
     /// - `x`: `[batch, data_dim]`
@@ -58,10 +58,10 @@ pub trait Discriminator: Module + ModuleDisplay {
     fn logits(&self, x: Tensor<2>, z: Tensor<3>) -> Tensor<2>;
 }
 
-/// The ratio of two densities as a classifier of their samples learns it (Sugiyama et al. 2012, section
-/// 4; Mescheder et al. 2017, eq. 3.3).
+/// A density ratio learned by classifying samples (Sugiyama et al. 2012, section 4; Mescheder et
+/// al. 2017, eq. 3.3).
 ///
-/// With the classifier's logits `T` at samples of `q` and of `p`, as many of each:
+/// The methods take the classifier's logits `T` at samples of `q` and of `p`, equally many of each:
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -77,34 +77,34 @@ pub trait Discriminator: Module + ModuleDisplay {
 pub struct DensityRatio;
 
 impl DensityRatio {
-    /// The logistic loss `-log sigmoid(T(z_q)) - log(1 - sigmoid(T(z_p)))` of each pair, in nats. Its
-    /// expectation is least for `T = log q - log p`.
+    /// Returns the logistic loss `-log sigmoid(T(z_q)) - log(1 - sigmoid(T(z_p)))` of each pair, in
+    /// nats. Its expectation is minimal at `T = log q - log p`.
     ///
     /// # Shapes
-    /// All the same.
+    /// All equal.
     pub fn loss<const D: usize>(&self, of_q: Tensor<D>, of_p: Tensor<D>) -> Tensor<D> {
         softplus(of_q.neg()) + softplus(of_p)
     }
 
-    /// `1/K sum_k T(z_k)` with `z_k ~ q`, the estimate of `KL(q || p)` in nats. It is as good as `T`, and
-    /// no bound on either side.
+    /// Returns `1/K sum_k T(z_k)` with `z_k ~ q`, an estimate of `KL(q || p)` in nats. Its accuracy
+    /// depends on `T`; it bounds the divergence from neither side.
     ///
     /// # Shapes
-    /// From `[num_samples, batch]` to `[batch]`
+    /// From `[num_samples, batch]` to `[batch]`.
     pub fn kl(&self, of_q: Tensor<2>) -> Tensor<1> {
         crate::math::mean_over_samples(of_q)
     }
 }
 
-/// Description of an [`MlpDiscriminator`].
+/// Configuration of an [`MlpDiscriminator`].
 ///
 /// | field | default | meaning |
 /// |---|---|---|
 /// | `data_dim` | | length of an example |
 /// | `latent_dim` | | length of a code |
 /// | `hidden` | | units of each hidden layer; may be empty |
-/// | `activation` | ReLU | function after each hidden layer |
-/// | `init` | Glorot uniform | where the weights start |
+/// | `activation` | ReLU | activation after each hidden layer |
+/// | `init` | Glorot uniform | distribution of the initial weights |
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MlpDiscriminatorConfig {
@@ -114,16 +114,16 @@ pub struct MlpDiscriminatorConfig {
     pub latent_dim: usize,
     /// Units of each hidden layer.
     pub hidden: Vec<usize>,
-    /// The function after each hidden layer.
+    /// Activation after each hidden layer.
     #[serde(default)]
     pub activation: Activation,
-    /// Where the weights start.
+    /// Distribution of the initial weights.
     #[serde(default)]
     pub init: Init,
 }
 
 impl MlpDiscriminatorConfig {
-    /// ReLU layers, Glorot uniform weights, zero biases.
+    /// Uses ReLU layers, Glorot uniform weights and zero biases.
     pub fn new(data_dim: usize, latent_dim: usize, hidden: impl Into<Vec<usize>>) -> Self {
         Self {
             data_dim,
@@ -134,18 +134,18 @@ impl MlpDiscriminatorConfig {
         }
     }
 
-    /// Another function after each hidden layer.
+    /// Sets the activation after each hidden layer.
     pub fn with_activation(self, activation: Activation) -> Self {
         Self { activation, ..self }
     }
 
-    /// Another distribution of fresh weights.
+    /// Sets the distribution of the initial weights.
     pub fn with_init(self, init: Init) -> Self {
         Self { init, ..self }
     }
 }
 
-/// A multi-layer perceptron of an example and a code side by side, with one output.
+/// An MLP with one output, applied to the concatenation of an example and a code.
 #[derive(Module, Debug)]
 pub struct MlpDiscriminator {
     network: Joint,

@@ -1,4 +1,4 @@
-//! Variational autoencoders whose posterior has no density: a discriminator beside the model.
+//! Variational autoencoders whose posterior has no density, trained with a discriminator.
 
 mod discriminator;
 mod moments;
@@ -23,27 +23,28 @@ use crate::prior::StandardNormal;
 use crate::seed::Seed;
 use crate::vae::VaeConfig;
 
-/// A variational autoencoder with any posterior, and a discriminator that estimates the divergence of
-/// that posterior from the prior (Mescheder et al. 2017).
+/// A variational autoencoder with any posterior, and a discriminator that estimates the divergence
+/// from posterior to prior (Mescheder et al. 2017).
 ///
-/// It is trained on [`AdversarialElbo`](crate::objective::AdversarialElbo). What is done with the trained model is
-/// done with [`vae`](Self::vae): the discriminator is of no use then.
+/// Train it on [`AdversarialElbo`](crate::objective::AdversarialElbo). After training, use
+/// [`vae`](Self::vae); the discriminator is no longer needed.
 ///
-/// Its likelihood is estimated with [`FittedGaussian`](crate::eval::FittedGaussian) as proposal: the posterior has
-/// no density.
+/// Since the posterior has no density, estimate the likelihood with
+/// [`FittedGaussian`](crate::eval::FittedGaussian) as the proposal.
 #[derive(Module, Debug)]
 pub struct AdversarialVae<M, T = MlpDiscriminator> {
     /// The model.
     pub vae: M,
-    /// The network that tells codes of the posterior from codes of the prior.
+    /// The network that separates posterior codes from prior codes.
     pub discriminator: T,
 }
 
 impl<M: Model, T: Discriminator> AdversarialVae<M, T> {
-    /// Puts a model and a discriminator together. That of a conditional model sees examples with their conditions.
+    /// Combines a model with a discriminator. For a conditional model the discriminator sees
+    /// examples with their conditions.
     ///
     /// # Errors
-    /// If the discriminator is of other examples or codes.
+    /// If the discriminator's example or code length differs from the model's.
     pub fn new(vae: M, discriminator: T) -> Result<Self> {
         let found = [discriminator.data_dim(), discriminator.latent_dim()];
         let expected = [vae.data_dim(), vae.latent_dim()];
@@ -52,16 +53,16 @@ impl<M: Model, T: Discriminator> AdversarialVae<M, T> {
         {
             if found != expected {
                 return Err(Error::config(format!(
-                    "the discriminator takes {what} of length {found}, but the model's have length \
-                     {expected}"
+                    "the discriminator takes {what} of length {found}, but the model has {what} of \
+                     length {expected}"
                 )));
             }
         }
         Ok(Self { vae, discriminator })
     }
 
-    /// The discriminator's parameters as Burn's optimisers and learning rates take them, so that it can
-    /// have its own of both beside the model's:
+    /// Returns the parameter group of the discriminator for Burn's optimisers and learning rates,
+    /// so that it can have its own optimiser and learning rate:
     ///
     /// ```
     /// use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
@@ -83,13 +84,13 @@ impl<M: Model, T: Discriminator> AdversarialVae<M, T> {
     /// # Ok::<(), burn_vae::Error>(())
     /// ```
     ///
-    /// It goes by the parameters' names, and not by their ids as `ParamGroup::ids_from_module` does, which a
-    /// run with checkpoints does not keep.
+    /// The group matches parameter names. `ParamGroup::ids_from_module` matches ids instead, which
+    /// a run with checkpoints does not preserve.
     pub fn discriminator_group(&self) -> ParamGroup {
         ParamGroup::from_regex(r"(^|\.)discriminator\.").expect("the pattern is a valid one")
     }
 
-    /// The device that holds the weights.
+    /// Returns the device that holds the weights.
     pub fn device(&self) -> Device {
         self.devices().first().cloned().unwrap_or_default()
     }
@@ -137,23 +138,23 @@ impl<M: Model, T: Discriminator> Model for AdversarialVae<M, T> {
     }
 }
 
-/// Description of an [`AdversarialVae`] through those of its parts.
+/// Configuration of an [`AdversarialVae`], composed of those of its parts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdversarialVaeConfig<C, T = MlpDiscriminatorConfig> {
     /// The model.
     pub vae: C,
-    /// The network that tells codes of the posterior from codes of the prior.
+    /// The network that separates posterior codes from prior codes.
     pub discriminator: T,
 }
 
-/// A model of perceptrons with an [`Implicit`] posterior.
+/// An MLP model with an [`Implicit`] posterior.
 pub type ImplicitVaeConfig =
     VaeConfig<MlpEncoderConfig<Implicit>, MlpDecoderConfig, BernoulliNll, StandardNormal>;
 
 impl AdversarialVaeConfig<ImplicitVaeConfig> {
-    /// Perceptrons with the same hidden layers everywhere, in the decoder reversed; an [`Implicit`]
-    /// posterior whose noise goes through the last of them once more.
+    /// Uses MLPs with hidden layers `hidden`, reversed in the decoder, and an [`Implicit`]
+    /// posterior that mixes features and noise in one further layer of the last hidden size.
     pub fn mlp(data_dim: usize, hidden: impl Into<Vec<usize>>, latent_dim: usize) -> Self {
         let hidden = hidden.into();
         let reversed = hidden.iter().rev().copied().collect::<Vec<_>>();

@@ -5,11 +5,11 @@ use crate::noise::{NoiseShape, NoiseSource};
 use crate::posterior::{FullGaussian, Posterior};
 use crate::seed::Seed;
 
-/// The draws of a whole batch are held at once.
+/// The maximum number of draws. All draws of a batch are held in memory at once.
 pub(crate) const MAX_DRAWS: usize = 1 << 16;
 
-/// Draws of each posterior, whose noise is the same for all examples: what is made of them depends on
-/// the example alone, wherever it stands in a batch.
+/// Draws `count` samples from each posterior. All examples share the noise, so that results for an
+/// example do not depend on its position in the batch.
 ///
 /// # Shapes
 /// `[count, batch, latent_dim]`
@@ -25,9 +25,10 @@ pub(crate) fn draws(
     posterior.rsample(noise.expand([count, batch, shape.dim()]))
 }
 
-/// Mean and standard deviation of draws, each `[1, batch, latent_dim]`; both cut off from the graph.
+/// Returns the mean and standard deviation of draws, each `[1, batch, latent_dim]` and detached
+/// from the graph.
 pub(crate) fn mean_and_std(draws: Tensor<3>) -> [Tensor<3>; 2] {
-    // Below it a posterior is a point to 32-bit numbers.
+    // The smallest variance at which 32-bit values still tell a posterior from a point.
     const LEAST: f64 = 1e-8;
     let draws = draws.detach();
     let mean = draws.clone().mean_dim(0);
@@ -35,7 +36,7 @@ pub(crate) fn mean_and_std(draws: Tensor<3>) -> [Tensor<3>; 2] {
     [mean, variance.add_scalar(LEAST).sqrt()]
 }
 
-/// A Gaussian for each example that is fitted to draws, and a little wider than they are:
+/// Fits a Gaussian to the draws of each example, slightly wider than they are:
 /// `N(mean, 1.2 (S + 1e-4 I))` with the covariance `S` of the draws.
 pub(crate) fn fitted_gaussian(draws: Tensor<3>) -> FullGaussian {
     const WIDER: f64 = 1.2;
@@ -50,7 +51,7 @@ pub(crate) fn fitted_gaussian(draws: Tensor<3>) -> FullGaussian {
     for products in products.chunks_exact(dim * dim) {
         let floor = DMatrix::identity(dim, dim) * FLOOR;
         let covariance = DMatrix::from_row_slice(dim, dim, products) / count as f64;
-        // Draws that are no numbers have no factor, and give weights that are none.
+        // Draws that are NaN have no Cholesky factor; the resulting weights are NaN.
         let factor = Cholesky::new((covariance + floor) * WIDER)
             .map_or_else(|| DMatrix::from_element(dim, dim, f64::NAN), |cholesky| cholesky.l());
         log_diagonals.extend(factor.diagonal().iter().map(|value| value.ln() as f32));

@@ -6,13 +6,14 @@ use crate::divergence::KlDivergence;
 use crate::posterior::{Bernoulli, Categorical, Posterior, Samples};
 use crate::prior::{BoundBernoulli, BoundCategorical};
 
-/// `KL = sum_c p_c (log p_c - log pi_c)` over all columns of a code, with the probabilities `p` of the
-/// posterior and `pi` of the prior (Jang et al. 2017).
+/// The closed-form divergence `KL = sum_c p_c (log p_c - log pi_c)` over all columns of a code,
+/// with the posterior's probabilities `p` and the prior's `pi` (Jang et al. 2017), in nats.
 ///
-/// It is that of the discrete distributions, in training too, whatever relaxes them; that of the relaxed
-/// ones is [`MonteCarloKl`](crate::divergence::MonteCarloKl)'s. The share of a column is its term, which may be
-/// negative; those of a variable sum to its divergence. A probability that rounds to 0 has the finite
-/// logarithm of its logit, so its term is 0.
+/// This is the divergence between the discrete distributions, also in training on relaxed samples.
+/// For the divergence between the relaxed densities use
+/// [`MonteCarloKl`](crate::divergence::MonteCarloKl). A column's share is its term, which may be
+/// negative; the terms of a variable sum to its divergence. A probability that rounds to 0 keeps a
+/// finite logarithm, which comes from its logit, so its term is 0.
 ///
 /// # Panics
 /// If posterior and prior have different numbers of categories.
@@ -24,16 +25,18 @@ impl Divergence<Categorical, BoundCategorical> for KlDivergence {
 }
 
 fn categorical_shares(q: &Categorical, p: &Categorical) -> Tensor<2> {
-    assert_eq!(q.categories(), p.categories(), "posterior and prior differ in their categories");
+    assert_eq!(q.categories(), p.categories(), "posterior and prior differ in category count");
     q.mean() * (q.log_probs() - p.log_probs())
 }
 
-/// `KL = sum_j p_j (log p_j - log pi_j) + (1 - p_j) (log (1 - p_j) - log (1 - pi_j))` over the bits, with
-/// the probabilities `p` of the posterior and `pi` of the prior.
+/// The closed-form divergence
+/// `KL = sum_j p_j (log p_j - log pi_j) + (1 - p_j) (log (1 - p_j) - log (1 - pi_j))` over the
+/// bits, with the posterior's probabilities `p` and the prior's `pi`, in nats.
 ///
-/// It is that of the discrete distributions, in training too, whatever relaxes them; that of the relaxed
-/// ones is [`MonteCarloKl`](crate::divergence::MonteCarloKl)'s. The share of a bit is its term. Logarithms are taken
-/// of logits, so they are finite and a probability of 0 leaves a term of 0.
+/// This is the divergence between the discrete distributions, also in training on relaxed samples.
+/// For the divergence between the relaxed densities use
+/// [`MonteCarloKl`](crate::divergence::MonteCarloKl). A bit's share is its term. Logarithms are
+/// computed from logits, so they are finite, and a probability of 0 contributes 0.
 impl Divergence<Bernoulli, BoundBernoulli> for KlDivergence {
     fn terms(&self, q: &Bernoulli, p: &BoundBernoulli, _: &Samples) -> DivergenceTerms {
         DivergenceTerms::sum_of(bernoulli_shares(q, p.distribution()))

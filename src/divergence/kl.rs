@@ -7,17 +7,17 @@ use crate::prior::DiagonalPrior;
 
 /// The Kullback-Leibler divergence in closed form.
 ///
-/// For a diagonal Gaussian and the standard normal prior (Kingma and Welling 2014, appendix B)
+/// For a diagonal Gaussian and the standard normal prior (Kingma and Welling 2014, appendix B):
 ///
 /// `KL = 1/2 sum_j (mean_j^2 + exp(log_var_j) - 1 - log_var_j)`
 ///
-/// and for any two diagonal Gaussians `q` and `p`, with the difference of the means `d` and of the
-/// logarithms of the variances `v`,
+/// For two diagonal Gaussians `q` and `p`, with `d` the difference of their means and `v` the
+/// difference of their log-variances:
 ///
 /// `KL = 1/2 sum_j (d_j^2 exp(-log_var_p_j) + exp(v_j) - 1 - v_j)`
 ///
-/// in nats. `exp(x) - 1` is taken as one function, which keeps the digits of a posterior that is close
-/// to the prior.
+/// Both are in nats. `exp(x) - 1` is computed by `expm1`, which stays accurate when the posterior
+/// is close to the prior.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -36,21 +36,22 @@ use crate::prior::DiagonalPrior;
 pub struct KlDivergence;
 
 impl KlDivergence {
-    /// `KL(q || N(0, I))` of each example, `[batch]`.
+    /// Returns `KL(q || N(0, I))` per example in nats, `[batch]`.
     pub fn to_standard_normal(&self, q: &DiagonalGaussian) -> Tensor<1> {
         ops::gaussian_kl(q.mean.clone(), q.log_var.clone())
     }
 
-    /// The share of each latent dimension in [`to_standard_normal`](Self::to_standard_normal),
+    /// Returns each latent dimension's share of [`to_standard_normal`](Self::to_standard_normal),
     /// `[batch, latent_dim]`.
     pub fn per_dimension(&self, q: &DiagonalGaussian) -> Tensor<2> {
         ops::gaussian_kl_shares(q.mean.clone(), q.log_var.clone())
     }
 
-    /// `KL(q || p)` of each example, `[batch]`; `p` may be one for all examples, of batch 1.
+    /// Returns `KL(q || p)` per example in nats, `[batch]`. `p` may have batch 1, shared by all
+    /// examples.
     ///
     /// # Panics
-    /// If the shapes do not agree.
+    /// If the shapes do not match.
     pub fn between(&self, q: &DiagonalGaussian, p: &DiagonalGaussian) -> Tensor<1> {
         self.to_standard_normal(&q.standardized_by(p))
     }
@@ -58,7 +59,7 @@ impl KlDivergence {
 
 impl<P: DiagonalPrior> Divergence<DiagonalGaussian, P> for KlDivergence {
     fn terms(&self, q: &DiagonalGaussian, prior: &P, _samples: &Samples) -> DivergenceTerms {
-        // The total is one operation where the engine has it; shares are seldom asked for.
+        // Engines may compute the total in one operation; shares are rarely needed.
         let q = prior.standardized(q);
         DivergenceTerms::new(self.to_standard_normal(&q))
             .with_shares(move || KlDivergence.per_dimension(&q))

@@ -6,18 +6,19 @@ use crate::math::sum_by_rows;
 use crate::posterior::Samples;
 use crate::prior::Distribution;
 
-/// The squared maximum mean discrepancy between all samples of the posteriors of a batch and as many
-/// of the prior (Gretton et al. 2012, eq. 3 and 5).
+/// The squared maximum mean discrepancy between the posterior samples of a batch and as many
+/// samples of the prior (Gretton et al. 2012, eq. 3 and 5).
 ///
-/// `MMD^2 = mean k(z, z') + mean k(y, y') - 2 mean k(z, y)`, `z` from the posteriors, `y` from the prior
+/// `MMD^2 = mean k(z, z') + mean k(y, y') - 2 mean k(z, y)`, with `z` from the posteriors and `y`
+/// from the prior
 ///
-/// Unlike the other divergences it compares the prior with the aggregated posterior, the mixture of the
-/// posteriors of all examples, as InfoVAE (Zhao et al. 2019) and the Wasserstein autoencoder
-/// (Tolstikhin et al. 2018) do: an example's posterior may be anywhere as long as all of them together
-/// cover the prior. So it belongs to the batch, every example of which is given the same number; that
-/// number is not in nats, for one kernel at most 2, and wants a weight
-/// ([`Elbo::with_beta`](crate::Elbo::with_beta)) of the size of the reconstruction error. Memory grows with
-/// the square of the number of samples in a batch, times the length of a code.
+/// Unlike the other divergences it compares the prior with the aggregated posterior, the mixture of
+/// all examples' posteriors, as InfoVAE (Zhao et al. 2019) and the Wasserstein autoencoder
+/// (Tolstikhin et al. 2018) do. A single posterior may lie anywhere as long as all of them together
+/// cover the prior. The value therefore belongs to the batch and is repeated for every example. It
+/// is not in nats, is at most 2 per kernel, and needs a weight
+/// ([`Elbo::with_beta`](crate::Elbo::with_beta)) of the order of the reconstruction error. Memory
+/// grows with the square of the number of samples in a batch, times the latent dimension.
 ///
 /// The samples of the prior are drawn with [`Samples::seed`].
 ///
@@ -34,20 +35,20 @@ pub struct Mmd {
     is_biased: bool,
 }
 
-/// How alike two points at the distance `d` are; 1 for a point and itself.
+/// The similarity of two points at distance `d`; 1 at distance 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Kernel {
     shape: Shape,
     width: Width,
 }
 
-/// How far a [`Kernel`] reaches.
+/// The length scale of a [`Kernel`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Width {
-    /// So far; above 0.
+    /// A fixed width; must be above 0.
     Fixed(f64),
-    /// The root mean square distance between the samples of the posteriors and those of the prior, in each
-    /// batch anew; no gradient goes through it.
+    /// The root mean square distance between posterior samples and prior samples, computed for each
+    /// batch without a gradient.
     OfBatch,
 }
 
@@ -66,7 +67,7 @@ enum Shape {
 }
 
 impl Kernel {
-    /// `exp(-d^2 / (2 width^2))`
+    /// The Gaussian kernel `exp(-d^2 / (2 width^2))`.
     ///
     /// # Errors
     /// If the width is not above 0 and finite.
@@ -74,7 +75,7 @@ impl Kernel {
         Self::new(Shape::Gaussian, width)
     }
 
-    /// `exp(-d / width)`
+    /// The Laplacian kernel `exp(-d / width)`.
     ///
     /// # Errors
     /// If the width is not above 0 and finite.
@@ -82,7 +83,8 @@ impl Kernel {
         Self::new(Shape::Laplacian, width)
     }
 
-    /// `1 / (1 + d^2 / width^2)`; the Wasserstein autoencoder has `width^2 = 2 latent_dim`.
+    /// The inverse multiquadratic kernel `1 / (1 + d^2 / width^2)`. The Wasserstein autoencoder
+    /// uses `width^2 = 2 latent_dim`.
     ///
     /// # Errors
     /// If the width is not above 0 and finite.
@@ -90,7 +92,7 @@ impl Kernel {
         Self::new(Shape::InverseMultiquadratic, width)
     }
 
-    /// `(1 + d^2 / (2 alpha width^2))^(-alpha)`
+    /// The rational quadratic kernel `(1 + d^2 / (2 alpha width^2))^(-alpha)`.
     ///
     /// # Errors
     /// If the width or `alpha` is not above 0 and finite.
@@ -107,7 +109,7 @@ impl Kernel {
         Ok(Self { shape, width })
     }
 
-    /// The kernel at squared distances, none of which is zero.
+    /// Evaluates the kernel at squared distances, all of them above zero.
     fn at(&self, squares: Tensor<2>, mean_square: &Tensor<2>) -> Tensor<2> {
         let scaled = match self.width {
             Width::Fixed(width) => squares.div_scalar(width * width),
@@ -132,34 +134,35 @@ fn check(what: &str, value: f64) -> Result<()> {
 }
 
 impl Mmd {
-    /// The unbiased estimate, which may be negative: a point is not compared with itself, unless it is the
-    /// only one.
+    /// The unbiased estimate, which may be negative. A point is not compared with itself, unless
+    /// the set has only one point.
     pub fn new(kernel: Kernel) -> Self {
         Self { kernels: vec![kernel], is_biased: false }
     }
 
-    /// Adds a kernel; the discrepancy is the sum over all, as with several widths.
+    /// Adds a kernel, for example of another width. The discrepancy is the sum over all kernels.
     pub fn with_kernel(mut self, kernel: Kernel) -> Self {
         self.kernels.push(kernel);
         self
     }
 
-    /// The biased estimate, which is never negative: a point is compared with itself too.
+    /// Switches to the biased estimate, which is never negative: points are also compared with
+    /// themselves.
     pub fn biased(self) -> Self {
         Self { is_biased: true, ..self }
     }
 
-    /// The discrepancy between two sets of points, `[1]`.
+    /// Returns the discrepancy between two sets of points, `[1]`.
     ///
     /// # Shapes
     /// - `z`: `[n, dim]`
     /// - `y`: `[m, dim]`
     ///
     /// # Panics
-    /// If the points differ in dimension, or a set has none.
+    /// If the sets differ in dimension, or one is empty.
     pub fn between(&self, z: Tensor<2>, y: Tensor<2>) -> Tensor<1> {
         let [n, m] = [z.dims()[0], y.dims()[0]];
-        assert!(n > 0 && m > 0, "a discrepancy between {n} points and {m}");
+        assert!(n > 0 && m > 0, "MMD needs at least one point in each set, not {n} and {m}");
         let cross = squared_distances(z.clone(), y.clone());
         let mean = |x: Tensor<2>| sum_by_rows(x).div_scalar((n * m) as f64);
         let mean_square = mean(cross.clone().detach()).unsqueeze();
@@ -174,10 +177,10 @@ impl Mmd {
         sums.fold(mean_square.zeros_like().reshape([1]), |sum, next| sum + next)
     }
 
-    /// The mean of a kernel over pairs of points of one set, `[points, points]`.
+    /// Averages a kernel over the pairs of points in one set, `[points, points]`.
     fn mean_within(&self, kernel: Tensor<2>) -> Tensor<1> {
         let n = kernel.dims()[0];
-        // What stands on the diagonal is 1, and has no gradient.
+        // The diagonal is 1 and has no gradient.
         let diagonal = Tensor::<2, Bool>::diag_mask([n, n], 0, &kernel.device()).bool_not();
         let others = sum_by_rows(kernel.mask_fill(diagonal, 0.0));
         match self.is_biased || n == 1 {
@@ -187,9 +190,11 @@ impl Mmd {
     }
 }
 
-/// `|a - b|^2` of all pairs, `[n, m]`, kept above zero, where a root has no derivative.
+/// Squared distances `|a - b|^2` of all pairs, `[n, m]`, kept above zero because the square root
+/// has no derivative there.
 ///
-/// Of differences, and not as `|a|^2 + |b|^2 - 2 a.b`, which is rounding where two points are close.
+/// Computed from differences: for points close together `|a|^2 + |b|^2 - 2 a.b` is only rounding
+/// error.
 fn squared_distances(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
     let differences = a.unsqueeze_dim::<3>(1) - b.unsqueeze_dim::<3>(0);
     differences.square().sum_dim(2).squeeze_dim::<2>(2).clamp_min(1e-30)

@@ -19,13 +19,13 @@ use crate::posterior::Samples;
 
 /// A divergence from a posterior of type `Q` to a bound prior of type `P`, as an identity layer.
 ///
-/// After the `KLDivergenceLayer` of Tiao's Keras post: [`forward`](Self::forward) hands its input on unchanged and
-/// puts the divergence beside it. What the post adds to a collection of losses by side effect is a
-/// return value here. Whatever stands behind the layer does not know which divergence it was, so
-/// any other can take its place.
+/// Modelled on the `KLDivergenceLayer` of Tiao's Keras post: [`forward`](Self::forward) passes its
+/// input through unchanged and returns the divergence beside it. The post adds the divergence to a
+/// collection of losses as a side effect; here it is a return value. Later layers do not depend on
+/// which divergence is used, so any other can replace it.
 ///
-/// `Debug` must show every parameter, and the same in every run: a checkpoint knows the divergence by
-/// it.
+/// `Debug` must show every parameter and must not vary between runs: checkpoints identify the
+/// divergence by it.
 ///
 /// # Implementing one
 /// ```
@@ -52,13 +52,13 @@ use crate::posterior::Samples;
     note = "`MonteCarloKl` takes any posterior and prior with densities, `Mmd` any at all"
 )]
 pub trait Divergence<Q, P>: Debug + Send + Sync {
-    /// The divergence of each example in nats.
+    /// Computes the divergence of each example in nats.
     ///
-    /// `samples` are those of the posterior that the objective goes on with, for the divergences
-    /// that are estimated from samples; those with a closed form leave them alone.
+    /// `samples` are the posterior samples that the objective uses. Sample-based estimators read
+    /// them; closed forms ignore them.
     fn terms(&self, posterior: &Q, prior: &P, samples: &Samples) -> DivergenceTerms;
 
-    /// Returns the posterior unchanged, and its divergence beside it.
+    /// Returns the posterior unchanged, with its divergence.
     fn forward(&self, posterior: Q, prior: &P, samples: &Samples) -> (Q, DivergenceTerms) {
         let terms = self.terms(&posterior, prior, samples);
         (posterior, terms)
@@ -82,7 +82,7 @@ macro_rules! forward_divergence {
 
 forward_divergence!(Box, Arc);
 
-/// The divergence of each example, and how it splits.
+/// The divergence of each example and its split into shares.
 pub struct DivergenceTerms {
     /// In nats, summed over the latent dimensions, `[batch]`.
     pub total: Tensor<1>,
@@ -91,28 +91,30 @@ pub struct DivergenceTerms {
 }
 
 impl DivergenceTerms {
-    /// A divergence, `[batch]`, that is no sum over the latent dimensions.
+    /// A divergence, `[batch]`, that is not a sum over latent dimensions.
     pub fn new(total: Tensor<1>) -> Self {
         Self { total, shares: None, columns: 1 }
     }
 
-    /// The sum over the latent dimensions of shares, `[batch, latent_dim]`, in nats.
+    /// A divergence that is the sum of shares, `[batch, latent_dim]`, in nats.
     pub fn sum_of(shares: Tensor<2>) -> Self {
         let total = shares.clone().sum_dim(1).squeeze_dim(1);
         Self::new(total).with_shares(|| shares)
     }
 
-    /// Says how the divergence splits, `[batch, latent_dim]`; computed only where somebody asks.
+    /// Sets the shares, `[batch, latent_dim]`, which are computed only on request.
     pub fn with_shares(self, shares: impl FnOnce() -> Tensor<2> + Send + 'static) -> Self {
         Self { shares: Some(Box::new(shares)), ..self }
     }
 
-    /// Says that so many neighbouring dimensions are one variable, as the categories of a discrete code.
+    /// Treats every `columns` neighbouring dimensions as one variable, such as the categories of a
+    /// discrete code.
     pub fn with_columns(self, columns: usize) -> Self {
         Self { columns, ..self }
     }
 
-    /// The shares of the latent dimensions, where the divergence is a sum over them.
+    /// Returns the shares of the latent dimensions, or `None` if the divergence is not a sum over
+    /// them.
     pub fn shares(self) -> Option<Shares> {
         Some(Shares { by_dimension: self.shares?(), columns: self.columns })
     }
@@ -128,14 +130,14 @@ impl Debug for DivergenceTerms {
 /// The shares of a divergence, in nats.
 #[derive(Clone, Debug)]
 pub struct Shares {
-    /// Those of the latent dimensions, `[batch, latent_dim]`.
+    /// Per latent dimension, `[batch, latent_dim]`.
     pub by_dimension: Tensor<2>,
     columns: usize,
 }
 
 impl Shares {
-    /// Those of the variables, `[batch, variables]`: of the dimensions, unless several are one variable. None of
-    /// them is negative where the divergence of a variable is not.
+    /// Sums the shares per variable, `[batch, variables]`. A variable is one dimension unless it
+    /// spans several columns. The results are non-negative if the divergence of each variable is.
     pub fn by_variable(&self) -> Tensor<2> {
         if self.columns == 1 {
             return self.by_dimension.clone();

@@ -3,23 +3,25 @@ use crate::error::{Error, Result};
 use crate::math::{log_power_mean, mean_over_samples};
 use crate::posterior::{Density, Posterior, Samples};
 
-/// The Kullback-Leibler divergence estimated from the samples of the posterior.
+/// The Kullback-Leibler divergence, estimated from samples of the posterior.
 ///
-/// `1/K sum_k log q(z_k|x) - log p(z_k)` with `z_k ~ q(z|x)`, in nats (Kingma and Welling 2014, eq. 6).
+/// `1/K sum_k log q(z_k|x) - log p(z_k)` with `z_k ~ q(z|x)`, in nats (Kingma and Welling 2014,
+/// eq. 6).
 ///
-/// It asks of posterior and prior nothing but their densities. The estimate is unbiased, and of an
-/// example it may be negative.
+/// Requires only the densities of posterior and prior. The estimate is unbiased, and may be
+/// negative for a single example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MonteCarloKl {
     along_path: bool,
 }
 
 impl MonteCarloKl {
-    /// The same value with another estimate of its gradient: through the samples alone, without the
-    /// derivative of `log q` by the parameters of `q`, which is zero on average (Roeder et al. 2017).
+    /// Drops the score term from the gradient: it flows through the samples alone, without the
+    /// derivative of `log q` with respect to the parameters of `q`, whose mean is zero (Roeder et
+    /// al. 2017). The value stays the same.
     ///
-    /// Where the posterior is the true one, the gradient of the ELBO with this divergence is zero for
-    /// every sample, and not on average alone.
+    /// When the approximate posterior equals the true one, the gradient of the ELBO with this
+    /// divergence is zero for every sample, not only on average.
     pub fn sticking_the_landing(self) -> Self {
         Self { along_path: true }
     }
@@ -36,24 +38,24 @@ impl<Q: Posterior + Density, P: Density> Divergence<Q, P> for MonteCarloKl {
     }
 }
 
-/// The Renyi divergence estimated from the samples of the posterior.
+/// The Renyi divergence, estimated from samples of the posterior.
 ///
 /// `D_alpha(q || p) = 1/(alpha - 1) log 1/K sum_k (q(z_k|x) / p(z_k))^(alpha - 1)` with
 /// `z_k ~ q(z|x)`, in nats (Li and Turner 2016).
 ///
-/// As [`RenyiDivergence`](super::RenyiDivergence), for any posterior and prior with densities. With
-/// `alpha = 1` it is the [`MonteCarloKl`]; elsewhere the logarithm of a mean makes the estimate biased,
-/// the less the more samples there are.
+/// The sampled form of [`RenyiDivergence`](super::RenyiDivergence), for any posterior and prior
+/// with densities. With `alpha = 1` it is [`MonteCarloKl`]. For other orders the logarithm of a
+/// mean makes the estimate biased; the bias shrinks as the number of samples grows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MonteCarloRenyi {
     alpha: f64,
 }
 
 impl MonteCarloRenyi {
-    /// The divergence of an order, which may be infinite.
+    /// A divergence of order `alpha`, which may be infinite.
     ///
     /// # Errors
-    /// If `alpha` is no number.
+    /// If `alpha` is NaN.
     pub fn new(alpha: f64) -> Result<Self> {
         Ok(Self { alpha: check_order(alpha)? })
     }
@@ -68,7 +70,7 @@ impl<Q: Posterior + Density, P: Density> Divergence<Q, P> for MonteCarloRenyi {
 
 pub(super) fn check_order(alpha: f64) -> Result<f64> {
     if alpha.is_nan() {
-        return Err(Error::value("the order alpha of a Renyi divergence is no number"));
+        return Err(Error::value("the order alpha of a Renyi divergence is NaN"));
     }
     Ok(alpha)
 }

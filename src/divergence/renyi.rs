@@ -10,34 +10,35 @@ use crate::prior::DiagonalPrior;
 
 /// The Renyi divergence in closed form.
 ///
-/// `D_alpha(q || p) = 1/(alpha - 1) log E_q (q/p)^(alpha - 1)`, which for diagonal Gaussians is
+/// `D_alpha(q || p) = 1/(alpha - 1) log E_q (q/p)^(alpha - 1)`; for diagonal Gaussians
 ///
 /// `sum_j 1/2 (alpha d_j^2 / s_j - log(s_j) / (alpha - 1) - v_j)` with
 /// `s_j = 1 + (1 - alpha) (exp(v_j) - 1)`
 ///
-/// in nats (Gil et al. 2013, table 2), where `d` is the difference of the means in standard deviations
-/// of `p` and `v` the logarithm of the ratio of the variances of `q` and `p`.
+/// in nats (Gil et al. 2013, table 2). `d` is the difference of the means in standard deviations of
+/// `p`, and `v` is the log ratio of the variances of `q` and `p`.
 ///
-/// | `alpha` | |
+/// | `alpha` | value |
 /// |---|---|
 /// | 1 | the [`KlDivergence`] |
 /// | 0 | 0 |
-/// | infinite | the logarithm of the largest `q/p` |
+/// | infinite | the logarithm of the maximum of `q/p` |
 /// | below 0 | `alpha / (1 - alpha) D_(1 - alpha)(p || q)`, at most 0 |
 ///
-/// Where some `s_j <= 0`, that is, with `alpha > 1`, where the variance of `q` is `alpha / (alpha - 1)`
-/// times that of `p` or more, it is infinite; with `alpha < 0`, where it is so much narrower, negatively
-/// infinite.
+/// If some `s_j <= 0`, the divergence is infinite for `alpha > 1` and minus infinity for
+/// `alpha < 0`. For `alpha > 1` this happens when the variance of `q` is at least
+/// `alpha / (alpha - 1)` times that of `p`; for `alpha < 0`, when it is at most that fraction of
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RenyiDivergence {
     alpha: f64,
 }
 
 impl RenyiDivergence {
-    /// The divergence of an order, which may be infinite.
+    /// A divergence of order `alpha`, which may be infinite.
     ///
     /// # Errors
-    /// If `alpha` is no number, or negatively infinite, where the closed form has no value.
+    /// If `alpha` is NaN, or minus infinity, for which the closed form is undefined.
     pub fn new(alpha: f64) -> Result<Self> {
         if alpha == f64::NEG_INFINITY {
             return Err(Error::value("the order alpha of a Renyi divergence is minus infinity"));
@@ -45,15 +46,16 @@ impl RenyiDivergence {
         Ok(Self { alpha: check_order(alpha)? })
     }
 
-    /// `D_alpha(q || N(0, I))`, `[batch]`.
+    /// Returns `D_alpha(q || N(0, I))` per example in nats, `[batch]`.
     pub fn to_standard_normal(&self, q: &DiagonalGaussian) -> Tensor<1> {
         self.per_dimension(q).sum_dim(1).squeeze_dim(1)
     }
 
-    /// `D_alpha(q || p)`, `[batch]`; `p` may be one for all examples, of batch 1.
+    /// Returns `D_alpha(q || p)` per example in nats, `[batch]`. `p` may have batch 1, shared by
+    /// all examples.
     ///
     /// # Panics
-    /// If the shapes do not agree.
+    /// If the shapes do not match.
     pub fn between(&self, q: &DiagonalGaussian, p: &DiagonalGaussian) -> Tensor<1> {
         self.to_standard_normal(&q.standardized_by(p))
     }
@@ -61,14 +63,15 @@ impl RenyiDivergence {
     /// The share of each latent dimension, `[batch, latent_dim]`.
     fn per_dimension(&self, q: &DiagonalGaussian) -> Tensor<2> {
         let (squares, v) = (q.mean.clone().square(), q.log_var.clone());
-        // Beyond its pole a share is infinite, and has no slope: what is computed there is thrown away.
+        // Beyond its pole a share is infinite and has no slope: the values computed there are
+        // discarded.
         let is_beyond = |s: &Tensor<2>| s.clone().lower_equal_elem(0.0);
         let (shares, is_beyond) = if self.alpha == 1.0 {
             return KlDivergence.per_dimension(q);
         } else if self.alpha == 0.0 {
             return squares.mul_scalar(0.0);
         } else if self.alpha.is_infinite() {
-            // With s in units of 1 - alpha. Where nothing tells q and p apart, 0 / 0 stands for 0.
+            // With s in units of 1 - alpha. If q and p are equal, 0 / 0 stands for 0.
             let s = expm1(v.clone()).neg();
             let same = s.clone().equal_elem(0.0).bool_and(squares.clone().equal_elem(0.0));
             let s = s.mask_fill(same, 1.0);
@@ -76,10 +79,11 @@ impl RenyiDivergence {
             (squares / s.mask_fill(is_beyond.clone(), 1.0) - v, is_beyond)
         } else {
             let rest = 1.0 - self.alpha;
-            // Near s = 1 the first, elsewhere the second keeps the digits; each sees only what it is for.
+            // `near` is accurate around s = 1, `far` elsewhere; each sees only the values of its
+            // own range.
             let is_near = expm1(v.clone()).mul_scalar(rest).abs().lower_elem(0.5);
             let near = expm1(v.clone().mask_fill(is_near.clone().bool_not(), 0.0)).mul_scalar(rest);
-            // s = far exp(above), so that no exponential is large.
+            // s = far exp(above), so that no exponential overflows.
             let far = v.clone().mask_fill(is_near.clone(), 0.0);
             let above = far.clone().clamp_min(0.0);
             let shrink = above.clone().neg().exp();
@@ -96,13 +100,14 @@ impl RenyiDivergence {
     }
 }
 
-/// The chi divergence of order `n` in closed form (Dieng et al. 2017, section 2).
+/// The chi divergence of order `n`, in closed form (Dieng et al. 2017, section 2).
 ///
-/// `chi^n(q || p) = E_p (q/p)^n - 1 = exp((n - 1) D_n(q || p)) - 1` with the [`RenyiDivergence`].
+/// `chi^n(q || p) = E_p (q/p)^n - 1 = exp((n - 1) D_n(q || p)) - 1`, where `D_n` is the
+/// [`RenyiDivergence`].
 ///
-/// It is no sum over the latent dimensions but a product, which grows beyond all bounds with their
-/// number and is infinite where the Renyi divergence is: it suits few dimensions. [`Cubo`](crate::objective::Cubo)
-/// has this divergence in the other direction.
+/// It is a product over the latent dimensions, not a sum: it grows without bound with their number
+/// and is infinite where the Renyi divergence is. Use it for few dimensions.
+/// [`Cubo`](crate::objective::Cubo) uses this divergence in the other direction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ChiDivergence {
     n: f64,
@@ -116,7 +121,7 @@ impl Default for ChiDivergence {
 }
 
 impl ChiDivergence {
-    /// The divergence of an order.
+    /// A divergence of order `n`.
     ///
     /// # Errors
     /// If `n` is not above 1 and finite.
@@ -129,20 +134,21 @@ impl ChiDivergence {
         Ok(Self { n })
     }
 
-    /// `chi^n(q || N(0, I))`, `[batch]`.
+    /// Returns `chi^n(q || N(0, I))` per example, `[batch]`.
     pub fn to_standard_normal(&self, q: &DiagonalGaussian) -> Tensor<1> {
         let renyi = RenyiDivergence { alpha: self.n }.to_standard_normal(q);
         let exponent = renyi.mul_scalar(self.n - 1.0);
-        // Infinity has no slope: what leads away from it must not be no number.
+        // Infinity has no slope: its gradient must not become NaN.
         let is_infinite = exponent.clone().exp().is_inf();
         let finite = exponent.mask_fill(is_infinite.clone(), 0.0);
         expm1(finite).mask_fill(is_infinite, f32::INFINITY)
     }
 
-    /// `chi^n(q || p)`, `[batch]`; `p` may be one for all examples, of batch 1.
+    /// Returns `chi^n(q || p)` per example, `[batch]`. `p` may have batch 1, shared by all
+    /// examples.
     ///
     /// # Panics
-    /// If the shapes do not agree.
+    /// If the shapes do not match.
     pub fn between(&self, q: &DiagonalGaussian, p: &DiagonalGaussian) -> Tensor<1> {
         self.to_standard_normal(&q.standardized_by(p))
     }

@@ -9,27 +9,27 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::Model;
 use crate::noise::{NoiseSource, check_noise};
 
-/// How to estimate the likelihood of data by importance sampling.
+/// Settings of the estimation of a likelihood by importance sampling.
 ///
 /// | field | default | meaning | range |
 /// |---|---|---|---|
-/// | `num_samples` | 5000 | samples of each example's proposal | at least 1 |
-/// | `batch_size` | 20 | examples that are looked at together | at least 1 |
-/// | `rows_at_once` | 1000 | examples times samples that go through the decoder together | at least 1 |
-/// | `proposal` | [`FromPosterior`] | where the samples come from | |
+/// | `num_samples` | 5000 | samples per example from its proposal | at least 1 |
+/// | `batch_size` | 20 | examples per batch | at least 1 |
+/// | `rows_at_once` | 1000 | codes decoded at once, examples times samples | at least 1 |
+/// | `proposal` | [`FromPosterior`] | source of the samples | |
 ///
-/// Memory grows with `rows_at_once` and not with `num_samples`. The estimate does not depend on
-/// `rows_at_once` but for rounding.
+/// Memory grows with `rows_at_once`, not with `num_samples`. Up to rounding, the estimate does not
+/// depend on `rows_at_once`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImportanceSampling<R = FromPosterior> {
-    /// Samples of the proposal of each example.
+    /// Samples per example from its proposal.
     pub num_samples: usize,
-    /// Examples that are looked at together.
+    /// Examples per batch.
     pub batch_size: usize,
-    /// How many codes are decoded at a time; at least one for each example of a batch. A GPU wants
-    /// more than the default, which suits the caches of a CPU.
+    /// Codes decoded at once; at least one per example of a batch. The default suits the caches of
+    /// a CPU; use more on a GPU.
     pub rows_at_once: usize,
-    /// Where the samples come from.
+    /// Source of the samples.
     pub proposal: R,
 }
 
@@ -40,70 +40,71 @@ impl Default for ImportanceSampling {
 }
 
 impl<R> ImportanceSampling<R> {
-    /// Another source of samples.
+    /// Sets the source of the samples.
     pub fn with_proposal<S>(self, proposal: S) -> ImportanceSampling<S> {
         let Self { num_samples, batch_size, rows_at_once, .. } = self;
         ImportanceSampling { num_samples, batch_size, rows_at_once, proposal }
     }
 }
 
-/// The likelihood of a data set as estimated by importance sampling.
+/// The likelihood of a data set, estimated by importance sampling.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LogLikelihood {
-    /// `-1/N sum_i log 1/K sum_k w_ik`, in nats per example. On average it lies above the true one, the
-    /// less the more samples there are.
+    /// `-1/N sum_i log 1/K sum_k w_ik`, in nats per example. Biased upwards; the bias shrinks as
+    /// the number of samples grows.
     pub nll: f64,
-    /// The standard deviation of the examples' figures over the root of their number: how far another
-    /// data set of the size would lie off. Not a number of one example.
+    /// The standard deviation of the examples' values over the square root of their number: the
+    /// error from the choice of the data set. NaN for a single example.
     pub standard_error: f64,
-    /// The standard error of `nll` that comes from the samples alone, by the delta method: how far
-    /// another seed would lie off. Not a number with one sample, which tells nothing of it. Where a few
-    /// samples carry the weight it is far too small, since those that would carry more were not drawn: see
+    /// The standard error of `nll` from the sampling alone, by the delta method: the error from the
+    /// choice of the seed. NaN with one sample. If a few samples carry most of the weight it is far
+    /// too small, since samples with even larger weights were not drawn: see
     /// [`pareto_k`](Self::pareto_k).
     pub monte_carlo_error: f64,
-    /// The mean over the examples of the effective sample size `(sum_k w_k)^2 / sum_k w_k^2`, from 1 to
-    /// `num_samples`.
+    /// The mean over the examples of the effective sample size `(sum_k w_k)^2 / sum_k w_k^2`, from
+    /// 1 to `num_samples`.
     pub effective_samples: f64,
-    /// The least of them.
+    /// The minimum effective sample size of an example.
     pub least_effective_samples: f64,
-    /// Pareto `k` of the weights of each example, the estimated shape of the distribution that the largest
-    /// of them come from (Vehtari, Simpson, Gelman, Yao and Gabry 2024): such weights have `1/k` moments, so
-    /// from 0.5 on no variance and from 1 on no mean. Negative infinity where the largest weights are equal,
-    /// infinity where fewer than five lie apart from the rest, not a number with less than 21 samples.
+    /// Pareto `k` of each example's weights: the estimated shape of the distribution of the largest
+    /// weights (Vehtari, Simpson, Gelman, Yao and Gabry 2024). Such weights have `1/k` moments: no
+    /// variance from 0.5 on, no mean from 1 on. Minus infinity if the largest weights are equal,
+    /// infinity if fewer than five stand apart from the rest, NaN with fewer than 21 samples.
     pub pareto_k: Vec<f64>,
-    /// `K`
+    /// The number of samples `K`.
     pub num_samples: usize,
-    /// Whether it is a probability or a density.
+    /// Probability or density.
     pub measure: Measure,
-    /// What the data are.
+    /// How the data were prepared.
     pub protocol: Protocol,
-    /// The number of values of an example that the likelihood is of.
+    /// The number of values per example that the likelihood covers.
     pub num_values: usize,
-    /// The figure of each example.
+    /// The negative log-likelihood of each example, in nats.
     pub examples: Vec<f64>,
 }
 
 impl LogLikelihood {
-    /// The Pareto `k` above which the figure of an example and its error are not to be trusted,
+    /// Returns the Pareto `k` above which an example's value and its error are unreliable,
     /// `min(1 - 1/log10 K, 0.7)` (Vehtari et al. 2024).
     pub fn pareto_threshold(&self) -> f64 {
         threshold(self.num_samples)
     }
 
-    /// The largest of [`pareto_k`](Self::pareto_k); not a number where it is not known.
+    /// Returns the maximum of [`pareto_k`](Self::pareto_k); NaN if unknown.
     pub fn largest_pareto_k(&self) -> f64 {
         self.pareto_k.iter().copied().fold(f64::NAN, f64::max)
     }
 
-    /// The share of the examples above [`pareto_threshold`](Self::pareto_threshold). Where it is not zero,
-    /// `nll` is probably too high and `monte_carlo_error` too low; more samples may help.
+    /// Returns the fraction of examples above [`pareto_threshold`](Self::pareto_threshold). If it
+    /// is not zero, `nll` is probably too high and `monte_carlo_error` too low; more samples may
+    /// help.
     pub fn unreliable_share(&self) -> f64 {
         self.unreliable() as f64 / self.examples.len() as f64
     }
 
-    /// What tells how good the estimate is, as it is printed: the number of samples, effective samples on
-    /// average and at least, and the largest Pareto `k`.
+    /// Describes the quality of the estimate in one line: the number of samples, the mean and
+    /// minimum effective sample size, and the maximum Pareto `k`.
     pub fn reliability(&self) -> String {
         let Self { num_samples, effective_samples, least_effective_samples, .. } = self;
         let largest = self.largest_pareto_k();
@@ -121,13 +122,13 @@ impl LogLikelihood {
         self.pareto_k.iter().filter(|&&k| k > self.pareto_threshold()).count()
     }
 
-    /// The figure in bits per dimension, `nll / (D ln 2)` with the number `D` of data values, as papers on
+    /// Returns the value in bits per dimension, `nll / (D ln 2)` for `D` data values, as papers on
     /// images report it; `None` for a cross-entropy.
     ///
-    /// A density depends on the units. For the figure in those before the data were scaled give `log_det`,
-    /// the sum over the values of the logarithm of what each was divided by: [`Scaling::log_det`], or
-    /// `D ln 255` for bytes that were brought to 0 to 1, which adds 8 bits less 0.006. For data as they are it
-    /// is 0; to the figure of probabilities, which have no units, it is not added.
+    /// A density depends on the units. To convert to the units before scaling, pass as `log_det`
+    /// the sum over the values of the logarithm of each divisor: [`Scaling::log_det`], or
+    /// `D ln 255` for bytes scaled to `[0, 1]`, which adds 8 bits less 0.006. Pass 0 for unscaled
+    /// data. Probabilities have no units, so `log_det` is ignored for them.
     ///
     /// [`Scaling::log_det`]: crate::data::Scaling::log_det
     pub fn bits_per_dim(&self, log_det: f64) -> Option<f64> {
@@ -156,16 +157,17 @@ impl fmt::Display for LogLikelihood {
     }
 }
 
-/// Estimates `-log p(x)` of a data set by importance sampling (Burda et al. 2016, section 5), the figure that papers
-/// report as NLL. The samples are those of the [proposal](Propose), by default of the posterior.
+/// Estimates `-log p(x)` of a data set by importance sampling (Burda et al. 2016, section 5), the
+/// quantity that papers report as NLL. The samples come from the [proposal](Propose), by default
+/// the posterior.
 ///
 /// # Errors
-/// - If the likelihood gives the data no probability, as that of bits grey or scaled values, or a value
-///   that is no bit: such figures are cross-entropies, see [`Measure`]. Binarise them first, or
-///   [`evaluate`](super::evaluate) a bound.
-/// - If the noise has another standard deviation than 1: the samples would not be the proposal's.
-/// - If a number in `sampling` is zero or absurd, the proposal does not suit the model, the examples do not fit the model, or one cannot be
-///   read.
+/// - If the likelihood assigns no probability to the data, such as a Bernoulli likelihood to grey
+///   or scaled values: the result would be a cross-entropy, see [`Measure`]. Binarise the data
+///   first, or [`evaluate`](super::evaluate) a bound.
+/// - If the standard deviation of the noise is not 1: the samples would not follow the proposal.
+/// - If a value in `sampling` is 0 or too large, if the proposal or the examples do not fit the
+///   model, or if an example cannot be read.
 pub fn log_likelihood<M: Model, R: Propose<M>>(
     model: &M,
     examples: Arc<dyn Examples>,
@@ -180,14 +182,14 @@ pub fn log_likelihood<M: Model, R: Propose<M>>(
         return Err(Error::new(
             ErrorKind::Data,
             format!(
-                "the data are {protocol}, which have no likelihood where the model's is of {support:?} \
+                "the data are {protocol}, which have no likelihood under a model of {support:?} \
                  values: binarise them, or evaluate a bound on the cross-entropy"
             ),
         ));
     }
     if noise.std() != 1.0 {
         return Err(Error::value(format!(
-            "the noise has a standard deviation of {}, but samples of the proposal need 1",
+            "the noise has a standard deviation of {}, but importance sampling needs 1",
             noise.std()
         )));
     }
@@ -229,7 +231,7 @@ pub fn log_likelihood<M: Model, R: Propose<M>>(
     Ok(LogLikelihood::of(&all, [num_samples, num_values], measure, protocol))
 }
 
-/// Sums over the weights of an example, one after the other, all divided by `exp(highest)`.
+/// Running sums over the weights of an example, all divided by `exp(highest)`.
 #[derive(Clone, Debug)]
 struct WeightSums {
     highest: f64,
@@ -239,13 +241,14 @@ struct WeightSums {
     num_samples: usize,
 }
 
-/// What the weights of an example say.
+/// The estimate for one example.
 struct Estimate {
     /// `log 1/K sum_k w_k`
     log_mean: f64,
     /// `(sum_k w_k)^2 / sum_k w_k^2`
     effective_samples: f64,
-    /// The variance of `log_mean` by the delta method: that of the mean weight over its square.
+    /// The variance of `log_mean` by the delta method: the variance of the mean weight over its
+    /// square.
     variance: f64,
     pareto_k: f64,
 }
@@ -257,7 +260,7 @@ impl WeightSums {
     }
 
     fn add(&mut self, log_weight: f64) {
-        // A weight of zero adds nothing, and has no distance to another one.
+        // A weight of zero adds nothing and has no finite logarithm.
         if log_weight == f64::NEG_INFINITY {
             return;
         }
@@ -275,7 +278,7 @@ impl WeightSums {
 
     fn finish(self) -> Estimate {
         let k = self.num_samples as f64;
-        // Weights that are all zero are of no sample.
+        // If all weights are zero, no sample is effective.
         let effective_samples = match self.sum {
             0.0 => 0.0,
             sum => sum * sum / self.squares,
@@ -310,7 +313,7 @@ impl LogLikelihood {
             standard_error: (squares / (count - 1.0) / count).sqrt(),
             monte_carlo_error: variances.sqrt() / count,
             effective_samples: effective.clone().sum::<f64>() / count,
-            // What is no number is worse than any.
+            // NaN wins over any value.
             least_effective_samples: effective
                 .fold(f64::INFINITY, |least, n| if n.is_nan() || n < least { n } else { least }),
             pareto_k: estimates.iter().map(|estimate| estimate.pareto_k).collect(),
@@ -333,7 +336,7 @@ mod tests {
         sums.finish()
     }
 
-    /// The sums in one go, as in the textbook.
+    /// Compares with sums over all weights at once.
     #[test]
     fn weights_that_come_one_by_one_have_the_sums_of_all_together() {
         let logs = [-1000.0f64, -998.5, -1003.0, -997.0, -997.0, f64::NEG_INFINITY, -1200.0];
@@ -366,7 +369,7 @@ mod tests {
         assert_eq!((found.nll, found.least_effective_samples), (f64::INFINITY, 0.0));
     }
 
-    /// What is no number is not lost among the others.
+    /// NaN weights reach the result.
     #[test]
     fn a_weight_that_is_no_number_is_handed_on() {
         let (bad, good) = (estimate(&[-1.0, f64::NAN, -2.0]), estimate(&[-1.0, -1.0, -2.0]));
@@ -375,7 +378,7 @@ mod tests {
         assert!(found.least_effective_samples.is_nan(), "{found}");
     }
 
-    /// The line and its warning, and bits per dimension against the closed form.
+    /// Checks the printed line with its warning, and bits per dimension against the closed form.
     #[test]
     fn figures_are_printed_with_what_they_are_worth() {
         let heavy =

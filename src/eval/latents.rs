@@ -4,36 +4,36 @@ use burn::tensor::{ExecutionError, Tensor};
 
 use crate::objective::Latents;
 
-/// The variance of the posterior mean over the data, above which a latent dimension counts as active
+/// The variance of the posterior mean over the data above which a latent dimension counts as active
 /// (Burda et al. 2016, section 5.2).
 pub const ACTIVE_UNIT: f64 = 0.01;
 
-/// What each latent dimension does over a data set.
+/// Statistics of each latent dimension over a data set.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LatentStatistics {
-    /// Its share in the divergence, in nats per example; empty where the divergence is not known as a
-    /// sum over the dimensions.
+    /// Each dimension's share of the divergence, in nats per example; empty if the divergence is
+    /// not a sum over the dimensions.
     pub divergence: Vec<f64>,
-    /// The variance over the data of its posterior mean: the mean of the squared deviations from their
-    /// mean. Not a number where there is one example.
+    /// The variance of each dimension's posterior mean over the data: the mean squared deviation
+    /// from its mean. NaN for a single example.
     pub mean_variance: Vec<f64>,
     /// The number of examples.
     pub examples: usize,
 }
 
 impl LatentStatistics {
-    /// The number of active dimensions: those whose posterior mean varies by more than
-    /// [`ACTIVE_UNIT`]. `None` where there is one example, over which nothing varies.
+    /// Returns the number of active dimensions, whose posterior mean has a variance above
+    /// [`ACTIVE_UNIT`]; `None` for a single example.
     pub fn active_units(&self) -> Option<usize> {
         let active = self.mean_variance.iter().filter(|&&variance| variance > ACTIVE_UNIT);
         (self.examples > 1).then(|| active.count())
     }
 
-    /// Whether no dimension is active: the posterior is the prior whatever the data, and the decoder
-    /// makes nothing of the code (posterior collapse, Bowman et al. 2016, section 3.1). Warm-up of the
-    /// divergence, free bits or a target for it may help, see [`Beta`](crate::objective::Beta) and
-    /// [`Elbo`](crate::Elbo). One example does not tell: `false`.
+    /// Returns whether no dimension is active: the posterior equals the prior whatever the data,
+    /// and the decoder ignores the code (posterior collapse, Bowman et al. 2016, section 3.1). KL
+    /// warm-up, free bits or a target divergence may help, see [`Beta`](crate::objective::Beta) and
+    /// [`Elbo`](crate::Elbo). Always `false` for a single example.
     pub fn is_collapsed(&self) -> bool {
         self.examples > 1 && self.mean_variance.iter().all(|&variance| variance <= ACTIVE_UNIT)
     }
@@ -45,12 +45,12 @@ impl fmt::Display for LatentStatistics {
         match self.active_units() {
             None => write!(
                 f,
-                "one example does not tell which of {dimensions} latent dimensions are active"
+                "one example does not show which of {dimensions} latent dimensions are active"
             ),
             Some(active) => write!(f, "{active} of {dimensions} latent dimensions are active"),
         }?;
         if self.is_collapsed() {
-            f.write_str(": the posterior has collapsed, the codes say nothing about the data")?;
+            f.write_str(": the posterior has collapsed; the codes say nothing about the data")?;
         }
         Ok(())
     }
@@ -59,13 +59,13 @@ impl fmt::Display for LatentStatistics {
 /// The statistics of a batch, on its device.
 #[derive(Clone, Debug)]
 pub(crate) struct LatentSums {
-    /// Means of the batch, the sums of the deviations from them, of their squares and, where it is known,
-    /// of the divergence, `[3 or 4, latent_dim]`.
+    /// The batch means; the sums of the deviations from them and of their squares; and, if known,
+    /// of the divergence: `[3 or 4, latent_dim]`.
     rows: Tensor<2>,
     count: usize,
 }
 
-/// The same, read from the device.
+/// The statistics of a batch, read from its device.
 #[derive(Clone, Debug)]
 pub(crate) struct ReadSums {
     rows: Vec<Vec<f64>>,
@@ -92,7 +92,7 @@ impl LatentSums {
     }
 }
 
-/// The statistics of the batches so far.
+/// Accumulated statistics of all batches so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LatentTotals {
     count: f64,
@@ -103,7 +103,8 @@ pub(crate) struct LatentTotals {
 }
 
 impl LatentTotals {
-    /// Chan, Golub and LeVeque (1979): no large numbers are subtracted from each other.
+    /// Merges a batch as Chan, Golub and LeVeque (1979) do, without subtracting large values from
+    /// each other.
     pub(crate) fn add(&mut self, batch: &ReadSums) {
         let [means, deviations, squares, shares @ ..] = &batch.rows[..] else { return };
         let shares = shares.first().map_or(&[][..], |shares| shares);
@@ -115,7 +116,7 @@ impl LatentTotals {
         self.divergence.resize(shares.len(), 0.0);
         self.divergence.iter_mut().zip(shares).for_each(|(total, sum)| *total += sum);
         for (j, (mean, square)) in self.means.iter_mut().zip(&mut self.squares).enumerate() {
-            // The mean was rounded; what its deviations sum to corrects for that.
+            // The sum of the deviations corrects for the rounding of the mean.
             let off = deviations[j] / count;
             let apart = means[j] + off - *mean;
             *square += squares[j] - count * off * off + apart * apart * before * count / self.count;
@@ -123,11 +124,11 @@ impl LatentTotals {
         }
     }
 
-    /// `None` if nothing was added.
+    /// Returns `None` if nothing was added.
     pub(crate) fn statistics(&self) -> Option<LatentStatistics> {
         let variance = |squares: &f64| match self.count {
             1.0 => f64::NAN,
-            // Rounding may leave a zero a little below itself.
+            // Rounding may leave a zero slightly negative.
             _ if *squares < 0.0 => 0.0,
             count => squares / count,
         };
@@ -144,7 +145,7 @@ mod tests {
     use super::*;
     use burn::tensor::{Device, TensorData};
 
-    /// Statistics of one latent dimension, batch after batch.
+    /// Computes the statistics of one latent dimension, batch by batch.
     fn statistics(batches: &[Vec<f32>]) -> Option<LatentStatistics> {
         let mut totals = LatentTotals::default();
         for batch in batches {
@@ -156,7 +157,8 @@ mod tests {
         totals.statistics()
     }
 
-    /// The variance in two passes of double precision, at means that squares in 32 bits drown in.
+    /// Compares with a two-pass variance in double precision, at means for which 32-bit squares
+    /// lose the variance.
     #[test]
     fn variances_keep_their_digits_at_any_mean() {
         let noise = |i: usize| ((i * 7919) % 1000) as f64 / 1000.0 - 0.5;
@@ -184,7 +186,7 @@ mod tests {
         assert!(!one.is_collapsed());
         assert_eq!(
             one.to_string(),
-            "one example does not tell which of 1 latent dimensions are active"
+            "one example does not show which of 1 latent dimensions are active"
         );
         assert!(statistics(&[vec![3.0, 3.0]]).unwrap().is_collapsed());
         assert_eq!(statistics(&[]), None);

@@ -3,22 +3,23 @@ use std::fmt;
 use crate::data::Protocol;
 use crate::likelihood::Support;
 
-/// What a figure on a data set measures; it follows from the data and the likelihood.
+/// What a result on a data set measures, determined by the data and the likelihood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Measure {
-    /// The probability of the data, or a bound on it: comparable with any other of the same data.
+    /// The probability of the data, or a bound on it; comparable with other results on the same
+    /// data.
     Likelihood,
-    /// The density of the data, or a bound on it: comparable with other densities of the same data in the
-    /// same units. It may be above 1, and the figure below 0.
+    /// The density of the data, or a bound on it; comparable with other densities of the same data
+    /// in the same units. It may exceed 1, which makes the result negative.
     Density,
-    /// A cross-entropy: the likelihood gives such values no probability, as that of bits with grey or
-    /// scaled ones. Comparable among runs of the kind only, and no NLL.
+    /// A cross-entropy, not an NLL: the likelihood assigns no probability to such values, as a
+    /// Bernoulli likelihood to grey or scaled ones. Comparable only with results of the same kind.
     CrossEntropy,
 }
 
 impl Measure {
-    /// What a likelihood of `support` measures on data of a protocol.
+    /// Returns what a likelihood of `support` measures on data of `protocol`.
     pub fn of(support: Support, protocol: Protocol) -> Self {
         match (support, protocol) {
             (Support::Real | Support::UnitInterval | Support::Any, _) => Self::Density,
@@ -28,7 +29,7 @@ impl Measure {
         }
     }
 
-    /// Nats in bits for each of the values, of a density in units that `log_det` is the change from.
+    /// Converts nats to bits per value; `log_det` corrects a density for a change of units.
     pub(super) fn bits_per_dim(self, nats: f64, num_values: usize, log_det: f64) -> Option<f64> {
         let nats = match self {
             Self::Likelihood => nats,
@@ -44,7 +45,7 @@ impl fmt::Display for Measure {
         f.write_str(match self {
             Self::Likelihood => "a likelihood",
             Self::Density => "a density",
-            Self::CrossEntropy => "a cross-entropy, no likelihood",
+            Self::CrossEntropy => "a cross-entropy, not a likelihood",
         })
     }
 }

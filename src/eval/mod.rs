@@ -1,4 +1,4 @@
-//! How good a model is.
+//! Evaluation of models.
 
 mod importance;
 mod latents;
@@ -26,30 +26,31 @@ use crate::objective::{Inputs, Objective};
 
 /// The means of an objective's terms over a data set, in nats per example.
 ///
-/// `Display` names every figure and what it is of.
+/// `Display` names every value and says what it measures.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Evaluation {
-    /// Negative evidence lower bound, or what the objective reports in its place.
+    /// Negative evidence lower bound, or the bound that the objective reports in its place.
     pub nelbo: f64,
     /// The expected reconstruction error `-E_q log p(x|z)`, the distortion of Alemi et al. (2018);
-    /// [`measure`](Self::measure) says what it may be called.
+    /// [`measure`](Self::measure) says what kind of quantity it is.
     pub distortion: f64,
-    /// The divergence from the posterior to the prior; with the KL divergence, the rate of Alemi et al.
-    /// (2018).
+    /// The divergence from the posterior to the prior; with the KL divergence, the rate of Alemi et
+    /// al. (2018).
     pub divergence: f64,
-    /// Whether the figures are of a likelihood.
+    /// What the values measure: likelihood, density or cross-entropy.
     pub measure: Measure,
-    /// What the data are.
+    /// How the data were prepared.
     pub protocol: Protocol,
-    /// The number of values of an example that the likelihood is of.
+    /// The number of values per example that the likelihood covers.
     pub num_values: usize,
-    /// The latent dimensions one by one, where the objective can tell.
+    /// Statistics of each latent dimension, if the objective provides them.
     pub latents: Option<LatentStatistics>,
 }
 
 impl Evaluation {
-    /// The bound in bits per dimension, `nelbo / (D ln 2)`; see [`LogLikelihood::bits_per_dim`].
+    /// Returns the bound in bits per dimension, `nelbo / (D ln 2)`; see
+    /// [`LogLikelihood::bits_per_dim`].
     pub fn bits_per_dim(&self, log_det: f64) -> Option<f64> {
         self.measure.bits_per_dim(self.nelbo, self.num_values, log_det)
     }
@@ -65,14 +66,15 @@ impl fmt::Display for Evaluation {
     }
 }
 
-/// Evaluates an objective on a data set; every example weighs the same.
+/// Evaluates an objective on a data set; all examples have equal weight.
 ///
-/// The noise of a batch depends on `noise` and the number of the batch alone, so the same call
-/// gives the same numbers.
+/// The noise of a batch depends only on `noise` and the batch's index, so repeated calls return
+/// equal values.
 ///
 /// # Errors
-/// If `batch_size` or `num_samples` is zero or absurd, the examples do not fit the model, or one cannot be
-/// read or holds a number that no value of the likelihood is near: outside 0 to 1 for bits, or not finite.
+/// If `batch_size` or `num_samples` is 0 or too large, if the examples do not fit the model, or if
+/// an example cannot be read or contains a value outside the likelihood's range: outside `[0, 1]`
+/// for bits, or not finite.
 pub fn evaluate<M: Model>(
     model: &M,
     objective: &(impl Objective<M> + ?Sized),
@@ -109,7 +111,7 @@ pub fn evaluate<M: Model>(
         }
     }
     let [nelbo, distortion, divergence] = sums.map(|sum| sum / count);
-    // Data that say nothing of what they are may hold values that the likelihood gives no probability.
+    // Data without a declared protocol may contain values of probability zero.
     let measure = match Measure::of(model.support(), protocol) {
         Measure::Likelihood if examples.has_others() => Measure::CrossEntropy,
         measure => measure,

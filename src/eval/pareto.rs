@@ -1,32 +1,33 @@
-//! Pareto smoothed importance sampling's diagnostic of importance weights (Vehtari, Simpson, Gelman, Yao and
-//! Gabry 2024): the shape of the distribution that the largest of them come from.
+//! The diagnostic of Pareto smoothed importance sampling (Vehtari, Simpson, Gelman, Yao and Gabry
+//! 2024): the shape of the distribution of the largest importance weights.
 
-/// What the shape is estimated from must be at least so many weights.
+/// The minimum number of weights from which to estimate the shape.
 const LEAST: usize = 5;
 
-/// The shape above which an estimate from so many weights is not to be trusted: `min(1 - 1/log10 K, 0.7)`.
+/// Returns the shape above which an estimate is unreliable, `min(1 - 1/log10 K, 0.7)` for `K`
+/// weights.
 pub(super) fn threshold(num_samples: usize) -> f64 {
     (1.0 - (num_samples as f64).log10().recip()).min(0.7)
 }
 
-/// How many of the largest weights count as the tail: `min(K/5, 3 sqrt K)`, rounded up.
+/// Returns the number of largest weights that form the tail, `min(K/5, 3 sqrt K)` rounded up.
 fn tail_len(num_samples: usize) -> usize {
     let k = num_samples as f64;
     (k / 5.0).min(3.0 * k.sqrt()).ceil() as usize
 }
 
-/// The largest logarithms of the weights of an example, kept while the weights come one after the other.
+/// The largest log-weights of an example, collected as the weights arrive.
 #[derive(Clone, Debug)]
 pub(super) struct Tail {
-    /// The largest so far, in any order; some that have been overtaken are among them.
+    /// The largest so far, unordered; may include some that no longer belong to the tail.
     kept: Vec<f64>,
-    /// None below it is wanted any more.
+    /// Values up to this can no longer enter the tail.
     least: f64,
     len: usize,
 }
 
 impl Tail {
-    /// For so many weights in all.
+    /// Prepares for `num_samples` weights.
     pub(super) fn of(num_samples: usize) -> Self {
         Self { kept: Vec::new(), least: f64::NEG_INFINITY, len: tail_len(num_samples) }
     }
@@ -36,7 +37,7 @@ impl Tail {
             return;
         }
         self.kept.push(log_weight);
-        // The tail and the one below it.
+        // Keep the tail and the largest value below it.
         if self.kept.len() > 2 * (self.len + 1) {
             self.kept.select_nth_unstable_by(self.len, |a, b| b.total_cmp(a));
             self.kept.truncate(self.len + 1);
@@ -44,12 +45,12 @@ impl Tail {
         }
     }
 
-    /// The estimate `k` of the shape. Weights of a distribution with such a tail have `1/k` moments: below
-    /// 0.5 a variance, below 1 a mean. Negative infinity where the largest weights are equal but for
-    /// rounding, infinity where fewer than five lie apart from the others, and not a number where there are
-    /// too few weights to tell.
+    /// Estimates the shape `k`. Weights with such a tail have `1/k` moments: a variance below 0.5,
+    /// a mean below 1. Returns minus infinity if the largest weights are equal up to rounding,
+    /// infinity if fewer than five stand apart from the others, and NaN if there are too few
+    /// weights.
     pub(super) fn shape(&self) -> f64 {
-        // Log-weights are sums in 32 bits.
+        // Log-weights are sums in 32-bit arithmetic.
         const ROUNDING: f64 = 16.0 * f32::EPSILON as f64;
         let mut logs = self.kept.clone();
         logs.sort_unstable_by(|a, b| b.total_cmp(a));
@@ -57,7 +58,7 @@ impl Tail {
         if self.len < LEAST || !highest.is_finite() {
             return f64::NAN;
         }
-        // Weights of zero are not among them.
+        // Weights of zero were never added.
         let cutoff = logs.get(self.len).map_or(f64::NEG_INFINITY, |log| log - highest);
         if cutoff >= -ROUNDING * highest.abs().max(1.0) {
             return f64::NEG_INFINITY;
@@ -73,8 +74,9 @@ impl Tail {
     }
 }
 
-/// The shape of a generalised Pareto distribution by the method of Zhang and Stephens (2009), drawn to 0.5
-/// with the weight of ten observations, as Vehtari et al. do. `x` is in ascending order.
+/// Returns the shape of a generalised Pareto distribution by the method of Zhang and Stephens
+/// (2009), shrunk towards 0.5 with the weight of ten observations, as Vehtari et al. do. `x` is in
+/// ascending order.
 fn generalized_pareto_shape(x: &[f64]) -> f64 {
     let n = x.len() as f64;
     let points = 30.0 + n.sqrt().floor();
@@ -86,7 +88,7 @@ fn generalized_pareto_shape(x: &[f64]) -> f64 {
         let k = shape(b);
         (b, n * ((-b / k).ln() - k - 1.0))
     });
-    // The mean of b under its likelihood, with `k` at its best for each.
+    // The mean of b under its profile likelihood.
     let at = at.filter(|(_, log)| log.is_finite()).collect::<Vec<_>>();
     let highest = at.iter().fold(f64::NEG_INFINITY, |highest, (_, log)| highest.max(*log));
     let weights = at.iter().map(|(_, log)| (log - highest).exp());
@@ -98,7 +100,8 @@ fn generalized_pareto_shape(x: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    /// The shape by `psislw` of ArviZ, see `tests/fixtures/pareto.py`; kind, parameter and number of weights.
+    /// Shapes by ArviZ's `psislw`, see `tests/fixtures/pareto.py`: kind, parameter, number of
+    /// weights, shape.
     #[rustfmt::skip]
     const GOLDENS: &[(&str, f64, usize, f64)] = &[
         ("pareto", 0.1, 25, 0.4004650016962309),
@@ -130,7 +133,7 @@ mod tests {
     fn shapes_are_those_of_another_implementation() {
         for &(kind, parameter, samples, expected) in GOLDENS {
             let logs = (0..samples).map(|i| {
-                // In a mixed order.
+                // In shuffled order.
                 let u = ((i * 7919 % samples) as f64 + 0.5) / samples as f64;
                 match kind {
                     "pareto" => -parameter * (1.0 - u).ln(),
@@ -139,15 +142,15 @@ mod tests {
                     other => unreachable!("{other}"),
                 }
             });
-            // No shift of the logarithms matters.
+            // The result does not depend on a shift of the logarithms.
             let found = shape(samples, logs.map(|log| log - 87.5));
             let error = (found - expected).abs();
             assert!(error < 1e-9, "{kind}, {parameter}, {samples}: {found} is not {expected}");
         }
     }
 
-    /// With the proposal `N(0, s^2)` of `N(0, 1)` the weights have a tail of shape `1 - s^2`, up to a power
-    /// of its logarithm.
+    /// For the target `N(0, 1)` and the proposal `N(0, s^2)` the weights have a tail of shape
+    /// `1 - s^2`, up to a power of a logarithm.
     #[test]
     fn a_narrow_proposal_has_a_heavy_tail() {
         use rand::SeedableRng;
@@ -173,7 +176,7 @@ mod tests {
         assert!(shape(20, [0.0; 20]).is_nan() && shape(1000, []).is_nan());
         assert!(shape(1000, [f64::NAN; 1000]).is_nan());
         assert_eq!(shape(1000, [-3.0; 1000]), f64::NEG_INFINITY);
-        // Three weights above all others, and a few that are not zero.
+        // Three weights above all others, then only two that are not zero.
         let few = (0..1000).map(|i| if i < 3 { 5.0 + i as f64 } else { -3.0 });
         assert_eq!(shape(1000, few), f64::INFINITY);
         assert_eq!(shape(1000, [-3.0, -2.0]), f64::INFINITY);

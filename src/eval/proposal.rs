@@ -13,29 +13,30 @@ use crate::posterior::{Density, FullGaussian, Posterior};
 use crate::prior::Distribution;
 use crate::seed::Seed;
 
-/// Where the samples of importance sampling come from: a distribution for each example of a batch, made once,
-/// however many samples are weighed.
+/// The source of samples for importance sampling: a distribution for each example of a batch, built
+/// once for all samples.
 pub trait Propose<M: Model>: Clone + Debug + Send {
-    /// A distribution for each example.
+    /// The distribution for each example.
     type Proposal: Posterior + Density;
 
-    /// Checks that the proposal is of the model's codes; asked by [`log_likelihood`](super::log_likelihood).
+    /// Checks that the proposal suits the model's codes; called by
+    /// [`log_likelihood`](super::log_likelihood).
     ///
     /// # Errors
-    /// If it is not.
+    /// If it does not.
     fn check(&self, model: &M) -> Result<()> {
         let _ = model;
         Ok(())
     }
 
-    /// The noise that one sample of one example's proposal takes.
+    /// Returns the noise needed for one sample of one example.
     fn noise(&self, model: &M) -> NoiseShape;
 
-    /// The proposals `r(z|x)` for a batch of examples, `[batch, data_dim]`.
+    /// Returns the proposals `r(z|x)` for a batch of examples, `[batch, data_dim]`.
     fn propose(&self, model: &M, x: Tensor<2>) -> Self::Proposal;
 }
 
-/// The model's own posterior (Burda et al. 2016, section 5).
+/// Uses the model's posterior as the proposal (Burda et al. 2016, section 5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FromPosterior;
 
@@ -51,33 +52,33 @@ impl<M: Model<Posterior: Density>> Propose<M> for FromPosterior {
     }
 }
 
-/// A Gaussian that is fitted to draws of the posterior, which needs no density.
+/// Fits a Gaussian to draws of the posterior, which needs no density.
 ///
-/// It has the mean and 1.2 times the covariance of the draws, plus a floor. Any proposal makes
-/// `p(x|z) p(z) / r(z|x)` an unbiased estimate of `p(x)`. The draws are a function of the example alone: all
-/// samples of an example have the same proposal. Where the true posterior is far from Gaussian the weights vary
-/// much; see [`effective_samples`](super::LogLikelihood::effective_samples).
+/// It has the mean and 1.2 times the covariance of the draws, plus a floor. With any proposal,
+/// `p(x|z) p(z) / r(z|x)` is an unbiased estimate of `p(x)`. The draws depend only on the example,
+/// so all its samples share one proposal. If the true posterior is far from Gaussian the weights
+/// vary widely; see [`effective_samples`](super::LogLikelihood::effective_samples).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FittedGaussian {
     draws: usize,
 }
 
 impl FittedGaussian {
-    /// A Gaussian fitted to so many draws of the posterior.
+    /// Fits to `draws` draws of the posterior.
     ///
     /// # Errors
-    /// If there are none or more than 65,536.
+    /// If `draws` is 0 or above 65,536.
     pub fn new(draws: usize) -> Result<Self> {
         if !(1..=MAX_DRAWS).contains(&draws) {
             return Err(Error::value(format!(
-                "a Gaussian cannot be fitted to {draws} draws of each posterior, only to 1 to {MAX_DRAWS}"
+                "a Gaussian cannot be fitted to {draws} draws of each posterior; use 1 to {MAX_DRAWS}"
             )));
         }
         Ok(Self { draws })
     }
 }
 
-/// 256 draws.
+/// Uses 256 draws.
 impl Default for FittedGaussian {
     fn default() -> Self {
         Self { draws: 256 }
@@ -91,7 +92,7 @@ impl<M: Model> Propose<M> for FittedGaussian {
         match model.prior(Phase::Eval).support() {
             Support::Real => Ok(()),
             support => Err(Error::config(format!(
-                "samples of a fitted Gaussian are real numbers, but the codes of the model are {support:?} values"
+                "a fitted Gaussian has real samples, but the codes of the model are {support:?} values"
             ))),
         }
     }
@@ -108,7 +109,7 @@ impl<M: Model> Propose<M> for FittedGaussian {
     }
 }
 
-/// A batch of examples whose proposal and prior are made.
+/// A batch of examples with its proposal and prior.
 pub(super) struct WeighedBatch<'a, M: Model, Q> {
     model: &'a M,
     prior: M::Prior,
@@ -121,7 +122,8 @@ impl<'a, M: Model, Q: Posterior + Density> WeighedBatch<'a, M, Q> {
         Self { model, prior: model.prior(Phase::Eval), proposal, x }
     }
 
-    /// `log w_k = log p(x|z_k) + log p(z_k) - log r(z_k|x)`, `[num_samples, batch]`, in nats.
+    /// Returns `log w_k = log p(x|z_k) + log p(z_k) - log r(z_k|x)`, `[num_samples, batch]`, in
+    /// nats.
     pub(super) fn log_weights(&self, noise: Tensor<3>, seed: Seed) -> Tensor<2> {
         let samples = self.proposal.draw(noise, seed);
         let log_proposal = samples.log_prob(&self.proposal);
@@ -129,7 +131,7 @@ impl<'a, M: Model, Q: Posterior + Density> WeighedBatch<'a, M, Q> {
     }
 }
 
-/// `log w_k = log p(x|z_k) + log p(z_k) - log r(z_k|x)` in nats for samples of a proposal.
+/// Returns `log w_k = log p(x|z_k) + log p(z_k) - log r(z_k|x)` in nats for samples of a proposal.
 ///
 /// # Shapes
 /// - `x`: `[batch, data_dim]`
@@ -137,7 +139,7 @@ impl<'a, M: Model, Q: Posterior + Density> WeighedBatch<'a, M, Q> {
 /// - output: `[num_samples, batch]`
 ///
 /// # Panics
-/// If the shapes do not agree.
+/// If the shapes do not match.
 pub fn log_weights<M: Model, R: Propose<M>>(
     model: &M,
     proposal: &R,

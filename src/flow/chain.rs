@@ -4,16 +4,17 @@ use burn::tensor::Tensor;
 use super::{AnyFlow, Flow};
 use crate::error::{Error, Result};
 
-/// The same flow run backwards.
+/// A flow run backwards.
 ///
-/// An inverted [`InverseAutoregressive`](super::InverseAutoregressive) is a masked autoregressive flow.
+/// An inverted [`InverseAutoregressive`](super::InverseAutoregressive) is a masked autoregressive
+/// flow.
 #[derive(Module, Debug)]
 pub struct Inverted<F> {
     flow: F,
 }
 
 impl<F: Flow> Inverted<F> {
-    /// A flow run backwards.
+    /// Inverts a flow.
     pub fn new(flow: F) -> Self {
         Self { flow }
     }
@@ -38,32 +39,32 @@ impl<F: Flow> Flow for Inverted<F> {
     }
 }
 
-/// Flows one after the other, `f_T(..f_2(f_1(z)))` (Rezende and Mohamed 2015, eq. 6 and 7); the logarithms
-/// of their determinants add up.
+/// A chain of flows, `f_T(..f_2(f_1(z)))`, whose log-determinants add up (Rezende and Mohamed 2015,
+/// eq. 6 and 7).
 ///
-/// `F` is one kind of flow, or [`AnyFlow`] where kinds are mixed.
+/// `F` is one kind of flow, or [`AnyFlow`] to mix kinds.
 #[derive(Module, Debug)]
 pub struct Flows<F = AnyFlow> {
     steps: Vec<F>,
 }
 
 impl<F: Flow> Flows<F> {
-    /// A chain, in the order in which `forward` runs it.
+    /// Creates a chain, in the order in which `forward` runs it.
     ///
     /// # Errors
-    /// If there is no flow, if they are of codes of different lengths, or if those that take a context take
-    /// different ones.
+    /// If `steps` is empty, if the flows differ in code length, or if those that take a context
+    /// differ in context length.
     pub fn new(steps: Vec<F>) -> Result<Self> {
         let Some(first) = steps.first() else {
-            return Err(Error::config("a chain of flows has no flow"));
+            return Err(Error::config("a chain has no flows, but it needs at least one"));
         };
         let wanted = [first.dim(), steps.iter().map(F::context_dim).max().unwrap_or(0)];
         for (i, step) in steps.iter().enumerate() {
             let found = [step.dim(), step.context_dim()];
             if found[0] != wanted[0] || ![0, wanted[1]].contains(&found[1]) {
                 return Err(Error::config(format!(
-                    "flow {i} of a chain is of codes of length {} with a context of length {}, but \
-                     others are of {} with {}",
+                    "flow {i} of a chain has code length {} and context length {}, but the chain \
+                     has code length {} and context length {}",
                     found[0], found[1], wanted[0], wanted[1]
                 )));
             }

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::nn::Activation;
 use crate::seed::Seed;
 
-/// Description of one flow.
+/// Configuration of one flow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum FlowConfig {
@@ -16,45 +16,47 @@ pub enum FlowConfig {
     Planar,
     /// A [`Radial`] flow.
     Radial,
-    /// A step of an [`InverseAutoregressive`] flow. Every other flow of a chain has the dimensions in the
-    /// opposite order.
+    /// A step of an [`InverseAutoregressive`] flow. Every second step of a chain reverses the order
+    /// of the dimensions.
     InverseAutoregressive {
-        /// Units of each hidden layer of the network; may be empty.
+        /// Units of each hidden layer; may be empty.
         hidden: Vec<usize>,
-        /// The function after each hidden layer.
+        /// Activation after each hidden layer.
         activation: Activation,
     },
-    /// A coupling layer of a [`RealNvp`]. Which dimensions it changes depends on its place in the chain.
+    /// A coupling layer of a [`RealNvp`]. Its place in the chain decides which dimensions it
+    /// changes.
     RealNvp {
-        /// Units of each hidden layer of the network; may be empty.
+        /// Units of each hidden layer; may be empty.
         hidden: Vec<usize>,
-        /// The function after each hidden layer.
+        /// Activation after each hidden layer.
         activation: Activation,
     },
 }
 
-/// Description of a flow in a chain.
+/// Configuration of one step of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepConfig {
     /// The flow.
     pub flow: FlowConfig,
-    /// Whether it is run backwards; false unless told otherwise.
+    /// Whether the flow runs backwards; defaults to false.
     #[serde(default)]
     pub is_inverted: bool,
 }
 
-/// Description of a chain of flows.
+/// Configuration of a chain of flows.
 ///
-/// | chain | one way | the other way |
+/// | chain | forward | inverse |
 /// |---|---|---|
-/// | [`planar`](Self::planar) | quick | a root by iteration |
-/// | [`radial`](Self::radial) | quick | quick |
-/// | [`inverse_autoregressive`](Self::inverse_autoregressive) | quick | one pass for each dimension |
-/// | [`real_nvp`](Self::real_nvp) | quick | quick |
+/// | [`planar`](Self::planar) | fast | iterative root finding |
+/// | [`radial`](Self::radial) | fast | fast |
+/// | [`inverse_autoregressive`](Self::inverse_autoregressive) | fast | one pass per dimension |
+/// | [`real_nvp`](Self::real_nvp) | fast | fast |
 ///
-/// A posterior is trained by the way from the noise to the codes, so any of these will do. The density of
-/// a prior goes the other way: there [`inverted`](Self::inverted) makes the first and the third quick.
+/// Training a posterior runs the chain from noise to codes, which every kind does fast. The density
+/// of a prior runs it from codes to noise: [`inverted`](Self::inverted) makes that direction fast
+/// for planar and inverse autoregressive flows.
 ///
 /// ```
 /// use burn_vae::flow::FlowsConfig;
@@ -67,56 +69,57 @@ pub struct StepConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlowsConfig {
-    /// The flows, in the order in which they are run; at least one.
+    /// The flows, in the order in which they run; at least one.
     pub steps: Vec<StepConfig>,
 }
 
 impl FlowsConfig {
-    /// So many flows of one description.
+    /// Creates a chain of `steps` copies of one flow.
     pub fn repeat(flow: FlowConfig, steps: usize) -> Self {
         Self { steps: vec![StepConfig { flow, is_inverted: false }; steps] }
     }
 
-    /// So many planar flows.
+    /// Creates a chain of `steps` planar flows.
     pub fn planar(steps: usize) -> Self {
         Self::repeat(FlowConfig::Planar, steps)
     }
 
-    /// So many radial flows.
+    /// Creates a chain of `steps` radial flows.
     pub fn radial(steps: usize) -> Self {
         Self::repeat(FlowConfig::Radial, steps)
     }
 
-    /// So many steps of an inverse autoregressive flow, each with hidden layers of those sizes; tanh.
+    /// Creates `steps` steps of an inverse autoregressive flow, each with these hidden layers and
+    /// tanh activations.
     pub fn inverse_autoregressive(steps: usize, hidden: impl Into<Vec<usize>>) -> Self {
         let (hidden, activation) = (hidden.into(), Activation::Tanh);
         Self::repeat(FlowConfig::InverseAutoregressive { hidden, activation }, steps)
     }
 
-    /// So many coupling layers, each with hidden layers of those sizes; tanh. It takes two until every
-    /// dimension has been changed.
+    /// Creates `steps` coupling layers, each with these hidden layers and tanh activations. Two
+    /// layers are needed to change every dimension.
     pub fn real_nvp(steps: usize, hidden: impl Into<Vec<usize>>) -> Self {
         let (hidden, activation) = (hidden.into(), Activation::Tanh);
         Self::repeat(FlowConfig::RealNvp { hidden, activation }, steps)
     }
 
-    /// These flows and behind them others.
+    /// Appends another chain.
     pub fn then(mut self, next: Self) -> Self {
         self.steps.extend(next.steps);
         self
     }
 
-    /// The flows run backwards, each and all.
+    /// Returns the inverse of the chain: every step inverted, in reverse order.
     pub fn inverted(self) -> Self {
         let flip = |step: StepConfig| StepConfig { is_inverted: !step.is_inverted, ..step };
         Self { steps: self.steps.into_iter().rev().map(flip).collect() }
     }
 
-    /// Checks the description and builds the flows of codes of a length, given a context of a length, which
-    /// is 0 for none.
+    /// Validates the configuration and builds the flows for codes of length `dim` and a context of
+    /// length `context_dim`, 0 for none.
     ///
     /// # Errors
-    /// If there are no flows, or one cannot be built; the message says which.
+    /// If there are no flows, or if one cannot be built; the message names it.
     pub fn init(
         &self,
         dim: usize,
@@ -173,7 +176,7 @@ impl StepConfig {
 }
 
 /// Any of the flows of this crate.
-// A module of Burn's cannot be boxed.
+// Burn modules cannot be boxed.
 #[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 pub enum FlowKind {
@@ -187,16 +190,16 @@ pub enum FlowKind {
     RealNvp(RealNvp),
 }
 
-/// Any of the flows of this crate, in either direction.
+/// Any of the flows of this crate, run in either direction.
 #[derive(Module, Debug)]
 pub enum AnyFlow {
-    /// As it is.
+    /// Run forwards.
     Forward(FlowKind),
     /// Run backwards.
     Inverted(Inverted<FlowKind>),
 }
 
-/// Hands each method on to the flow that it is.
+/// Implements [`Flow`] by delegation to the variant.
 macro_rules! delegate {
     ($type:ident { $($variant:ident),+ }) => {
         impl Flow for $type {

@@ -17,12 +17,13 @@ use crate::seed::Seed;
 /// log|det df/dz| = sum_j log sigmoid(s_j)
 /// ```
 ///
-/// `m_j` and `s_j` depend on the dimensions before `j` alone: the network is masked (Germain et al. 2015). It
-/// starts with `m = 0` and `s = 2`, the bias of the paper for the gate, so that little is forgotten.
+/// `m_j` and `s_j` depend only on the dimensions before `j`: the network is masked (Germain et al.
+/// 2015). It starts at `m = 0` and `s = 2`, the paper's gate bias, so that the step forgets little
+/// of its input.
 ///
-/// Forward it is one pass of the network, back it is one for each dimension, in turn:
-/// `z_j = z'_j + exp(-s_j) (z'_j - m_j)`. Run the other way round, as [`Inverted`](super::Inverted), it
-/// is a masked autoregressive flow (Papamakarios et al. 2017), whose density is the quick one.
+/// `forward` is one pass of the network. `inverse` needs one pass per dimension, in sequence:
+/// `z_j = z'_j + exp(-s_j) (z'_j - m_j)`. Wrapped in [`Inverted`](super::Inverted) it is a masked
+/// autoregressive flow (Papamakarios et al. 2017), which evaluates densities in one pass.
 #[derive(Module, Debug)]
 pub struct InverseAutoregressive {
     network: Network,
@@ -30,14 +31,14 @@ pub struct InverseAutoregressive {
     is_reversed: bool,
 }
 
-/// What the gate starts with (Kingma et al. 2016, section 4: "+1 or +2").
+/// The initial gate bias (Kingma et al. 2016, section 4: "+1 or +2").
 const OPEN: f32 = 2.0;
 
 impl InverseAutoregressive {
-    /// A step with hidden layers of those sizes, in the order of the dimensions or in the opposite one.
+    /// Creates a step with these hidden layers. `is_reversed` reverses the order of the dimensions.
     ///
     /// # Errors
-    /// If `dim` or a layer has no units.
+    /// If `dim` or a hidden layer has size 0.
     pub fn new(
         dim: usize,
         context_dim: usize,
@@ -57,7 +58,7 @@ impl InverseAutoregressive {
         Ok(Self { network, dim, is_reversed })
     }
 
-    /// `m` and `s`.
+    /// Runs the network and returns `m` and `s`.
     fn split(&self, z: Tensor<3>, context: Option<&Tensor<2>>) -> (Tensor<3>, Tensor<3>) {
         let out = self.network.forward(z, context);
         (out.clone().narrow(2, 0, self.dim), out.narrow(2, self.dim, self.dim))
@@ -87,7 +88,7 @@ impl Flow for InverseAutoregressive {
         let mut log_det = Tensor::zeros([samples, batch], &z.device());
         for place in 0..dim {
             let j = if self.is_reversed { dim - 1 - place } else { place };
-            // What has not been found yet is not looked at.
+            // The mask hides the dimensions that are still unknown.
             let (m, s) = self.split(Tensor::cat(found.clone(), 2), context);
             let [z, m, s] = [z.clone(), m, s].map(|x| x.narrow(2, j, 1));
             found[j] = z.clone() + s.clone().neg().exp() * (z - m);

@@ -1,4 +1,4 @@
-//! Normalizing flows: invertible maps with known volume change.
+//! Normalising flows: invertible maps with known volume change.
 
 mod chain;
 mod config;
@@ -19,25 +19,25 @@ pub use real_nvp::RealNvp;
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 
-/// An invertible, differentiable map `f` of codes, which turns a density into another (Rezende and Mohamed
-/// 2015, eq. 5):
+/// An invertible, differentiable map `f` of codes, which transforms one density into another
+/// (Rezende and Mohamed 2015, eq. 5):
 ///
 /// `log q(f(z)) = log q(z) - log|det df/dz|`
 ///
-/// Both directions return the logarithm of the volume change of the map that was run, in nats:
-/// [`forward`](Self::forward) `log|det df/dz|` at `z`, [`inverse`](Self::inverse) `log|det df^-1/dz'|` at
-/// `z'`. There and back they add up to zero.
+/// Both directions return the log volume change of the map that they ran, in nats:
+/// [`forward`](Self::forward) returns `log|det df/dz|` at `z`, [`inverse`](Self::inverse) returns
+/// `log|det df^-1/dz'|` at `z'`. For a round trip the two sum to zero.
 ///
-/// A flow may be conditioned on a context, such as the features of the data that an encoder has found;
-/// then it is a map of its own for each example.
+/// A flow may be conditioned on a context, such as features that the encoder extracted from the
+/// data. It is then a different map for each example.
 pub trait Flow: Module + ModuleDisplay {
-    /// The length of a code.
+    /// Returns the length of a code.
     fn dim(&self) -> usize;
 
-    /// The length of the context; 0 for a flow that takes none, and ignores any it is given.
+    /// Returns the length of the context, or 0 for a flow that ignores contexts.
     fn context_dim(&self) -> usize;
 
-    /// `f(z)` and `log|det df/dz|`.
+    /// Returns `f(z)` and `log|det df/dz|`.
     ///
     /// # Shapes
     /// - `z`: `[num_samples, batch, dim]`
@@ -45,19 +45,19 @@ pub trait Flow: Module + ModuleDisplay {
     /// - output: `[num_samples, batch, dim]` and `[num_samples, batch]`
     ///
     /// # Panics
-    /// If the shapes do not agree, or if the flow needs a context and there is none.
+    /// If the shapes do not match, or if the flow needs a context and there is none.
     fn forward(&self, z: Tensor<3>, context: Option<&Tensor<2>>) -> (Tensor<3>, Tensor<2>);
 
-    /// `f^-1(z')` and `log|det df^-1/dz'|`.
+    /// Returns `f^-1(z')` and `log|det df^-1/dz'|`.
     ///
     /// # Shapes
-    /// As those of [`forward`](Self::forward).
+    /// Those of [`forward`](Self::forward).
     ///
     /// # Panics
-    /// As [`forward`](Self::forward).
+    /// As for [`forward`](Self::forward).
     fn inverse(&self, z: Tensor<3>, context: Option<&Tensor<2>>) -> (Tensor<3>, Tensor<2>);
 }
 
 fn check_dim(flow: &impl Flow, z: &Tensor<3>) {
-    assert_eq!(z.dims()[2], flow.dim(), "a flow of codes of another length");
+    assert_eq!(z.dims()[2], flow.dim(), "the code length differs from that of the flow");
 }

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::nn::{Activation, Init, affine, check_dim};
 use crate::seed::Seed;
 
-/// What a network is to be.
+/// The sizes and the activation of a network.
 pub(super) struct Shape<'a> {
     pub inputs: usize,
     pub context_dim: usize,
@@ -16,11 +16,11 @@ pub(super) struct Shape<'a> {
     pub activation: Activation,
 }
 
-/// The network inside a flow: a perceptron of the code and of the context, whose output starts at its
-/// biases, which are zero.
+/// The network inside a flow: an MLP of the code and the context. Its output starts at the bias of
+/// the last layer, which is zero.
 ///
-/// The context enters the first layer. It is the same for all samples of an example, so its share is
-/// computed once.
+/// The context enters the first layer. All samples of an example share the context, so its
+/// contribution is computed once.
 #[derive(Module, Debug)]
 pub(super) struct Network {
     layers: Vec<Masked>,
@@ -30,11 +30,11 @@ pub(super) struct Network {
     activation: Activation,
 }
 
-/// A fully connected layer, some of whose weights may be cut.
+/// A fully connected layer whose weights may be masked.
 #[derive(Module, Debug)]
 struct Masked {
     linear: Linear,
-    /// 1 where a weight is, 0 where none is, `[inputs, outputs]`; not a parameter.
+    /// 1 for a connection, 0 for none, `[inputs, outputs]`; not a parameter.
     mask: Option<Tensor<2>>,
 }
 
@@ -53,7 +53,7 @@ impl Masked {
 }
 
 impl Network {
-    /// A network in which everything is connected.
+    /// Builds a fully connected network.
     pub fn new(shape: Shape, seed: Seed, device: &Device) -> Result<Self> {
         let Shape { inputs, context_dim, hidden, outputs, activation } = shape;
         let widths = [&[inputs], hidden, &[outputs]].concat();
@@ -78,12 +78,13 @@ impl Network {
         })
     }
 
-    /// A masked autoregressive network (Germain et al. 2015, eq. 13 and 14): `parts` numbers for each
-    /// dimension of the code, in turn, which depend on the context and on the dimensions before it alone.
+    /// Builds a masked autoregressive network (Germain et al. 2015, eq. 13 and 14): `parts` outputs
+    /// for each dimension of the code, grouped by part, each of which depends only on the context
+    /// and on the dimensions before it.
     ///
-    /// `degrees` are the places of the dimensions in the order, from 1 to their number. Those of hidden units
-    /// are spread evenly from 1 to one less; with a context from 0, so that the first dimension has units
-    /// which see that alone.
+    /// `degrees` are the positions of the dimensions in the order, starting at 1. The degrees of
+    /// hidden units are spread evenly from 1 to one less than the number of dimensions. With a
+    /// context they start from 0, so that the first dimension has units that see only the context.
     pub fn autoregressive(
         degrees: &[usize],
         parts: usize,
@@ -92,7 +93,7 @@ impl Network {
         device: &Device,
     ) -> Result<Self> {
         let Shape { hidden, context_dim, .. } = shape;
-        // First, since it checks the sizes.
+        // Comes first because it checks the sizes.
         let mut network = Self::new(shape, seed, device)?;
         let lowest = usize::from(context_dim == 0 && degrees.len() > 1);
         let count = degrees.len() - lowest;
@@ -111,7 +112,7 @@ impl Network {
         Ok(network)
     }
 
-    /// The same with other biases of the last layer.
+    /// Sets the bias of the last layer.
     pub fn with_output_bias(mut self, bias: Tensor<1>) -> Self {
         if let Some(layer) = self.layers.last_mut() {
             layer.linear.bias = Some(Param::from_tensor(bias));
@@ -123,6 +124,8 @@ impl Network {
         self.context.as_ref().map_or(0, |weight| weight.dims()[0])
     }
 
+    /// Runs the network.
+    ///
     /// # Shapes
     /// - `z`: `[num_samples, batch, inputs]`
     /// - output: `[num_samples, batch, outputs]`
@@ -154,7 +157,7 @@ impl Network {
     }
 }
 
-/// 1 where `connects(degree of the input, degree of the output)`.
+/// Returns a mask that is 1 where `connects(input degree, output degree)`.
 fn mask(
     inputs: &[usize],
     outputs: &[usize],

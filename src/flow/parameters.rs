@@ -3,7 +3,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::math::{expm1, softplus};
 
-/// The numbers that a flow is made of: the same for all examples, or an affine function of the context.
+/// The parameters of a flow: shared by all examples, or an affine function of the context.
 #[derive(Module, Debug)]
 pub(super) struct Parameters {
     /// `[len]`
@@ -13,7 +13,7 @@ pub(super) struct Parameters {
 }
 
 impl Parameters {
-    /// Numbers to start from, whatever the context.
+    /// Creates parameters that start at `start` for every context.
     pub fn new(start: Tensor<1>, context_dim: usize, device: &Device) -> Self {
         let shape = [context_dim, start.dims()[0]];
         Self {
@@ -30,7 +30,7 @@ impl Parameters {
         self.weight.as_ref().map_or(0, |weight| weight.dims()[0])
     }
 
-    /// The numbers in parts of those lengths, each `[1, batch or 1, length]`.
+    /// Splits the parameters into parts of the given lengths, each `[1, batch or 1, length]`.
     pub fn parts<const N: usize>(
         &self,
         context: Option<&Tensor<2>>,
@@ -50,27 +50,29 @@ impl Parameters {
     }
 }
 
-/// The context of a flow that needs one.
+/// Returns the context of a flow that requires one.
 pub(super) fn given(context: Option<&Tensor<2>>) -> Tensor<2> {
     context.expect("the flow needs a context, but there is none").clone()
 }
 
-/// How much of a slope the maps of this folder may take away at most. Less than all of it keeps
-/// inverses and logarithms finite in 32 bits.
+/// The maximum fraction of a slope that the flows may take away. Staying below 1 keeps inverses and
+/// logarithms finite in 32 bits.
 const STEEPEST: f64 = 0.999;
 
-/// `log(e - 1)`, where softplus is 1.
+/// `log(e - 1)`, at which softplus is 1.
 const ONE: f64 = 0.541_324_854_612_918_1;
 
-/// A number above -0.999 from any number, zero from zero, and what it differs by:
+/// Maps any `x` to a value above -0.999, with zero fixed; returns that value and its difference
+/// from `x`:
 ///
 /// `m(x) = 0.999 (softplus(x + log(e - 1)) - 1)` and `m(x) - x`.
 ///
-/// It is the constraint of Rezende and Mohamed (2015, appendix A.1), `m(x) > -1`, moved so that `m(0) = 0`.
-/// Both results are proportional to `x` where it is small, and keep their digits there:
+/// This is the constraint of Rezende and Mohamed (2015, appendix A.1), `m(x) > -1`, shifted so that
+/// `m(0) = 0`. Both results are proportional to small `x` and stay accurate there:
 /// `softplus(x + log(e - 1)) - 1 - x = log(1 + (exp(-x) - 1)/e)`.
 pub(super) fn above_minus_one(x: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
-    // Each side sees only what it is for, so that no infinite gradient is multiplied by zero.
+    // Each side sees only the values of its own range, so that no infinite gradient is multiplied
+    // by zero.
     let near = x.clone().abs().lower_scalar(1.0);
     let small = x.clone().mask_fill(near.clone().bool_not(), 0.0);
     let large = x.mask_fill(near.clone(), 1.0);
@@ -86,7 +88,7 @@ pub(super) fn above_minus_one(x: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
 mod tests {
     use super::*;
 
-    /// Value and slope of both results against their definition in double precision.
+    /// Compares value and slope of both results with their definition in double precision.
     #[test]
     fn the_constraint_keeps_its_digits() {
         let device = Device::flex().autodiff();
@@ -101,7 +103,7 @@ mod tests {
             let x = f64::from(x);
             let shifted = x + ONE;
             let softplus = shifted.max(0.0) + (-shifted.abs()).exp().ln_1p();
-            // Near zero by the series of the definition, elsewhere by the definition.
+            // Near zero the series of the definition, elsewhere the definition.
             let value = match x.abs() < 1e-4 {
                 true => STEEPEST * x * (1.0 - (-1f64).exp()),
                 false => STEEPEST * (softplus - 1.0),
@@ -111,7 +113,8 @@ mod tests {
             {
                 for (found, expected) in found.iter().zip(expected) {
                     let error = (found - expected).abs();
-                    // Far from zero they are differences of numbers of the size of x, or of one.
+                    // Far from zero the results are differences of values of the size of x, or of
+                    // one.
                     let rounding = if x.abs() < 1.0 { 0.0 } else { 2e-7 * x.abs() };
                     assert!(
                         error <= 2e-6 * expected.abs() + rounding,

@@ -8,32 +8,33 @@ use crate::math::sech_squared;
 use crate::noise::NoiseSource;
 use crate::seed::Seed;
 
-/// A planar flow (Rezende and Mohamed 2015, eq. 10 to 12): the codes move along one direction by how far
-/// they are from a plane.
+/// A planar flow: moves the codes along one direction, depending on their distance from a plane
+/// (Rezende and Mohamed 2015, eq. 10 to 12).
 ///
 /// ```text
 /// f(z) = z + u tanh(w.z + b)
 /// log|det df/dz| = log(1 + w.u sech(w.z + b)^2)
 /// ```
 ///
-/// It is invertible where `w.u > -1`. The free parameters are `v`, `w`, `b`, and (appendix A.1)
+/// It is invertible if `w.u > -1`. The free parameters are `v`, `w` and `b`, and (appendix A.1)
 ///
 /// `u = v + (m(w.v) - w.v) w / |w|^2`, so that `w.u = m(w.v)`,
 ///
-/// with `m(x) = 0.999 (softplus(x + log(e - 1)) - 1)`. Against the `softplus(x) - 1` of the paper, `m(0) = 0`
-/// makes `v = 0` the identity, with which the flow starts, and leaves nothing to divide by zero where `w` is
-/// zero; the factor keeps the slope above 0.001, so that the inverse and the logarithm are finite in
-/// 32 bits.
+/// with `m(x) = 0.999 (softplus(x + log(e - 1)) - 1)`. The paper has `softplus(x) - 1` instead.
+/// Here `m(0) = 0`, so `v = 0` is the identity, at which the flow starts, and nothing is divided by
+/// zero if `w` is zero. The factor keeps the slope above 0.001, so that the inverse and the
+/// logarithm are finite in 32 bits.
 ///
-/// The inverse is a root `a` of `a + w.u tanh(a) = w.z' + b`, which is increasing in `a`: bisection and
-/// Newton's method without a graph, then one more step of Newton's with everything but the slope in the
-/// graph. That gives the gradient of the implicit function; second derivatives are not right.
+/// The inverse solves `a + w.u tanh(a) = w.z' + b`, whose left side increases with `a`, by
+/// bisection and Newton's method outside the graph. One further Newton step, with everything but
+/// the slope in the graph, gives the gradient of the implicit function. Second derivatives are not
+/// correct.
 #[derive(Module, Debug)]
 pub struct Planar {
     parameters: Parameters,
 }
 
-/// Where the map is, in the direction of `w`.
+/// Intermediate results of the map along the direction of `w`.
 struct Position {
     u: Tensor<3>,
     /// `tanh(w.z + b)`
@@ -42,8 +43,8 @@ struct Position {
 }
 
 impl Planar {
-    /// A flow that starts as the identity, with planes at random; with parameters that depend on the context
-    /// where that has a length.
+    /// Creates a flow that starts as the identity, with a random plane. If `context_dim` is above
+    /// 0, the parameters depend on the context.
     ///
     /// # Errors
     /// If `dim` is 0.
@@ -56,12 +57,12 @@ impl Planar {
         Ok(Self { parameters: Parameters::new(start, context_dim, device) })
     }
 
-    /// `w`, `u`, `w.u` and `b`.
+    /// Returns `w`, `u`, `w.u` and `b`.
     fn constrained(&self, context: Option<&Tensor<2>>) -> [Tensor<3>; 4] {
         let dim = self.dim();
         let [w, v, b] = self.parameters.parts(context, [dim, dim, 1]);
         let (m, difference) = above_minus_one(dot(&w, &v));
-        // As small as its square, which the gradient divides by, can be.
+        // The smallest value whose square, by which the gradient divides, is still representable.
         let square = dot(&w, &w).clamp_min(1e-18);
         let u = v + difference * w.clone() / square;
         [w, u, m, b]
@@ -102,7 +103,7 @@ impl Flow for Planar {
     }
 }
 
-/// `a.b`, `[.., .., 1]`.
+/// The inner product `a.b`, `[.., .., 1]`.
 fn dot(a: &Tensor<3>, b: &Tensor<3>) -> Tensor<3> {
     (a.clone() * b.clone()).sum_dim(2)
 }
@@ -112,7 +113,7 @@ fn slope(m: Tensor<3>, a: Tensor<3>) -> Tensor<3> {
     (m * sech_squared(a)).add_scalar(1.0)
 }
 
-/// The root of `a + m tanh(a) = target`, which lies no further than `|m|` from the target.
+/// Finds the root of `a + m tanh(a) = target`, which is at most `|m|` away from the target.
 fn solve(m: Tensor<3>, target: Tensor<3>) -> Tensor<3> {
     let reach = m.clone().abs();
     let (mut low, mut high) = (target.clone() - reach.clone(), target.clone() + reach);

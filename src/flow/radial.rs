@@ -7,20 +7,22 @@ use crate::error::Result;
 use crate::noise::NoiseSource;
 use crate::seed::Seed;
 
-/// A radial flow (Rezende and Mohamed 2015, eq. 13 and 14): the codes move to or from a point.
+/// A radial flow: moves the codes towards a point or away from it (Rezende and Mohamed 2015, eq. 13
+/// and 14).
 ///
-/// With `r = |z - c|`, the relative strength `s = beta / alpha` and `k = alpha / (alpha + r)`
+/// With `r = |z - c|`, the relative strength `s = beta / alpha` and `k = alpha / (alpha + r)`:
 ///
 /// ```text
 /// f(z) = z + beta (z - c) / (alpha + r) = z + s k (z - c)
 /// log|det df/dz| = (L - 1) log(1 + s k) + log(1 + s k^2)
 /// ```
 ///
-/// It is invertible where `beta > -alpha`. The free parameters are `c`, `log alpha` and `x`, and
-/// `s = 0.999 (softplus(x + log(e - 1)) - 1)`, which is the softplus of appendix A.1 moved and scaled so that
-/// `x = 0` is the identity, with which the flow starts, and cut off so that no slope falls below 0.001.
+/// It is invertible if `beta > -alpha`. The free parameters are `c`, `log alpha` and `x`, with
+/// `s = 0.999 (softplus(x + log(e - 1)) - 1)`. This is the softplus of appendix A.1, shifted so
+/// that `x = 0` is the identity, at which the flow starts, and scaled so that no slope falls below
+/// 0.001.
 ///
-/// The inverse is in closed form. The distance `R` of `z'` from `c` is `r (1 + s k)`, so `r` is the
+/// The inverse has a closed form. The distance `R` of `z'` from `c` is `r (1 + s k)`, so `r` is the
 /// positive root of `r^2 + (alpha + beta - R) r - alpha R = 0`.
 #[derive(Module, Debug)]
 pub struct Radial {
@@ -28,8 +30,8 @@ pub struct Radial {
 }
 
 impl Radial {
-    /// A flow that starts as the identity, with a centre at random; with parameters that depend on the
-    /// context where that has a length.
+    /// Creates a flow that starts as the identity, with a random centre. If `context_dim` is above
+    /// 0, the parameters depend on the context.
     ///
     /// # Errors
     /// If `dim` is 0.
@@ -40,13 +42,13 @@ impl Radial {
         Ok(Self { parameters: Parameters::new(start, context_dim, device) })
     }
 
-    /// `c`, `alpha` and `s`.
+    /// Returns `c`, `alpha` and `s`.
     fn constrained(&self, context: Option<&Tensor<2>>) -> [Tensor<3>; 3] {
         let [centre, log_alpha, x] = self.parameters.parts(context, [self.dim(), 1, 1]);
         [centre, log_alpha.exp(), above_minus_one(x).0]
     }
 
-    /// `1 + s k` and the logarithm of the determinant of the map, where `r` is the distance.
+    /// Returns `1 + s k` and the log-determinant of the map at distance `r`.
     fn stretch(&self, alpha: Tensor<3>, s: Tensor<3>, r: Tensor<3>) -> (Tensor<3>, Tensor<2>) {
         let k = alpha.clone() / (alpha + r);
         let sk = s * k.clone();
@@ -81,7 +83,7 @@ impl Flow for Radial {
         let product = alpha.clone() * distance.clone();
         let half = (distance - alpha.clone() * s.clone().add_scalar(1.0)).mul_scalar(0.5);
         let root = (half.clone().square() + product.clone()).sqrt();
-        // The form that takes no difference: half of the sum of the roots and the larger of them.
+        // No cancellation: `larger` is the larger root in magnitude, `product / larger` the other.
         let is_positive = half.clone().greater_scalar(0.0);
         let larger = half.abs() + root;
         let r = (product / larger.clone()).mask_where(is_positive, larger);
@@ -90,7 +92,7 @@ impl Flow for Radial {
     }
 }
 
-/// The length of each vector, `[.., .., 1]`, whose gradient is zero at zero.
+/// The norm of each vector, `[.., .., 1]`, with gradient zero at zero.
 fn norm(x: &Tensor<3>) -> Tensor<3> {
     x.clone().square().sum_dim(2).clamp_min(1e-30).sqrt()
 }

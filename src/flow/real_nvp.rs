@@ -9,7 +9,7 @@ use crate::seed::Seed;
 
 /// An affine coupling layer of a real NVP (Dinh et al. 2017, eq. 4 to 8).
 ///
-/// Some of the dimensions, `a`, stay and say what happens to the others, `b`:
+/// The dimensions `a` stay as they are and determine how the others, `b`, change:
 ///
 /// ```text
 /// s, t = NN(z_a, context),    s = g tanh(s)
@@ -17,29 +17,29 @@ use crate::seed::Seed;
 /// log|det df/dz| = sum_j s_j
 /// ```
 ///
-/// `g` is learned, one number for each dimension of `b`, and starts at 1 (section 3.7 of the paper), so
-/// that no scale runs away. Both ways are one pass of the network. It starts as the identity.
+/// `g` is learned, one value per dimension of `b`, and starts at 1, which bounds the scales
+/// (section 3.7 of the paper). Both directions are one pass of the network. The layer starts as the
+/// identity.
 #[derive(Module, Debug)]
 pub struct RealNvp {
     network: Network,
     /// `g`
     scale: Param<Tensor<1>>,
-    /// The dimensions that stay, those that are changed, and where each is once they are one behind the
-    /// other.
+    /// The dimensions that stay, those that change, and the position of each dimension in their
+    /// concatenation.
     kept: Tensor<1, Int>,
     changed: Tensor<1, Int>,
     places: Tensor<1, Int>,
 }
 
 impl RealNvp {
-    /// The `index`-th layer of a chain, with hidden layers of those sizes.
+    /// Creates layer `index` of a chain, with these hidden layers.
     ///
-    /// Layers 0 and 1 take the dimensions in turn, those of even and of odd number; layers 2 and 3 the first
-    /// half and the second; then the four begin again.
+    /// Layers 0 and 1 alternate between the even and the odd dimensions, layers 2 and 3 between the
+    /// first and the second half; the pattern of four then repeats.
     ///
     /// # Errors
-    /// If there are fewer than two dimensions, of which none could say what happens to the other, or a
-    /// layer without units.
+    /// If `dim` is below 2 or a hidden layer has no units.
     pub fn new(
         dim: usize,
         context_dim: usize,
@@ -73,7 +73,7 @@ impl RealNvp {
         })
     }
 
-    /// What stays, what is changed, and the `s` and `t` of it.
+    /// Returns the kept dimensions, the changed dimensions, and the `s` and `t` of the latter.
     fn split(&self, z: Tensor<3>, context: Option<&Tensor<2>>) -> [Tensor<3>; 4] {
         check_dim(self, &z);
         let kept = z.clone().select(2, self.kept.clone());

@@ -12,53 +12,56 @@ use crate::posterior::{Density, Posterior};
 use crate::prior::Distribution;
 use crate::seed::Seed;
 
-/// The negative ELBO with a divergence that a discriminator estimates, for posteriors without a density:
-/// adversarial variational Bayes (Mescheder et al. 2017, algorithm 1 and eq. 3.7).
+/// The negative ELBO with a divergence estimated by a discriminator, for posteriors without a
+/// density: adversarial variational Bayes (Mescheder et al. 2017, algorithm 1 and eq. 3.7).
+///
+/// The model minimises
 ///
 /// `-1/K sum_k log p(x|z_k) + 1/K sum_k T(x, z_k)` with `z_k ~ q(z|x)`
 ///
-/// for the model and, for the discriminator `T` (eq. 3.3),
+/// and the discriminator `T` minimises (eq. 3.3)
 ///
 /// `1/K sum_k -log sigmoid(T(x, z_k)) - log(1 - sigmoid(T(x, z'_k)))` with `z'_k ~ p(z)`.
 ///
-/// The loss is their sum. The first term takes `T` as fixed, the second the samples, so each network gets
-/// the gradient of its own loss alone, in one step for both.
+/// The loss is their sum. The first term treats `T` as constant, the second the samples, so a
+/// single step gives each network the gradient of its own loss only.
 ///
-/// [`Terms::nelbo`] is the first term: an estimate, as good as the discriminator, and no bound. A weak
-/// discriminator makes it too small. What the model is worth is said by its
+/// [`Terms::nelbo`] is the first term. It is an estimate and not a bound: its quality depends on
+/// the discriminator, and a weak discriminator makes it too small. Compare models by their
 /// [likelihood](crate::eval::log_likelihood).
 ///
 /// ## Adaptive contrast
 ///
-/// Posterior and prior may be so far apart that any discriminator tells them by a glance and learns
-/// nothing of their ratio. [`with_adaptive_contrast`](Self::with_adaptive_contrast) puts a Gaussian
-/// `r(z|x)` with the posterior's own means and variances between them (section 3.3, eq. 3.9 to 3.12):
+/// If posterior and prior are far apart, a discriminator separates them easily and learns nothing
+/// about their ratio. [`with_adaptive_contrast`](Self::with_adaptive_contrast) puts a Gaussian
+/// `r(z|x)` with the posterior's means and variances between them (section 3.3, eq. 3.9 to 3.12):
 ///
 /// `KL(q || p) = KL(q || r) + E_q[log r(z|x) - log p(z)]`
 ///
-/// The second term has a closed form at each sample, and the first, small one, is left to the
-/// discriminator. It sees codes in units in which `r` is standard normal.
+/// The second term has a closed form for each sample. The discriminator estimates the first, which
+/// is small; it sees codes in units in which `r` is standard normal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AdversarialElbo {
     contrast_draws: usize,
 }
 
 impl AdversarialElbo {
-    /// Has the discriminator tell the posterior from a Gaussian with the moments of so many further draws
-    /// of it in the place of the prior.
+    /// Enables adaptive contrast: the discriminator separates the posterior from a Gaussian fitted
+    /// to `draws` further draws of it, instead of from the prior.
     ///
     /// # Errors
-    /// If there are fewer than two or more than 65,536.
+    /// If `draws` is below 2 or above 65,536.
     pub fn with_adaptive_contrast(self, draws: usize) -> Result<Self> {
         if draws < 2 {
             return Err(Error::value(format!(
-                "{draws} draws of a posterior have no variance, but adaptive contrast needs one: at \
-                 least 2"
+                "adaptive contrast needs at least 2 draws of each posterior for a variance, not \
+                 {draws}"
             )));
         }
         if draws > MAX_DRAWS {
             return Err(Error::value(format!(
-                "{draws} draws of each posterior are too many for adaptive contrast: at most {MAX_DRAWS}"
+                "{draws} draws of each posterior are too many for adaptive contrast: at most \
+                 {MAX_DRAWS}"
             )));
         }
         Ok(Self { contrast_draws: draws })
@@ -76,7 +79,7 @@ impl AdversarialElbo {
         let other = seed.child("other");
         if self.contrast_draws == 0 {
             let others = prior.sample(num_samples * batch, latent_dim, other, &device);
-            // A prior that is learned gets its gradient here, and no value is added.
+            // Only the gradient of a learned prior is needed here; the value added is zero.
             let log_prior = prior.log_prob(z.clone().detach());
             return Contrast {
                 others: others.detach().reshape([num_samples, batch, latent_dim]),
@@ -97,13 +100,13 @@ impl AdversarialElbo {
     }
 }
 
-/// What the discriminator tells apart, and the rest of the divergence, all of each sample.
+/// The discriminator's two sets of samples, and the rest of the divergence per sample.
 struct Contrast {
-    /// Samples of the posterior, as the discriminator sees them.
+    /// Posterior samples, as the discriminator sees them.
     z: Tensor<3>,
-    /// Samples of what it is told from.
+    /// The samples to separate them from.
     others: Tensor<3>,
-    /// The logarithm of the ratio of that to the prior, `[num_samples, batch]`.
+    /// The log ratio of the density of `others` to the prior, `[num_samples, batch]`.
     rest: Tensor<2>,
 }
 
@@ -116,13 +119,13 @@ impl<M: Model, T: Discriminator> Objective<AdversarialVae<M, T>> for Adversarial
         let z = q.draw(noise, seed).z;
         let contrast = self.contrast(vae, &prior, &q, z.clone(), seed);
 
-        // The model, by a discriminator that stays as it is.
+        // The model's terms, with a constant discriminator.
         let fixed = model.discriminator.clone().no_grad();
         let ratio = fixed.logits(x.clone(), contrast.z.clone()) + contrast.rest;
         let nll = mean_over_samples(vae.nll(z, x.clone()));
         let terms = Terms::new(nll, DensityRatio.kl(ratio));
 
-        // The discriminator, by samples that stay as they are.
+        // The discriminator's loss, with constant samples.
         let of_q = model.discriminator.logits(x.clone(), contrast.z.detach());
         let of_others = model.discriminator.logits(x, contrast.others);
         let logistic = mean_over_samples(DensityRatio.loss(of_q, of_others));

@@ -3,21 +3,22 @@ use burn::tensor::{Tensor, activation};
 use crate::error::{Error, Result};
 use crate::phase::Phase;
 
-/// The weight of the divergence in the loss, in the course of a training.
+/// The weight of the divergence in the loss over the course of training.
 ///
 /// | | weight at step `t`, counted from 0 |
 /// |---|---|
 /// | [`constant`](Beta::constant) | `beta` (Higgins et al. 2017, eq. 4) |
 /// | [`linear`](Beta::linear) | `min(1, t / steps)`, KL warm-up (Bowman et al. 2016; Sonderby et al. 2016) |
 /// | [`cyclical`](Beta::cyclical) | `min(1, tau / rise)` with `tau = (t mod period) / period` (Fu et al. 2019, eq. 6 and 7) |
-/// | [`target_kl`](Beta::target_kl) | set by a controller that leads the divergence to a target (Shao et al. 2020, algorithm 1) |
+/// | [`target_kl`](Beta::target_kl) | set by a controller that steers the divergence to a target (Shao et al. 2020, algorithm 1) |
 ///
-/// Whatever the weight, the NELBO that is reported weighs the divergence fully, and so does the
-/// choice of the best epoch: with a constant other than 1 or a controller it is not what is
-/// minimised, and early stopping by it is seldom what is wanted.
+/// The reported NELBO always has the full weight 1, and so does the choice of the best epoch. With
+/// a constant other than 1, or a controller, the loss differs from it, so early stopping on the
+/// NELBO is rarely useful.
 ///
-/// In a loop of one's own the step is that of [`Inputs::at`](crate::Inputs::at), and a controller's
-/// state that of [`Inputs::with_state`](crate::Inputs::with_state); without a state it weighs 1.
+/// In a custom training loop, pass the step with [`Inputs::at`](crate::Inputs::at) and a
+/// controller's state with [`Inputs::with_state`](crate::Inputs::with_state). Without a state a
+/// controller's weight is 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Beta(Kind);
 
@@ -32,24 +33,24 @@ enum Kind {
 /// The constants of the controller behind [`Beta::target_kl`].
 ///
 /// With the error `e(t) = target - KL(t)`, the weight is
-/// `clamp(kp / (1 + exp(e(t))) - sum_s ki e(s) + min, min, max)`. The sum stands still while the
-/// weight is at a bound that the error drives it towards; it goes on where the error leads back.
+/// `clamp(kp / (1 + exp(e(t))) - sum_s ki e(s) + min, min, max)`. The sum is frozen while the
+/// weight is at a bound and the error pushes it further out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TargetKl {
-    /// The divergence to reach, in nats per example; above 0.
+    /// Target divergence, in nats per example; above 0.
     pub target: f64,
     /// Proportional gain; 0.01 in the paper.
     pub kp: f64,
-    /// Integral gain; the paper has 0.001 for images and 0.0001 for text.
+    /// Integral gain; the paper uses 0.001 for images and 0.0001 for text.
     pub ki: f64,
-    /// The least weight.
+    /// Minimum weight.
     pub min: f64,
-    /// The greatest weight.
+    /// Maximum weight.
     pub max: f64,
 }
 
 impl TargetKl {
-    /// The paper's gains for images, and weights from 0 to 100.
+    /// Uses the paper's gains for images, and weights from 0 to 100.
     pub fn new(target: f64) -> Self {
         Self { target, kp: 0.01, ki: 0.001, min: 0.0, max: 100.0 }
     }
@@ -63,7 +64,7 @@ impl Default for Beta {
 }
 
 impl Beta {
-    /// The same weight in each step.
+    /// A constant weight.
     ///
     /// # Errors
     /// If `beta` is negative or not finite.
@@ -72,12 +73,12 @@ impl Beta {
         Ok(Self(Kind::Constant(beta)))
     }
 
-    /// From 0 to 1 over the first `steps` steps, then 1. An epoch has as many steps as batches; the
-    /// warm-up must end before the training does, or [`Trainer::fit`](crate::train::Trainer::fit)
-    /// returns an error.
+    /// Rises from 0 to 1 over the first `steps` training steps and then stays at 1. An epoch has
+    /// one step per batch. The warm-up must end before training does, or
+    /// [`Trainer::fit`](crate::train::Trainer::fit) returns an error.
     ///
     /// # Errors
-    /// If `steps` is zero.
+    /// If `steps` is 0.
     pub fn linear(steps: u64) -> Result<Self> {
         if steps == 0 {
             return Err(Error::config("the warm-up has 0 steps, but it must have at least 1"));
@@ -85,10 +86,12 @@ impl Beta {
         Ok(Self(Kind::Linear { steps }))
     }
 
-    /// From 0 to 1 over the share `rise` of each `period`, in steps, then 1 until its end.
+    /// In each `period`, in steps, rises from 0 to 1 over the fraction `rise` of it and stays at 1
+    /// until its end.
     ///
     /// # Errors
-    /// If `period` is zero, or if `rise` does not lie above 0 and below 1.
+    /// If `period` is 0, if `rise` is not strictly between 0 and 1, or if the cycle ends before the
+    /// weight reaches 1.
     pub fn cyclical(period: u64, rise: f64) -> Result<Self> {
         if period == 0 {
             return Err(Error::config("the cycle has 0 steps, but it must have at least 1"));
@@ -96,27 +99,28 @@ impl Beta {
         check("rise", rise, rise > 0.0 && rise < 1.0, "above 0 and below 1")?;
         if (period - 1) as f64 / (period as f64) < rise {
             return Err(Error::config(format!(
-                "a cycle of {period} steps ends before the weight has grown over the share {rise} of it"
+                "a cycle of {period} steps never reaches weight 1: its last step comes before the \
+                 fraction {rise}"
             )));
         }
         Ok(Self(Kind::Cyclical { period, rise }))
     }
 
-    /// Whatever weight leads the divergence to a target.
+    /// Adjusts the weight so that the divergence approaches a target.
     ///
     /// # Errors
-    /// If the target is not above 0, a gain negative, or the bounds not in order.
+    /// If the target is not above 0, a gain is negative, or the bounds are out of order.
     pub fn target_kl(controller: TargetKl) -> Result<Self> {
         let TargetKl { target, kp, ki, min, max } = controller;
         check("the target of the divergence", target, target > 0.0, "above 0")?;
         check("kp", kp, kp >= 0.0, "at least 0")?;
         check("ki", ki, ki >= 0.0, "at least 0")?;
-        check("the least weight", min, min >= 0.0, "at least 0")?;
-        check("the greatest weight", max, max > min, "above the least")?;
+        check("the minimum weight", min, min >= 0.0, "at least 0")?;
+        check("the maximum weight", max, max > min, "above the minimum")?;
         Ok(Self(Kind::TargetKl(controller)))
     }
 
-    /// The weight in a step; `None` where it depends on the divergence.
+    /// Returns the weight at `step`, or `None` if it depends on the divergence.
     pub fn at(&self, step: u64) -> Option<f64> {
         match self.0 {
             Kind::Constant(beta) => Some(beta),
@@ -129,7 +133,7 @@ impl Beta {
         }
     }
 
-    /// Whether the weight in a step is the one that all others lead to.
+    /// Returns whether the weight at `step` is the final one.
     pub fn is_full(&self, step: u64) -> bool {
         match self.0 {
             Kind::Constant(_) | Kind::TargetKl(_) => true,
@@ -137,7 +141,7 @@ impl Beta {
         }
     }
 
-    /// The state of the controller before the first step: the weight and the sum.
+    /// The controller's state before the first step: the weight and the sum.
     pub(super) fn initial_state(&self) -> Option<Vec<f32>> {
         match self.0 {
             Kind::TargetKl(controller) => Some(vec![controller.min as f32, 0.0]),
@@ -145,8 +149,8 @@ impl Beta {
         }
     }
 
-    /// `term` weighed, and the state for the next step. Outside training what changes in the course of one
-    /// counts fully.
+    /// Weights `term` and returns the state for the next step. Outside training, scheduled weights
+    /// are 1.
     pub(super) fn weigh(
         &self,
         term: Tensor<1>,
@@ -154,7 +158,7 @@ impl Beta {
         state: Option<Tensor<1>>,
         divergence: Tensor<1>,
     ) -> (Tensor<1>, Option<Tensor<1>>) {
-        // A constant weight is that of every step.
+        // A constant weight applies outside training too.
         let beta = match (self.0, phase.step()) {
             (Kind::Constant(beta), _) => Some(beta),
             (_, step) => step.and_then(|step| self.at(step)),
@@ -172,7 +176,7 @@ impl Beta {
 }
 
 impl TargetKl {
-    /// The weight for a step whose divergence is `kl`, `[1]`, and the sum up to it, `[2]`.
+    /// Returns the weight for a step with divergence `kl`, `[1]`, and the updated sum, as `[2]`.
     fn next(&self, state: Tensor<1>, kl: Tensor<1>) -> Tensor<1> {
         let (beta, sum) = (state.clone().slice(0..1), state.slice(1..2));
         let error = kl.neg().add_scalar(self.target);
@@ -216,7 +220,7 @@ mod tests {
         assert_eq!([3, 4, 7, 8].map(|t| cyclical.is_full(t)), [false, true, true, false]);
     }
 
-    /// The controller against its equation in plain numbers, at its bounds too.
+    /// Compares the controller with its equation in scalar arithmetic, also at its bounds.
     #[test]
     fn the_controller_is_that_of_its_equation() {
         let device = Device::flex();

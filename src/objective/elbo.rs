@@ -11,11 +11,11 @@ use crate::posterior::Posterior;
 ///
 /// `NELBO(x) = -1/K sum_k log p(x|z_k) + D(q(z|x), p(z))` with `z_k ~ q(z|x)`
 ///
-/// With the [`KlDivergence`] it bounds `-log p(x)` from above. With another divergence it is an
-/// objective in the same place, not a bound.
+/// With [`KlDivergence`] it is an upper bound on `-log p(x)`. With another divergence it is an
+/// objective of the same form, not a bound.
 ///
-/// A weight [`Beta`] on the divergence, and free bits, change the loss that is minimised, never the
-/// NELBO that is reported.
+/// A weight [`Beta`] on the divergence and free bits change only the loss, never the reported
+/// NELBO.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Elbo<V = KlDivergence> {
     divergence: V,
@@ -30,12 +30,12 @@ impl Default for Elbo {
 }
 
 impl<V> Elbo<V> {
-    /// The bound with a divergence in the place of the KL term.
+    /// Uses `divergence` in place of the KL term.
     pub fn new(divergence: V) -> Self {
         Self { divergence, beta: Beta::default(), free_bits: 0.0 }
     }
 
-    /// Weighs the divergence in the loss, the same in each step.
+    /// Sets a constant weight of the divergence in the loss.
     ///
     /// # Errors
     /// If `beta` is negative or not finite.
@@ -43,19 +43,20 @@ impl<V> Elbo<V> {
         Ok(self.with_schedule(Beta::constant(beta)?))
     }
 
-    /// Weighs the divergence in the loss, as a schedule or a controller says.
+    /// Sets a schedule or controller for the weight of the divergence in the loss.
     pub fn with_schedule(self, beta: Beta) -> Self {
         Self { beta, ..self }
     }
 
-    /// Lets each latent dimension have so many nats for free: in the loss the divergence is
+    /// Sets the free bits: each latent dimension costs at least `nats`, so that there is no gain in
+    /// pushing it below. In the loss the divergence becomes
     /// `sum_j max(free_bits, mean over the batch of its share j)` (Kingma et al. 2016, eq. 15).
     ///
-    /// Dimensions that are one variable, as the categories of a discrete code, have one share; a divergence that
-    /// does not say how it splits is one share.
+    /// Dimensions that form one variable, such as the categories of a discrete code, have one
+    /// share. A divergence that does not report shares counts as one.
     ///
     /// # Errors
-    /// If the number is negative or not finite.
+    /// If `nats` is negative or not finite.
     pub fn with_free_bits(self, nats: f64) -> Result<Self> {
         if !nats.is_finite() || nats < 0.0 {
             return Err(Error::value(format!(
@@ -65,7 +66,7 @@ impl<V> Elbo<V> {
         Ok(Self { free_bits: nats, ..self })
     }
 
-    /// The divergence as it counts in the loss, `[batch]`, of its shares, `[batch, shares]`.
+    /// The divergence in the loss, `[batch]`, computed from shares, `[batch, shares]`.
     fn beyond_free_bits(&self, shares: Tensor<2>) -> Tensor<1> {
         let batch = shares.dims()[0];
         let means = shares.mean_dim(0).clamp_min(self.free_bits);

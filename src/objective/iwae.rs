@@ -11,39 +11,41 @@ use crate::prior::Distribution;
 ///
 /// `L_K(x) = log 1/K sum_k w_k` with `w_k = p(x|z_k) p(z_k) / q(z_k|x)` and `z_k ~ q(z|x)`
 ///
-/// With one sample it is the ELBO with the [`MonteCarloKl`](crate::divergence::MonteCarloKl); with more it rises
-/// towards `log p(x)`. The number of samples is that of the noise, in a training
-/// [`TrainConfig::num_samples`](crate::train::TrainConfig::num_samples).
+/// With one sample it is the ELBO with [`MonteCarloKl`](crate::divergence::MonteCarloKl); with more
+/// it approaches `log p(x)` from below. The noise determines the number of samples; in training it
+/// is [`TrainConfig::num_samples`](crate::train::TrainConfig::num_samples).
 ///
-/// [`Terms::nelbo`] is the negative bound itself, whatever the [`Gradient`]; `distortion` and `divergence`
-/// are means over the samples, those of the ELBO.
+/// [`Terms::nelbo`] is the negative bound, whatever the [`Gradient`]. `distortion` and `divergence`
+/// are those of the ELBO, averaged over the samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Iwae {
     gradient: Gradient,
 }
 
-/// How the gradient of an importance-weighted bound reaches the encoder. The value of the bound and
-/// the gradient of the decoder are the same for all. All but the total one ask the posterior for densities of given
-/// codes, for which flows run backwards: an inverse autoregressive flow takes a pass for each dimension.
+/// The estimator of the encoder's gradient of an importance-weighted bound.
+///
+/// All estimators share the value of the bound and the gradient of the decoder. All but
+/// [`Total`](Self::Total) evaluate the posterior's density at given codes, which runs flows
+/// backwards: an inverse autoregressive flow needs one pass per dimension.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Gradient {
-    /// The derivative of the bound (Burda et al. 2016, eq. 13 and 14). Its signal fades as the number
-    /// of samples grows (Rainforth et al. 2018).
+    /// The derivative of the bound (Burda et al. 2016, eq. 13 and 14). Its signal fades as the
+    /// number of samples grows (Rainforth et al. 2018).
     #[default]
     Total,
-    /// Without the derivative of `log q` by the parameters of `q`, whose expectation is zero for the
-    /// ELBO (Roeder et al. 2017). Where the posterior is the true one its variance is zero.
-    /// With more than one sample it is biased (Tucker et al. 2019).
+    /// Drops the derivative of `log q` with respect to the parameters of `q`, whose expectation is
+    /// zero for the ELBO (Roeder et al. 2017). Its variance is zero if the approximate posterior
+    /// equals the true one. With more than one sample it is biased (Tucker et al. 2019).
     StickingTheLanding,
-    /// Unbiased for any number of samples, and its signal does not fade: through the samples alone,
-    /// with the squares of the normalised weights (Tucker et al. 2019). The decoder runs once
-    /// more, without a backward pass; batch normalisation in it counts each batch twice in its moving
+    /// Flows through the samples alone, with squared normalised weights (Tucker et al. 2019).
+    /// Unbiased for any number of samples, and its signal does not fade. The decoder runs once more
+    /// without a backward pass, so its batch normalisation counts each batch twice in its moving
     /// averages.
     DoublyReparameterized,
 }
 
 impl Iwae {
-    /// Another estimator of the gradient.
+    /// Sets the gradient estimator.
     pub fn with_gradient(self, gradient: Gradient) -> Self {
         Self { gradient }
     }
@@ -80,7 +82,8 @@ impl<M: Model<Posterior: Density>> Objective<M> for Iwae {
     }
 }
 
-/// `w_k / sum_l w_l`, `[num_samples, batch]`, as constants; all zero where no weight is above zero.
+/// Returns `w_k / sum_l w_l`, `[num_samples, batch]`, as constants; all zero if no weight is above
+/// zero.
 fn normalized(log_weights: Tensor<2>) -> Tensor<2> {
     let log_weights = log_weights.detach();
     let highest = log_weights.clone().max_dim(0);
@@ -89,13 +92,13 @@ fn normalized(log_weights: Tensor<2>) -> Tensor<2> {
         .mask_fill(is_infinite, 0.0)
 }
 
-/// `-sum_k w_k x_k`, `[batch]`; what has no weight adds nothing, though it be infinite.
+/// Returns `-sum_k w_k x_k`, `[batch]`. Terms of weight zero contribute nothing, even if infinite.
 fn weighted(w: Tensor<2>, x: Tensor<2>) -> Tensor<1> {
     let x = x.mask_fill(w.clone().equal_scalar(0.0), 0.0);
     (w * x).sum_dim(0).squeeze_dim::<1>(0).neg()
 }
 
-/// The same `z`, whose gradient is multiplied by `factor` on its way back.
+/// Returns `z` unchanged, with its gradient multiplied by `factor`.
 fn scale_gradient(z: Tensor<3>, factor: Tensor<3>) -> Tensor<3> {
     z.clone().detach() + gradient_of(z) * factor
 }

@@ -12,19 +12,19 @@ use crate::prior::Distribution;
 ///
 /// `L_(M,K)(x) = 1/M sum_m log 1/K sum_k w_mk`
 ///
-/// The samples, `M K` of them, are shared out among `M` groups. More groups sharpen the gradient of
-/// the encoder, more samples in a group tighten the bound. One group is [`Iwae`](super::Iwae), groups
-/// of one are the ELBO.
+/// The `M K` samples are split into `M` groups. More groups sharpen the encoder's gradient; more
+/// samples per group tighten the bound. One group is [`Iwae`](super::Iwae); groups of one sample
+/// are the ELBO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Miwae {
     groups: usize,
 }
 
-/// The bound of [`Miwae`] for the encoder and that of [`Iwae`](super::Iwae), over all samples, for the
+/// [`Miwae`]'s bound for the encoder and [`Iwae`](super::Iwae)'s, over all samples, for the
 /// decoder, the likelihood and the prior (Rainforth et al. 2018, section 6).
 ///
-/// What is reported is the tighter of the two, the latter. The decoder runs twice, once for each, so
-/// batch normalisation in it counts each batch twice in its moving averages.
+/// The reported bound is the second, which is the tighter one. The decoder runs twice, so its batch
+/// normalisation counts each batch twice in its moving averages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piwae {
     groups: usize,
@@ -39,34 +39,34 @@ pub struct Ciwae {
 }
 
 impl Miwae {
-    /// The mean over so many groups.
+    /// Averages over `groups` groups.
     ///
     /// # Errors
-    /// If there are no groups.
+    /// If `groups` is 0.
     pub fn new(groups: usize) -> Result<Self> {
         Ok(Self { groups: check_groups(groups)? })
     }
 }
 
 impl Piwae {
-    /// The encoder's bound is the mean over so many groups.
+    /// Averages the encoder's bound over `groups` groups.
     ///
     /// # Errors
-    /// If there are no groups.
+    /// If `groups` is 0.
     pub fn new(groups: usize) -> Result<Self> {
         Ok(Self { groups: check_groups(groups)? })
     }
 }
 
 impl Ciwae {
-    /// The bound with the weight `beta` on the ELBO.
+    /// Sets the weight `beta` of the ELBO.
     ///
     /// # Errors
-    /// If `beta` does not lie between 0 and 1.
+    /// If `beta` is not between 0 and 1.
     pub fn new(beta: f64) -> Result<Self> {
         if !(0.0..=1.0).contains(&beta) {
             return Err(Error::value(format!(
-                "the weight of the ELBO is {beta}, but it must lie between 0 and 1"
+                "the weight of the ELBO is {beta}, but it must be between 0 and 1"
             )));
         }
         Ok(Self { beta })
@@ -111,7 +111,7 @@ impl<M: Model<Posterior: Density>> Objective<M> for Ciwae {
         let weights = Weights::draw(model, inputs);
         let elbo = || mean_over_samples(weights.log());
         let iwae = || log_mean_exp(weights.log());
-        // A bound without a weight is left out: it may be infinite.
+        // A bound of weight 0 is left out because it may be infinite.
         weights.terms(match self.beta {
             0.0 => iwae(),
             1.0 => elbo(),
@@ -120,14 +120,14 @@ impl<M: Model<Posterior: Density>> Objective<M> for Ciwae {
     }
 }
 
-/// `1/M sum_m log 1/K sum_k w_mk` of `[M K, batch]`.
+/// Returns `1/M sum_m log 1/K sum_k w_mk` for log-weights `[M K, batch]`.
 ///
 /// # Panics
-/// If the samples cannot be shared out evenly.
+/// If the samples cannot be split evenly.
 fn mean_of_bounds(log_weights: Tensor<2>, groups: usize) -> Tensor<1> {
     let [samples, batch] = log_weights.dims();
-    assert!(samples.is_multiple_of(groups), "{samples} samples in {groups} groups");
-    // One column for each group of each example.
+    assert!(samples.is_multiple_of(groups), "{samples} samples do not split into {groups} groups");
+    // One column per group and example.
     let columns = log_weights.reshape([groups, samples / groups, batch]).swap_dims(0, 1);
     let bounds = log_mean_exp(columns.reshape([samples / groups, groups * batch]));
     mean_over_samples(bounds.reshape([groups, batch]))
@@ -135,9 +135,7 @@ fn mean_of_bounds(log_weights: Tensor<2>, groups: usize) -> Tensor<1> {
 
 fn check_groups(groups: usize) -> Result<usize> {
     if groups == 0 {
-        return Err(Error::config(
-            "the samples are to be in 0 groups, but there must be at least 1",
-        ));
+        return Err(Error::config("the number of groups is 0, but it must be at least 1"));
     }
     Ok(groups)
 }
@@ -147,6 +145,6 @@ fn check_shares(num_samples: usize, groups: usize) -> Result<()> {
         return Ok(());
     }
     Err(Error::config(format!(
-        "num_samples is {num_samples}, which cannot be shared out evenly among {groups} groups"
+        "num_samples is {num_samples}, which does not split evenly into {groups} groups"
     )))
 }

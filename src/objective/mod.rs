@@ -1,4 +1,4 @@
-//! What training minimises.
+//! Training objectives.
 
 mod adversarial;
 mod beta;
@@ -24,27 +24,27 @@ use crate::error::Result;
 use crate::phase::Phase;
 use crate::seed::Seed;
 
-/// What an objective takes: a batch of data and the randomness it is to be looked at with.
+/// A batch and its sampling noise.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Inputs {
     /// The examples, `[batch, data_dim]`.
     pub x: Tensor<2>,
-    /// The noise of the posterior's samples, `[num_samples, batch, noise().dim()]`.
+    /// Noise for the posterior's samples, `[num_samples, batch, noise().dim()]`.
     pub noise: Tensor<3>,
-    /// Whether this is a step of training or not.
+    /// Training step or evaluation.
     pub phase: Phase,
-    /// Where anything else that is random comes from.
+    /// Seed for all other randomness.
     pub seed: Seed,
-    /// What the objective handed on in the step before, in [`Terms::state`]; `None` outside
-    /// training and for an objective without state.
+    /// The previous step's [`Terms::state`]; `None` outside training and for objectives without
+    /// state.
     pub state: Option<Tensor<1>>,
-    /// Whether [`Terms::latents`] is wanted.
+    /// Whether to compute [`Terms::latents`].
     pub wants_latents: bool,
 }
 
 impl Inputs {
-    /// Data and noise, outside training.
+    /// Inputs for evaluation.
     ///
     /// # Shapes
     /// - `x`: `[batch, data_dim]`
@@ -60,58 +60,59 @@ impl Inputs {
         }
     }
 
-    /// The same in a step of training.
+    /// Sets the training step and its seed.
     pub fn at(self, step: u64, seed: Seed) -> Self {
         Self { phase: Phase::Train { step }, seed, ..self }
     }
 
-    /// The same with randomness of its own.
+    /// Sets the seed.
     pub fn with_seed(self, seed: Seed) -> Self {
         Self { seed, ..self }
     }
 
-    /// The same with a state of the objective's.
+    /// Sets the objective's state.
     pub fn with_state(self, state: Option<Tensor<1>>) -> Self {
         Self { state, ..self }
     }
 
-    /// The same, asking for [`Terms::latents`].
+    /// Requests [`Terms::latents`].
     pub fn with_latents(self) -> Self {
         Self { wants_latents: true, ..self }
     }
 }
 
-/// The terms of a model's objective for each example of a batch, all `[batch]`, in nats.
+/// The terms of an objective for each example of a batch, all `[batch]`, in nats.
 ///
-/// Sums over pixels and latent dimensions have been taken; the mean over the batch has not. It is
-/// taken once, at the very end of a training step, by [`mean`](Terms::mean).
+/// They are summed over pixels and latent dimensions, but not averaged over the batch;
+/// [`mean`](Terms::mean) does that at the end of a training step.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Terms {
-    /// What is differentiated. It may be a surrogate with the right gradient and any value.
+    /// The quantity to differentiate. It may be a surrogate with the right gradient and an
+    /// arbitrary value.
     pub loss: Tensor<1>,
-    /// What is reported and compared, the lower the better: the negative bound, at full weight whatever
-    /// `loss` weighs. Of a bound from above it is the bound.
+    /// The negative bound that is reported and compared, at full weight whatever the weights in
+    /// `loss`; lower is better. For upper bounds, the bound itself.
     pub nelbo: Tensor<1>,
-    /// Negative log-likelihood `-log p(x|z)`, averaged over the Monte Carlo samples: the distortion of
-    /// Alemi et al. (2018). Grey values under a likelihood of bits have a cross-entropy there.
+    /// Negative log-likelihood `-log p(x|z)`, averaged over the Monte Carlo samples: the distortion
+    /// of Alemi et al. (2018). For grey values under a Bernoulli likelihood it is a cross-entropy.
     pub distortion: Tensor<1>,
     /// Divergence from the posterior to the prior; with the KL divergence, the rate of Alemi et al.
     /// (2018).
     pub divergence: Tensor<1>,
-    /// What the posteriors look like, where that was asked for and the objective can tell.
+    /// The posteriors of the batch, if requested and known to the objective.
     pub latents: Option<Latents>,
-    /// What the objective hands on to the next step of a training; see
-    /// [`Objective::initial_state`].
+    /// The state for the next training step; see [`Objective::initial_state`].
     pub state: Option<Tensor<1>>,
 }
 
-/// The posteriors of a batch, latent dimension by latent dimension, all `[batch, latent_dim]`.
+/// The posteriors of a batch per latent dimension, all `[batch, latent_dim]`.
 #[derive(Clone, Debug)]
 pub struct Latents {
     /// The posterior means.
     pub mean: Tensor<2>,
-    /// The share of each dimension in the divergence, in nats, where it is a sum over them.
+    /// Each dimension's share of the divergence in nats, if the divergence is a sum over
+    /// dimensions.
     pub divergence: Option<Tensor<2>>,
 }
 
@@ -122,27 +123,27 @@ impl Terms {
         Self { loss: nelbo.clone(), nelbo, distortion, divergence, latents: None, state: None }
     }
 
-    /// Another loss, `[batch]`; what is reported stays.
+    /// Sets the loss, `[batch]`; the reported terms stay.
     pub fn with_loss(self, loss: Tensor<1>) -> Self {
         Self { loss, ..self }
     }
 
-    /// Another bound to report, `[batch]`.
+    /// Sets the reported negative bound, `[batch]`.
     pub fn with_nelbo(self, nelbo: Tensor<1>) -> Self {
         Self { nelbo, ..self }
     }
 
-    /// Adds what the posteriors look like.
+    /// Attaches the posteriors of the batch.
     pub fn with_latents(self, latents: Option<Latents>) -> Self {
         Self { latents, ..self }
     }
 
-    /// Adds what is handed on to the next step.
+    /// Sets the state for the next step.
     pub fn with_state(self, state: Option<Tensor<1>>) -> Self {
         Self { state, ..self }
     }
 
-    /// The scalar to call `backward` on: the mean loss of the batch, `[1]`.
+    /// Returns the mean loss of the batch, `[1]`, on which to call `backward`.
     pub fn mean(&self) -> Tensor<1> {
         self.loss.clone().mean()
     }
@@ -150,41 +151,38 @@ impl Terms {
 
 /// A training objective of the model `M`.
 ///
-/// The objective drives the forward pass, from data and noise to the terms of the loss, and so
-/// decides the flow: which divergence, how many samples, how they are combined. See [`Elbo`] for
-/// the flow of the variational autoencoder written out. It hands [`Inputs::phase`] on to
-/// [`Model::posterior`](crate::Model::posterior) and [`Model::prior`](crate::Model::prior), so that what is relaxed
-/// in training is.
+/// The objective runs the forward pass from data and noise to the terms of the loss: it chooses the
+/// divergence, draws the samples and combines them. [`Elbo`] shows this flow for the variational
+/// autoencoder. Pass [`Inputs::phase`] to [`Model::posterior`](crate::Model::posterior) and
+/// [`Model::prior`](crate::Model::prior), so that relaxations apply in training.
 ///
-/// An objective is plain data. What is to be trained belongs to the model. `Debug` must show every
-/// parameter, and the same in every run: a checkpoint knows the objective by it.
+/// An objective is plain data; trained parameters belong to the model. `Debug` must show every
+/// parameter and must not vary between runs: checkpoints identify the objective by it.
 ///
-/// A list of objectives is a `Vec<Box<dyn Objective<M>>>`; a box trains like what it holds.
+/// To mix objectives use a `Vec<Box<dyn Objective<M>>>`; a box trains like its content.
 pub trait Objective<M>: Debug + Send + Sync {
     /// Runs the model on a batch.
     fn terms(&self, model: &M, inputs: Inputs) -> Terms;
 
-    /// Whether the objective can be estimated from so many samples of the posterior; asked before
-    /// anything is computed.
+    /// Checks that the objective can be estimated from `num_samples` posterior samples; called
+    /// before any computation.
     ///
     /// # Errors
-    /// If it cannot.
+    /// If it cannot be.
     fn check_samples(&self, num_samples: usize) -> Result<()> {
         let _ = num_samples;
         Ok(())
     }
 
-    /// The numbers that a training carries from step to step for this objective, as they are before
-    /// the first step; `None` for an objective that needs none.
+    /// Returns the objective's state before the first training step, or `None` if it has none.
     ///
-    /// Each step finds them in [`Inputs::state`] and leaves the next ones, of the same length, in
-    /// [`Terms::state`]. They stay on the device and are part of a checkpoint.
+    /// Each step reads the state from [`Inputs::state`] and returns the next one, of equal length,
+    /// in [`Terms::state`]. The state stays on the device and is saved in checkpoints.
     fn initial_state(&self) -> Option<Vec<f32>> {
         None
     }
 
-    /// Whether the loss of a step is the one that the training is about, and not that of an
-    /// annealing that leads to it. Only at such steps is a model compared with others.
+    /// Returns whether annealing has finished by `step`. Models are compared only at such steps.
     fn at_full_weight(&self, step: u64) -> bool {
         let _ = step;
         true

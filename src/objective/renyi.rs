@@ -11,29 +11,30 @@ use crate::prior::Distribution;
 /// `L_alpha(x) = 1/(1 - alpha) log 1/K sum_k w_k^(1 - alpha)` with
 /// `w_k = p(x|z_k) p(z_k) / q(z_k|x)`
 ///
-/// | `alpha` | |
+/// | `alpha` | bound |
 /// |---|---|
 /// | 1 | the ELBO, `1/K sum_k log w_k` |
 /// | 0 | the bound of [`Iwae`](super::Iwae) |
 /// | above 0 | a lower bound on `log p(x)` |
-/// | below 0 | an upper bound in the limit of many samples; with few it may lie below |
-/// | negatively infinite | VR-max, the largest `log w_k` (section 4.2) |
-/// | infinite | the smallest `log w_k` |
+/// | below 0 | an upper bound in the limit of many samples; with few it may be below `log p(x)` |
+/// | minus infinity | VR-max, the maximum of `log w_k` (section 4.2) |
+/// | infinite | the minimum of `log w_k` |
 ///
-/// The bound falls as `alpha` grows, sample by sample.
+/// The bound decreases with `alpha` for every set of samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RenyiBound {
     alpha: f64,
 }
 
 impl RenyiBound {
-    /// The bound of an order, which may be infinite.
+    /// A bound of order `alpha`, which may be infinite.
     ///
     /// # Errors
-    /// If `alpha` is no number, or finite and beyond `1e30`, where powers of the weights are infinite.
+    /// If `alpha` is NaN, or if it is finite with a magnitude above `1e30`, for which powers of the
+    /// weights overflow.
     pub fn new(alpha: f64) -> Result<Self> {
         if alpha.is_nan() {
-            return Err(Error::value("the order alpha of a Renyi bound is no number"));
+            return Err(Error::value("the order alpha of a Renyi bound is NaN"));
         }
         if alpha.is_finite() && alpha.abs() > 1e30 {
             return Err(Error::value(format!(
@@ -54,16 +55,16 @@ impl<M: Model<Posterior: Density>> Objective<M> for RenyiBound {
 /// The chi upper bound (Dieng et al. 2017, section 2).
 ///
 /// `CUBO_n(x) = 1/n log 1/K sum_k w_k^n >= log p(x)` with `w_k = p(x|z_k) p(z_k) / q(z_k|x)`, which
-/// is `log p(x) + 1/n log(1 + chi^n(p(z|x) || q(z|x)))` in the limit of many samples.
+/// in the limit of many samples equals `log p(x) + 1/n log(1 + chi^n(p(z|x) || q(z|x)))`.
 ///
-/// What is minimised is an upper bound, so it fits the posterior to a given model, in the direction
-/// opposite to the ELBO's, which covers all of the true posterior: decoder, likelihood and prior take
-/// no gradient. [`Terms::nelbo`], the lower the better, is `CUBO_n` itself here.
+/// Minimising an upper bound fits the posterior to a given model; decoder, likelihood and prior
+/// receive no gradient. The divergence has the direction opposite to the ELBO's, so the fit covers
+/// all of the true posterior. [`Terms::nelbo`] is `CUBO_n` itself here; lower is better.
 ///
-/// With finitely many samples the logarithm makes the estimate biased, downwards: it bounds
-/// `log p(x)` in the limit only.
+/// With finitely many samples the estimate is biased downwards by the logarithm: it bounds
+/// `log p(x)` only in the limit.
 ///
-/// Batch normalisation in the decoder goes on with its moving averages.
+/// Batch normalisation in the decoder still updates its moving averages.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cubo {
     n: f64,
@@ -77,7 +78,7 @@ impl Default for Cubo {
 }
 
 impl Cubo {
-    /// The bound of an order.
+    /// A bound of order `n`.
     ///
     /// # Errors
     /// If `n` is below 1 or not finite.

@@ -5,8 +5,8 @@ use crate::math::mean_over_samples;
 use crate::model::Model;
 use crate::posterior::{Density, Posterior, Samples};
 
-/// The importance weights `w_k = p(x|z_k) p(z_k) / r(z_k|x)` of samples of a proposal `r` in their parts, all
-/// `[num_samples, batch]`, in nats.
+/// The importance weights `w_k = p(x|z_k) p(z_k) / r(z_k|x)` of samples from a proposal `r`, kept
+/// as separate log terms, all `[num_samples, batch]`, in nats.
 #[derive(Clone, Debug)]
 pub(crate) struct Weights {
     nll: Tensor<2>,
@@ -16,7 +16,7 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// The weights of samples of the model's own posterior.
+    /// Draws samples from the model's posterior and weighs them.
     pub(super) fn draw<M: Model<Posterior: Density>>(model: &M, inputs: Inputs) -> Self {
         let Inputs { x, noise, phase, seed, wants_latents, .. } = inputs;
         let prior = model.prior(phase);
@@ -26,7 +26,7 @@ impl Weights {
         Self::of(model, &prior, x, &samples, log_proposal).with_latents(wants_latents, &q)
     }
 
-    /// The weights of samples whose densities under their proposal are `log_proposal`.
+    /// Weighs samples whose log-densities under their proposal are `log_proposal`.
     pub(crate) fn of<M: Model>(
         model: &M,
         prior: &M::Prior,
@@ -39,19 +39,18 @@ impl Weights {
         Self { nll, log_prior, log_proposal, latents: None }
     }
 
-    /// The same, with what the posteriors look like where that is wanted.
+    /// Attaches the posteriors if requested.
     pub(super) fn with_latents(self, wants_latents: bool, q: &impl Posterior) -> Self {
         let latents = wants_latents.then(|| Latents { mean: q.mean(), divergence: None });
         Self { latents, ..self }
     }
 
-    /// `log w`
+    /// Returns `log w`.
     pub(crate) fn log(&self) -> Tensor<2> {
         self.log_prior.clone() - self.log_proposal.clone() - self.nll.clone()
     }
 
-    /// The terms of an objective with a bound of these weights, `[batch]`; the loss is the bound's
-    /// negative.
+    /// Returns the terms of an objective with `bound`, `[batch]`, whose negative is the loss.
     pub(super) fn terms(&self, bound: Tensor<1>) -> Terms {
         let divergence = self.log_proposal.clone() - self.log_prior.clone();
         let (nll, divergence) =

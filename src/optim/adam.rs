@@ -10,11 +10,11 @@ use crate::ops::{self, AdamStep};
 /// `m <- beta_1 m + (1 - beta_1) g`, `v <- beta_2 v + (1 - beta_2) g^2`,
 /// `w <- w - lr m' / (sqrt(v') + epsilon)`
 ///
-/// with `m' = m / (1 - beta_1^t)` and `v' = v / (1 - beta_2^t)` in step `t`, and beta 0.9 and 0.999, epsilon
-/// 1e-8 unless told otherwise, the constants of the paper.
+/// with `m' = m / (1 - beta_1^t)` and `v' = v / (1 - beta_2^t)` in step `t`. By default the betas
+/// are 0.9 and 0.999 and epsilon is 1e-8, as in the paper.
 ///
-/// It is `burn::optim::Adam`, whose epsilon is 1e-5, with the same record; that one has weight decay and
-/// AMSGrad as well.
+/// The record is that of `burn::optim::Adam`, whose epsilon is 1e-5 and which also has weight decay
+/// and AMSGrad.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adam {
     beta_1: f64,
@@ -29,21 +29,21 @@ impl Default for Adam {
 }
 
 impl Adam {
-    /// The constants of the paper.
+    /// Uses the constants of the paper.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Other weights of the past in the averages of gradients and of their squares.
+    /// Sets the decay rates of the averages of gradients and squared gradients.
     ///
     /// # Errors
-    /// If one is negative, or 1 or more.
+    /// If one is negative, 1 or more, or NaN.
     pub fn with_betas(self, beta_1: f64, beta_2: f64) -> Result<Self> {
         let beta_1 = check_decay("beta_1", beta_1)?;
         Ok(Self { beta_1, beta_2: check_decay("beta_2", beta_2)?, ..self })
     }
 
-    /// Another number to keep the root from zero.
+    /// Sets the constant that keeps the denominator from zero.
     ///
     /// # Errors
     /// If it is below 1e-12 or not finite.
@@ -51,7 +51,7 @@ impl Adam {
         Ok(Self { epsilon: check_epsilon(epsilon)?, ..self })
     }
 
-    /// The optimiser of all parameters of a model.
+    /// Creates the optimiser for all parameters of a model.
     pub fn init(self) -> ModuleOptimizer {
         self.into()
     }
@@ -115,7 +115,7 @@ mod tests {
         let theirs = course(&burn::optim::AdamConfig::new().with_epsilon(1e-4).build(), 0.01);
         let ours = course(&Adam::new().with_epsilon(1e-4).unwrap(), 0.01);
         for (ours, theirs) in ours.iter().flatten().zip(theirs.iter().flatten()) {
-            // Burn takes its powers of beta in 32 bits.
+            // Burn computes powers of beta in 32 bits.
             assert!((ours - theirs).abs() < 2e-6, "{ours} {theirs}");
         }
     }

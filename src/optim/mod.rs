@@ -1,8 +1,8 @@
 //! Optimisers that are fast on the CPU.
 //!
-//! Any of Burn's optimisers trains a model of this crate ([`Trainer::with_optimizer`]). Those here are the
-//! two that the texts this crate is held against used, by the definitions of those texts, and on `flex` a
-//! step of them is one pass over the memory of parameters, gradients and state (`src/ops/host/update.rs`).
+//! Any of Burn's optimisers trains a model of this crate ([`Trainer::with_optimizer`]). This module
+//! has Adam and RMSprop as the reference implementations define them. On `flex` a step is a single
+//! pass over parameters, gradients and state (`src/ops/host/update.rs`).
 //!
 //! [`Trainer::with_optimizer`]: crate::train::Trainer::with_optimizer
 
@@ -14,7 +14,7 @@ pub use rms_prop::RmsProp;
 
 use crate::error::{Error, Result};
 
-/// Checks the weight of the past in a moving average.
+/// Checks the decay rate of a moving average.
 fn check_decay(name: &str, value: f64) -> Result<f64> {
     match (0.0..1.0).contains(&value) {
         true => Ok(value),
@@ -24,7 +24,7 @@ fn check_decay(name: &str, value: f64) -> Result<f64> {
     }
 }
 
-/// Checks that epsilon is large enough for the averages that are taken as zero to be nothing beside it.
+/// Checks that averages flushed to zero are negligible beside epsilon.
 fn check_epsilon(value: f64) -> Result<f64> {
     match value >= 1e-12 && value.is_finite() {
         true => Ok(value),
@@ -40,7 +40,7 @@ mod tests {
     use burn::optim::Optimizer;
     use burn::tensor::{Device, Tensor};
 
-    /// Gradients of some steps well above `sqrt(epsilon)`, well below it, and zero.
+    /// Gradients well above `sqrt(epsilon)`, well below it, and zero.
     pub(super) const GRADIENTS: [[f64; 3]; 4] =
         [[0.5, 1e-5, 0.0], [-0.2, 3e-5, 0.0], [0.1, -1e-5, 0.0], [0.0, 0.0, 1.0]];
 
@@ -48,7 +48,7 @@ mod tests {
         x.to_data().try_to_vec().unwrap()
     }
 
-    /// The weights after each step, from 1 on.
+    /// Returns the weights after each step, all starting at 1.
     pub(super) fn course<O: Optimizer>(optimizer: &O, lr: f64) -> Vec<Vec<f32>> {
         let device = Device::flex();
         let mut weights = Tensor::<1>::from_data([1.0f32, 1.0, 1.0], &device);

@@ -9,11 +9,11 @@ use crate::ops::{self, RmsPropStep};
 ///
 /// `v <- rho v + (1 - rho) g^2`, `w <- w - lr g / sqrt(v + epsilon)`
 ///
-/// with rho 0.9 and epsilon 1e-7 unless told otherwise.
+/// The defaults are rho 0.9 and epsilon 1e-7.
 ///
-/// Burn's `RmsProp`, like PyTorch's, adds epsilon to the square root instead, which scales gradients
-/// far below sqrt(1e-7), as of pixels that are rarely lit, up to full steps. It is at hand as
-/// `burn::optim::RmsPropConfig`; the texts this crate is held against used the form here.
+/// Burn's `RmsProp`, like PyTorch's, adds epsilon to the square root instead. That scales gradients
+/// far below sqrt(1e-7), such as those of rarely lit pixels, up to full steps. It is available as
+/// `burn::optim::RmsPropConfig`; the reference implementations use the form here.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RmsProp {
     rho: f64,
@@ -27,20 +27,20 @@ impl Default for RmsProp {
 }
 
 impl RmsProp {
-    /// The constants of Keras.
+    /// Uses the constants of Keras.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Another weight of the past in the average of squares.
+    /// Sets the decay rate of the average of squared gradients.
     ///
     /// # Errors
-    /// If it is negative, or 1 or more.
+    /// If it is negative, 1 or more, or NaN.
     pub fn with_rho(self, rho: f64) -> Result<Self> {
         Ok(Self { rho: check_decay("rho", rho)?, ..self })
     }
 
-    /// Another number to keep the root from zero.
+    /// Sets the constant that keeps the denominator from zero.
     ///
     /// # Errors
     /// If it is below 1e-12 or not finite.
@@ -48,7 +48,7 @@ impl RmsProp {
         Ok(Self { epsilon: check_epsilon(epsilon)?, ..self })
     }
 
-    /// The optimiser of all parameters of a model.
+    /// Creates the optimiser for all parameters of a model.
     pub fn init(self) -> ModuleOptimizer {
         self.into()
     }

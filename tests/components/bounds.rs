@@ -210,8 +210,5 @@ fn orders_and_groups_out_of_range_are_refused() {
     }
     assert!(Miwae::new(0).is_err() && Piwae::new(0).is_err());
     let uneven = Objective::<MlpVae>::check_samples(&Miwae::new(4).unwrap(), 6).unwrap_err();
-    assert_eq!(
-        uneven.to_string(),
-        "num_samples is 6, which cannot be shared out evenly among 4 groups"
-    );
+    assert_eq!(uneven.to_string(), "num_samples is 6, which does not split evenly into 4 groups");
 }

@@ -333,7 +333,7 @@ fn what_does_not_fit_is_refused() {
         (message(|c| c.condition_dim = 0), "condition_dim is 0"),
         (message(|c| c.condition_dim = 4), "have length 6, but the decoder takes 5"),
         (message(|c| c.decoder.latent_dim = 2), "have length 5, but the decoder takes 2"),
-        (message(|c| c.decoder.output_dim = 9), "puts out 9 numbers"),
+        (message(|c| c.decoder.output_dim = 9), "outputs 9 values"),
         (message(|c| c.decoder.output_dim = 9), "each of the 6 values"),
         (message(|c| c.encoder.data_dim = 3), "no value of the example is left"),
         (message(|c| c.encoder.hidden = vec![0]), "encoder: hidden[0] is 0"),
@@ -364,7 +364,7 @@ fn what_does_not_fit_is_refused() {
     ] {
         assert!(found.contains(text), "{found}");
     }
-    assert!(vae.sample(0, 0).unwrap_err().to_string().contains("0 samples were asked for"));
+    assert!(vae.sample(0, 0).unwrap_err().to_string().contains("0 samples were requested"));
 
     for (labels, classes, text) in [
         (vec![0; 39], 3, "39 labels for 40 examples"),

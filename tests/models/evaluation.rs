@@ -96,7 +96,7 @@ fn every_figure_is_printed_with_what_it_is_of() {
     };
     let grey = evaluate(Arc::new(images()));
     let text = grey.to_string();
-    assert!(text.ends_with("(grey values; a cross-entropy, no likelihood)"), "{text}");
+    assert!(text.ends_with("(grey values; a cross-entropy, not a likelihood)"), "{text}");
     assert!((grey.divergence + grey.distortion - grey.nelbo).abs() < 1e-4);
     let bits = Arc::new(Binarized::once(images(), 5));
     let text = evaluate(bits.clone()).to_string();
@@ -308,14 +308,14 @@ fn a_number_of_samples_that_does_not_fit_is_refused() {
     let (vae, examples) = (model(BernoulliNll), Arc::new(images()));
     let miwae = Miwae::new(4).unwrap();
     let error = evaluate(&vae, &miwae, examples.clone(), 10, 6, NoiseSource::new(0)).unwrap_err();
-    assert!(error.to_string().contains("shared out evenly among 4 groups"), "{error}");
+    assert!(error.to_string().contains("not split evenly into 4 groups"), "{error}");
     let config = TrainConfig { num_samples: 6, ..TrainConfig::default() };
     let stopped = Trainer::new(config)
         .with_objective(miwae)
         .with_progress(Progress::Silent)
         .fit(vae, examples.clone(), examples)
         .unwrap_err();
-    assert!(stopped.error.to_string().contains("shared out evenly among 4 groups"));
+    assert!(stopped.error.to_string().contains("not split evenly into 4 groups"));
     assert!(stopped.trained.is_none());
 }
 

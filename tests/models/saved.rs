@@ -156,7 +156,7 @@ fn what_does_not_fit_is_refused_with_the_file() {
         (&edit("{", "["), ErrorKind::Saved, "config.json: "),
         (&edit("BernoulliNll", "LaplaceNll"), ErrorKind::Saved, "expected `BernoulliNll`"),
         (&edit("StandardNormal", "VampPrior"), ErrorKind::Saved, "expected `StandardNormal`"),
-        (&edit("relu", "tanh"), ErrorKind::Saved, "config.json: `config` is not the description"),
+        (&edit("relu", "tanh"), ErrorKind::Saved, "config.json: `config` is not the configuration"),
         (
             &edit("\"latent_dim\": 3", "\"latent_dim\": 4"),
             ErrorKind::Saved,
@@ -197,11 +197,11 @@ fn descriptions_no_model_can_be_built_from_are_refused() {
         ),
         (
             VaeConfig { decoder: MlpDecoderConfig::new(3, [], 4), ..MlpVaeConfig::mlp(4, [], 2) },
-            "the encoder's codes have length 2, the decoder's 3",
+            "the encoder's codes have length 2, but the decoder takes 3",
         ),
         (
             VaeConfig { decoder: MlpDecoderConfig::new(2, [], 5), ..MlpVaeConfig::mlp(4, [], 2) },
-            "the decoder puts out 5 numbers, but the likelihood needs 1 for each of the 4 values",
+            "the decoder outputs 5 values, but the likelihood needs 1 for each of the 4 values",
         ),
     ] {
         let error = refused(config);
@@ -226,7 +226,7 @@ fn wrong_shapes_are_refused_at_the_entry() {
         (vae.encode(zeros([3, 5])).err(), "x has shape [3, 5], but [batch, 4] is needed"),
         (vae.decode(zeros([3, 5])).err(), "z has shape [3, 5], but [batch, 2] is needed"),
         (vae.reconstruct(zeros([1, 2])).err(), "x has shape [1, 2], but [batch, 4] is needed"),
-        (vae.sample(0, 0).err(), "0 samples were asked for"),
+        (vae.sample(0, 0).err(), "0 samples were requested"),
         (vae.interpolate(row(4), row(3), 5).err(), "x has shape [1, 3]"),
         (vae.interpolate(row(4), row(4), 1).err(), "at least 2 steps"),
     ] {
