@@ -132,12 +132,12 @@ fn bad_families_are_refused_with_the_file() {
         (
             "train-images-idx3-ubyte",
             Some(idx_file(&[3, 0, 2], &[])),
-            "train-images-idx3-ubyte: 0 bytes are no whole number of images",
+            "train-images-idx3-ubyte: 0 bytes are not a whole number of images",
         ),
         (
             "t10k-images-idx3-ubyte",
             Some(idx_file(&[2, 2, 3], &[1; 12])),
-            "images to train on have shape [2, 2, 1], those to test on [2, 3, 1]",
+            "training images have shape [2, 2, 1], but test images have [2, 3, 1]",
         ),
         (
             "train-labels-idx1-ubyte.gz",

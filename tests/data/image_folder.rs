@@ -170,7 +170,7 @@ fn bad_folders_are_refused_with_the_file_and_the_reason() {
     let cases: [(Spoil, &str, &str); 15] = [
         (|dir| fs::remove_file(dir.join("a.png")).unwrap(), "", "there is no image in this folder"),
         (|dir| fs::write(dir.join("b.png"), "text").unwrap(), "b.png", "not an image that can be"),
-        (|dir| fs::write(dir.join("b.jpg"), "").unwrap(), "b.jpg", "not an image that can be read"),
+        (|dir| fs::write(dir.join("b.jpg"), "").unwrap(), "b.jpg", "not a readable image"),
         (|dir| fs::write(dir.join("b.gif"), "GIF89a").unwrap(), "b.gif", "not an image that can"),
         (
             |dir| fs::write(dir.join("b.tiff"), "").unwrap(),
@@ -200,7 +200,7 @@ fn bad_folders_are_refused_with_the_file_and_the_reason() {
                 fs::create_dir(dir.join("dogs")).unwrap();
             },
             "dogs",
-            "there is no image of this class, while others have some",
+            "this class has no image, but others do",
         ),
         (
             |dir| {
@@ -227,7 +227,7 @@ fn bad_folders_are_refused_with_the_file_and_the_reason() {
         (
             |dir| fs::write(dir.join("b.pgm"), "P5 40000 1 255\n").unwrap(),
             "b.pgm",
-            "not an image that can be read: Image size exceeds limit",
+            "not a readable image: Image size exceeds limit",
         ),
         (
             |dir| {
@@ -292,7 +292,7 @@ fn files_that_go_bad_after_opening_stop_the_loader_with_their_name() {
                 let bytes = fs::read(path).unwrap();
                 fs::write(path, &bytes[..bytes.len() - 20]).unwrap();
             },
-            "b.png: not an image that can be read",
+            "b.png: not a readable image",
             ErrorKind::Data,
         ),
     ];

@@ -89,10 +89,10 @@ fn what_is_no_picture_is_refused() {
     let device = Device::flex();
     let zeros = |shape: [usize; 2]| Tensor::<2>::zeros(shape, &device);
     for (images, shape, columns, reason) in [
-        (zeros([2, 5]), [2, 2, 1], 2, "rows of 5 values are no images of shape"),
-        (zeros([2, 8]), [2, 2, 3], 2, "rows of 8 values are no images of shape"),
-        (zeros([2, 4]), [2, 0, 1], 2, "are no images of shape"),
-        (zeros([2, 4]), [usize::MAX, 2, 1], 2, "are no images of shape"),
+        (zeros([2, 5]), [2, 2, 1], 2, "rows of 5 values are not images of shape"),
+        (zeros([2, 8]), [2, 2, 3], 2, "rows of 8 values are not images of shape"),
+        (zeros([2, 4]), [2, 0, 1], 2, "are not images of shape"),
+        (zeros([2, 4]), [usize::MAX, 2, 1], 2, "are not images of shape"),
         // Each is enlarged eightfold: 131 million pixels.
         (zeros([2_000_000, 1]), [1, 1, 1], 1000, "are too many for one picture"),
         (zeros([3, 4]), [2, 2, 1], 2, "3 images do not fill rows of 2"),
@@ -255,5 +255,5 @@ fn bars_are_as_high_as_their_values() {
         assert!(error.to_string().contains(reason), "{error}, not {reason}");
     }
     let error = bars().with_active(&[true]).err().unwrap();
-    assert!(error.to_string().contains("3 bars with 1 active flags"), "{error}");
+    assert!(error.to_string().contains("3 bars, but 1 active flags"), "{error}");
 }
