@@ -1,5 +1,4 @@
-//! A training through the public API, for `benches/peers/compare.py`, which times it beside PyTorch and
-//! Keras.
+//! A training through the public API, timed by `benches/peers/compare.py` beside PyTorch and Keras.
 //!
 //! ```sh
 //! cargo bench --bench peer -- --model mlp --examples 60000 --epochs 3
@@ -45,12 +44,12 @@ struct Options {
 enum Model {
     /// 784-256-2 and back, ReLU, batch 100
     Mlp,
-    /// The same, batch 4096
+    /// 784-256-2 and back, ReLU, batch 4096
     #[value(name = "mlp4096")]
     Mlp4096,
-    /// The step-up post's, 134,165 parameters, batch 32
+    /// The step-up post's network, 134,165 parameters, batch 32
     Conv,
-    /// 784-200-200-50 and back, tanh, batch 100, binarised anew at every use
+    /// 784-200-200-50 and back, tanh, batch 100, binarised anew in each epoch
     #[value(name = "iwae1")]
     Iwae1,
     #[value(name = "iwae5")]

@@ -73,8 +73,8 @@ pub trait Examples: Send + Sync {
 
     /// Writes the examples at `indices` into `out`, one after the other.
     ///
-    /// All `indices` are below [`len`](Self::len), and `out` has length `indices.len() *
-    /// self.dim()`.
+    /// All `indices` are below [`len`](Self::len), and `out` has length
+    /// `indices.len() * self.dim()`.
     ///
     /// # Errors
     /// If an example cannot be read. Training then stops and returns the error.

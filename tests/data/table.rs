@@ -179,10 +179,10 @@ fn bad_tables_are_refused_with_the_line_and_the_column() {
         (b"1,2\n", plain().with_label(2), "column 2, counted from 0, is selected, but there are"),
         (b"1,2\n", plain().with_features([0, 0]), "column 1 is selected more than once"),
         (b"a,y\n1,2\n", labelled().with_features(["y"]), "column 2 (`y`) is selected more than"),
-        (b"a,y\n1,2.5\n", labelled(), "line 2, column 2 (`y`): `2.5` is not a label, a whole"),
+        (b"a,y\n1,2.5\n", labelled(), "line 2, column 2 (`y`): `2.5` is not a label, an integer"),
         (b"a,y\n1,256\n", labelled(), "`256` is not a label, an integer from 0 to 255"),
         (b"a,y\n1,-1\n", labelled(), "`-1` is not a label, an integer from 0 to 255"),
-        (b"a,y\n1,cat\n", labelled(), "line 2, column 2 (`y`): `cat` is not a label, a whole"),
+        (b"a,y\n1,cat\n", labelled(), "line 2, column 2 (`y`): `cat` is not a label, an integer"),
     ];
     for (content, options, reason) in cases {
         let error = read(content, &options).expect_err(reason);

@@ -191,10 +191,13 @@ fn what_cannot_be_projected_is_refused() {
         (pca.inverse(bad()).err(), "row 1 of the components has NaN in column 1"),
         (tsne(bad(), &options).err(), "row 1 of the codes has NaN in column 1"),
         (tsne(zeros([10, 3]), &options).err(), "all 10 codes are the same"),
-        (refused(Tsne { perplexity: 3.1, ..options }), "perplexity 3.1; it must lie between 1 and"),
+        (
+            refused(Tsne { perplexity: 3.1, ..options }),
+            "perplexity is 3.1, but for 10 codes it must lie",
+        ),
         (refused(Tsne { perplexity: 0.5, ..options }), "perplexity is 0.5, but for 10 codes"),
         (refused(Tsne { perplexity: f64::NAN, ..options }), "perplexity is NaN"),
-        (refused(Tsne { epochs: 0, ..options }), "0 epochs"),
+        (refused(Tsne { epochs: 0, ..options }), "epochs is 0"),
         (refused(Tsne { theta: 0.0, ..options }), "theta is 0"),
         (refused(Tsne { theta: f64::NAN, ..options }), "theta is NaN"),
     ];

@@ -58,10 +58,12 @@ pub(super) fn rows() -> Vec<Row> {
             || images(3).select(&[0, 3]),
         ),
         row("no images of them all", Config, "no examples were selected", || images(3).select(&[])),
-        row("a split that leaves nothing", Config, "a fraction is above 0 and below 1", || {
+        row("a split that leaves nothing", Config, "it must be above 0 and below 1", || {
             images(3).split_last(1.0)
         }),
-        row("a split by NaN", Config, "NaN of the examples", || images(3).split_last(f64::NAN)),
+        row("a split by NaN", Config, "the fraction to hold out is NaN", || {
+            images(3).split_last(f64::NAN)
+        }),
         row("a split beyond the end", Config, "none would be left", || {
             split_last(Arc::new(images(3)), 4)
         }),
