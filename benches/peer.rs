@@ -61,7 +61,7 @@ enum Model {
 fn main() {
     let Options { model, examples, epochs, backend, .. } = Options::parse();
     let device = backend::device(&backend).unwrap_or_else(|error| panic!("{error}"));
-    let digits = Mnist::find(None).expect("MNIST lies in data/mnist").train.take(examples);
+    let digits = Mnist::find(None).expect("MNIST in data/mnist").train.take(examples);
     let digits: Arc<dyn Examples> = Arc::new(digits);
     let elbo = Elbo::default();
     let config = TrainConfig { epochs, batch_size: 100, ..TrainConfig::default() };
@@ -99,7 +99,7 @@ fn run<C: ModuleConfig, O: Objective<C::Module> + 'static>(
 ) where
     C::Module: burn_vae::Model + 'static,
 {
-    let one = Arc::new(Mnist::find(None).expect("MNIST lies in data/mnist").train.take(1));
+    let one = Arc::new(Mnist::find(None).expect("MNIST in data/mnist").train.take(1));
     let adam = Adam::new().with_epsilon(1e-7).expect("a constant").init();
     let trainer = Trainer::new(config).with_objective(objective).with_optimizer(adam);
     let model = network.init(Seed::new(0), device).expect("a network");

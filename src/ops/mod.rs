@@ -108,7 +108,8 @@ pub(crate) fn rsample(mean: Tensor<2>, log_var: Tensor<2>, noise: Tensor<3>) -> 
     on_engine!([noise, mean], rsample(mean, log_var, noise))
 }
 
-/// `KL(N(mean, exp(log_var)) || N(0, I))` in nats, `1/2 sum_j mean_j^2 + exp(log_var_j) - 1 - log_var_j`.
+/// `KL(N(mean, exp(log_var)) || N(0, I))` in nats,
+/// `1/2 sum_j mean_j^2 + exp(log_var_j) - 1 - log_var_j`.
 ///
 /// # Shapes
 /// - `mean`, `log_var`: `[batch, latent_dim]`

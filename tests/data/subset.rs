@@ -1,4 +1,4 @@
-//! Parts of data sets and how they are split.
+//! Subsets of data sets, and splits.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use burn_vae::data::{
 use burn_vae::{ErrorKind, Seed};
 use proptest::prelude::*;
 
-/// Image `i` has the one value `i / 255` and the label `i`.
+/// Image `i` has the single value `i / 255` and the label `i`.
 fn images(n: u8) -> Arc<ByteImages> {
     let values = (0..n).collect::<Vec<_>>();
     Arc::new(ByteImages::new(values.clone(), [1, 1, 1]).unwrap().with_labels(values).unwrap())
 }
 
-/// The numbers of the images that are read.
+/// The indices of the images that are read, recovered from their values.
 fn values(examples: &dyn Examples) -> Vec<usize> {
     let mut out = vec![0.0; examples.len() * examples.dim()];
     examples.read(&(0..examples.len()).collect::<Vec<_>>(), &mut out).unwrap();
@@ -29,7 +29,7 @@ fn parts_read_what_they_say() {
     assert_eq!(values(&range), [2, 3, 4]);
     let list = Subset::select(images(10), [7, 0, 7]).unwrap();
     assert_eq!(values(&list), [7, 0, 7]);
-    // A part of a part.
+    // A subset of a subset.
     assert_eq!(values(&Subset::select(Arc::new(range), [2, 0]).unwrap()), [4, 2]);
     assert_eq!(values(&images(10).select(&[7, 0, 7]).unwrap()), [7, 0, 7]);
     assert_eq!(images(10).select(&[7, 0]).unwrap().labels(), Some([7, 0].as_slice()));
@@ -134,7 +134,7 @@ proptest! {
         let mut all = [train.clone(), out.clone()].concat();
         all.sort_unstable();
         prop_assert_eq!(all, (0..usize::from(n)).collect::<Vec<_>>());
-        // In memory the same images are drawn.
+        // In memory, the same images are drawn.
         let (left, right) = images(n).split_random(count, seed).unwrap();
         prop_assert_eq!((values(&left), values(&right)), (train, out));
     }

@@ -1,4 +1,4 @@
-//! Tables of numbers and their scaling: good files, and above all bad ones.
+//! Tables and their scaling: valid files, and above all invalid ones.
 
 use std::fs;
 use std::io::Write;
@@ -34,7 +34,7 @@ fn values(examples: &dyn Examples) -> Vec<f32> {
     out
 }
 
-/// Reads a table in both ways, which must agree in what they read and in what they complain of.
+/// Reads a table in both ways, which must agree in values and errors.
 fn read(content: impl AsRef<[u8]>, options: &TableOptions) -> Result<Table> {
     let (_dir, path) = file(content);
     match (Table::read(&path, options), TableFile::open(&path, options)) {
@@ -75,7 +75,7 @@ fn tables_with_and_without_a_header_are_read() {
     assert_eq!(read("7\n", &plain).unwrap().values(), [7.0]);
     let semicolons = TableOptions::new().with_delimiter(';');
     assert_eq!(read("a;b\n1;2\n", &semicolons).unwrap().values(), [1.0, 2.0]);
-    // What could be either has to be declared.
+    // Ambiguous first lines need the option.
     assert_eq!(read("0,1,2\n5,6,7\n", &plain.clone().with_header(false)).unwrap().len(), 2);
     let table = read("0,1,2\n5,6,7\n", &plain.with_header(true)).unwrap();
     assert_eq!((table.names()[1].as_str(), table.values()), ("1", &[5.0, 6.0, 7.0][..]));
@@ -93,10 +93,10 @@ fn columns_are_chosen_by_place_or_by_name() {
     assert_eq!(read(content, &options).unwrap().values(), table.values());
     let options = options.with_max_rows(1);
     assert_eq!(read(content, &options).unwrap().labels(), Some([0].as_slice()));
-    // Of two columns with one name, each can be had by its place.
+    // Of two columns with the same name, each can be selected by its position.
     let twice = TableOptions::new().with_features([2]);
     assert_eq!(read("x,y,x\n1,2,3\n", &twice).unwrap().values(), [3.0]);
-    // What is not asked for is not looked at.
+    // Rows beyond `max_rows` are not checked.
     assert_eq!(read(format!("{content}bad"), &options).unwrap().len(), 1);
     let json = serde_json::to_string(&options).unwrap();
     assert_eq!(serde_json::from_str::<TableOptions>(&json).unwrap(), options);
@@ -218,7 +218,7 @@ fn a_table_on_disk_that_is_written_to_is_noticed() {
     }
 }
 
-/// A shell hands a pipe over in `<(zcat table.csv.gz)`. Its name is that of an open file.
+/// A shell passes a pipe for `<(zcat table.csv.gz)`; its name is that of an open file.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_pipe_of_a_shell_is_read() {
@@ -261,7 +261,7 @@ fn columns_are_scaled_as_documented() {
     let names = ["spread", "constant"];
     let train = Table::new(vec![-2.0, 5.0, 6.0, 5.0, 2.0, 5.0], names).unwrap();
     let scaling = Scaling::min_max(&train).unwrap();
-    // A constant becomes 0 and keeps its unit.
+    // A constant column becomes 0 and keeps its unit.
     assert_eq!(scaling.table(&train).unwrap().values(), [0.0, 0.0, 1.0, 0.0, 0.5, 0.0]);
     let other = Table::new(vec![10.0, 7.0, -6.0, 4.0], names).unwrap().with_labels([3, 4]).unwrap();
     let scaled = scaling.table(&other).unwrap();
@@ -275,7 +275,7 @@ fn columns_are_scaled_as_documented() {
     let one = (4.0 / (32.0f64 / 3.0).sqrt()) as f32;
     assert_eq!(scaling.table(&train).unwrap().values(), [-one, 0.0, one, 0.0, 0.0, 0.0]);
 
-    // Large and close numbers do not cancel.
+    // Large values that are close together do not cancel.
     let close = Table::new(vec![16_777_215.0, 16_777_216.0], ["x"]).unwrap();
     let scaling = Scaling::standard(&close).unwrap();
     assert_eq!(scaling.table(&close).unwrap().values(), [-1.0, 1.0]);
@@ -326,7 +326,7 @@ fn a_scaling_fits_any_examples_and_is_kept_in_a_file() {
     assert_eq!(Scaling::load(dir.path().join("none")).unwrap_err().kind(), ErrorKind::Io);
 }
 
-/// Two columns, of which the second example holds what no file would.
+/// Two columns; the second example has a value that no file could contain.
 struct NotFinite;
 
 impl Examples for NotFinite {
@@ -372,7 +372,7 @@ fn numbers() -> impl Strategy<Value = f32> {
 }
 
 proptest! {
-    /// What is written is what is read, bit for bit, in memory and from disk, in any order.
+    /// Values read equal the values written, bit for bit, in memory and from disk, in any order.
     #[test]
     fn numbers_survive_a_file(
         rows in prop::collection::vec((any::<u8>(), numbers(), numbers()), 1..20),
@@ -402,8 +402,7 @@ proptest! {
         prop_assert_eq!(bits(&values(&part)), bits(same.values()));
     }
 
-    /// The way there and back ends where it began, but for the rounding of 32-bit numbers at the
-    /// scale of the column.
+    /// Scaling and inverting restores the values, up to 32-bit rounding at the scale of the column.
     #[test]
     fn scaling_can_be_undone(
         rows in prop::collection::vec((-1e3f32..1e3, -1.0f32..1.0), 1..50), standard: bool,

@@ -1,4 +1,4 @@
-//! Data in memory that are not what they are said to be, and what cannot be drawn of them.
+//! Invalid data in memory, and plots of it.
 
 use std::ops::Range;
 use std::sync::Arc;
