@@ -1,11 +1,12 @@
-//! What each component costs: its value and its gradient on the CPU, everything else in the model being small.
+//! Cost of each component, value and gradient, on the CPU, with everything else in the model small.
 //!
 //! ```sh
 //! cargo bench --bench components
 //! ```
 //!
-//! A likelihood is given the parameters of 100 images of 784 values. Posteriors, priors and objectives are
-//! those of a model of 100 codes of 50 dimensions, with one layer to the codes and one from them to 50 values.
+//! A likelihood gets the parameters of 100 images of 784 values. Posteriors, priors and objectives
+//! are those of a model with 100 codes of 50 dimensions, with one layer from 50 values to the codes
+//! and one back.
 
 use std::hint::black_box;
 
@@ -79,7 +80,7 @@ fn likelihood<L: Likelihood>(group: &mut Group, name: &str, likelihood: L, param
     let device = Device::flex().autodiff();
     let random = |shape| Tensor::<2>::random(shape, Distribution::Uniform(-1.0, 1.0), &device);
     let params = random([BATCH, params]).unsqueeze_dim::<3>(0);
-    // Zeros and ones are values of every one of them.
+    // Every likelihood accepts zeros and ones.
     let x = random([BATCH, VALUES]).greater_elem(0.0).float();
     group.bench_function(name, |bencher| {
         bencher.iter(|| {
@@ -166,7 +167,7 @@ fn with<G, P>(posterior: G, prior: P) -> Config<G, P> {
     }
 }
 
-/// The terms of an objective and the gradients of all parameters.
+/// Computes an objective's terms and the gradients of all parameters.
 fn step<C, O>(group: &mut Group, name: &str, config: C, objective: O, samples: usize)
 where
     C: ModuleConfig<Module: Model>,

@@ -1,4 +1,5 @@
-//! A training step of the step-up post's network with this crate's convolutions and with Burn's own.
+//! A training step of the step-up post's network, with this crate's convolutions and with Burn's
+//! own.
 //!
 //! ```sh
 //! cargo bench --bench conv
@@ -28,7 +29,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const BATCH: usize = 32;
 
-/// The encoder of Burn's layers. They see `[batch, channels, height, width]`.
+/// The encoder with Burn's layers, which take `[batch, channels, height, width]`.
 #[derive(Module, Debug)]
 struct BurnEncoder {
     conv: [Conv2d; 2],
@@ -100,7 +101,7 @@ fn of_burn(device: &Device) -> Vae<BurnEncoder, BurnDecoder, BernoulliNll, Stand
     Vae::new(encoder, decoder, BernoulliNll, StandardNormal).unwrap()
 }
 
-/// A step on a model in training mode; batches and noise are at hand.
+/// Times a step of a model in training mode; batches and noise are prepared in advance.
 fn bench<E: Encoder<Posterior = DiagonalGaussian>, D: Decoder>(
     criterion: &mut Criterion,
     name: &str,

@@ -1,5 +1,5 @@
-//! A training step of an importance-weighted autoencoder with this crate's layers and likelihood and with
-//! Burn's own operations, and the estimate of a likelihood.
+//! A training step of an importance-weighted autoencoder, with this crate's layers and likelihood
+//! and with Burn's own operations, and the estimation of a likelihood.
 //!
 //! ```sh
 //! cargo bench --bench iwae
@@ -34,7 +34,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const BATCH: usize = 100;
 
-/// 784-200-200-(50, 50) of Burn's layers.
+/// 784-200-200-(50, 50) with Burn's layers.
 #[derive(Module, Debug)]
 struct BurnEncoder {
     hidden: [Linear; 2],
@@ -56,7 +56,7 @@ impl Encoder for BurnEncoder {
     }
 }
 
-/// 50-200-200-784 of Burn's layers.
+/// 50-200-200-784 with Burn's layers.
 #[derive(Module, Debug)]
 struct BurnDecoder {
     hidden: [Linear; 2],
@@ -75,7 +75,7 @@ impl Decoder for BurnDecoder {
     }
 }
 
-/// The likelihood of Burn's operations.
+/// The Bernoulli likelihood with Burn's operations.
 #[derive(Module, Debug)]
 struct BurnBernoulli;
 
@@ -117,7 +117,7 @@ fn ours(device: &Device) -> MlpVae {
     config.init(Seed::new(0), device).unwrap()
 }
 
-/// A step on a model in training mode; batches and noise are at hand.
+/// Times a step of a model in training mode; batches and noise are prepared in advance.
 fn bench<E: Encoder<Posterior = DiagonalGaussian>, D: Decoder, L: Likelihood>(
     criterion: &mut Criterion,
     name: &str,

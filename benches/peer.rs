@@ -1,5 +1,4 @@
-//! A training through the public API, for `benches/peers/compare.py`, which times it beside PyTorch and
-//! Keras.
+//! A training through the public API, timed by `benches/peers/compare.py` beside PyTorch and Keras.
 //!
 //! ```sh
 //! cargo bench --bench peer -- --model mlp --examples 60000 --epochs 3
@@ -45,12 +44,12 @@ struct Options {
 enum Model {
     /// 784-256-2 and back, ReLU, batch 100
     Mlp,
-    /// The same, batch 4096
+    /// 784-256-2 and back, ReLU, batch 4096
     #[value(name = "mlp4096")]
     Mlp4096,
-    /// The step-up post's, 134,165 parameters, batch 32
+    /// The step-up post's network, 134,165 parameters, batch 32
     Conv,
-    /// 784-200-200-50 and back, tanh, batch 100, binarised anew at every use
+    /// 784-200-200-50 and back, tanh, batch 100, binarised anew in each epoch
     #[value(name = "iwae1")]
     Iwae1,
     #[value(name = "iwae5")]
@@ -62,7 +61,7 @@ enum Model {
 fn main() {
     let Options { model, examples, epochs, backend, .. } = Options::parse();
     let device = backend::device(&backend).unwrap_or_else(|error| panic!("{error}"));
-    let digits = Mnist::find(None).expect("MNIST lies in data/mnist").train.take(examples);
+    let digits = Mnist::find(None).expect("MNIST in data/mnist").train.take(examples);
     let digits: Arc<dyn Examples> = Arc::new(digits);
     let elbo = Elbo::default();
     let config = TrainConfig { epochs, batch_size: 100, ..TrainConfig::default() };
@@ -100,7 +99,7 @@ fn run<C: ModuleConfig, O: Objective<C::Module> + 'static>(
 ) where
     C::Module: burn_vae::Model + 'static,
 {
-    let one = Arc::new(Mnist::find(None).expect("MNIST lies in data/mnist").train.take(1));
+    let one = Arc::new(Mnist::find(None).expect("MNIST in data/mnist").train.take(1));
     let adam = Adam::new().with_epsilon(1e-7).expect("a constant").init();
     let trainer = Trainer::new(config).with_objective(objective).with_optimizer(adam);
     let model = network.init(Seed::new(0), device).expect("a network");

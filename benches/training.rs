@@ -1,5 +1,5 @@
-//! One epoch of the MLP variational autoencoder, on 6,000 digits in batches of 100: through the
-//! [`Trainer`], and in a bare loop over the same batches.
+//! One epoch of the MLP variational autoencoder on 6,000 digits in batches of 100: through the
+//! [`Trainer`], and in a plain loop over the same batches.
 //!
 //! ```sh
 //! cargo bench --bench training

@@ -1,7 +1,7 @@
-//! What is done with untrusted bytes: by cargo-fuzz, and for a moment in the tests of the crate.
+//! Targets that process untrusted bytes, for cargo-fuzz and briefly for the tests of the crate.
 //!
-//! Each target writes the bytes to where a user would have a file, reads it, and, if it is taken, uses what
-//! came of it. An error is an answer; a panic, an abort or an endless loop is a bug.
+//! Each target writes the bytes to a file as a user would have it, reads the file and, if that
+//! succeeds, uses the result. An error is fine; a panic, an abort or an endless loop is a bug.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("checkpoint", checkpoint),
 ];
 
-/// A folder of this process, the same each time.
+/// A temporary folder, one per process.
 pub fn folder() -> &'static Path {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
     FOLDER.get_or_init(|| tempfile::tempdir().expect("a folder to write to")).path()
@@ -49,7 +49,7 @@ fn file(name: &str, data: &[u8]) -> PathBuf {
     path
 }
 
-/// Reads all examples of a set, one after the other.
+/// Reads all examples of a set, one at a time.
 fn read_all(examples: &dyn Examples) {
     let mut row = vec![0.0; examples.dim()];
     for index in 0..examples.len().min(1000) {
@@ -59,7 +59,7 @@ fn read_all(examples: &dyn Examples) {
     }
 }
 
-/// Images and labels in IDX files, compressed or not.
+/// IDX files with images or labels, compressed or not.
 pub fn idx(data: &[u8]) {
     let path = file("idx", data);
     let taken = idx::read(&path);
@@ -72,7 +72,7 @@ pub fn idx(data: &[u8]) {
     }
 }
 
-/// Tables of numbers. The first byte says how they are read.
+/// Tables. The first byte selects the options.
 pub fn table(data: &[u8]) {
     let Some((&how, data)) = data.split_first() else { return };
     let path = file("table", data);
@@ -88,7 +88,7 @@ pub fn table(data: &[u8]) {
     }
     let table = Table::read(&path, &options);
     let file = TableFile::open(&path, &options);
-    // Both take the same files and see the same numbers.
+    // Both readers accept the same files and return the same values.
     match (table, file) {
         (Ok(table), Ok(file)) => {
             assert_eq!((table.len(), table.dim()), (file.len(), file.dim()));
@@ -107,7 +107,7 @@ pub fn table(data: &[u8]) {
     }
 }
 
-/// Images of all formats. The first byte says which extension the file has.
+/// Images in all formats. The first byte selects the extension.
 pub fn image(data: &[u8]) {
     const EXTENSIONS: [&str; 6] = ["png", "jpg", "bmp", "gif", "pgm", "webp"];
     let Some((&how, data)) = data.split_first() else { return };
@@ -129,7 +129,7 @@ pub fn image(data: &[u8]) {
     std::fs::remove_file(path).expect("the file is there");
 }
 
-/// Scalings in JSON.
+/// Scalings as JSON.
 pub fn scaling(data: &[u8]) {
     if let Ok(scaling) = Scaling::load(file("scaling", data)) {
         let mut row = vec![0.5; scaling.dim()];
@@ -139,7 +139,7 @@ pub fn scaling(data: &[u8]) {
     }
 }
 
-/// Histories in CSV.
+/// Histories as CSV.
 pub fn history(data: &[u8]) {
     if let Ok(history) = History::read_csv(file("history", data)) {
         history.best();
@@ -157,10 +157,10 @@ type FlowVaeConfig = VaeConfig<
     MixturePriorConfig,
 >;
 
-/// Descriptions of models; what can be built, and is small, is built and used.
+/// Descriptions of models. A small one that can be built is built and used.
 pub fn config(data: &[u8]) {
     fn build<C: ModuleConfig>(data: &[u8]) -> Option<C::Module> {
-        // A model of a gigabyte is no mistake of the reader's.
+        // A model of a gigabyte is not the reader's fault.
         fn is_small(value: &serde_json::Value) -> bool {
             match value {
                 serde_json::Value::Number(number) => {
@@ -202,7 +202,7 @@ fn crc32(data: &[u8]) -> u32 {
     crc.sum()
 }
 
-/// Weights, with the checksum that they need to be looked at.
+/// Weights, with the checksum that gets them past the first check.
 pub fn weights(data: &[u8]) {
     let dir = folder().join("model");
     std::fs::create_dir_all(&dir).expect("a folder to write to");
@@ -223,7 +223,7 @@ pub fn weights(data: &[u8]) {
     std::fs::remove_file(path).expect("the file is there");
 }
 
-/// The checkpoint that [`checkpoint`] puts its bytes into: its files by name.
+/// The files of the checkpoint into which [`checkpoint`] puts its bytes, by name.
 fn template() -> &'static [(String, Vec<u8>)] {
     static TEMPLATE: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
@@ -250,7 +250,7 @@ fn fit(dir: &Path, epochs: usize) -> burn_vae::Result<()> {
     Ok(())
 }
 
-/// JSON without the spaces between its parts, the form that the checksum of a checkpoint is of.
+/// Removes the white space between the parts of JSON, the form that a checkpoint's checksum covers.
 fn compact(json: &str) -> String {
     let (mut quoted, mut escaped) = (false, false);
     let mut compact = String::new();
@@ -264,8 +264,8 @@ fn compact(json: &str) -> String {
     compact
 }
 
-/// Checkpoints of a training. The first byte says which file the others are the content of; checksums are
-/// made to fit.
+/// Checkpoints of a training. The first byte selects the file that the other bytes replace;
+/// checksums are adjusted to match.
 pub fn checkpoint(data: &[u8]) {
     let Some((&which, data)) = data.split_first() else { return };
     let dir = folder().join("checkpoint");
@@ -304,7 +304,7 @@ fn gzip(content: &[u8]) -> Vec<u8> {
     encoder.finish().expect("a vector takes all")
 }
 
-/// What to start from: real files of each kind.
+/// Seeds of the fuzzer: valid files of each kind.
 pub fn seeds(target: &str) -> Vec<Vec<u8>> {
     let json = |value: &dyn Fn() -> serde_json::Result<Vec<u8>>| value().expect("plain data");
     let text = |how: u8, text: &str| [&[how][..], text.as_bytes()].concat();

@@ -1,5 +1,5 @@
-//! A stranger's crate: an encoder, a likelihood, a divergence, a prior and an objective of its own,
-//! on data of its own, through public traits alone.
+//! A downstream crate: its own encoder, likelihood, divergence, prior and objective, on its own
+//! data, through public traits alone.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ impl Encoder for LinearEncoder {
     }
 }
 
-/// Mean and logarithm of the scale for each value.
+/// Mean and logarithm of the scale, for each value.
 #[derive(Module, Debug)]
 struct LaplaceNll;
 
@@ -60,7 +60,7 @@ impl Elementwise for LaplaceNll {
     }
 }
 
-/// A normal distribution with variance 4: what has a density and samples is a prior.
+/// A normal distribution with variance 4: anything with a density and samples can be a prior.
 #[derive(Module, Debug)]
 struct Wide;
 
@@ -80,7 +80,7 @@ impl Distribution for Wide {
     }
 }
 
-/// KL divergence estimated from the samples: needs densities only.
+/// KL divergence estimated from samples; needs only densities.
 #[derive(Clone, Debug)]
 struct MonteCarlo;
 
@@ -91,7 +91,7 @@ impl<Q: Density, P: Density> Divergence<Q, P> for MonteCarlo {
     }
 }
 
-/// The ELBO with its loss cut off below a target.
+/// The ELBO with its loss clamped at a target.
 #[derive(Clone, Debug)]
 struct Floored(Elbo<MonteCarlo>);
 
@@ -106,7 +106,7 @@ where
     }
 }
 
-/// Points on a noisy line in five dimensions, made as they are asked for.
+/// Points near a line in five dimensions, generated on demand.
 struct Line(usize);
 
 impl Examples for Line {

@@ -7,12 +7,13 @@ use plotters::style::register_font;
 use super::Axis;
 use super::workload::Measured;
 
-/// Blue and vermilion of the palette of Okabe and Ito, told apart by all forms of colour vision.
+/// Blue and vermilion of the palette of Okabe and Ito, distinguishable with every form of colour
+/// vision.
 const COLOURS: [RGBColor; 2] = [RGBColor(0x00, 0x72, 0xb2), RGBColor(0xd5, 0x5e, 0x00)];
 const FONT: &str = "DejaVu Sans";
 const SIZE: (u32, u32) = (1100, 460);
 
-/// Time to the left, memory to the right, both axes logarithmic.
+/// Draws time on the left and memory on the right, with logarithmic axes.
 pub fn draw(axis: &Axis, series: &[Vec<(usize, Measured)>]) {
     let font = include_bytes!("../../src/viz/DejaVuSans-subset.ttf");
     let _ = register_font(FONT, FontStyle::Normal, font);
@@ -65,7 +66,7 @@ fn panel(
         .draw()
         .expect("pixels in memory");
     for ((line, points), colour) in axis.lines.iter().zip(&lines).zip(COLOURS) {
-        // Filled and hollow points, so that no one depends on the colours.
+        // Filled and hollow points, so that the colours are not needed to tell the lines apart.
         let (fill, key) = if colour == COLOURS[0] {
             (colour.filled(), colour.filled())
         } else {
@@ -91,7 +92,7 @@ fn panel(
         .expect("pixels in memory");
 }
 
-/// From the least to the greatest, with some room.
+/// The range of the values, with some margin.
 fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
     let (low, high) = values
         .fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));

@@ -1,12 +1,13 @@
-//! Time and memory of a step against the size of the batch, the number of samples, the dimension of the codes
-//! and the size of images, and of the estimate of a likelihood against the number of its samples.
+//! Time and memory of a step against the batch size, the number of samples, the latent dimension
+//! and the image size, and of the estimation of a likelihood against its number of samples.
 //!
 //! ```sh
 //! cargo bench --bench scale            # two minutes; draws docs/img/scale_*.png
 //! cargo bench --bench scale -- batch   # one of: batch, samples, latent, image
 //! ```
 //!
-//! Every point is measured in a process of its own, whose greatest resident memory is the one reported.
+//! Every point is measured in its own process, and the memory reported is the peak resident memory
+//! of that process.
 
 mod chart;
 mod workload;
@@ -21,7 +22,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 struct Options {
-    /// The axes to measure; all of them, if none is named
+    /// The axes to measure; all if none is named
     axes: Vec<String>,
     /// Measure one point and print it
     #[arg(long, hide = true, num_args = 2, value_names = ["LINE", "SIZE"])]
@@ -31,7 +32,7 @@ struct Options {
     bench: bool,
 }
 
-/// What grows along a chart, and the lines on it.
+/// A chart: the quantity that grows along it, and its lines.
 pub struct Axis {
     pub name: &'static str,
     pub title: &'static str,
@@ -143,7 +144,7 @@ fn lines() -> impl Iterator<Item = &'static Line> {
     AXES.iter().flat_map(|axis| axis.lines)
 }
 
-/// Each point of a line, with its size.
+/// Measures each point of a line and returns it with its size.
 fn measure(axis: &Axis, line: &Line, number: usize) -> Vec<(usize, Measured)> {
     println!("\n{} against {}", line.name, axis.title);
     let point = |&size: &usize| {

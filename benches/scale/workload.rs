@@ -21,14 +21,14 @@ use burn_vae::{
     Objective, Seed, VaeConfig,
 };
 
-/// Something to be timed at a size.
+/// Measures something at a given size.
 pub type Workload = fn(usize) -> Measured;
 
 #[derive(Clone, Copy)]
 pub struct Measured {
-    /// The median.
+    /// Median time.
     pub milliseconds: f64,
-    /// The greatest memory of the process, its program and Burn included.
+    /// Peak memory of the process, including the program and Burn.
     pub megabytes: f64,
 }
 
@@ -47,7 +47,7 @@ impl FromStr for Measured {
     }
 }
 
-/// A perceptron with one hidden layer of 256 units, for square images.
+/// An MLP with one hidden layer of 256 units, for square images.
 pub fn perceptron(side: usize, batch: usize, latent_dim: usize) -> Measured {
     training_step(MlpVaeConfig::mlp(side * side, [256], latent_dim), Elbo::default(), 1, batch)
 }
@@ -72,7 +72,7 @@ pub fn importance_weighted(samples: usize) -> Measured {
     training_step(one_layer(), Iwae::default(), samples, 20)
 }
 
-/// The estimate for 20 digits, by weights as they were drawn.
+/// Estimates the likelihood of 20 digits with randomly initialised weights.
 pub fn likelihood(samples: usize) -> Measured {
     let model = one_layer().init(Seed::new(0), &Device::flex()).unwrap();
     let digits = Arc::new(Binarized::once(Mnist::find(None).unwrap().test.take(20), 0));
@@ -112,7 +112,7 @@ where
     })
 }
 
-/// The median of some runs, after one that is not counted.
+/// Median of several runs, after one warm-up run.
 fn timed(mut run: impl FnMut()) -> Measured {
     run();
     let start = Instant::now();
@@ -126,7 +126,7 @@ fn timed(mut run: impl FnMut()) -> Measured {
     Measured { milliseconds: 1e3 * times[times.len() / 2], megabytes: peak_megabytes() }
 }
 
-/// As Linux counts it.
+/// Peak resident memory, as reported by Linux.
 fn peak_megabytes() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("memory is read on Linux");
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a peak");

@@ -5,17 +5,17 @@ use super::{ByteImages, Examples, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 use crate::seed::Seed;
 
-/// Examples whose values, from 0 to 1, are the probabilities of bits.
+/// Examples whose values, in [0, 1], are the probabilities of bits.
 ///
-/// Under a Bernoulli likelihood grey values have no likelihood, bits do: a figure of merit on a
-/// `Binarized` set is one that papers can be held against. There are two protocols.
+/// A Bernoulli likelihood gives bits a probability, but not grey values. Figures on a `Binarized`
+/// set can therefore be compared with published ones. There are two protocols.
 ///
 /// | | bits of an example | for |
 /// |---|---|---|
-/// | [`once`](Self::once) | the same each time | a test set, a fixed training set |
+/// | [`once`](Self::once) | the same at every read | a test set, a fixed training set |
 /// | [`each_epoch`](Self::each_epoch) | drawn anew in each epoch | a training set |
 ///
-/// The bits of an example depend on the seed, its index and the epoch alone.
+/// The bits of an example depend only on the seed, its index and the epoch.
 ///
 /// ```
 /// use burn_vae::data::{Binarized, ByteImages, Examples};
@@ -37,12 +37,12 @@ pub struct Binarized<E> {
 }
 
 impl<E: Examples> Binarized<E> {
-    /// Bits drawn once.
+    /// Draws the bits once.
     pub fn once(examples: E, seed: impl Into<Seed>) -> Self {
         Self { examples, seed: seed.into(), is_dynamic: false }
     }
 
-    /// Bits drawn anew in each epoch of a training; [`read`](Examples::read) gives those of the
+    /// Draws the bits anew in each epoch of training; [`read`](Examples::read) returns those of the
     /// first.
     pub fn each_epoch(examples: E, seed: impl Into<Seed>) -> Self {
         Self { examples, seed: seed.into(), is_dynamic: true }
@@ -50,9 +50,11 @@ impl<E: Examples> Binarized<E> {
 }
 
 impl Binarized<ByteImages> {
-    /// The bits as images, black and white, with their labels; to look at, or to write to a file that
-    /// others can read. They are [`Grey`](Protocol::Grey) like any images: what comes of them has lost
-    /// its protocol.
+    /// Returns the bits as black-and-white images with their labels, to look at or to save for
+    /// other programs.
+    ///
+    /// The images have the protocol [`Grey`](Protocol::Grey): figures computed on them no longer
+    /// name the binarisation.
     pub fn to_images(&self) -> Result<ByteImages> {
         let mut row = vec![0.0; self.dim()];
         let mut pixels = Vec::with_capacity(self.len() * self.dim());
@@ -91,10 +93,12 @@ impl<E: Examples> Examples for Binarized<E> {
                 if !(0.0..=1.0).contains(value) {
                     return Err(Error::new(
                         ErrorKind::Data,
-                        format!("example {index} holds {value}, which is no probability of a bit"),
+                        format!(
+                            "example {index} holds {value}, which is not a probability in [0, 1]"
+                        ),
                     ));
                 }
-                // Most pixels are black or white, and certain.
+                // Most pixels are black or white, so no draw is needed.
                 let is_certain = *value == 0.0 || *value == 1.0;
                 *value = f32::from(if is_certain {
                     *value == 1.0

@@ -1,4 +1,4 @@
-//! From the file of an image to its pixels.
+//! Decodes image files.
 
 use std::io::{BufRead, BufReader, Read, Result as IoResult, Seek};
 use std::path::Path;
@@ -9,10 +9,11 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Li
 use crate::error::{At, Error, Result};
 use crate::files;
 
-/// A larger image is a mistake, or made to exhaust the memory.
+/// Maximum height and width of an image. A larger one is a mistake or meant to exhaust the memory.
 pub(super) const MAX_SIDE: u32 = 1 << 15;
 pub(super) const MAX_BYTES: u64 = 1 << 29;
-/// A file of more is not of an image, even of numbers written out.
+/// Maximum size of a file in bytes; no image within the limits above needs more, even as plain
+/// text.
 const MAX_FILE: u64 = 1 << 31;
 
 const SUPPORTED: &str = "PNG, JPEG, BMP, GIF, PNM and WebP are";
@@ -25,13 +26,14 @@ const FORMATS: [ImageFormat; 6] = [
     ImageFormat::WebP,
 ];
 
-/// The extensions of what is read.
+/// Extensions of the supported formats.
 const READ: [&str; 18] = [
     "png", "apng", "jpg", "jpeg", "jpe", "jif", "jfif", "pjpeg", "pjp", "bmp", "dib", "gif", "pbm",
     "pgm", "ppm", "pnm", "pam", "webp",
 ];
 
-/// Those of other images, in which a folder is not to be read by half. The last rows are the raw formats of cameras.
+/// Extensions of unsupported image formats. A folder with such files is refused rather than read in
+/// part. The last rows are raw formats of cameras.
 #[rustfmt::skip]
 const NOT_READ: [&str; 84] = [
     "tif", "tiff", "heic", "heif", "heics", "heifs", "hif", "avif", "avifs", "jxl", "jp2", "j2k", "j2c", "jpc",
@@ -42,11 +44,13 @@ const NOT_READ: [&str; 84] = [
     "pef", "x3f", "3fr", "fff", "erf", "kdc", "dcr", "mrw", "mef", "mos", "iiq",
 ];
 
-/// Whether a file is an image by its extension. What the `image` crate can read depends on what else is in the program;
-/// what is read here does not.
+/// Whether a file is an image, judged by its extension.
+///
+/// The list is fixed. What the `image` crate can read depends on the features that the rest of the
+/// program enables.
 ///
 /// # Errors
-/// If it is an image of a format that is not read.
+/// If the file is an image in an unsupported format.
 pub(super) fn is_image(path: &Path) -> Result<bool> {
     let Some(extension) = path.extension() else { return Ok(false) };
     let extension = extension.to_string_lossy().to_ascii_lowercase();
@@ -56,7 +60,7 @@ pub(super) fn is_image(path: &Path) -> Result<bool> {
     Ok(READ.contains(&extension.as_str()))
 }
 
-/// Height and width of an image as it is meant to be seen.
+/// Height and width of an image after its orientation is applied.
 pub(super) fn size(path: &Path) -> Result<[u32; 2]> {
     use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
     let (decoder, orientation) = open(path)?;
@@ -70,7 +74,7 @@ pub(super) fn size(path: &Path) -> Result<[u32; 2]> {
     })
 }
 
-/// An image as it is meant to be seen.
+/// Decodes an image and applies its orientation.
 pub(super) fn decode(path: &Path) -> Result<DynamicImage> {
     let (decoder, orientation) = open(path)?;
     pixels(path, decoder, orientation)
@@ -87,13 +91,16 @@ fn pixels(
     Ok(image)
 }
 
-/// A decoder that has read the header, and how the pixels are to be turned. It goes by the content, whatever the
-/// extension promises.
+/// Opens a decoder that has read the header, and returns the orientation to apply. The content
+/// decides the format, not the extension.
 fn open(path: &Path) -> Result<(impl ImageDecoder, Orientation)> {
     let file = files::open(path)?;
     let len = file.metadata().at(path)?.len();
     if len > MAX_FILE {
-        return Err(Error::data(path, format!("{len} bytes are too many for an image")));
+        return Err(Error::data(
+            path,
+            format!("the file has {len} bytes, but an image may have at most {MAX_FILE}"),
+        ));
     }
     let bad = |error| not_an_image(path, error);
     let mut reader = ImageReader::new(BufReader::new(file)).with_guessed_format().at(path)?;
@@ -101,13 +108,10 @@ fn open(path: &Path) -> Result<(impl ImageDecoder, Orientation)> {
         return Err(Error::data(path, format!("{format:?} is not supported; {SUPPORTED}")));
     }
     if reader.format() == Some(ImageFormat::Jpeg) {
-        // The decoder would make up what is missing.
+        // The decoder would silently fill in the missing pixels.
         let mut file = reader.into_inner();
         if !is_whole_jpeg(&mut file).at(path)? {
-            return Err(Error::data(
-                path,
-                "the JPEG is cut short: the marker of its end is missing",
-            ));
+            return Err(Error::data(path, "the JPEG is cut short: its end marker is missing"));
         }
         file.rewind().at(path)?;
         reader = ImageReader::with_format(file, ImageFormat::Jpeg);
@@ -133,11 +137,13 @@ fn open(path: &Path) -> Result<(impl ImageDecoder, Orientation)> {
     Ok((decoder, orientation))
 }
 
-/// Whether a JPEG goes on to its end, the marker EOI. One within a segment, as of the thumbnail in the metadata, is not
-/// meant, and what follows the end is not looked at: telephones put more pictures, or a film, there.
+/// Whether a JPEG continues to its end marker, EOI.
 ///
-/// Between the segments lie the compressed pixels, in which a byte `ff` has a zero behind it, so that no marker hides
-/// there.
+/// An EOI within a segment, such as that of a thumbnail in the metadata, does not count. Bytes
+/// after the end are ignored, because phones append more pictures or a video there.
+///
+/// In the compressed pixels between segments every byte `ff` is followed by a zero, so they cannot
+/// contain a marker.
 fn is_whole_jpeg(file: &mut impl BufRead) -> IoResult<bool> {
     fn next(file: &mut impl BufRead) -> IoResult<Option<u8>> {
         file.bytes().next().transpose()
@@ -151,7 +157,7 @@ fn is_whole_jpeg(file: &mut impl BufRead) -> IoResult<bool> {
         match marker {
             None => return Ok(false),
             Some(0xd9) => return Ok(true),
-            // A byte of pixels, or a marker that stands by itself: TEM, RST or SOI.
+            // A pixel byte, or a marker without a segment: TEM, RST or SOI.
             Some(0x00 | 0x01 | 0xd0..=0xd8) => {}
             Some(_) => {
                 let (Some(high), Some(low)) = (next(file)?, next(file)?) else { return Ok(false) };
@@ -164,7 +170,7 @@ fn is_whole_jpeg(file: &mut impl BufRead) -> IoResult<bool> {
     }
 }
 
-/// Refuses an image in which something else would show.
+/// Rejects an image with transparent pixels, whose background is unknown.
 pub(super) fn check_opaque(path: &Path, image: &DynamicImage) -> Result<()> {
     if !image.color().has_alpha() {
         return Ok(());
@@ -175,8 +181,8 @@ pub(super) fn check_opaque(path: &Path, image: &DynamicImage) -> Result<()> {
         Some((x, y, pixel)) => Err(Error::data(
             path,
             format!(
-                "the pixel in row {y} and column {x} is not opaque (alpha {} of 255), and nothing \
-                 says what lies behind it",
+                "the pixel in row {y} and column {x} is not opaque (alpha {} of 255), and its \
+                 background is unknown",
                 pixel[3]
             ),
         )),
@@ -184,5 +190,5 @@ pub(super) fn check_opaque(path: &Path, image: &DynamicImage) -> Result<()> {
 }
 
 fn not_an_image(path: &Path, error: ImageError) -> Error {
-    Error::data(path, format!("not an image that can be read: {error}")).with_source(error)
+    Error::data(path, format!("not a readable image: {error}")).with_source(error)
 }

@@ -2,16 +2,17 @@ use rayon::prelude::*;
 
 use crate::error::Result;
 
-/// So many rows of `dim` values are worth a thread's while, where no more is done than to copy them.
+/// Number of rows of `dim` values that are worth a thread if they are only copied.
 pub(super) fn share(dim: usize) -> usize {
     ((1 << 13) / dim.max(1)).max(1)
 }
 
-/// Calls `f` with each of `indices` and its row of `out`, of `dim` values, in any number of threads, which take `share`
-/// rows at a time.
+/// Calls `f` in parallel with each index and its row of `out`, which has `dim` values. A thread
+/// takes at least `share` rows at a time.
 ///
 /// # Errors
-/// That of the first row which has one. What is written to the others then is open.
+/// Returns the error of the first row that has one. The contents of the other rows are then
+/// unspecified.
 pub(super) fn each_row(
     indices: &[usize],
     out: &mut [f32],

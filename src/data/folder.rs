@@ -9,34 +9,35 @@ use super::each::each_row;
 use super::{ByteImages, Examples, Protocol};
 use crate::error::{At, Error, ErrorKind, Result};
 
-/// Images in files, decoded as they are needed, by all threads.
+/// Image files, decoded on demand by all threads.
 ///
-/// Either the images lie in the folder itself, and have no labels; or they lie in its sub-folders,
-/// at any depth, and the sub-folder is the class of its images. Classes are numbered from 0 in the
-/// order of their names, images follow each other in the order of their paths; both orders are those
-/// of the bytes, the same on every machine.
+/// The images are either directly in the folder, without labels, or in sub-folders at any depth,
+/// where the top-level sub-folder is the class. Classes are numbered from 0 in the order of their
+/// names, and images are sorted by path. Both orders compare bytes, so they are the same on every
+/// machine.
 ///
-/// PNG, JPEG, BMP, GIF, PNM and WebP are read, by the extensions `.png`, `.apng`, `.jpg`, `.jpeg`, `.jpe`,
-/// `.jif`, `.jfif`, `.pjpeg`, `.pjp`, `.bmp`, `.dib`, `.gif`, `.pbm`, `.pgm`, `.ppm`, `.pnm`, `.pam` and `.webp`
-/// in any case. A file with the extension of another image format, such as `.tiff`, `.heic`, `.svg` or the raw
-/// format of a camera, is an error. Hidden files and folders, whose name begins with a dot, are ignored, and so
-/// are files of all other extensions. Links are followed; what is no regular file, such as a pipe, is an error.
+/// PNG, JPEG, BMP, GIF, PNM and WebP are read, by the extensions `.png`, `.apng`, `.jpg`, `.jpeg`,
+/// `.jpe`, `.jif`, `.jfif`, `.pjpeg`, `.pjp`, `.bmp`, `.dib`, `.gif`, `.pbm`, `.pgm`, `.ppm`,
+/// `.pnm`, `.pam` and `.webp` in any case. A file with the extension of another image format is an
+/// error, for example `.tiff`, `.heic`, `.svg` or the raw format of a camera. Hidden files and
+/// folders, whose names start with a dot, are ignored, and so are files with any other extension.
+/// Links are followed. An image that is not a regular file, such as a pipe, is an error.
 ///
-/// A JPEG that is cut short is an error, as in every other format, and so is one without the marker at its end;
-/// what follows that marker, as in photographs of many telephones, is not looked at. Within a JPEG there are no
-/// checksums: damage there may go unnoticed.
+/// A truncated image is an error, and so is a JPEG without its end marker. Bytes after that marker,
+/// which many phones write, are ignored. JPEGs have no checksums, so damage within one may go
+/// unnoticed.
 ///
-/// | an image | becomes |
+/// | image | result |
 /// |---|---|
-/// | in colour, as grey | 0.2126 red + 0.7152 green + 0.0722 blue, rounded down |
-/// | in grey, as colour | three equal channels |
-/// | of 16 bits a value | 8 bits a value, rounded |
-/// | with an alpha channel | what it shows where it is opaque; a pixel that is not is an error, since nothing says what lies behind it |
-/// | with several frames | the first of them |
-/// | with an orientation in its metadata (EXIF), as of photographs | upright; its size is that after it was turned |
-/// | with a colour profile | the pixels as they are stored |
+/// | colour, read as grey | 0.2126 red + 0.7152 green + 0.0722 blue, rounded down |
+/// | grey, read as colour | three equal channels |
+/// | 16 bits per value | 8 bits per value, rounded |
+/// | alpha channel | the opaque image; a transparent pixel is an error, because its background is unknown |
+/// | several frames | the first frame |
+/// | orientation in the metadata (EXIF), as in photographs | upright; its size is that after the rotation |
+/// | colour profile | the pixels as stored |
 ///
-/// A value `b` of 0 to 255 becomes the number `b / 255`.
+/// A value `b` from 0 to 255 becomes `b / 255`.
 ///
 /// ```no_run
 /// use burn_vae::data::{Channels, Fit, ImageFolder};
@@ -56,7 +57,7 @@ pub struct ImageFolder {
     resize: bool,
 }
 
-/// The channels that images are read with.
+/// The channels to read images with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Channels {
     /// One: luminance.
@@ -66,7 +67,7 @@ pub enum Channels {
 }
 
 impl Channels {
-    /// How many there are.
+    /// Number of channels.
     pub fn count(self) -> usize {
         match self {
             Self::Grey => 1,
@@ -75,21 +76,20 @@ impl Channels {
     }
 }
 
-/// How images of several sizes become images of one.
+/// How images are brought to one size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fit {
-    /// They do not: an image of another size than the first is an error.
+    /// Rejects images whose size differs from the first.
     Reject,
-    /// They do not: an image of another size than this is an error.
+    /// Rejects images whose size differs from this one.
     Exact {
         /// Rows of pixels.
         height: u32,
         /// Columns of pixels.
         width: u32,
     },
-    /// The whole image is scaled to this size, whatever that does to its proportions, with a
-    /// triangle filter: linear interpolation, which when an image shrinks is widened so that every
-    /// pixel counts.
+    /// Scales every image to this size, ignoring its proportions, with a triangle filter: linear
+    /// interpolation, widened when an image shrinks so that every pixel counts.
     Resize {
         /// Rows of pixels.
         height: u32,
@@ -98,19 +98,19 @@ pub enum Fit {
     },
 }
 
-/// Folders nested deeper are links that lead in circles.
+/// Deeper nesting means that links form a loop.
 const MAX_DEPTH: usize = 16;
 
 impl ImageFolder {
     /// Lists the images of a folder and reads the header of each.
     ///
-    /// Images with an alpha channel are also decoded, to see that they are opaque.
+    /// Images with an alpha channel are also decoded, to check that they are opaque.
     ///
     /// # Errors
     /// If there is no image; if there are images both in the folder and in its sub-folders; if a
-    /// sub-folder holds none while others do, or if there are more than 256 of them; if a file is
-    /// not an image, is not opaque, has the wrong size or is absurdly large. The message names the
-    /// file.
+    /// sub-folder has no images while others do, or there are more than 256 sub-folders; if a file
+    /// is not an image, is not opaque, has the wrong size or exceeds the size limits. The message
+    /// names the file.
     pub fn open(dir: impl AsRef<Path>, channels: Channels, fit: Fit) -> Result<Self> {
         let dir = dir.as_ref();
         if let Fit::Exact { height, width } | Fit::Resize { height, width } = fit {
@@ -137,7 +137,7 @@ impl ImageFolder {
     /// Decodes all images into memory.
     ///
     /// # Errors
-    /// If a file is not an image, or has changed its size since the folder was opened. The message
+    /// If a file is not an image, or its size has changed since the folder was opened. The message
     /// names the file.
     pub fn load(&self) -> Result<ByteImages> {
         let bytes = self.files.len().saturating_mul(self.dim());
@@ -145,7 +145,7 @@ impl ImageFolder {
         pixels.try_reserve_exact(bytes).map_err(|_| {
             Error::new(
                 ErrorKind::Data,
-                format!("{} images need {bytes} bytes, more than there are", self.files.len()),
+                format!("no memory for {} images, which need {bytes} bytes", self.files.len()),
             )
         })?;
         for path in &*self.files {
@@ -164,17 +164,17 @@ impl ImageFolder {
         [height, width, self.channels.count()]
     }
 
-    /// The file of each image.
+    /// The path of each image.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
     }
 
-    /// The class of each image, if they lie in sub-folders.
+    /// The class of each image, if the images are in sub-folders.
     pub fn labels(&self) -> Option<&[u8]> {
         self.labels.as_deref()
     }
 
-    /// The names of the classes, by number; none if the images have no labels.
+    /// The names of the classes, by number; empty if the images have no labels.
     pub fn classes(&self) -> &[String] {
         &self.classes
     }
@@ -242,14 +242,14 @@ fn check_size(height: u32, width: u32, channels: Channels) -> Result<()> {
         return Ok(());
     }
     Err(Error::config(format!(
-        "images are to have height {height} and width {width}, but both must be at least 1 and at \
-         most {MAX_SIDE}, and an image at most {MAX_BYTES} bytes"
+        "height {height} and width {width} are configured, but each must be from 1 to {MAX_SIDE}, \
+         and an image may have at most {MAX_BYTES} bytes"
     )))
 }
 
 type Found = (Vec<PathBuf>, Option<Arc<[u8]>>, Vec<String>);
 
-/// The images of a folder with their labels and the names of the classes.
+/// Finds the images of a folder, their labels and the names of the classes.
 fn find(dir: &Path) -> Result<Found> {
     let (files, folders) = list(dir)?;
     let mut classes = Vec::new();
@@ -267,7 +267,7 @@ fn find(dir: &Path) -> Result<Found> {
             dir,
             format!(
                 "some images lie in the folder itself, such as {}, and some in its sub-folders, \
-                 such as {}; sub-folders are classes, so that it is either all or none",
+                 such as {}; sub-folders are classes, so put either all images in them or none",
                 one.strip_prefix(dir).unwrap_or(one).display(),
                 other.strip_prefix(dir).unwrap_or(other).display(),
             ),
@@ -275,13 +275,14 @@ fn find(dir: &Path) -> Result<Found> {
         (None, Some(_)) => {
             if classes.len() > 256 {
                 let found = classes.len();
-                let message = format!("there are {found} sub-folders, but at most 256 classes");
+                let message =
+                    format!("there are {found} sub-folders, but at most 256 classes are supported");
                 return Err(Error::data(dir, message));
             }
             let (mut files, mut labels, mut names) = (Vec::new(), Vec::new(), Vec::new());
             for (label, (folder, of_class)) in (0..=u8::MAX).zip(classes) {
                 if of_class.is_empty() {
-                    let message = "there is no image of this class, while others have some";
+                    let message = "this class has no image, but others do";
                     return Err(Error::data(&folder, message));
                 }
                 labels.resize(labels.len() + of_class.len(), label);
@@ -306,7 +307,7 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>, depth: usize) -> Result<()> {
     folders.iter().try_for_each(|folder| collect(folder, files, depth + 1))
 }
 
-/// The images and the folders in a folder, each sorted.
+/// Lists the images and the sub-folders of a folder, each sorted.
 fn list(dir: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     let (mut files, mut folders) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir(dir).at(dir)? {

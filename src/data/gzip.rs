@@ -1,4 +1,4 @@
-//! Files that may be compressed with gzip, which is told by their content.
+//! Files that may be compressed with gzip; their content tells.
 
 use flate2::read::MultiGzDecoder;
 use std::io::{BufReader, Read};
@@ -9,7 +9,7 @@ use crate::files;
 
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Opens a file, or a pipe that a shell hands over; what is read from it is decompressed.
+/// Opens a file, or a pipe passed by a shell, for reading; gzip is decompressed.
 pub(super) fn open(path: &Path) -> Result<Box<dyn Read>> {
     let mut file = BufReader::new(files::open_stream(path)?);
     let mut magic = Vec::new();
@@ -19,12 +19,12 @@ pub(super) fn open(path: &Path) -> Result<Box<dyn Read>> {
     Ok(if compressed { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) })
 }
 
-/// Whether bytes at the start of a file are those of gzip.
+/// Whether the first bytes of a file are those of gzip.
 pub(super) fn is_magic(start: &[u8]) -> bool {
     start.starts_with(&MAGIC)
 }
 
-/// What the decompressor complains of is the file's fault, not the disk's.
+/// Reports errors of the decompressor as bad data instead of input/output errors.
 pub(super) fn corrupt(path: &Path, error: std::io::Error) -> Error {
     use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
     match error.kind() {

@@ -1,4 +1,4 @@
-//! What the first line of a table says.
+//! Header detection.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -6,7 +6,8 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// What stands for a missing value in tables of UCI, R, pandas, SQL and spreadsheets; `nan` is a number to the parser.
+/// Markers for missing values in tables of UCI, R, pandas, SQL and spreadsheets. `nan` is not
+/// listed because it parses as a number.
 const MISSING: [&str; 14] = [
     "?", "NA", "<NA>", "N/A", "n/a", "#N/A", "#NA", "NULL", "null", "None", "none", "-", "--", ".",
 ];
@@ -29,13 +30,13 @@ pub(super) fn looks_like_header(cells: &[Cow<'_, str>], path: &Path) -> Result<b
     Err(Error::data(
         path,
         format!(
-            "line 1 may be a header or a row ({values} of its {of} fields are {what}); say which \
-             it is by the option `header`, true or false"
+            "line 1 may be a header or a row ({values} of its {of} fields are {what}); set the \
+             option `header` to true or false"
         ),
     ))
 }
 
-/// What is wrong with columns of which two have the same name.
+/// Returns the error message if two columns have the same name.
 pub(super) fn same_name<'a>(columns: impl IntoIterator<Item = (usize, &'a str)>) -> Option<String> {
     let mut places = HashMap::new();
     columns.into_iter().find_map(|(column, name)| {
@@ -44,7 +45,6 @@ pub(super) fn same_name<'a>(columns: impl IntoIterator<Item = (usize, &'a str)>)
     })
 }
 
-/// That two columns have the same name.
 pub(super) fn both(one: usize, other: usize, name: &str) -> String {
     format!("columns {} and {} are both called `{name}`", one + 1, other + 1)
 }

@@ -1,8 +1,8 @@
 //! The IDX file format of the MNIST family, raw or compressed with gzip.
 //!
-//! An IDX file is a magic number (two zero bytes, the element type, the number of dimensions), the
-//! sizes of the dimensions as big-endian 32-bit numbers, and the elements, the last dimension
-//! varying fastest. Elements are unsigned bytes in all the files of that family, and here.
+//! An IDX file consists of a magic number (two zero bytes, the element type, the number of
+//! dimensions), the sizes of the dimensions as big-endian 32-bit integers, and the elements, with
+//! the last dimension varying fastest. In the MNIST family, and here, elements are unsigned bytes.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -26,26 +26,28 @@ pub struct Idx {
 
 const UNSIGNED_BYTE: u8 = 0x08;
 
-/// No file of this format is larger, uncompressed; a header that says so is corrupt.
+/// Maximum uncompressed size in bytes; a header that claims more is corrupt.
 const MAX_LEN: u64 = 1 << 34;
 
-/// Reads an IDX file of unsigned bytes; whether it is compressed is told by its content. A pipe that a shell hands
-/// over is read like a file; see [`Table`](super::Table).
+/// Reads an IDX file of unsigned bytes, raw or compressed; its content tells. A pipe passed by a
+/// shell is read like a file; see [`Table`](super::Table).
+///
+/// Memory use grows with the actual content, not with what the header claims, and never exceeds
+/// that claim.
 ///
 /// # Errors
-/// If the file cannot be read, is not an IDX file of unsigned bytes, or holds fewer or more elements
-/// than its header says. The message names the file. Memory grows with what the file really holds,
-/// whatever its header claims, and never beyond what the header claims.
+/// If the file cannot be read, is not an IDX file of unsigned bytes, or has fewer or more elements
+/// than its header says. The message names the file.
 pub fn read(path: impl AsRef<Path>) -> Result<Idx> {
     let path = path.as_ref();
     parse(gzip::open(path)?, path)
 }
 
-/// Reads images from an IDX file of three dimensions (count, height, width) or, with channels, of
-/// four (count, height, width, channels).
+/// Reads images from an IDX file with three dimensions (count, height, width) or four (count,
+/// height, width, channels).
 ///
 /// # Errors
-/// As [`read`]; also if the file has other dimensions or holds no image.
+/// As [`read`]; also if the number of dimensions is different or the file has no images.
 pub fn read_images(path: impl AsRef<Path>) -> Result<ByteImages> {
     let path = path.as_ref();
     let Idx { shape, data } = read(path)?;
@@ -69,10 +71,10 @@ pub fn read_images(path: impl AsRef<Path>) -> Result<ByteImages> {
     Ok(images)
 }
 
-/// Reads labels, one byte each, from an IDX file of one dimension.
+/// Reads labels, one byte each, from an IDX file with one dimension.
 ///
 /// # Errors
-/// As [`read`]; also if the file has more dimensions.
+/// As [`read`]; also if the file has more than one dimension.
 pub fn read_labels(path: impl AsRef<Path>) -> Result<Vec<u8>> {
     let path = path.as_ref();
     let Idx { shape, data } = read(path)?;
@@ -82,12 +84,14 @@ pub fn read_labels(path: impl AsRef<Path>) -> Result<Vec<u8>> {
     Ok(data)
 }
 
-/// Writes images as an IDX file of four dimensions or, with one channel, of three; compressed with gzip
-/// where the name ends in `.gz`. What was there before is replaced once all is written.
+/// Writes images as an IDX file with four dimensions, or three if there is one channel.
+///
+/// The file is compressed with gzip if its name ends in `.gz`. An existing file is replaced only
+/// once everything is written.
 ///
 /// # Errors
-/// If there are no images, or so many that the format cannot number them; if the file cannot be
-/// written.
+/// If there are no images, if a dimension does not fit the format's 32 bits, or if the file cannot
+/// be written.
 pub fn write_images(path: impl AsRef<Path>, images: &ByteImages) -> Result<()> {
     let path = path.as_ref();
     if images.is_empty() {
@@ -101,8 +105,8 @@ pub fn write_images(path: impl AsRef<Path>, images: &ByteImages) -> Result<()> {
     let mut content = vec![0, 0, UNSIGNED_BYTE, shape.len() as u8];
     for size in &shape {
         let size = u32::try_from(*size);
-        let size =
-            size.map_err(|_| Error::data(path, format!("no IDX file has shape {shape:?}")))?;
+        let size = size
+            .map_err(|_| Error::data(path, format!("shape {shape:?} does not fit an IDX file")))?;
         content.extend(size.to_be_bytes());
     }
     content.extend(images.pixels());

@@ -10,9 +10,9 @@ use super::{Examples, HeldOut, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 use crate::seed::Seed;
 
-/// Grey or colour images in memory at one byte for each value.
+/// Grey or colour images in memory, one byte per value.
 ///
-/// A byte `b` becomes the number `b / 255` when a batch is made. Clones share the memory.
+/// A byte `b` becomes `b / 255` when a batch is made. Clones share the memory.
 #[derive(Clone)]
 pub struct ByteImages {
     pixels: Arc<[u8]>,
@@ -21,7 +21,8 @@ pub struct ByteImages {
 }
 
 impl ByteImages {
-    /// Images of `shape` (height, width, channels), one after the other, row by row.
+    /// Creates images of `shape` (height, width, channels) from their bytes, image after image and
+    /// row by row.
     ///
     /// # Errors
     /// If a dimension is zero, or if `pixels` does not hold a whole number of images.
@@ -34,7 +35,10 @@ impl ByteImages {
             }
             _ => Err(Error::new(
                 ErrorKind::Data,
-                format!("{} bytes are no whole number of images of shape {shape:?}", pixels.len()),
+                format!(
+                    "{} bytes are not a whole number of images of shape {shape:?}",
+                    pixels.len()
+                ),
             )),
         }
     }
@@ -42,7 +46,7 @@ impl ByteImages {
     /// Adds the class of each image.
     ///
     /// # Errors
-    /// If there is not one label for each image.
+    /// If the number of labels is not the number of images.
     pub fn with_labels(self, labels: impl Into<Arc<[u8]>>) -> Result<Self> {
         let labels = labels.into();
         if labels.len() != self.len() {
@@ -59,12 +63,12 @@ impl ByteImages {
         self.shape
     }
 
-    /// The bytes of all images, one after the other.
+    /// The bytes of all images, image after image.
     pub fn pixels(&self) -> &[u8] {
         &self.pixels
     }
 
-    /// Other bytes in the place of these.
+    /// Returns a copy with different bytes.
     pub(super) fn with_pixels(&self, pixels: Vec<u8>) -> Self {
         assert_eq!(pixels.len(), self.pixels.len(), "bytes of the images");
         Self { pixels: pixels.into(), ..self.clone() }
@@ -75,10 +79,10 @@ impl ByteImages {
         self.labels.as_deref()
     }
 
-    /// Some of the images as a tensor, `[rows.len(), height * width * channels]`.
+    /// Returns a range of images as a tensor, `[rows.len(), height * width * channels]`.
     ///
     /// # Errors
-    /// If there are no rows in the range, or if it reaches beyond the last image.
+    /// If the range is empty or reaches beyond the last image.
     pub fn tensor(&self, rows: Range<usize>, device: &Device) -> Result<Tensor<2>> {
         check_range(&rows, self.len())?;
         let shape = [rows.len(), self.dim()];
@@ -87,10 +91,10 @@ impl ByteImages {
         Ok(Tensor::from_data(TensorData::new::<f32, _>(values, shape), device))
     }
 
-    /// The images at `indices` with their labels, in that order.
+    /// Returns the images at `indices` with their labels, in that order.
     ///
     /// # Errors
-    /// If there are no indices, or if one of them is beyond the last image.
+    /// If there are no indices, or one of them is beyond the last image.
     pub fn select(&self, indices: &[usize]) -> Result<Self> {
         check_indices(indices, self.len())?;
         Ok(self.at(indices))
@@ -104,10 +108,10 @@ impl ByteImages {
         Self { pixels: pixels.collect(), labels, shape: self.shape }
     }
 
-    /// The first `n` images, and the others, with their labels.
+    /// Splits the images and their labels into the first `n` and the rest.
     ///
     /// # Errors
-    /// If there are no images in one of the parts.
+    /// If one of the parts would be empty.
     pub fn split_at(&self, n: usize) -> Result<(Self, Self)> {
         check_range(&(0..n), self.len())?;
         check_range(&(n..self.len()), self.len())?;
@@ -123,7 +127,7 @@ impl ByteImages {
     /// Splits off the last images; see [`split_last`](super::split_last).
     ///
     /// # Errors
-    /// If a part would be empty, or if a fraction is not above 0 and below 1.
+    /// If a part would be empty, or a fraction is not above 0 and below 1.
     pub fn split_last(&self, held_out: impl Into<HeldOut>) -> Result<(Self, Self)> {
         self.split_at(held_out.into().left_of(self.len())?)
     }
@@ -131,7 +135,7 @@ impl ByteImages {
     /// Splits off images drawn at random; see [`split_random`](super::split_random).
     ///
     /// # Errors
-    /// If a part would be empty, or if a fraction is not above 0 and below 1.
+    /// If a part would be empty, or a fraction is not above 0 and below 1.
     pub fn split_random(
         &self,
         held_out: impl Into<HeldOut>,
@@ -141,8 +145,7 @@ impl ByteImages {
         Ok((self.select(&left)?, self.select(&out)?))
     }
 
-    /// Every image with its rows and columns exchanged, as for files that hold one column after the
-    /// other.
+    /// Swaps the rows and columns of every image, for files that store images column by column.
     pub fn transposed(&self) -> Self {
         let [height, width, channels] = self.shape;
         let mut pixels = Vec::with_capacity(self.pixels.len());
@@ -157,17 +160,17 @@ impl ByteImages {
         Self { pixels: pixels.into(), labels: self.labels.clone(), shape }
     }
 
-    /// The same images in an order drawn at random; the same seed gives the same order everywhere.
+    /// Returns the images in a random order; a seed gives the same order everywhere.
     ///
-    /// What comes sorted, as the images of a folder by class, is shuffled before a part is taken off
-    /// its end.
+    /// Shuffle sorted images, such as those of a folder with classes, before you split off their
+    /// end.
     pub fn shuffled(&self, seed: impl Into<Seed>) -> Self {
         let mut order = (0..self.len()).collect::<Vec<_>>();
         order.shuffle(&mut seed.into().rng());
         self.at(&order)
     }
 
-    /// The first `n` images, or all where there are fewer.
+    /// Returns the first `n` images, or all if there are fewer.
     pub fn take(&self, n: usize) -> Self {
         let n = n.min(self.len());
         Self {
@@ -225,7 +228,7 @@ mod tests {
     fn what_is_no_set_of_images_is_refused() {
         for (bytes, shape) in [(5, [1, 2, 1]), (4, [2, 0, 1]), (4, [usize::MAX, 2, 2])] {
             let error = ByteImages::new(vec![0; bytes], shape).unwrap_err();
-            assert!(error.to_string().contains("no whole number of images"), "{error}");
+            assert!(error.to_string().contains("not a whole number of images"), "{error}");
         }
         let images = ByteImages::new(vec![0; 4], [1, 2, 1]).unwrap();
         let error = images.with_labels(vec![1]).unwrap_err();

@@ -3,11 +3,11 @@ use std::sync::Arc;
 use super::{Examples, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Examples with their class behind them, as a vector that is 1 there and 0 elsewhere: what a
-/// [`ConditionalVae`](crate::conditional::ConditionalVae) is trained on.
+/// Examples followed by their class as a one-hot vector, for a
+/// [`ConditionalVae`](crate::conditional::ConditionalVae).
 ///
-/// The values stay what they are, and so does the protocol. Bits are drawn of pixels alone where
-/// [`Binarized`](super::Binarized) examples are given their labels:
+/// The values and the protocol are unchanged. Wrap [`Binarized`](super::Binarized) examples to
+/// binarise the pixels and not the classes:
 ///
 /// ```
 /// use burn_vae::data::{Binarized, ByteImages, Examples, WithLabels};
@@ -27,10 +27,10 @@ pub struct WithLabels<E> {
 }
 
 impl<E: Examples> WithLabels<E> {
-    /// Examples with one of so many classes each, counted from 0.
+    /// Adds to each example one of `classes` classes, counted from 0.
     ///
     /// # Errors
-    /// If there is not one label for each example, or one is beyond the last class.
+    /// If the number of labels is not the number of examples, or a label is beyond the last class.
     pub fn new(examples: E, labels: impl Into<Arc<[u8]>>, classes: usize) -> Result<Self> {
         let labels = labels.into();
         if labels.len() != examples.len() {
@@ -63,10 +63,10 @@ impl<E: Examples> WithLabels<E> {
         self.classes
     }
 
-    /// Makes room for the classes behind each example, and writes them.
+    /// Spreads the examples out and writes the class behind each.
     fn append(&self, indices: &[usize], out: &mut [f32]) {
         let (values, dim) = (self.examples.dim(), self.dim());
-        // From the last on, so that none is overwritten before it is moved.
+        // In reverse, so that no example is overwritten before it is moved.
         for (i, &index) in indices.iter().enumerate().rev() {
             out.copy_within(i * values..(i + 1) * values, i * dim);
             let class = &mut out[i * dim + values..(i + 1) * dim];

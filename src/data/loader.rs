@@ -10,25 +10,25 @@ use super::{Examples, Subset};
 use crate::error::{Error, Result};
 use crate::seed::Seed;
 
-/// What a training or validation step takes.
+/// The input of a training or validation step.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Batch {
     /// The examples, `[batch, dim]`.
     pub x: Tensor<2>,
-    /// The number of this batch since the start of training, which its noise is drawn from.
+    /// Number of this batch since the start of training; it seeds the noise.
     pub step: u64,
 }
 
 /// Burn's `DataLoader` over [`Examples`].
 ///
-/// A batch costs one allocation. The last batch of an epoch is smaller where the batch size does
-/// not divide the number of examples: none is left out.
+/// A batch costs one allocation. If the batch size does not divide the number of examples, the last
+/// batch of an epoch is smaller, and no example is left out.
 ///
-/// [`shuffled`](Self::shuffled) visits the examples of each epoch in an order that is a function of
-/// the seed and the number of the epoch. Each call of `iter` is the next epoch.
-/// [`ordered`](Self::ordered) visits them in their own order, and numbers the batches from 0 each
-/// time, so that two validations of the same weights are equal.
+/// [`shuffled`](Self::shuffled) visits the examples of each epoch in an order that depends only on
+/// the seed and the epoch. Each call of `iter` starts the next epoch. [`ordered`](Self::ordered)
+/// visits them in their own order and numbers the batches from 0 each time, so two validations of
+/// the same weights agree.
 #[derive(Clone)]
 pub struct BatchLoader {
     examples: Arc<dyn Examples>,
@@ -42,7 +42,7 @@ enum Order {
     Shuffled { seed: Seed, epoch: AtomicU64 },
 }
 
-/// A clone goes on by itself from the same epoch.
+/// A clone continues from the same epoch, independently.
 impl Clone for Order {
     fn clone(&self) -> Self {
         match self {
@@ -56,7 +56,7 @@ impl Clone for Order {
 }
 
 impl BatchLoader {
-    /// Examples in their own order.
+    /// Visits the examples in their own order.
     ///
     /// # Errors
     /// If there are no examples or the batch size is zero.
@@ -74,7 +74,7 @@ impl BatchLoader {
         Ok(Self { examples, batch_size, order: Order::Own, device: device.clone() })
     }
 
-    /// Examples in a new order each epoch.
+    /// Visits the examples in a new order in each epoch.
     ///
     /// # Errors
     /// If there are no examples or the batch size is zero.
@@ -88,8 +88,8 @@ impl BatchLoader {
         Ok(Self { order, ..Self::ordered(examples, batch_size, device)? })
     }
 
-    /// The same, with `epochs` epochs taken as done: the next one has the order and the numbers of
-    /// batches that it has in a run from the start.
+    /// Returns a copy that counts `epochs` epochs as done. The next epoch has the order and the
+    /// step numbers that it has in a run from the start.
     pub fn after(self, epochs: usize) -> Self {
         let order = match self.order {
             Order::Own => Order::Own,
@@ -123,7 +123,7 @@ impl BatchLoader {
 /// The batches of one epoch; see [`BatchLoader::epoch`].
 pub struct Batches<'a> {
     loader: &'a BatchLoader,
-    /// `None` for examples in their own order, as in an evaluation.
+    /// `None` if the examples are in their own order, as in evaluation.
     epoch: Option<u64>,
     indices: Vec<usize>,
     next: usize,

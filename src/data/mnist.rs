@@ -1,4 +1,4 @@
-//! MNIST, and every data set that comes as the same four files.
+//! MNIST, and every data set distributed as the same four files.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -6,24 +6,24 @@ use std::path::{Path, PathBuf};
 use super::{ByteImages, idx};
 use crate::error::{At, Error, ErrorKind, Result};
 
-/// Images with labels, a set to train on and one to test on.
+/// Labelled images, split into a training set and a test set.
 #[derive(Clone, Debug)]
 pub struct Mnist {
-    /// The images to train on; 60,000 for MNIST.
+    /// The training images; 60,000 for MNIST.
     pub train: ByteImages,
-    /// The images to test on; 10,000 for MNIST.
+    /// The test images; 10,000 for MNIST.
     pub test: ByteImages,
 }
 
 impl Mnist {
-    /// Looks for MNIST where it is to be expected and reads it.
+    /// Finds MNIST and reads it.
     ///
-    /// 1. In `data_dir`, if one is given, and then nowhere else.
+    /// 1. In `data_dir`, if given; nowhere else is searched then.
     /// 2. In `data/mnist`, in the working directory or one above it, such as a clone of this crate.
-    /// 3. With the feature `download`: wherever Burn keeps it, fetched if need be.
+    /// 3. With the feature `download`: in Burn's cache, downloaded if necessary.
     ///
     /// # Errors
-    /// If it is nowhere to be found (the message lists where it was sought), or if a file is bad.
+    /// If no folder is found (the message says where it was looked for), or if a file is bad.
     pub fn find(data_dir: Option<&Path>) -> Result<Self> {
         if let Some(dir) = data_dir {
             return Self::read(dir);
@@ -39,16 +39,17 @@ impl Mnist {
     /// Reads the four files of the MNIST family from a folder.
     ///
     /// They are `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
-    /// `t10k-labels-idx1-ubyte`, each with or without `.gz`. Images may have any size; with channels
-    /// they are in files named `idx4` in place of `idx3`. There may be a dot before `idx`, as in
-    /// `train-images.idx3-ubyte`, or a folder of the file's name around it, as some archives have it.
+    /// `t10k-labels-idx1-ubyte`, each with or without `.gz`. Images may have any size. Files of
+    /// images with channels are named `idx4` instead of `idx3`. As in some archives, a name may
+    /// have a dot before `idx`, as in `train-images.idx3-ubyte`, or the file may be in a folder of
+    /// its own name.
     ///
-    /// Where there are none, but the files of one part of EMNIST, [`read_emnist`](Self::read_emnist)
-    /// reads them.
+    /// If these files are missing but those of one part of EMNIST are there,
+    /// [`read_emnist`](Self::read_emnist) reads them.
     ///
     /// # Errors
-    /// If a file is missing or bad, if images and labels do not match, or if there are several parts
-    /// of EMNIST to choose from. The message names the file.
+    /// If a file is missing or bad, if images and labels do not match, or if there are several
+    /// parts of EMNIST. The message names the file.
     pub fn read(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
         if !dir.is_dir() {
@@ -75,9 +76,9 @@ impl Mnist {
 
     /// Reads the four files of a part of EMNIST, such as `letters`, from a folder.
     ///
-    /// They are `emnist-letters-train-images-idx3-ubyte` and so on, each with or without `.gz`. They
-    /// hold their images column by column, and these are turned here. Labels are those of the files:
-    /// for `letters` they count from 1.
+    /// They are `emnist-letters-train-images-idx3-ubyte` and so on, each with or without `.gz`. The
+    /// files store images column by column; they are transposed here. Labels are those of the
+    /// files: for `letters` they count from 1.
     ///
     /// # Errors
     /// If a file is missing or bad, or if images and labels do not match. The message names the
@@ -93,7 +94,7 @@ impl Mnist {
             return Err(Error::data(
                 dir,
                 format!(
-                    "images to train on have shape {:?}, those to test on {:?}",
+                    "training images have shape {:?}, but test images have {:?}",
                     train.shape(),
                     test.shape()
                 ),
@@ -123,11 +124,12 @@ impl Mnist {
             }
             ByteImages::new(pixels, [28, 28, 1])?.with_labels(labels)
         }
-        // Burn's downloader panics where it fails.
+        // Burn's downloader panics on failure.
         let sets = std::panic::catch_unwind(|| (MnistDataset::train(), MnistDataset::test()));
         let (train, test) = sets.map_err(|panic| {
             let reason = panic.downcast_ref::<String>().map(String::as_str);
-            let reason = reason.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no reason");
+            let reason =
+                reason.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
             not_found(here, &format!("see why Burn could not fetch it: {reason}"))
         })?;
         Ok(Self { train: bytes(train)?, test: bytes(test)? })
@@ -151,7 +153,7 @@ fn read_split(dir: &Path, split: &str) -> Result<ByteImages> {
     images.with_labels(labels).map_err(|error| Error::data(&path, error))
 }
 
-/// The names of the parts of EMNIST whose training images are in a folder, sorted.
+/// Names of the EMNIST parts whose training images are in a folder, sorted.
 fn emnist_parts(dir: &Path) -> Result<Vec<String>> {
     let mut parts = BTreeSet::new();
     for entry in std::fs::read_dir(dir).at(dir)? {
@@ -165,14 +167,14 @@ fn emnist_parts(dir: &Path) -> Result<Vec<String>> {
     Ok(parts.into_iter().collect())
 }
 
-/// Images with channels have a name of their own, others that of MNIST.
+/// Files of images with channels have a name of their own (`idx4`).
 fn locate_images(dir: &Path, split: &str) -> Result<PathBuf> {
     locate(dir, &format!("{split}-images-idx4-ubyte"))
         .or_else(|_| locate(dir, &format!("{split}-images-idx3-ubyte")))
 }
 
-/// The file of a name, compressed or not, with a dot before `idx` as some archives have it, or in a folder of that
-/// name, as others do.
+/// Finds a file by its name: compressed or not, with a dot before `idx` as in some archives, or in
+/// a folder of that name as in others.
 fn locate(dir: &Path, name: &str) -> Result<PathBuf> {
     let dotted = name.replace("-idx", ".idx");
     let names = [format!("{name}.gz"), name.to_owned(), format!("{dotted}.gz"), dotted];

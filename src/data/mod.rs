@@ -1,6 +1,6 @@
-//! Data sets and how batches are made of them.
+//! Data sets, and how batches are made from them.
 //!
-//! | what lies on disk | in memory | read as needed |
+//! | on disk | in memory | read on demand |
 //! |---|---|---|
 //! | MNIST, Fashion-MNIST, KMNIST, EMNIST | [`mnist::Mnist::read`] | |
 //! | any IDX file of bytes | [`idx::read_images`] | |
@@ -8,9 +8,9 @@
 //! | a table of numbers, such as CSV | [`Table`] | [`TableFile`] |
 //! | anything else | [`ByteImages`], [`Table::new`] | your own [`Examples`] |
 //!
-//! [`Binarized`] makes bits of grey values, as the likelihoods in papers are of. [`WithLabels`] puts the
-//! class behind each example, for conditional models. [`split_last`] and [`split_random`] hold out a part of any of them, [`Scaling`] brings the columns
-//! of a table to a common range.
+//! [`Binarized`] samples binary pixels from grey values, as published results do. [`WithLabels`]
+//! appends the class to each example, for conditional models. [`split_last`] and [`split_random`]
+//! hold out a part of any data set. [`Scaling`] brings the columns of a table to a common range.
 
 mod binarized;
 mod checked;
@@ -49,20 +49,21 @@ use std::sync::Arc;
 
 use crate::error::Result;
 
-/// A set of examples, each a vector of `dim` numbers.
+/// A set of examples, each a vector of `dim` values.
 ///
-/// Implement it to train on your own data: in memory, mapped, or read from files as needed. It is
-/// asked for a batch at a time, into memory that the caller owns.
+/// Implement it to train on your own data: in memory, memory-mapped, or read from files on demand.
+/// One batch is read at a time, into memory that the caller owns.
 ///
-/// On `flex` a training reads its batches on a rayon thread of its own: what waits there for other work of
-/// rayon may wait for ever, and what belongs to the thread that called `fit` is out of reach. Images in memory or in
-/// files and [`Binarized`] are read by all of rayon's threads: a set of your own that reads from one must
-/// hold no lock and no thread-local borrow meanwhile, since the thread may be given other work while it waits.
+/// On `flex`, training reads its batches on a rayon thread of the training's own pool. Code that
+/// waits there for other rayon work may wait for ever, and thread-locals of the thread that called
+/// `fit` are out of reach. Images in memory or in files and [`Binarized`] read on all of rayon's
+/// threads. An implementation that reads from one of these must not hold a lock or a thread-local
+/// borrow during the call, because the waiting thread may be given other work.
 pub trait Examples: Send + Sync {
     /// The number of examples.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Whether there are no examples.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -72,15 +73,15 @@ pub trait Examples: Send + Sync {
 
     /// Writes the examples at `indices` into `out`, one after the other.
     ///
-    /// `indices` are below [`len`](Self::len), and `out` has the length
+    /// All `indices` are below [`len`](Self::len), and `out` has length
     /// `indices.len() * self.dim()`.
     ///
     /// # Errors
-    /// If an example cannot be read. Training then stops and hands the error on.
+    /// If an example cannot be read. Training then stops and returns the error.
     fn read(&self, indices: &[usize], out: &mut [f32]) -> Result<()>;
 
-    /// The same in an epoch of a training, counted from 0, for data that are drawn anew in each, such
-    /// as [`Binarized::each_epoch`].
+    /// Like [`read`](Self::read), in the given epoch of training, counted from 0. Override it for
+    /// data that are drawn anew in each epoch, as with [`Binarized::each_epoch`].
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -89,7 +90,7 @@ pub trait Examples: Send + Sync {
         self.read(indices, out)
     }
 
-    /// What the numbers are.
+    /// What the values are and how they were prepared.
     fn protocol(&self) -> Protocol {
         Protocol::AsMeasured
     }

@@ -4,28 +4,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::seed::Seed;
 
-/// What the numbers of a data set are; it decides what a figure that is computed on them may be
-/// called, and is named beside each one. See [`Measure`](crate::eval::Measure).
+/// What the values of a data set are and how they were prepared.
+///
+/// It decides what a figure computed on them may be called, and is named beside each figure. See
+/// [`Measure`](crate::eval::Measure).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Protocol {
-    /// Measurements, counts, classes: as they are.
+    /// Measurements, counts or classes, unchanged.
     #[default]
     AsMeasured,
-    /// The intensities of images, from 0 to 1.
+    /// Pixel intensities in [0, 1].
     Grey,
-    /// Columns that were brought to a common range.
+    /// Columns brought to a common range.
     Scaled,
-    /// Bits, drawn once with the intensities of images as their probabilities (Salakhutdinov and
-    /// Murray 2008).
+    /// Bits, drawn once with the pixel intensities as probabilities (Salakhutdinov and Murray
+    /// 2008).
     StaticBinarization {
-        /// What the bits are drawn with.
+        /// The seed of the draws.
         seed: Seed,
     },
-    /// The same, drawn anew each time an image is used in training (Burda et al. 2016, section 5).
+    /// Bits, drawn anew each time an image is used in training (Burda et al. 2016, section 5).
     DynamicBinarization {
-        /// What the bits are drawn with.
+        /// The seed of the draws.
         seed: Seed,
     },
 }

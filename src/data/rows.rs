@@ -1,4 +1,4 @@
-//! From lines of text to rows of numbers.
+//! Parses lines of text into rows of values.
 
 use std::borrow::Cow;
 use std::io::{BufRead, Read};
@@ -11,13 +11,13 @@ use super::gzip;
 use super::header::{both, looks_like_header, same_name};
 use crate::error::{Error, Result};
 
-/// A column of a table: by its place, counted from 0, or by its name.
+/// A column of a table, by its position, counted from 0, or by its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Column {
-    /// The place, counted from 0.
+    /// Position, counted from 0.
     Index(usize),
-    /// The name in the header.
+    /// Name in the header.
     Name(String),
 }
 
@@ -33,21 +33,23 @@ impl From<&str> for Column {
     }
 }
 
-/// What the columns of a table are.
+/// How to read the columns of a table.
 ///
 /// | field | default | meaning |
 /// |---|---|---|
-/// | `delimiter` | `,` | what stands between two fields |
-/// | `header` | found out | whether the first line names the columns |
-/// | `features` | all but the label | the columns an example is made of, in this order |
+/// | `delimiter` | `,` | the character between two fields |
+/// | `header` | detected | whether the first line names the columns |
+/// | `features` | all but the label | the columns of an example, in this order |
 /// | `label` | none | the column with the class |
-/// | `max_rows` | all | the number of rows to stop after; the others are not looked at |
+/// | `max_rows` | all | the number of rows to read; the rest are not checked |
 ///
-/// Without `header`, a first line of names is a header, in which some fields may be empty. One of values,
-/// numbers or marks of missing values such as `?` and `NA`, is a row. A line with some of both is an error, and
-/// so is `0,1,2` and so on, which is what a header of places looks like: say which it is.
+/// Without `header`, a first line of names is a header; some of its fields may be empty. A first
+/// line of numbers or markers of missing values, such as `?` and `NA`, is a row. A line with names
+/// and such values is an error. So is `0,1,2` and so on, which could be a header of positions: set
+/// `header` then.
 ///
-/// Two features of the same name are an error. Take one of them, by its place, or rename it in the file.
+/// Two features with the same name are an error. Select one of them by its position, or rename it
+/// in the file.
 ///
 /// ```
 /// use burn_vae::data::TableOptions;
@@ -58,15 +60,15 @@ impl From<&str> for Column {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TableOptions {
-    /// What stands between two fields.
+    /// The character between two fields.
     pub delimiter: char,
-    /// Whether the first line names the columns; `None` to find out.
+    /// Whether the first line names the columns; `None` to detect it.
     pub header: Option<bool>,
-    /// The columns an example is made of; `None` for all but the label.
+    /// The columns of an example; `None` for all but the label.
     pub features: Option<Vec<Column>>,
     /// The column with the class.
     pub label: Option<Column>,
-    /// The number of rows to stop after.
+    /// The number of rows to read.
     pub max_rows: Option<usize>,
 }
 
@@ -77,60 +79,60 @@ impl Default for TableOptions {
 }
 
 impl TableOptions {
-    /// The default of each option.
+    /// Creates options with their defaults.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets what stands between two fields.
+    /// Sets the character between two fields.
     pub fn with_delimiter(self, delimiter: char) -> Self {
         Self { delimiter, ..self }
     }
 
-    /// Says whether the first line names the columns.
+    /// Sets whether the first line names the columns.
     pub fn with_header(self, header: bool) -> Self {
         Self { header: Some(header), ..self }
     }
 
-    /// Chooses the columns an example is made of, and their order.
+    /// Sets the columns of an example and their order.
     pub fn with_features(self, features: impl IntoIterator<Item = impl Into<Column>>) -> Self {
         Self { features: Some(features.into_iter().map(Into::into).collect()), ..self }
     }
 
-    /// Chooses the column with the class.
+    /// Sets the column with the class.
     pub fn with_label(self, label: impl Into<Column>) -> Self {
         Self { label: Some(label.into()), ..self }
     }
 
-    /// Stops after so many rows.
+    /// Sets the number of rows to read.
     pub fn with_max_rows(self, max_rows: usize) -> Self {
         Self { max_rows: Some(max_rows), ..self }
     }
 }
 
-/// Where the numbers of an example are in a line.
+/// Where the values of an example are in a line.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     delimiter: char,
-    /// The names of all columns of the file, from its header.
+    /// Names of all columns of the file, from its header.
     header: Option<Vec<String>>,
     width: usize,
     features: Vec<usize>,
     label: Option<usize>,
 }
 
-/// What is read of a row: its label, and where its line is in the file.
+/// The label of a row, and the position of its line in the file.
 pub(super) struct Row {
     pub(super) label: Option<u8>,
     pub(super) bytes: Range<u64>,
 }
 
-/// A longer line is not one of a table.
+/// Maximum length of a line in bytes; a longer one means that the file is not a table.
 const MAX_LINE: u64 = 1 << 24;
-/// What to do where columns have the same name.
-const TAKE_ONE: &str = "rename one in the file, or take one of them by its place";
+/// Advice if columns have the same name.
+const TAKE_ONE: &str = "rename one in the file, or select one of them by its position";
 
-/// Reads a table line by line and hands the rows on.
+/// Reads a table line by line and calls `row` for each row.
 pub(super) fn scan(
     input: impl Read,
     path: &Path,
@@ -162,7 +164,7 @@ pub(super) fn scan(
         let bytes = offset..offset + read;
         offset += read;
         let text = text(&line, path, number)?;
-        // Of missing values alone, between tabs, a line is not empty.
+        // A line of missing values alone, between tabs, is not empty.
         if text.trim().is_empty() && !text.contains(options.delimiter) {
             blank = blank.or(Some(number));
             continue;
@@ -197,39 +199,39 @@ pub(super) fn scan(
     }
 }
 
-/// The text of a line, without its end or the mark that some programs begin a file with.
+/// Decodes a line, without its line ending and, in the first line, the byte order mark.
 pub(super) fn text<'a>(line: &'a [u8], path: &Path, number: u64) -> Result<&'a str> {
     let text = std::str::from_utf8(line)
-        .map_err(|_| Error::data(path, format!("line {number} is not text in UTF-8")))?;
+        .map_err(|_| Error::data(path, format!("line {number} is not UTF-8 text")))?;
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     if text.contains('\r') {
         return Err(lone_cr(path, number));
     }
     if text.matches('"').count() % 2 == 1 {
-        let message = format!("line {number} has a quote that is not closed before its end");
+        let message = format!("line {number} has an unclosed quote");
         return Err(Error::data(path, message));
     }
     Ok(if number == 1 { text.strip_prefix('\u{feff}').unwrap_or(text) } else { text })
 }
 
-/// Where one program sees the end of a row another sees none, so that rows could be lost.
+/// Some programs end a row at a lone carriage return and others do not, so rows could be lost.
 fn lone_cr(path: &Path, number: u64) -> Error {
     Error::data(
         path,
         format!(
-            "line {number} holds a carriage return that no line feed follows; lines must end in LF or CRLF, \
-             so convert the line ends of the file"
+            "line {number} has a carriage return without a line feed; lines must end in LF or CRLF, so \
+             convert the line endings of the file"
         ),
     )
 }
 
 impl Layout {
-    /// What the first line and the options say.
+    /// Derives the layout from the first line and the options.
     fn of(first: &str, path: &Path, options: &TableOptions) -> Result<Self> {
         let delimiter = options.delimiter;
         if matches!(delimiter, '"' | '\n' | '\r') || !delimiter.is_ascii() {
-            return Err(Error::config(format!("{delimiter:?} cannot stand between two fields")));
+            return Err(Error::config(format!("{delimiter:?} cannot be the delimiter")));
         }
         let cells = fields(first, delimiter);
         let header = match options.header {
@@ -249,7 +251,7 @@ impl Layout {
         for (i, &column) in layout.features.iter().enumerate() {
             if Some(column) == layout.label || layout.features[..i].contains(&column) {
                 let place = layout.place(column);
-                let message = format!("{place} is asked for more than once");
+                let message = format!("{place} is selected more than once");
                 return Err(Error::data(path, message));
             }
         }
@@ -262,7 +264,7 @@ impl Layout {
         if layout.features.is_empty() {
             return Err(Error::data(
                 path,
-                format!("no column is left to make examples of; the delimiter is {delimiter:?}"),
+                format!("no column is left as a feature; the delimiter is {delimiter:?}"),
             ));
         }
         Ok(layout)
@@ -274,11 +276,11 @@ impl Layout {
             (&Column::Index(index), _) if index < of => Ok(index),
             (Column::Index(index), _) => Err(Error::data(
                 path,
-                format!("column {index}, counted from 0, is asked for, but there are only {of}"),
+                format!("column {index}, counted from 0, is selected, but there are only {of}"),
             )),
             (Column::Name(name), None) => Err(Error::data(
                 path,
-                format!("column `{name}` is asked for, but there is no header that names columns"),
+                format!("column `{name}` is selected, but there is no header with names"),
             )),
             (Column::Name(name), Some(header)) => {
                 let mut found = (0..of).filter(|&i| header[i] == *name);
@@ -286,7 +288,7 @@ impl Layout {
                     (Some(index), None) => Ok(index),
                     (None, _) => Err(Error::data(
                         path,
-                        format!("there is no column `{name}`; there are {}", quoted(header)),
+                        format!("there is no column `{name}`; the columns are {}", quoted(header)),
                     )),
                     (Some(one), Some(other)) => {
                         Err(Error::data(path, format!("{}; {TAKE_ONE}", both(one, other, name))))
@@ -296,7 +298,7 @@ impl Layout {
         }
     }
 
-    /// The names of the columns that an example is made of.
+    /// Names of the columns of an example.
     pub(super) fn names(&self) -> Vec<String> {
         let name = |&column: &usize| match &self.header {
             Some(header) => header[column].clone(),
@@ -305,12 +307,12 @@ impl Layout {
         self.features.iter().map(name).collect()
     }
 
-    /// The number of the first line that holds a row.
+    /// Number of the first line that holds a row.
     pub(super) fn first_line(&self) -> u64 {
         if self.header.is_some() { 2 } else { 1 }
     }
 
-    /// Reads the numbers of a line, and its label.
+    /// Parses the values of a line into `values`, and returns its label.
     pub(super) fn parse(
         &self,
         text: &str,
@@ -343,7 +345,7 @@ impl Layout {
                 return Err(bad(column, "is not a finite number"));
             }
             if !value.is_finite() {
-                return Err(bad(column, "is beyond the range of 32-bit numbers"));
+                return Err(bad(column, "is beyond the range of 32-bit floats"));
             }
         }
         let Some(column) = self.label else { return Ok(None) };
@@ -351,11 +353,11 @@ impl Layout {
             Ok(label) if (0.0..=255.0).contains(&label) && label.fract() == 0.0 => {
                 Ok(Some(label as u8))
             }
-            _ => Err(bad(column, "is not a label, a whole number from 0 to 255")),
+            _ => Err(bad(column, "is not a label, an integer from 0 to 255")),
         }
     }
 
-    /// A column as a reader of the file counts, from 1, and its name.
+    /// Describes a column for messages: its number, counted from 1, and its name.
     fn place(&self, column: usize) -> String {
         match &self.header {
             Some(header) => format!("column {} (`{}`)", column + 1, header[column]),
@@ -364,7 +366,7 @@ impl Layout {
     }
 }
 
-/// The fields of a line. One in quotes may hold the delimiter, but no end of line.
+/// Splits a line into fields. A quoted field may hold the delimiter, but no line ending.
 fn fields(line: &str, delimiter: char) -> Vec<Cow<'_, str>> {
     if !line.contains('"') {
         return line.split(delimiter).map(Cow::Borrowed).collect();

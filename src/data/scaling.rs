@@ -10,12 +10,12 @@ use crate::files::{read, write_atomically};
 /// A shift and a scale for each column, fitted on one data set and applied to others:
 /// `y = (x - shift) / scale`.
 ///
-/// Fit it on what is trained on, apply it to all, and keep it beside the model: it is a serde struct
-/// with [`save`](Self::save) and [`load`](Self::load), and [`invert`](Self::invert) brings what the
-/// model puts out back to the units of the data.
+/// Fit it on the training data, apply it to all data, and save it beside the model with
+/// [`save`](Self::save) and [`load`](Self::load), or as a serde struct. [`invert`](Self::invert)
+/// brings the model's outputs back to the units of the data.
 ///
-/// A column that is constant in the data it is fitted on becomes 0; it is shifted but not scaled, so
-/// that other data keep their distance from that constant.
+/// A column that is constant in the data it is fitted on becomes 0. It is shifted but not scaled,
+/// so other data keep their distance from the constant.
 ///
 /// ```
 /// use burn_vae::data::{Scaling, Table};
@@ -37,7 +37,7 @@ pub struct Scaling(Numbers);
 struct Numbers {
     shift: Vec<f64>,
     scale: Vec<f64>,
-    /// Whether what lies outside the range it was fitted on is moved to its nearer end.
+    /// Whether scaled values are clamped to [0, 1].
     clip: bool,
 }
 
@@ -70,16 +70,16 @@ impl From<Scaling> for Numbers {
     }
 }
 
-/// Rows that are read at a time while fitting.
+/// Number of rows to read at a time while fitting.
 const CHUNK: usize = 1024;
 
 impl Scaling {
-    /// Brings the least value of each column to 0 and the greatest to 1.
+    /// Scales the minimum of each column to 0 and the maximum to 1.
     ///
-    /// Other data may lie outside; see [`clipped`](Self::clipped).
+    /// Other data may lie outside this range; see [`clipped`](Self::clipped).
     ///
     /// # Errors
-    /// If there are no examples, if one cannot be read, or if it holds a number that is not finite.
+    /// If there are no examples, or one cannot be read or holds a value that is not finite.
     pub fn min_max(examples: &dyn Examples) -> Result<Self> {
         let mut least = vec![f64::INFINITY; examples.dim()];
         let mut greatest = vec![f64::NEG_INFINITY; examples.dim()];
@@ -93,15 +93,14 @@ impl Scaling {
         Self::new(ranges.collect(), least)
     }
 
-    /// Brings the mean of each column to 0 and its standard deviation to 1.
+    /// Scales each column to mean 0 and standard deviation 1.
     ///
-    /// Such values are not what [`BernoulliNll`](crate::BernoulliNll) takes.
+    /// Scaled values lie outside [0, 1], so they do not suit [`BernoulliNll`](crate::BernoulliNll).
     ///
-    /// The deviation is that of the examples themselves: the mean of the squares has their number
-    /// under it, not one less.
+    /// The standard deviation divides by the number of examples, not by one less.
     ///
     /// # Errors
-    /// If there are no examples, if one cannot be read, or if it holds a number that is not finite.
+    /// If there are no examples, or one cannot be read or holds a value that is not finite.
     pub fn standard(examples: &dyn Examples) -> Result<Self> {
         // The recurrence of Welford (1962), which does not subtract large numbers from each other.
         let mut mean = vec![0.0; examples.dim()];
@@ -122,11 +121,11 @@ impl Scaling {
         Self::try_from(Numbers { shift, scale, clip: false })
     }
 
-    /// The logits of the [`shift`](Self::shift) of each column, the mean for a
-    /// [`standard`](Self::standard) scaling, where it lies from 0 to 1: where the output of a decoder of bits may start
+    /// Returns the logit of each column's [`shift`](Self::shift), which is the mean for a
+    /// [`standard`](Self::standard) scaling. It is an initial output bias for a decoder of bits
     /// ([`MlpDecoder::with_output_bias`](crate::decoder::MlpDecoder::with_output_bias)).
     ///
-    /// A shift within 0.001 of 0 or 1 counts as that far away.
+    /// Shifts are clamped to [0.001, 0.999] first.
     ///
     /// # Errors
     /// If a shift lies below 0 or above 1.
@@ -134,7 +133,7 @@ impl Scaling {
         let logit = |(i, p): (usize, &f64)| {
             if !(0.0..=1.0).contains(p) {
                 return Err(Error::value(format!(
-                    "the shift of column {i} is {p}, which has no logit: it does not lie from 0 to 1"
+                    "the shift of column {i} is {p}, but only values in [0, 1] have a logit"
                 )));
             }
             let p = p.clamp(1e-3, 1.0 - 1e-3);
@@ -143,10 +142,10 @@ impl Scaling {
         self.shift().iter().enumerate().map(logit).collect()
     }
 
-    /// Also moves what then lies below 0 to 0, and what lies above 1 to 1.
+    /// Also clamps scaled values to [0, 1].
     ///
-    /// For [`min_max`](Self::min_max) and a likelihood over the numbers from 0 to 1. What was moved
-    /// does not come back with [`invert`](Self::invert).
+    /// For [`min_max`](Self::min_max) and a likelihood with values in [0, 1].
+    /// [`invert`](Self::invert) does not restore clamped values.
     pub fn clipped(mut self) -> Self {
         self.0.clip = true;
         self
@@ -157,26 +156,27 @@ impl Scaling {
         self.0.shift.len()
     }
 
-    /// What is subtracted from each column: its least value or, of [`standard`](Self::standard), its
+    /// The value subtracted from each column: its minimum or, for [`standard`](Self::standard), its
     /// mean.
     pub fn shift(&self) -> &[f64] {
         &self.0.shift
     }
 
-    /// What each column is then divided by: its range or its standard deviation.
+    /// The value each column is then divided by: its range or its standard deviation.
     pub fn scale(&self) -> &[f64] {
         &self.0.scale
     }
 
-    /// The sum of the logarithms of the scales: by how much `-log p` of an example is greater in the units of
-    /// the data than in those that it is scaled to. What [`clipped`](Self::clipped) moved has no such density.
+    /// Sum of the logarithms of the scales: how much larger `-log p` of an example is in the units
+    /// of the data than in scaled units, in nats. Values moved by [`clipped`](Self::clipped) have
+    /// no such density.
     ///
     /// See [`LogLikelihood::bits_per_dim`](crate::eval::LogLikelihood::bits_per_dim).
     pub fn log_det(&self) -> f64 {
         self.scale().iter().map(|scale| scale.ln()).sum()
     }
 
-    /// Scales rows of numbers in place.
+    /// Scales rows of values in place.
     ///
     /// # Errors
     /// If `values` does not hold a whole number of rows.
@@ -187,7 +187,7 @@ impl Scaling {
         })
     }
 
-    /// Brings scaled rows of numbers back to the units of the data, in place.
+    /// Brings scaled rows of values back to the units of the data, in place.
     ///
     /// # Errors
     /// If `values` does not hold a whole number of rows.
@@ -200,7 +200,11 @@ impl Scaling {
         if !values.len().is_multiple_of(shift.len()) {
             return Err(Error::new(
                 ErrorKind::Shape,
-                format!("{} numbers are no whole number of rows of {}", values.len(), shift.len()),
+                format!(
+                    "{} values are not a whole number of rows of {}",
+                    values.len(),
+                    shift.len()
+                ),
             ));
         }
         for row in values.chunks_exact_mut(shift.len()) {
@@ -211,19 +215,19 @@ impl Scaling {
         Ok(())
     }
 
-    /// A scaled copy of a table, with its names and labels.
+    /// Returns a scaled copy of a table, with its names and labels.
     ///
     /// # Errors
-    /// If the table has another number of columns.
+    /// If the number of columns is not that of the scaling.
     pub fn table(&self, table: &Table) -> Result<Table> {
         self.check(table.dim())?;
         table.scaled(|values| self.apply(values))
     }
 
-    /// Any examples, scaled as they are read.
+    /// Wraps any examples, which are scaled as they are read.
     ///
     /// # Errors
-    /// If the examples have another length than those it was fitted on.
+    /// If the length of an example is not the number of columns of the scaling.
     pub fn scaled(&self, examples: Arc<dyn Examples>) -> Result<Scaled> {
         self.check(examples.dim())?;
         Ok(Scaled { examples, scaling: self.clone() })
@@ -250,10 +254,10 @@ impl Scaling {
         write_atomically(path, &json)
     }
 
-    /// Reads what [`save`](Self::save) wrote.
+    /// Reads a file written by [`save`](Self::save).
     ///
     /// # Errors
-    /// If the file cannot be read or does not hold a scaling. The message names the file.
+    /// If the file cannot be read or is not a scaling. The message names the file.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let json = read(path)?;
@@ -261,11 +265,11 @@ impl Scaling {
     }
 }
 
-/// Hands every example on with its number, counted from 1.
+/// Calls `f` with the number of each example, counted from 1, and its values.
 fn for_each_row(examples: &dyn Examples, mut f: impl FnMut(usize, &[f32])) -> Result<()> {
     let (len, dim) = (examples.len(), examples.dim());
     if len == 0 || dim == 0 {
-        return Err(Error::new(ErrorKind::Data, "a scaling cannot be fitted on no numbers"));
+        return Err(Error::new(ErrorKind::Data, "a scaling cannot be fitted: there are no values"));
     }
     let mut values = Vec::new();
     for start in (0..len).step_by(CHUNK) {
@@ -289,7 +293,7 @@ fn for_each_row(examples: &dyn Examples, mut f: impl FnMut(usize, &[f32])) -> Re
     Ok(())
 }
 
-/// Examples that a [`Scaling`] is applied to as they are read; see [`Scaling::scaled`].
+/// Examples that are scaled as they are read; see [`Scaling::scaled`].
 #[derive(Clone)]
 pub struct Scaled {
     examples: Arc<dyn Examples>,

@@ -7,7 +7,7 @@ use super::{Examples, Protocol};
 use crate::error::{Error, Result};
 use crate::seed::Seed;
 
-/// A part of a data set, which is shared and not copied.
+/// A part of a data set, shared rather than copied.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -33,7 +33,7 @@ enum Part {
 }
 
 impl Subset {
-    /// The examples of a range.
+    /// Selects the examples of a range.
     ///
     /// # Errors
     /// If the range is empty or reaches beyond the last example.
@@ -42,22 +42,22 @@ impl Subset {
         Ok(Self::unchecked(examples, range))
     }
 
-    /// The examples at `indices`, in that order.
+    /// Selects the examples at `indices`, in that order.
     ///
     /// # Errors
-    /// If there are no indices, or if one of them is beyond the last example.
+    /// If there are no indices, or one of them is beyond the last example.
     pub fn select(examples: Arc<dyn Examples>, indices: impl Into<Arc<[usize]>>) -> Result<Self> {
         let indices = indices.into();
         check_indices(&indices, examples.len())?;
         Ok(Self { examples, part: Part::List(indices) })
     }
 
-    /// A range that is known to lie within the examples; it may be empty.
+    /// Selects a range that is known to lie within the examples; it may be empty.
     pub(super) fn unchecked(examples: Arc<dyn Examples>, range: Range<usize>) -> Self {
         Self { examples, part: Part::Range(range) }
     }
 
-    /// Where the examples of the part are in the whole, such as to look up their labels.
+    /// Indices of the selected examples in the whole data set, for example to look up their labels.
     pub fn indices(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
         (0..self.len()).map(|i| self.index(i))
     }
@@ -109,15 +109,15 @@ impl std::fmt::Debug for Subset {
     }
 }
 
-/// How much of a data set is held out: so many examples, or such a fraction of all.
+/// The size of the part to hold out, as a count or a fraction.
 ///
-/// Of `n` examples and the fraction `f`, `floor(n * (1 - f))` are left to train on, which is how
-/// Keras rounds its `validation_split`.
+/// For `n` examples and the fraction `f`, `floor(n * (1 - f))` examples remain for training, which
+/// is how Keras rounds its `validation_split`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum HeldOut {
-    /// So many examples.
+    /// Number of examples.
     Count(usize),
-    /// A fraction of all examples, above 0 and below 1.
+    /// Fraction of all examples, above 0 and below 1.
     Fraction(f64),
 }
 
@@ -134,7 +134,7 @@ impl From<f64> for HeldOut {
 }
 
 impl HeldOut {
-    /// How many of `len` examples are left to train on; neither they nor the others are none.
+    /// Returns the size of the training part; both parts are non-empty.
     pub(super) fn left_of(self, len: usize) -> Result<usize> {
         let (left, what) = match self {
             Self::Count(count) => (len.saturating_sub(count), format!("{count}")),
@@ -142,10 +142,8 @@ impl HeldOut {
                 ((len as f64 * (1.0 - f)).floor() as usize, format!("the fraction {f}"))
             }
             Self::Fraction(f) => {
-                let range = "but a fraction is above 0 and below 1";
-                return Err(Error::config(format!(
-                    "{f} of the examples are to be held out, {range}"
-                )));
+                let range = "but it must be above 0 and below 1";
+                return Err(Error::config(format!("the fraction to hold out is {f}, {range}")));
             }
         };
         match left {
@@ -153,14 +151,14 @@ impl HeldOut {
                 "{what} of {len} examples cannot be held out: none would be left to train on"
             ))),
             left if left == len => Err(Error::config(format!(
-                "{what} of {len} examples cannot be held out: that is none of them"
+                "{what} of {len} examples cannot be held out: at least one is needed"
             ))),
             left => Ok(left),
         }
     }
 
-    /// Where the examples left to train on are, and where those held out, when they are drawn at
-    /// random; each ascending.
+    /// Draws the indices for training and those held out at random, and returns both in ascending
+    /// order.
     pub(super) fn draw(self, len: usize, seed: Seed) -> Result<[Vec<usize>; 2]> {
         let left = self.left_of(len)?;
         let mut indices = (0..len).collect::<Vec<_>>();
@@ -172,10 +170,10 @@ impl HeldOut {
     }
 }
 
-/// Splits off the last examples, a count or a fraction of all, as Keras's `validation_split` does.
+/// Splits off the last examples, by count or fraction, as Keras's `validation_split` does.
 ///
-/// Returns those to train on and those held out. What is sorted, by class for instance, is better
-/// split with [`split_random`].
+/// Returns the training part and the part held out. If the examples are sorted, for example by
+/// class, use [`split_random`].
 ///
 /// ```
 /// use std::sync::Arc;
@@ -188,7 +186,7 @@ impl HeldOut {
 /// ```
 ///
 /// # Errors
-/// If a part would be empty, or if a fraction is not above 0 and below 1.
+/// If a part would be empty, or a fraction is not above 0 and below 1.
 pub fn split_last(
     examples: Arc<dyn Examples>,
     held_out: impl Into<HeldOut>,
@@ -198,13 +196,13 @@ pub fn split_last(
     Ok((Subset::unchecked(examples.clone(), 0..left), Subset::unchecked(examples, left..len)))
 }
 
-/// Splits off examples drawn at random, a count or a fraction of all.
+/// Splits off examples drawn at random, by count or fraction.
 ///
-/// Returns those to train on and those held out, each in the order they had. The same seed gives
-/// the same split everywhere.
+/// Returns the training part and the part held out, each in the original order. A seed gives the
+/// same split everywhere.
 ///
 /// # Errors
-/// If a part would be empty, or if a fraction is not above 0 and below 1.
+/// If a part would be empty, or a fraction is not above 0 and below 1.
 pub fn split_random(
     examples: Arc<dyn Examples>,
     held_out: impl Into<HeldOut>,
@@ -216,11 +214,11 @@ pub fn split_random(
 
 pub(super) fn check_range(range: &Range<usize>, len: usize) -> Result<()> {
     if range.is_empty() {
-        return Err(Error::config(format!("a part of no example was asked for, {range:?}")));
+        return Err(Error::config(format!("the range {range:?} holds no example")));
     }
     if range.end > len {
         return Err(Error::config(format!(
-            "examples {range:?} were asked for, but there are only {len}"
+            "examples {range:?} were requested, but there are only {len}"
         )));
     }
     Ok(())
@@ -228,11 +226,11 @@ pub(super) fn check_range(range: &Range<usize>, len: usize) -> Result<()> {
 
 pub(super) fn check_indices(indices: &[usize], len: usize) -> Result<()> {
     if indices.is_empty() {
-        return Err(Error::config("a part of no example was asked for"));
+        return Err(Error::config("no examples were selected"));
     }
     match indices.iter().find(|&&index| index >= len) {
         Some(index) => Err(Error::config(format!(
-            "example {index} was asked for, but there are only {len}, counted from 0"
+            "example {index}, counted from 0, was requested, but there are only {len}"
         ))),
         None => Ok(()),
     }

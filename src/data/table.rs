@@ -16,17 +16,17 @@ use crate::exec::lock;
 use crate::files;
 use crate::seed::Seed;
 
-/// A table of numbers in memory; a row is an example.
+/// A table of numbers in memory; each row is an example.
 ///
-/// A table is a text file, raw or compressed with gzip, in UTF-8, a row a line, such as CSV. Fields
-/// may be in quotes, but an end of line always ends the row; empty lines may only be at the end. Lines end in
-/// LF or CRLF; a CR by itself, as in files of old Macs, is an error, and so are columns of the same name.
-/// Every number must be there and be finite; it is kept as a 32-bit float, to about seven digits.
-/// Labels are whole numbers from 0 to 255, also written as in `1.0`. Columns that are not asked for
-/// may hold anything. Messages count lines and columns from 1, as editors do.
+/// The file is UTF-8 text such as CSV, one row per line, raw or compressed with gzip. Fields may be
+/// quoted, but a line ending always ends the row. Empty lines may only be at the end. Lines end in
+/// LF or CRLF; a lone CR, as in files of old Macs, is an error. So are two columns with the same
+/// name. Every value must be present and finite; it is stored as a 32-bit float, with about seven
+/// digits. Labels are integers from 0 to 255, and `1.0` is accepted for 1. Columns that are not
+/// selected may hold anything. Messages count lines and columns from 1, as editors do.
 ///
-/// A pipe that a shell hands over, as in `<(xzcat table.csv.xz)`, is read like a file. Any other pipe and any device is an
-/// error, since it might keep the reader for ever.
+/// A pipe passed by a shell, as in `<(xzcat table.csv.xz)`, is read like a file. Any other pipe and
+/// any device is an error, since reading it might never end.
 ///
 /// Clones share the memory.
 ///
@@ -46,12 +46,12 @@ pub struct Table {
 }
 
 impl Table {
-    /// Reads a table; see [`TableOptions`] for what its columns are.
+    /// Reads a table; see [`TableOptions`] for the choice of columns.
     ///
     /// # Errors
-    /// If the file cannot be read, is empty or damaged, if a column that is asked for is not there or
-    /// has the name of another, if a row has more or fewer fields than the first, or if a field is not
-    /// what it should be. The message names the file, the line and the column.
+    /// If the file cannot be read, is empty or is damaged; if a selected column is missing or has
+    /// the name of another; if a row has more or fewer fields than the first; or if a field is
+    /// invalid. The message names the file, the line and the column.
     pub fn read(path: impl AsRef<Path>, options: &TableOptions) -> Result<Self> {
         let path = path.as_ref();
         let (mut values, mut labels) = (Vec::new(), Vec::new());
@@ -64,11 +64,11 @@ impl Table {
         Ok(Self { values, labels, names, protocol: Protocol::AsMeasured })
     }
 
-    /// A table of numbers, row by row, with a name for each column.
+    /// Creates a table from its values, row by row, and a name for each column.
     ///
     /// # Errors
-    /// If there is no column, if two have the same name, if `values` does not hold a whole number of
-    /// rows, or if one of them is not finite.
+    /// If there are no columns, if two have the same name, if `values` does not hold a whole number
+    /// of rows, or if a value is not finite.
     pub fn new(
         values: impl Into<Arc<[f32]>>,
         names: impl IntoIterator<Item = impl Into<String>>,
@@ -79,7 +79,7 @@ impl Table {
         if dim == 0 || !len.is_multiple_of(dim) {
             return Err(Error::new(
                 ErrorKind::Data,
-                format!("{len} numbers are no whole number of rows of {dim} columns"),
+                format!("{len} values are not a whole number of rows of {dim} columns"),
             ));
         }
         if let Some(same) = same_name(names.iter().map(String::as_str).enumerate()) {
@@ -98,7 +98,7 @@ impl Table {
     /// Adds the class of each row.
     ///
     /// # Errors
-    /// If there is not one label for each row.
+    /// If the number of labels is not the number of rows.
     pub fn with_labels(self, labels: impl Into<Arc<[u8]>>) -> Result<Self> {
         let labels = labels.into();
         if labels.len() != self.len() {
@@ -110,7 +110,7 @@ impl Table {
         Ok(Self { labels: Some(labels), ..self })
     }
 
-    /// The name of each column, from the header; `column 1` and so on where there is none.
+    /// The name of each column, from the header; `column 1` and so on without a header.
     pub fn names(&self) -> &[String] {
         &self.names
     }
@@ -120,15 +120,15 @@ impl Table {
         self.labels.as_deref()
     }
 
-    /// The numbers, row by row.
+    /// The values, row by row.
     pub fn values(&self) -> &[f32] {
         &self.values
     }
 
-    /// Some of the rows as a tensor, `[rows.len(), dim]`.
+    /// Returns a range of rows as a tensor, `[rows.len(), dim]`.
     ///
     /// # Errors
-    /// If there are no rows in the range, or if it reaches beyond the last row.
+    /// If the range is empty or reaches beyond the last row.
     pub fn tensor(&self, rows: Range<usize>, device: &Device) -> Result<Tensor<2>> {
         check_range(&rows, self.len())?;
         let (dim, shape) = (self.dim(), [rows.len(), self.dim()]);
@@ -136,10 +136,10 @@ impl Table {
         Ok(Tensor::from_data(TensorData::new::<f32, _>(values, shape), device))
     }
 
-    /// The rows at `indices` with their labels, in that order.
+    /// Returns the rows at `indices` with their labels, in that order.
     ///
     /// # Errors
-    /// If there are no indices, or if one of them is beyond the last row.
+    /// If there are no indices, or one of them is beyond the last row.
     pub fn select(&self, indices: &[usize]) -> Result<Self> {
         check_indices(indices, self.len())?;
         let dim = self.dim();
@@ -152,7 +152,7 @@ impl Table {
     /// Splits off the last rows; see [`split_last`](super::split_last).
     ///
     /// # Errors
-    /// If a part would be empty, or if a fraction is not above 0 and below 1.
+    /// If a part would be empty, or a fraction is not above 0 and below 1.
     pub fn split_last(&self, held_out: impl Into<HeldOut>) -> Result<(Self, Self)> {
         let left = held_out.into().left_of(self.len())?;
         let part = |rows: Range<usize>| self.select(&rows.collect::<Vec<_>>());
@@ -162,7 +162,7 @@ impl Table {
     /// Splits off rows drawn at random; see [`split_random`](super::split_random).
     ///
     /// # Errors
-    /// If a part would be empty, or if a fraction is not above 0 and below 1.
+    /// If a part would be empty, or a fraction is not above 0 and below 1.
     pub fn split_random(
         &self,
         held_out: impl Into<HeldOut>,
@@ -172,7 +172,7 @@ impl Table {
         Ok((self.select(&left)?, self.select(&out)?))
     }
 
-    /// The table with its numbers changed by `change`.
+    /// Returns a copy whose values were changed by `change`.
     pub(super) fn scaled(&self, change: impl Fn(&mut [f32]) -> Result<()>) -> Result<Self> {
         let mut values = self.values.to_vec();
         change(&mut values)?;
@@ -208,28 +208,27 @@ impl std::fmt::Debug for Table {
     }
 }
 
-/// A table of numbers that stays on disk; a row is read when it is needed.
+/// A table of numbers on disk, whose rows are read on demand.
 ///
-/// For the format see [`Table`], which holds the same numbers. Every row is read once when the file
-/// is opened, so that a bad one is named before training starts; what stays in memory is nine bytes
-/// a row.
+/// The format and the values are those of [`Table`]. Every row is read once when the file is
+/// opened, so a bad one is reported before training starts. Nine bytes per row stay in memory.
 pub struct TableFile {
     path: PathBuf,
     file: Mutex<File>,
     state: (u64, Option<SystemTime>),
     layout: Layout,
     names: Vec<String>,
-    /// Where each line starts, and where the last one ends.
+    /// The offset at which each line starts, and that at which the last one ends.
     bounds: Vec<u64>,
     labels: Option<Vec<u8>>,
 }
 
 impl TableFile {
-    /// Opens a table and reads it once; see [`TableOptions`] for what its columns are.
+    /// Opens a table and reads it once; see [`TableOptions`] for the choice of columns.
     ///
     /// # Errors
-    /// As [`Table::read`]; also if the file is compressed, or is a pipe of any kind, since no row can be found in it
-    /// without reading all before it.
+    /// As [`Table::read`]; also if the file is compressed or any kind of pipe, because rows could
+    /// then not be read individually.
     pub fn open(path: impl AsRef<Path>, options: &TableOptions) -> Result<Self> {
         let path = path.as_ref();
         let mut file = files::open(path)?;
@@ -239,8 +238,8 @@ impl TableFile {
         if gzip::is_magic(&start) {
             return Err(Error::data(
                 path,
-                "compressed with gzip, so that its rows cannot be read one by one; decompress it, \
-                 or read it into memory with Table::read",
+                "compressed with gzip, so its rows cannot be read one by one; decompress it, or read \
+                 it into memory with Table::read",
             ));
         }
         file.rewind().at(path)?;
@@ -258,7 +257,7 @@ impl TableFile {
         Ok(Self { path, file, state, layout, names, bounds, labels })
     }
 
-    /// The name of each column, from the header; `column 1` and so on where there is none.
+    /// The name of each column, from the header; `column 1` and so on without a header.
     pub fn names(&self) -> &[String] {
         &self.names
     }
@@ -280,7 +279,7 @@ impl Examples for TableFile {
 
     fn read(&self, indices: &[usize], out: &mut [f32]) -> Result<()> {
         let path = &self.path;
-        // The place in the file is set before every use, so that a panic elsewhere does no harm.
+        // The position is set before every read, so a panic while the lock was held does no harm.
         let mut file = lock(&self.file);
         if state(&file.metadata().at(path)?) != self.state {
             return Err(Error::data(path, "the file has changed since it was opened"));
@@ -298,7 +297,7 @@ impl Examples for TableFile {
     }
 }
 
-/// What tells that a file was written to.
+/// Size and modification time, to detect changes to the file.
 fn state(metadata: &Metadata) -> (u64, Option<SystemTime>) {
     (metadata.len(), metadata.modified().ok())
 }

@@ -1,7 +1,8 @@
-//! Who computes: the threads of a training.
+//! The threads of a training.
 //!
-//! On the CPU a training has threads of its own, which stay awake during its steps; a step runs on one of them alone
-//! while that is faster. The results do not depend on it: what threads decide is who computes a value, not how.
+//! On the CPU a training has its own threads, which stay awake during its steps. A step runs on
+//! only one of them while that is faster. The results do not depend on it: threads decide who
+//! computes a value, not how.
 
 mod lock;
 #[cfg(feature = "flex")]

@@ -1,28 +1,31 @@
-//! Whether the steps of a training are faster in all threads or in one: the other way is tried from time to time, and
-//! what is faster is done. Threads that save less than a tenth of the time are left to others.
+//! Chooses whether the steps of a training run on all threads or on one: periodically times the
+//! other mode and keeps the faster. Threads that save less than a tenth of the time are left to
+//! other programs.
 
 use std::time::Duration;
 
-/// Steps of a trial.
+/// Number of steps of a trial.
 const TRIAL: u32 = 8;
 
-/// Steps before it that it is compared to, or as many as there have been: many, so that a bad moment does not tell.
+/// Maximum number of steps before a trial that it is compared with; many, so that one slow moment
+/// does not decide.
 const WINDOW: u32 = 64;
 
-/// Steps from one trial to the next: few at first, four times as many each time that the same is faster.
+/// Number of steps between trials: few at first, and four times as many after each trial that
+/// changes nothing.
 pub(super) const SHORTEST: u32 = 16;
 const LONGEST: u32 = 1024;
 
-/// What steps took, and what follows.
+/// Durations of the steps and the decision that follows from them.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// The way of all steps but those of a trial.
+    /// The mode of all steps except those of a trial.
     is_alone_usual: bool,
-    /// The step under way, counted from the last verdict; 0 before the first.
+    /// The current step, counted from the last decision; 0 before the first.
     step: u32,
     step_took: Duration,
     period: u32,
-    /// The last steps of a period, and those of the trial that follows.
+    /// Durations of the last steps before a trial, and of the trial.
     usual: Vec<Duration>,
     other: Vec<Duration>,
 }
@@ -40,8 +43,9 @@ impl Default for Pace {
     }
 }
 
-/// What steps took together without the slowest and the fastest eighth, and how many are left: the slowest may be of a
-/// moment in which something else wanted the processor, the fastest of an epoch's end, where a batch is smaller.
+/// Total duration of the steps without the slowest and the fastest eighth, and their number. The
+/// slowest may have competed for the processor, and the fastest may be the smaller batch at the end
+/// of an epoch.
 fn middle(steps: &[Duration]) -> (Duration, u32) {
     let mut steps = steps.to_vec();
     steps.sort_unstable();
@@ -50,12 +54,12 @@ fn middle(steps: &[Duration]) -> (Duration, u32) {
 }
 
 impl Pace {
-    /// Whether the step under way is for one thread.
+    /// Whether the current step runs on one thread.
     pub(super) fn is_alone(&self) -> bool {
         self.is_alone_usual != self.is_trial()
     }
 
-    /// Whether one thread is what steps are done in, but for trials.
+    /// Whether steps outside of trials run on one thread.
     pub(super) fn is_alone_usual(&self) -> bool {
         self.is_alone_usual
     }
@@ -64,12 +68,12 @@ impl Pace {
         self.step > self.period
     }
 
-    /// A piece of the step under way is done.
+    /// Adds the duration of a part of the current step.
     pub(super) fn add(&mut self, took: Duration) {
         self.step_took += took;
     }
 
-    /// The next step begins.
+    /// Starts the next step.
     pub(super) fn advance(&mut self) {
         let took = std::mem::take(&mut self.step_took);
         if self.is_trial() {
@@ -77,8 +81,8 @@ impl Pace {
         } else if self.step > 0 && self.step + WINDOW > self.period {
             self.usual.push(took);
         }
-        // A trial ends as soon as it has taken what all of it may take, so that one of a way that is far slower
-        // costs little.
+        // A trial ends as soon as it has used the time of a whole trial, so a far slower mode costs
+        // little.
         let has_lost = self.is_trial() && {
             let (usual, count) = middle(&self.usual);
             let (usual, other) = (usual * (TRIAL - 2), middle(&self.other).0 * count);
@@ -100,7 +104,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Which of so many steps are for one thread, given the milliseconds of one alone and together.
+    /// Which steps run on one thread, given the milliseconds of a step alone and together.
     fn course(steps: u64, took: impl Fn(u64) -> [u64; 2]) -> Vec<bool> {
         let mut pace = Pace::default();
         let step = |step| {
@@ -119,12 +123,12 @@ mod tests {
     #[test]
     fn what_is_faster_is_done() {
         let steps = course(9000, |step| match step {
-            // Now and then one takes long.
+            // An occasional slow step.
             _ if step % 50 == 20 => [1000, 1000],
             3000..6000 => [9, 10],
             _ => [9, 5],
         });
-        // Once it is known to last, only trials are otherwise.
+        // In a steady state, only trials use the other mode.
         let thirds = [0, 1, 2].map(|third| count(&steps[third * 3000..][1500..3000]));
         let few = 3 * TRIAL as usize;
         assert!(thirds[0] <= few && thirds[1] >= 1500 - few && thirds[2] <= few, "{thirds:?}");
@@ -152,7 +156,7 @@ mod tests {
         assert!(count(&steps[100..]) > 8600);
     }
 
-    /// A last batch that is smaller, in the same place of every trial.
+    /// A smaller last batch, at the same position in every trial.
     #[test]
     fn an_epochs_end_does_not_decide() {
         for epoch in [10, 24, 48, 100] {

@@ -1,12 +1,13 @@
-//! Threads that stay awake, where that pays.
+//! Threads that stay awake while that pays.
 //!
-//! A training step of a small model is some thirty operations of 20 to 200 microseconds, each of which rayon
-//! shares out. Asked from outside of its threads, each wakes one and sleeps until it is done; between two
-//! operations they fall asleep again. So a training runs on one of a pool of its own, and during its steps, and for a
-//! moment after each, the others look for work.
+//! A training step of a small model consists of about thirty operations of 20 to 200 microseconds,
+//! which rayon splits among its threads. If called from outside its pool, each operation wakes a
+//! thread and sleeps until it is done, and between operations the threads fall asleep again. A
+//! training therefore runs on a thread of its own pool. During a step, and for a moment after it,
+//! the other threads keep looking for work.
 //!
-//! If something else wants the processor, a step waits for threads that wait for the processor. So steps in one
-//! thread are [tried](super::pace) from time to time.
+//! If another program needs the processor, a step waits for threads that wait for the processor.
+//! Steps on one thread are therefore [tried](super::pace) periodically.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,34 +20,35 @@ use rayon::{ThreadPool, ThreadPoolBuilder, Yield};
 use super::lock::lock;
 use super::pace::Pace;
 
-/// How long a team waits for threads that may be busy with something else.
+/// How long to wait for threads that may be busy with something else.
 const PATIENCE: Duration = Duration::from_micros(100);
 
-/// How long its members wait for the next piece of work: longer than from one step to another, where examples lie in
+/// How long a member waits for more work: longer than the gap between two steps with examples in
 /// memory.
 const LINGER: Duration = Duration::from_millis(1);
 
-/// Runs the steps of a training in all threads or in one.
+/// Runs the steps of a training on all threads or on one.
 ///
-/// The numbers that come out are the same.
+/// The results are the same.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Crew(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     pace: Mutex<Pace>,
-    /// One thread, which shares with nobody.
+    /// One thread of its own pool.
     alone: OnceLock<Option<ThreadPool>>,
     team: Arc<Team>,
-    /// Whether the threads are this training's own.
+    /// Whether the training has its own threads.
     is_gathered: AtomicBool,
 }
 
 impl Crew {
-    /// Runs a training on as many threads as rayon has here, which are its own.
+    /// Runs a training on its own threads, as many as rayon has here.
     ///
-    /// It stays on one of them, so that most memory is freed where it was allocated. A training within somebody's
-    /// work on threads stays there: they have decided on them.
+    /// The training stays on one of them, so most memory is freed where it was allocated. If the
+    /// caller is already on a rayon thread, the training runs there, because the caller has chosen
+    /// its threads.
     pub(crate) fn gather<R: Send>(&self, training: impl FnOnce() -> R + Send) -> R {
         if rayon::current_thread_index().is_some() {
             return training();
@@ -58,13 +60,13 @@ impl Crew {
         pool.install(training)
     }
 
-    /// Runs what a step begins with.
+    /// Starts a step and runs its first part.
     pub(crate) fn begin<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.pace(Pace::advance);
         self.go_on(work)
     }
 
-    /// Runs more of the same step.
+    /// Runs another part of the same step.
     pub(crate) fn go_on<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         let start = Instant::now();
         let result = self.run(self.pace(|pace| pace.is_alone()), work);
@@ -72,7 +74,7 @@ impl Crew {
         result
     }
 
-    /// Runs what is part of no step.
+    /// Runs work that is not part of a step.
     pub(crate) fn run_apart<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.run(self.pace(|pace| pace.is_alone_usual()), work)
     }
@@ -93,35 +95,36 @@ impl Crew {
     }
 }
 
-/// So many threads, as deep as a program's first, or none if the system has no more.
+/// Creates a pool with the stack size of a program's main thread, or `None` if the system has no
+/// more threads.
 fn pool(threads: usize, name: impl FnMut(usize) -> String + 'static) -> Option<ThreadPool> {
     let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(name);
     pool.stack_size(8 << 20).build().ok()
 }
 
 thread_local! {
-    /// Whether this thread looks for work already. The call of others may find it doing so.
+    /// Whether this thread is already looking for work; a call may reach it while it does.
     static IS_MEMBER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Threads that wait for their share of a work without sleeping.
+/// Threads that wait for their share of the work without sleeping.
 ///
-/// Each time they find none they let whatever else is ready have the processor.
+/// If they find none, they yield the processor.
 #[derive(Debug, Default)]
 struct Team {
     members: AtomicUsize,
-    /// Calls to join that nobody has answered yet.
+    /// Number of unanswered calls to join.
     unanswered: AtomicUsize,
     is_open: AtomicBool,
     is_at_work: AtomicBool,
 }
 
 impl Team {
-    /// Runs `work` on one of rayon's threads, the others being its team.
+    /// Runs `work` on one of rayon's threads, with the others as its team.
     ///
-    /// A thread that is busy with something else, such as what a data set has spawned, is not waited for; if it has
-    /// not answered for long it is not called again. The threads are to be a training's own: a member looks for work
-    /// for as long as there is some, whoever it is of.
+    /// It does not wait for a thread that is busy with something else, such as work spawned by a
+    /// data set, and stops calling a thread that does not answer for long. The threads must belong
+    /// to the training: a member runs any work it finds, whoever spawned it.
     fn lead<R: Send>(team: &Arc<Self>, work: impl FnOnce() -> R + Send) -> R {
         rayon::scope(|_| {
             team.call();
@@ -131,7 +134,7 @@ impl Team {
         })
     }
 
-    /// Calls the other threads, unless they are still there, and waits for them, not for long.
+    /// Calls the other threads unless they are still there, and waits briefly for them.
     fn call(self: &Arc<Self>) {
         let (threads, leader) = (rayon::current_num_threads(), rayon::current_thread_index());
         let is_complete = || self.members.load(Ordering::SeqCst) >= threads - 1;
@@ -158,8 +161,8 @@ impl Team {
 
     /// Looks for work until there has been none for some time.
     ///
-    /// A thread that comes when the work has begun goes its way. It may be within a share of that very
-    /// work, which would wait for its own end.
+    /// A thread that arrives after the work has begun leaves again: it may be inside a share of
+    /// that very work, which would then wait for itself.
     fn join(&self) {
         if !self.is_open.load(Ordering::SeqCst) || IS_MEMBER.replace(true) {
             return;
@@ -182,7 +185,7 @@ impl Team {
     }
 }
 
-/// Ends the work of a team, also where it panics: nobody may wait for ever.
+/// Ends the work of a team, also on a panic, so that no thread waits for ever.
 struct Over<'a>(&'a Team);
 
 impl Drop for Over<'_> {
@@ -214,7 +217,7 @@ mod tests {
         }
     }
 
-    /// Teams of threads that are in the middle of others' work, many times over.
+    /// Teams whose threads are in the middle of other teams' work, many times over.
     #[test]
     fn teams_do_not_wait_for_each_other() {
         let pool = ThreadPoolBuilder::new().num_threads(3).build().unwrap();
@@ -231,7 +234,7 @@ mod tests {
         });
     }
 
-    /// A thread of the pool that waits for the training is not waited for, and is not called for ever.
+    /// A pool thread that waits for the training is not waited for, and is not called for ever.
     #[test]
     fn a_thread_that_is_busy_is_left_alone() {
         let pool = ThreadPoolBuilder::new().num_threads(2).build().unwrap();
@@ -259,7 +262,7 @@ mod tests {
         let threads = |_| crew.begin(rayon::current_num_threads);
         let all = rayon::current_num_threads();
         let counts = crew.gather(|| (0..=SHORTEST).map(threads).collect::<Vec<_>>());
-        // At first in all, then a trial of one.
+        // On all threads at first, then a trial on one.
         let (one, usual) = counts.split_last().unwrap();
         assert!(usual.iter().all(|count| *count == all) && *one == 1, "{counts:?}");
         assert_eq!(crew.run_apart(rayon::current_num_threads), all);

@@ -3,18 +3,18 @@ use burn::tensor::Device;
 #[cfg(feature = "flex")]
 use super::team::Crew;
 
-/// Who works on a step.
+/// The threads that run a step.
 #[derive(Clone, Debug)]
 pub(crate) enum Threads {
-    /// The threads of the CPU, which is what computes.
+    /// The threads of the CPU, which does the computing.
     #[cfg(feature = "flex")]
     Cpu(Crew),
-    /// The one that asks.
+    /// The calling thread.
     Own,
 }
 
 impl Threads {
-    /// Those for a model on that device.
+    /// Chooses the threads for a model on a device.
     pub(crate) fn of(device: &Device) -> Self {
         #[cfg(feature = "flex")]
         if device.clone().inner() == Device::flex() {
@@ -33,7 +33,7 @@ impl Threads {
         }
     }
 
-    /// Runs what a step begins with.
+    /// Starts a step and runs its first part.
     pub(crate) fn begin<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match self {
             #[cfg(feature = "flex")]
@@ -42,7 +42,7 @@ impl Threads {
         }
     }
 
-    /// Runs more of the same step.
+    /// Runs another part of the same step.
     pub(crate) fn go_on<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match self {
             #[cfg(feature = "flex")]
@@ -51,7 +51,7 @@ impl Threads {
         }
     }
 
-    /// Runs what is part of no step.
+    /// Runs work that is not part of a step.
     pub(crate) fn run_apart<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match self {
             #[cfg(feature = "flex")]

@@ -1,4 +1,4 @@
-//! Planes through the latent space.
+//! Axes and planes through the latent space.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use statrs::distribution::{ContinuousCDF, Normal};
@@ -6,11 +6,11 @@ use statrs::distribution::{ContinuousCDF, Normal};
 use crate::error::{Error, Result};
 use crate::noise::check_rows;
 
-/// `n` values from `first` to `last` at equal distances.
+/// Returns `n` equally spaced values from `first` to `last`.
 ///
 /// # Errors
-/// If `n` is less than 2 or more than 2^30, or if a bound is not finite or the two lie further apart than
-/// the greatest number.
+/// If `n` is less than 2 or more than 2^30, if a bound is not finite, or if `last - first`
+/// overflows.
 pub fn linear_axis(n: usize, first: f64, last: f64) -> Result<Vec<f64>> {
     if n < 2 || !first.is_finite() || !last.is_finite() || !(last - first).is_finite() {
         return Err(Error::value(format!(
@@ -21,18 +21,19 @@ pub fn linear_axis(n: usize, first: f64, last: f64) -> Result<Vec<f64>> {
     Ok((0..n).map(|i| first + (last - first) * i as f64 / (n - 1) as f64).collect())
 }
 
-/// `n` quantiles of the standard normal, at equal distances in probability from `first` to `last`.
+/// Returns `n` quantiles of the standard normal distribution, for equally spaced probabilities from
+/// `first` to `last`.
 ///
 /// A grid of such values covers the latent space as the prior does: each cell has the same
 /// probability.
 ///
 /// # Errors
-/// If `n` is less than 2 or more than 2^30, or if a bound does not lie between 0 and 1, both excluded.
+/// If `n` is less than 2 or more than 2^30, or a bound is not between 0 and 1, both excluded.
 pub fn quantile_axis(n: usize, first: f64, last: f64) -> Result<Vec<f64>> {
     for bound in [first, last] {
         if !(bound > 0.0 && bound < 1.0) {
             return Err(Error::value(format!(
-                "{bound} is no probability with a finite quantile; it must lie between 0 and 1"
+                "{bound} has no finite quantile; a probability must lie between 0 and 1, both excluded"
             )));
         }
     }
@@ -40,19 +41,22 @@ pub fn quantile_axis(n: usize, first: f64, last: f64) -> Result<Vec<f64>> {
     Ok(linear_axis(n, first, last)?.into_iter().map(|p| normal.inverse_cdf(p)).collect())
 }
 
-/// The codes of a plane, row by row as a picture of it is read, `z2` growing upwards: from the last
-/// value of `z2` to the first and, within a row, from the first value of `z1` to the last. Dimensions
-/// beyond the second are zero, the mean of the standard normal prior.
+/// Returns the codes of a plane in the order in which a picture is read, with `z2` growing upwards.
+///
+/// Rows go from the last value of `z2` to the first, and within a row `z1` goes from its first
+/// value to its last. Dimensions beyond the second are zero, the mean of the standard normal prior.
 ///
 /// # Shapes
 /// `[z2.len() * z1.len(), latent_dim]`
 ///
 /// # Errors
-/// If the latent space has no two dimensions, an axis is empty, or the codes have more than 2^30 numbers.
+/// If the latent space has fewer than two dimensions, an axis is empty, or the codes have more than
+/// 2^30 values.
 pub fn plane(z1: &[f64], z2: &[f64], latent_dim: usize, device: &Device) -> Result<Tensor<2>> {
     if latent_dim < 2 || z1.is_empty() || z2.is_empty() {
         return Err(Error::value(format!(
-            "no plane of {} by {} codes lies in a latent space of dimension {latent_dim}",
+            "cannot make a plane of {} by {} codes in a latent space of dimension {latent_dim}; both \
+             axes need values, and the latent space at least 2 dimensions",
             z1.len(),
             z2.len()
         )));

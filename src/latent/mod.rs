@@ -1,9 +1,8 @@
-//! Codes: planes through the latent space to decode, and codes of many dimensions on a plane to
-//! look at.
+//! Planes of codes to decode, and projections of codes to a plane.
 //!
-//! A latent space of two dimensions is its own picture. For one of more there is [`Pca`], a linear
-//! map with an inverse, so that a grid over the plane of the first two components can be decoded,
-//! and [`tsne`](fn@tsne), a map of neighbourhoods that has none.
+//! A two-dimensional latent space can be plotted directly. For more dimensions there are two
+//! projections. [`Pca`] is linear and invertible, so a grid over the first two components can be
+//! decoded. [`tsne`](fn@tsne) maps neighbourhoods and has no inverse.
 
 mod grid;
 #[cfg(feature = "analysis")]

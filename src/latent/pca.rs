@@ -7,14 +7,14 @@ use crate::error::{Error, ErrorKind, Result};
 /// The principal components of a set of codes (Bishop 2006, section 12.1).
 ///
 /// With the covariance of the codes `C = (Z - m)ᵀ (Z - m) / (n - 1) = V diag(λ) Vᵀ`, the projection
-/// of a code is `Vᵀ (z - m)`, and `V y + m` is its inverse. Components are in the order of falling
-/// variance `λ`; each axis, a column of `V`, points to where its value of largest magnitude is
-/// positive. So the result is the same for the same codes. Only where variances are equal is there
-/// no one answer, and the axes are some basis of their plane.
+/// of a code is `Vᵀ (z - m)`, and its inverse is `V y + m`. Components are sorted by falling
+/// variance `λ`. The sign of each axis, a column of `V`, makes its value of largest magnitude
+/// positive, so the result is deterministic. If variances are equal, the axes are an arbitrary
+/// basis of their subspace.
 ///
-/// Everything is computed on the host in 64-bit floats, in a time that grows with `n d²` and `d³`.
+/// Everything is computed on the host in 64-bit floats, in time proportional to `n d²` and `d³`.
 ///
-/// The manifold through the plane in which the codes vary most:
+/// Decode the plane in which the codes vary most:
 ///
 /// ```
 /// # use burn::tensor::{Device, Distribution, Tensor};
@@ -38,15 +38,15 @@ pub struct Pca {
     variances: Vec<f64>,
 }
 
-/// Magnitudes this close are equal to the rule of the signs, which rounding must not decide.
+/// Magnitudes within this ratio count as equal, so that rounding does not decide the sign.
 const SAME: f64 = 1.0 - 1e-9;
 
 impl Pca {
-    /// Finds the components of codes `[n, d]`.
+    /// Fits the components of codes `[n, d]`.
     ///
     /// # Errors
-    /// If there are fewer than two rows or two columns, if a value is not finite, or if the
-    /// decomposition does not converge.
+    /// If there are fewer than two rows or two columns, a value is not finite, or the decomposition
+    /// does not converge.
     pub fn fit(codes: Tensor<2>) -> Result<Self> {
         Self::of(&Rows::read_many(codes)?)
     }
@@ -63,7 +63,7 @@ impl Pca {
             for ((centred, value), mean) in centred.iter_mut().zip(row).zip(&mean) {
                 *centred = value - mean;
             }
-            // The lower triangle is what the decomposition reads.
+            // The decomposition reads only the lower triangle.
             for (j, b) in centred.iter().map(|b| b / (n - 1.0)).enumerate() {
                 let column = &mut covariance.as_mut_slice()[j * dim..(j + 1) * dim];
                 for (sum, a) in column[j..].iter_mut().zip(&centred[j..]) {
@@ -71,7 +71,7 @@ impl Pca {
                 }
             }
         }
-        // One eigenvalue takes two or three iterations.
+        // An eigenvalue usually takes two or three iterations.
         let eigen = SymmetricEigen::try_new(covariance, f64::EPSILON, 100 * dim)
             .ok_or_else(|| Error::value("the covariance of the codes could not be decomposed"))?;
         let mut order = (0..dim).collect::<Vec<_>>();
@@ -83,7 +83,7 @@ impl Pca {
             let sign = leading.map_or(1.0, |value| value.signum());
             axis.iter().map(|value| sign * value).collect()
         });
-        // Rounding may leave a zero a little below itself.
+        // Rounding may make a zero slightly negative.
         let variances = order.iter().map(|&i| eigen.eigenvalues[i].max(0.0));
         Ok(Self { mean, axes: axes.collect(), variances: variances.collect() })
     }
@@ -98,7 +98,7 @@ impl Pca {
         &self.mean
     }
 
-    /// The axes, unit vectors at right angles to each other, in the order of the components.
+    /// The axes, orthonormal vectors in the order of the components.
     pub fn axes(&self) -> &[Vec<f64>] {
         &self.axes
     }
@@ -108,26 +108,26 @@ impl Pca {
         &self.variances
     }
 
-    /// The share of each component in the variance of the codes; zero where they do not vary.
+    /// The fraction of the codes' variance along each component; zero if they do not vary.
     pub fn explained_variance_ratio(&self) -> Vec<f64> {
         let total = self.variances.iter().sum::<f64>().max(f64::MIN_POSITIVE);
         self.variances.iter().map(|variance| variance / total).collect()
     }
 
-    /// Titles for the axes of a picture, such as `PC 1 (43 % of variance)`.
+    /// Axis titles for a plot, such as `PC 1 (43 % of variance)`.
     pub fn titles(&self) -> [String; 2] {
         let shares = self.explained_variance_ratio();
         [0, 1].map(|i| format!("PC {} ({:.0} % of variance)", i + 1, 100.0 * shares[i]))
     }
 
-    /// The first `components` components of codes.
+    /// Projects codes to their first `components` components.
     ///
     /// # Shapes
     /// From `[n, d]` to `[n, components]`.
     ///
     /// # Errors
-    /// If the codes have another number of columns, if a value is not finite, or if there are not
-    /// as many components.
+    /// If the number of columns is not [`dim`](Self::dim), a value is not finite, or `components`
+    /// is not between 1 and [`dim`](Self::dim).
     pub fn project(&self, codes: Tensor<2>, components: usize) -> Result<Tensor<2>> {
         Error::check_columns("the codes", codes.dims(), self.dim())?;
         self.check_components(components)?;
@@ -136,24 +136,24 @@ impl Pca {
         Ok(tensor(self.scores(&codes, components), components, &device))
     }
 
-    /// The first two components of codes `[n, d]`, as [`viz::scatter`](crate::viz::scatter) takes
-    /// them.
+    /// Projects codes `[n, d]` to their first two components, as points for
+    /// [`viz::scatter`](crate::viz::scatter).
     ///
     /// # Errors
-    /// If the codes have another number of columns or a value is not finite.
+    /// If the number of columns is not [`dim`](Self::dim), or a value is not finite.
     pub fn points(&self, codes: Tensor<2>) -> Result<Vec<[f32; 2]>> {
         Error::check_columns("the codes", codes.dims(), self.dim())?;
         let scores = self.scores(&Rows::read("the codes", codes)?, 2);
         Ok(scores.as_chunks().0.iter().map(|point: &[f64; 2]| point.map(|v| v as f32)).collect())
     }
 
-    /// The codes that have the given components, and zero in those beyond.
+    /// Returns the codes with the given components and zero for the rest.
     ///
     /// # Shapes
-    /// From `[n, components]`, with any number of components up to `d`, to `[n, d]`.
+    /// From `[n, components]`, with 1 to `d` components, to `[n, d]`.
     ///
     /// # Errors
-    /// If there are more columns than components, or if a value is not finite.
+    /// If the number of columns is not between 1 and [`dim`](Self::dim), or a value is not finite.
     pub fn inverse(&self, scores: Tensor<2>) -> Result<Tensor<2>> {
         self.check_components(scores.dims()[1])?;
         let device = scores.device();
@@ -167,7 +167,7 @@ impl Pca {
         Ok(tensor(codes, self.dim(), &device))
     }
 
-    /// The first components of codes of the right length, row by row.
+    /// Projects codes of the right length, row by row.
     pub(super) fn scores(&self, codes: &Rows, components: usize) -> Vec<f64> {
         let score = |row: &[f64], axis: &[f64]| {
             let values = row.iter().zip(&self.mean).zip(axis);
@@ -184,7 +184,7 @@ impl Pca {
         Err(Error::new(
             ErrorKind::Shape,
             format!(
-                "{components} components were asked for, but codes of length {dim} have 1 to {dim}",
+                "{components} components were requested, but codes of length {dim} have 1 to {dim}",
                 dim = self.dim()
             ),
         ))

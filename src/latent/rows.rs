@@ -9,14 +9,16 @@ pub(super) struct Rows {
 }
 
 impl Rows {
+    /// Reads codes to the host.
+    ///
     /// # Errors
-    /// If a value is not finite; the message says in which row.
+    /// If a value is not finite; the message names its row and column.
     pub(super) fn read(what: &str, codes: Tensor<2>) -> Result<Self> {
         let [_, dim] = codes.dims();
         let values = codes.into_data().iter::<f64>().collect::<Vec<_>>();
         if let Some(at) = values.iter().position(|value| !value.is_finite()) {
             return Err(Error::value(format!(
-                "row {} of {what} has {} in column {}, but only finite values have a place",
+                "row {} of {what} has {} in column {}, but every value must be finite",
                 at / dim,
                 values[at],
                 at % dim
@@ -25,10 +27,10 @@ impl Rows {
         Ok(Self { values, dim })
     }
 
-    /// Codes that have enough rows and columns to be projected.
+    /// Reads codes that have enough rows and columns to be projected.
     ///
     /// # Errors
-    /// If there are fewer than two of either, or a value is not finite.
+    /// If there are fewer than two rows or columns, or a value is not finite.
     pub(super) fn read_many(codes: Tensor<2>) -> Result<Self> {
         let [n, dim] = codes.dims();
         if n < 2 || dim < 2 {

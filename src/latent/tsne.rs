@@ -8,16 +8,17 @@ use super::pca::Pca;
 use super::rows::Rows;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How [`tsne`](fn@tsne) maps codes.
+/// Options of [`tsne`](fn@tsne).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tsne {
-    /// How many neighbours a code effectively has, from 1 to a third of the other codes.
+    /// Effective number of neighbours of a code, from 1 to a third of the other codes.
     pub perplexity: f64,
     /// Steps of gradient descent, at least 1.
     pub epochs: usize,
-    /// How coarsely distant points are lumped together: a square of the plane is one point to those
-    /// that see half its width at less than this angle. Above 0; less is finer and slower.
+    /// How coarsely distant points are approximated, above 0. A square of the plane counts as one
+    /// point if half its width, over its distance, is less than this. Smaller is more accurate and
+    /// slower.
     pub theta: f64,
 }
 
@@ -28,30 +29,32 @@ impl Default for Tsne {
     }
 }
 
-/// The spread that the map starts with.
+/// Standard deviation of the initial map.
 const START: f64 = 1e-4;
-/// The factor by which attraction is exaggerated at first.
+/// Factor of the early exaggeration of the attraction.
 const EXAGGERATION: f64 = 12.0;
-/// In how many epochs, at most, it is.
+/// Maximum number of epochs with early exaggeration.
 const EARLY: usize = 250;
 
-/// A map of codes `[n, d]` on which neighbours stay neighbours: t-SNE (van der Maaten and Hinton
-/// 2008) with the forces of Barnes and Hut (van der Maaten 2014).
+/// Maps codes `[n, d]` to a plane on which neighbours stay neighbours: t-SNE (van der Maaten and
+/// Hinton 2008) with Barnes-Hut forces (van der Maaten 2014).
 ///
-/// Neighbourhoods can be read from such a map; distances between groups, their sizes and the
-/// directions of the map cannot. The map starts from the first two principal components, scaled to
-/// a standard deviation of `1e-4`, which keeps as much of the large-scale order as there is (Kobak
-/// and Berens 2019). In the first quarter of the epochs, at most 250, attraction is exaggerated by
-/// 12, the learning rate is `n / 12` (Belkina et al. 2019), at least 50, and the momentum 0.8; after
-/// that they are `n`, at least 200, and 0.9. These rates are for the gradient without its constant
-/// factor of 4, and for gains that end at 2, which is why they are larger than elsewhere.
+/// The map shows neighbourhoods. Distances between groups, sizes of groups and directions mean
+/// nothing. It starts from the first two principal components, scaled to a standard deviation of
+/// `1e-4`, which preserves large-scale order where possible (Kobak and Berens 2019).
 ///
-/// No random number is drawn: the neighbours are exact, ties go to the code that comes first, and
-/// the descent runs in one thread, so that the sums are in one order. On one machine the same codes
-/// give the same map bit for bit; on another, the last digits of `exp` may differ, and a descent
-/// enlarges such differences. Codes that lie exactly on a line are mapped to a line.
+/// In the first quarter of the epochs, at most 250, attraction is exaggerated by 12, the learning
+/// rate is `n / 12` (Belkina et al. 2019), at least 50, and the momentum is 0.8. After that the
+/// learning rate is `n`, at least 200, and the momentum is 0.9. These rates apply to the gradient
+/// without its constant factor of 4 and to gains with a final value of 2, so they are larger than
+/// in other implementations.
 ///
-/// The search for neighbours takes a time that grows with `n² d`, an epoch one with `n log n`.
+/// Nothing is random: the neighbours are exact, ties go to the code that comes first, and the
+/// descent runs in one thread, so sums have a fixed order. On one machine the same codes give the
+/// same map bit for bit. Across machines the last digits of `exp` may differ, and the descent
+/// amplifies such differences. Codes that lie exactly on a line are mapped to a line.
+///
+/// The neighbour search takes time proportional to `n² d`, an epoch `n log n`.
 ///
 /// ```no_run
 /// # use burn::tensor::{Device, Tensor};
@@ -65,27 +68,27 @@ const EARLY: usize = 250;
 /// ```
 ///
 /// # Errors
-/// If there are fewer than two rows or two columns, if a value is not finite, if all codes are the
-/// same, or if the perplexity, the epochs or theta lie outside their range. The perplexity's depends
-/// on the number of codes.
+/// If there are fewer than two rows or two columns, a value is not finite, all codes are the same,
+/// or the perplexity, the epochs or theta are out of range. The range of the perplexity depends on
+/// the number of codes.
 pub fn tsne(codes: Tensor<2>, options: &Tsne) -> Result<Vec<[f32; 2]>> {
     let codes = Rows::read_many(codes)?;
     let n = codes.len();
     let &Tsne { perplexity, epochs, theta } = options;
     if !(perplexity >= 1.0 && 3.0 * perplexity <= (n - 1) as f64) {
         return Err(Error::value(format!(
-            "{n} codes have no t-SNE of perplexity {perplexity}; it must lie between 1 and a third \
-             of the other codes, {:.1}",
+            "perplexity is {perplexity}, but for {n} codes it must lie between 1 and a third of the \
+             other codes, {:.1}",
             (n - 1) as f64 / 3.0
         )));
     }
     if epochs == 0 {
-        return Err(Error::value("t-SNE was given 0 epochs, but at least 1 is needed"));
+        return Err(Error::value("epochs is 0, but t-SNE needs at least 1"));
     }
     if !(theta > 0.0 && theta.is_finite()) {
         return Err(Error::value(format!("theta is {theta}, but it must be above 0")));
     }
-    // The variance of equal codes is that of their rounded mean, which is not always zero.
+    // The variance of equal codes is computed about a rounded mean, so it is not always zero.
     let are_same = codes.iter().all(|row| row == codes.row(0));
     let pca = Pca::of(&codes)?;
     let spread = pca.variances().iter().sum::<f64>().sqrt();
@@ -103,7 +106,7 @@ pub fn tsne(codes: Tensor<2>, options: &Tsne) -> Result<Vec<[f32; 2]>> {
         Error::new(ErrorKind::Io, format!("no thread could be started: {error}")).with_source(error)
     })?;
     let map = pool.install(|| {
-        // Neighbours and start are given, so the codes themselves are not looked at.
+        // Neighbours and start are given, so the codes themselves are not needed.
         let unseen = vec![(); n];
         let descend = |start: Vec<f64>, epochs, lying, rate, momentum| {
             tSNE::<f64, (), 2>::new(&unseen)
@@ -130,8 +133,8 @@ pub fn tsne(codes: Tensor<2>, options: &Tsne) -> Result<Vec<[f32; 2]>> {
     }
 }
 
-/// The `k` nearest other codes of each code with their distances in units of `unit`, nearest first,
-/// of equal ones that with the smaller number.
+/// Finds the `k` nearest other codes of each code, nearest first, with distances in units of
+/// `unit`. Ties go to the smaller index.
 fn neighbours(codes: &Rows, k: usize, unit: f64) -> Vec<Vec<Neighbor<f64>>> {
     let nearer = |a: &Neighbor<f64>, b: &Neighbor<f64>| {
         a.distance.total_cmp(&b.distance).then(a.index.cmp(&b.index))

@@ -1,9 +1,9 @@
-/// How a strided convolution connects a larger image and a smaller one.
+/// The geometry of a strided convolution between a larger image and a smaller one.
 ///
 /// Padding is the "same" padding of Keras and TensorFlow: the smaller image has
-/// `ceil(large / stride)` pixels along each dimension, and what padding that needs lies on both
-/// sides, the odd pixel at the end. The transposed convolution of the same geometry is the adjoint
-/// map, so it leads back to the larger size, whatever that is.
+/// `ceil(large / stride)` pixels along each dimension, and the padding that this needs is split
+/// between both sides, with the odd pixel at the end. The transposed convolution with the same
+/// geometry is the adjoint map, so it restores the exact size of the larger image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// Height and width of the larger image.
@@ -12,14 +12,14 @@ pub struct Geometry {
     pub(crate) small: [usize; 2],
     /// Height and width of the kernel.
     pub(crate) kernel: usize,
-    /// Pixels of the larger image from one of the smaller to the next.
+    /// Distance in the larger image between neighbouring pixels of the smaller one.
     pub(crate) stride: usize,
     /// Padding above and to the left of the larger image.
     pub(crate) pad: [usize; 2],
 }
 
 impl Geometry {
-    /// The geometry of an image of a size, given in `height, width`.
+    /// Creates the geometry for a larger image of the given height and width.
     ///
     /// # Panics
     /// If the stride is zero.
@@ -30,7 +30,7 @@ impl Geometry {
         Self { large, small, kernel, stride, pad: [pad(0), pad(1)] }
     }
 
-    /// Height and width of what comes out.
+    /// Height and width of the output.
     pub fn output(&self, direction: Direction) -> [usize; 2] {
         match direction {
             Direction::Down => self.small,
@@ -39,7 +39,7 @@ impl Geometry {
     }
 }
 
-/// The way of a convolution between the images of a [`Geometry`].
+/// The direction of a convolution between the images of a [`Geometry`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// A convolution, from the larger image to the smaller one.

@@ -1,13 +1,14 @@
-//! Numerical operations, each with one entry and one implementation for each engine.
+//! Numerical operations, each with one entry point and one implementation per engine.
 //!
-//! | engine | runs on | where |
+//! | engine | runs on | module |
 //! |---|---|---|
 //! | `host` | `flex`, over slices in host memory | `ops/host` |
 //! | `plain` | any backend, as tensor operations | `ops/plain` |
 //!
-//! An entry says what is computed, with shapes; [`on_engine`] says who does it. Each operation of another engine
-//! equals its `plain` twin in value and gradient, which tests hold it to. A new engine is a folder beside these
-//! two, its line among the modules below, and a branch in [`on_engine`]; deleting one is deleting the same.
+//! An entry point documents the computation and its shapes, and [`on_engine`] selects the engine.
+//! Each operation of another engine equals its `plain` twin in value and gradient, which the tests
+//! check. To add an engine, add a folder beside these two, its `mod` line below and a branch in
+//! [`on_engine`]; to remove one, delete these.
 
 mod geometry;
 #[cfg(feature = "flex")]
@@ -19,7 +20,7 @@ pub(crate) use plain::gaussian_kl_shares;
 
 use burn::tensor::Tensor;
 
-/// Calls an operation on the engine that runs on the tensors named first, those that decide.
+/// Runs an operation on the first engine that can use all the tensors in brackets.
 macro_rules! on_engine {
     ([$($tensor:expr),+], $operation:ident($($argument:expr),+ $(,)?)) => {{
         #[cfg(feature = "flex")]
@@ -30,7 +31,7 @@ macro_rules! on_engine {
     }};
 }
 
-/// What follows a product and its bias; the derivative of each is a function of its value.
+/// The activation after a product and its bias. The derivative of each is a function of its value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Finish {
     Identity,
@@ -55,12 +56,12 @@ pub(crate) fn linear(
     finish: Finish,
 ) -> Tensor<2> {
     let (inputs, [expected, outputs]) = (x.dims()[1], weight.dims());
-    assert_eq!(inputs, expected, "values of an input and inputs of a layer");
-    assert_eq!(bias.dims(), [outputs], "biases and outputs of a layer");
+    assert_eq!(inputs, expected, "width of the input and inputs of the layer differ");
+    assert_eq!(bias.dims(), [outputs], "biases and outputs of the layer differ in number");
     on_engine!([x], linear(x, weight, bias, finish))
 }
 
-/// A convolution or transposed convolution with bias and, if `relu`, the ReLU of it.
+/// A convolution or transposed convolution with bias and, if `relu`, a ReLU.
 ///
 /// # Shapes
 /// - `x`: `[batch, height, width, channels]`, the larger image for [`Direction::Down`], the smaller
@@ -107,7 +108,8 @@ pub(crate) fn rsample(mean: Tensor<2>, log_var: Tensor<2>, noise: Tensor<3>) -> 
     on_engine!([noise, mean], rsample(mean, log_var, noise))
 }
 
-/// `KL(N(mean, exp(log_var)) || N(0, I))` in nats, `1/2 sum_j mean_j^2 + exp(log_var_j) - 1 - log_var_j`.
+/// `KL(N(mean, exp(log_var)) || N(0, I))` in nats,
+/// `1/2 sum_j mean_j^2 + exp(log_var_j) - 1 - log_var_j`.
 ///
 /// # Shapes
 /// - `mean`, `log_var`: `[batch, latent_dim]`
@@ -120,19 +122,21 @@ pub(crate) fn gaussian_kl(mean: Tensor<2>, log_var: Tensor<2>) -> Tensor<1> {
     on_engine!([mean, log_var], gaussian_kl(mean, log_var))
 }
 
-/// The constants of a step of Adam.
+/// The constants of one step of Adam.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AdamStep {
     pub(crate) beta_1: f64,
     pub(crate) beta_2: f64,
-    /// The learning rate with both corrections for the averages that start at zero.
+    /// The learning rate, corrected for both averages starting at zero.
     pub(crate) rate: f64,
-    /// Epsilon with the correction of the second average.
+    /// Epsilon, corrected for the second average.
     pub(crate) epsilon: f64,
 }
 
-/// `m = beta_1 m + (1 - beta_1) g`, `v = beta_2 v + (1 - beta_2) g^2`, `w = w - rate m / (sqrt(v) + epsilon)`:
-/// the next weights and averages. All tensors have one shape.
+/// Returns the next weights and averages: `m = beta_1 m + (1 - beta_1) g`,
+/// `v = beta_2 v + (1 - beta_2) g^2`, `w = w - rate m / (sqrt(v) + epsilon)`.
+///
+/// All tensors have the same shape.
 pub(crate) fn adam<const D: usize>(
     step: AdamStep,
     weights: Tensor<D>,
@@ -142,7 +146,7 @@ pub(crate) fn adam<const D: usize>(
     on_engine!([weights, gradient], adam(step, weights, gradient, moments))
 }
 
-/// The constants of a step of RMSprop.
+/// The constants of one step of RMSprop.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RmsPropStep {
     pub(crate) rho: f64,
@@ -150,8 +154,10 @@ pub(crate) struct RmsPropStep {
     pub(crate) epsilon: f64,
 }
 
-/// `v = rho v + (1 - rho) g^2`, `w = w - rate g / sqrt(v + epsilon)`: the next weights and average. All tensors
-/// have one shape.
+/// Returns the next weights and average: `v = rho v + (1 - rho) g^2`,
+/// `w = w - rate g / sqrt(v + epsilon)`.
+///
+/// All tensors have the same shape.
 pub(crate) fn rms_prop<const D: usize>(
     step: RmsPropStep,
     weights: Tensor<D>,

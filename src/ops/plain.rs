@@ -1,4 +1,4 @@
-//! Tensor code, which runs on any backend and which autodiff differentiates.
+//! Tensor operations for any backend, differentiated by autodiff.
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::{self, log_sigmoid};
@@ -23,7 +23,7 @@ pub(super) fn linear(
     }
 }
 
-/// By Burn's own convolutions, which put channels before height and width.
+/// Uses Burn's own convolutions, which put channels before height and width.
 pub(super) fn conv(
     x: Tensor<4>,
     weight: Tensor<4>,
@@ -35,7 +35,7 @@ pub(super) fn conv(
     let Geometry { large, small, kernel, stride, pad } = geometry;
     let x = x.permute([0, 3, 1, 2]);
     let [stride, dilation] = [[stride; 2], [1; 2]];
-    // What a patch of the last pixel reaches to, counted from the first padded pixel.
+    // End of the last pixel's patch, counted from the first padded pixel.
     let reach = [0, 1].map(|i| (small[i] - 1) * stride[i] + kernel);
     let y = match direction {
         Direction::Down => {
@@ -59,8 +59,8 @@ pub(super) fn conv(
 }
 
 pub(super) fn bernoulli_nll(logits: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
-    // softplus(l) = -log sigmoid(-l): Burn has a stable gradient for the latter at every l, where
-    // max(l, 0) + log1p(exp(-|l|)) would lose half of it at l = 0.
+    // softplus(l) = -log sigmoid(-l). Burn's gradient of log sigmoid is stable at every l, while
+    // that of max(l, 0) + log1p(exp(-|l|)) would lose half its value at l = 0.
     let softplus = log_sigmoid(logits.clone().neg()).neg();
     (softplus - logits * x.unsqueeze_dim(0)).sum_dim(2).squeeze_dim(2)
 }
@@ -74,7 +74,8 @@ pub(super) fn gaussian_kl(mean: Tensor<2>, log_var: Tensor<2>) -> Tensor<1> {
     gaussian_kl_shares(mean, log_var).sum_dim(1).squeeze_dim(1)
 }
 
-/// The terms of the sum in [`gaussian_kl`], `[batch, latent_dim]`, which no engine computes faster.
+/// Returns the terms of the sum in [`gaussian_kl`], `[batch, latent_dim]`. No other engine computes
+/// them faster.
 pub(crate) fn gaussian_kl_shares(mean: Tensor<2>, log_var: Tensor<2>) -> Tensor<2> {
     (mean.square() + expm1(log_var.clone()) - log_var).mul_scalar(0.5)
 }

@@ -1,4 +1,4 @@
-//! Every operation of the host engine against its plain twin, in value and all gradients.
+//! Compares every operation of the host engine with its plain twin, in value and in all gradients.
 
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use proptest::prelude::*;
@@ -25,12 +25,12 @@ fn gradient<const D: usize>(x: &Tensor<D>, gradients: &Gradients) -> Vec<f32> {
     values(x.grad(gradients).unwrap())
 }
 
-/// The gradients of a sum that is weighed at random.
+/// The gradients of a randomly weighted sum.
 fn backward<const D: usize>(y: &Tensor<D>) -> Gradients {
     (y.clone() * Tensor::from_inner(random(y.dims(), 99))).sum().backward()
 }
 
-/// Equal but for rounding of numbers of the size of the largest, or of 1.
+/// Asserts equality up to rounding, relative to the largest value or to 1.
 #[track_caller]
 fn agree(host: Vec<Vec<f32>>, plain: Vec<Vec<f32>>, tolerance: f32) {
     assert_eq!(host.len(), plain.len());
@@ -108,7 +108,7 @@ proptest! {
         check_conv(Geometry::same(large, kernel, stride), direction, channels, batch, relu);
     }
 
-    /// Examples of more values than are multiplied at once are among them.
+    /// Includes rows with more factors than are multiplied before a logarithm.
     #[test]
     fn bernoulli_likelihoods(
         samples in 1usize..5,
@@ -140,7 +140,7 @@ proptest! {
     }
 }
 
-/// So few patches that several images are worked on at once.
+/// Images with so few patches that several are processed at once.
 #[test]
 fn convolutions_of_small_images() {
     for channels in [[1, 3], [2, 1], [7, 5]] {
@@ -152,7 +152,7 @@ fn convolutions_of_small_images() {
     }
 }
 
-/// Also where variances are tiny and huge.
+/// Also with tiny and huge variances.
 #[test]
 fn divergences_of_gaussians() {
     for log_vars in [[0.0f32, 1e-4, -1e-6, 0.3], [-80.0, -3.0, 5.0, 80.0], [0.0, 0.0, 0.0, 88.0]] {
@@ -162,7 +162,7 @@ fn divergences_of_gaussians() {
             let log_var = leaf(log_var.expand([3, 4]));
             let kl = kl(mean.clone(), log_var.clone());
             let grads = backward(&kl);
-            // One by one, since the largest dwarfs the others.
+            // Compared one by one, since the largest value dwarfs the others.
             let all = [values(kl), gradient(&mean, &grads), gradient(&log_var, &grads)].concat();
             all.into_iter().map(|value| vec![value]).collect::<Vec<_>>()
         };
@@ -170,7 +170,8 @@ fn divergences_of_gaussians() {
     }
 }
 
-/// The passes over memory against tensor operations, to the bit; enough numbers for several parts and a rest.
+/// Compares the fused passes with tensor operations bit for bit, with enough values for several
+/// parts and a remainder.
 #[test]
 fn steps_of_optimisers() {
     let draw = |seed| random([3, 7, 2_003], seed);
@@ -195,7 +196,7 @@ fn steps_of_optimisers() {
     }
 }
 
-/// The same bits with and without gradients.
+/// The value has the same bits with and without gradients.
 #[test]
 fn a_graph_does_not_change_the_value() {
     let (logits, x) = (random([3, 7, 100], 1), Tensor::full([7, 100], 0.25, &Device::flex()));

@@ -6,7 +6,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::canvas::{Canvas, anchored, font, legend};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A bar for each latent dimension, such as its KL divergence.
+/// A bar chart with one bar per latent dimension, for example of KL divergences.
 ///
 /// ```no_run
 /// use burn_vae::viz::Bars;
@@ -29,16 +29,16 @@ struct Bar {
 
 /// The blue of the palette of Okabe and Ito.
 const BLUE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
-/// Beyond this there are no marks on an axis.
+/// Values beyond this cannot be marked on an axis.
 const MAX: f64 = 1e300;
-/// So many dimensions can be numbered below a picture of this width.
+/// Maximum number of dimensions that can be labelled in a picture of this width.
 const NUMBERS: usize = 32;
 
 impl Bars {
-    /// One bar for each value, in order and numbered from 1; the title says what they are.
+    /// Creates one bar per value, in order and numbered from 1. The title labels the vertical axis.
     ///
     /// # Errors
-    /// If there are no values or one is not finite or beyond `1e300`.
+    /// If there are no values, or one is not finite or beyond `1e300`.
     pub fn new(title: &str, values: &[f64]) -> Result<Self> {
         if values.is_empty() {
             return Err(Error::new(ErrorKind::Picture, "there is no latent dimension to draw"));
@@ -54,19 +54,19 @@ impl Bars {
         Ok(Self { title: title.into(), bars, marked: false })
     }
 
-    /// Fills the bars of active dimensions and leaves the others hollow, with a legend that counts
-    /// both. Usually a dimension is active if its posterior mean varies over the data by more than
-    /// 0.01 (Burda et al. 2016, section 5.2).
+    /// Fills the bars of active dimensions, leaves the others hollow, and adds a legend with the
+    /// number of each. By the usual definition a dimension is active if its posterior mean varies
+    /// over the data by more than 0.01 (Burda et al. 2016, section 5.2).
     ///
-    /// Flags are in the order of the dimensions, whatever that of the bars.
+    /// Flags are in the order of the dimensions, also after sorting.
     ///
     /// # Errors
-    /// If there is not one flag for each value.
+    /// If the number of flags is not the number of values.
     pub fn with_active(mut self, active: &[bool]) -> Result<Self> {
         if active.len() != self.bars.len() {
             return Err(Error::new(
                 ErrorKind::Picture,
-                format!("{} bars with {} active flags", self.bars.len(), active.len()),
+                format!("there are {} bars, but {} active flags", self.bars.len(), active.len()),
             ));
         }
         for bar in &mut self.bars {
@@ -76,13 +76,13 @@ impl Bars {
         Ok(self)
     }
 
-    /// Puts the largest value first; each bar keeps the number of its dimension.
+    /// Sorts the bars by falling value; each bar keeps the number of its dimension.
     pub fn sorted(mut self) -> Self {
         self.bars.sort_by(|a, b| b.value.total_cmp(&a.value));
         self
     }
 
-    /// Writes a PNG file; its folder is made if need be.
+    /// Writes a PNG file; its folder is created if necessary.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -91,7 +91,7 @@ impl Bars {
         let (low, high) =
             values.fold((0.0_f64, 0.0_f64), |(low, high), v| (low.min(v), high.max(v)));
         let range = (high - low).max(0.01);
-        // The legend has the upper edge to itself.
+        // Leave room for the legend at the top.
         let high = high + range * if self.marked { 0.25 } else { 0.08 };
         let low = if low < 0.0 { low - 0.08 * range } else { 0.0 };
         let n = self.bars.len();

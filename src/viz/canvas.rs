@@ -26,12 +26,11 @@ impl Canvas {
         Self { pixels: RgbImage::from_pixel(width, height, image::Rgb([255; 3])) }
     }
 
-    /// The pixels themselves.
     pub(super) fn pixels(&mut self) -> &mut RgbImage {
         &mut self.pixels
     }
 
-    /// Lets a function draw charts and text.
+    /// Calls a function that draws charts and text.
     pub(super) fn draw(
         &mut self,
         draw: impl FnOnce(&Sheet) -> Result<(), Box<dyn std::error::Error>>,
@@ -39,7 +38,7 @@ impl Canvas {
         static REGISTER: Once = Once::new();
         REGISTER.call_once(|| {
             let font = include_bytes!("DejaVuSans-subset.ttf");
-            // Only a damaged font can fail, and then every text that is drawn says so.
+            // Only a damaged font can fail, and drawing any text then reports it.
             let _ = register_font(FONT, FontStyle::Normal, font);
         });
         let size = self.pixels.dimensions();
@@ -49,7 +48,7 @@ impl Canvas {
         })
     }
 
-    /// Writes a PNG file; its folder is made if need be.
+    /// Writes a PNG file; its folder is created if necessary.
     pub(super) fn save(&self, path: &Path) -> Result<()> {
         let mut png = Vec::new();
         let encoder =
@@ -62,7 +61,7 @@ impl Canvas {
     }
 }
 
-/// The names of a chart's series in its upper right corner.
+/// Draws a legend of the chart's series in its upper right corner.
 pub(super) fn legend<'a, DB: DrawingBackend + 'a, CT: CoordTranslate>(
     chart: &mut ChartContext<'a, DB, CT>,
 ) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>> {
@@ -77,12 +76,12 @@ pub(super) fn legend<'a, DB: DrawingBackend + 'a, CT: CoordTranslate>(
         .draw()
 }
 
-/// Black text of a size in pixels.
+/// Black text, with the size in pixels.
 pub(super) fn font(size: u32) -> TextStyle<'static> {
     (FONT, size).into_font().color(&BLACK)
 }
 
-/// Text placed by a point of its box.
+/// Text anchored at a point of its bounding box.
 pub(super) fn anchored(size: u32, horizontal: HPos, vertical: VPos) -> TextStyle<'static> {
     font(size).pos(Pos::new(horizontal, vertical))
 }

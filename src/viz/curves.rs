@@ -6,11 +6,12 @@ use super::canvas::{Canvas, font, legend};
 use crate::error::{Error, ErrorKind, Result};
 use crate::train::History;
 
-/// Blue and vermilion of the palette of Okabe and Ito, told apart by all forms of colour vision.
+/// Blue and vermilion of the palette of Okabe and Ito, distinguishable with every form of colour
+/// vision.
 const TRAIN: RGBColor = RGBColor(0x00, 0x72, 0xb2);
 const VALID: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
 
-/// Draws the NELBO on the training and on the validation set against the epoch.
+/// Plots the NELBO of the training and validation sets against the epoch.
 ///
 /// # Errors
 /// If no epoch has finished, or if the file cannot be written.
@@ -49,7 +50,7 @@ pub fn curves(history: &History, path: impl AsRef<Path>) -> Result<()> {
             .label_style(font(17))
             .light_line_style(WHITE)
             .draw()?;
-        // Filled and hollow points, so that no one depends on the colours.
+        // Filled and hollow points, so that the colours are not needed to tell the lines apart.
         for (name, points, colour, fill, key) in [
             ("training", &train, TRAIN, TRAIN.filled(), TRAIN.filled()),
             ("validation", &valid, VALID, WHITE.filled(), VALID.stroke_width(2)),

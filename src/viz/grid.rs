@@ -9,7 +9,7 @@ use plotters::style::{FontTransform, TextStyle};
 use super::canvas::{Canvas, anchored};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A grid of images, with what its rows and columns are written at its sides.
+/// A grid of images, with labels for its rows and columns.
 ///
 /// ```no_run
 /// # use burn::tensor::Device;
@@ -37,20 +37,21 @@ struct Labels {
 /// White space between the images.
 const GAP: usize = 1;
 const TEXT: u32 = 16;
-/// A larger picture is a mistake.
+/// Maximum number of pixels; a larger picture is a mistake.
 const MAX_PIXELS: usize = 100_000_000;
 
 impl ImageGrid {
-    /// Images row by row, `columns` in a row.
+    /// Arranges images row by row, with `columns` images in a row.
     ///
     /// # Shapes
-    /// `images` is `[n, height * width * channels]`, with values from 0 (black) to 1; what lies
-    /// outside is drawn as the nearer of the two. `shape` is height, width and channels: one is grey,
-    /// three are red, green and blue, and of any other number each is drawn in grey, one beside the other.
+    /// `images` is `[n, height * width * channels]`, with values from 0 (black) to 1; values
+    /// outside are clamped. `shape` is height, width and channels. One channel is drawn in grey and
+    /// three as red, green and blue; with any other number, each channel is drawn in grey, side by
+    /// side.
     ///
     /// # Errors
-    /// If the shapes do not fit, the images do not fill whole rows, a value is no number, or the picture
-    /// would have more than a hundred million pixels.
+    /// If the shapes do not match, the images do not fill whole rows, a value is NaN, or the
+    /// picture would have more than a hundred million pixels.
     pub fn new(images: Tensor<2>, shape: [usize; 3], columns: usize) -> Result<Self> {
         let [n, dim] = images.dims();
         let [height, width, channels] = shape;
@@ -58,7 +59,7 @@ impl ImageGrid {
         if size != Some(dim) || dim == 0 {
             return Err(Error::new(
                 ErrorKind::Picture,
-                format!("rows of {dim} values are no images of shape {shape:?}"),
+                format!("rows of {dim} values are not images of shape {shape:?}"),
             ));
         }
         if columns == 0 || n == 0 || n % columns != 0 {
@@ -82,11 +83,11 @@ impl ImageGrid {
         if let Some(i) = values.iter().position(|value| value.is_nan()) {
             return Err(Error::new(
                 ErrorKind::Picture,
-                format!("image {}, counted from 0, holds a value that is no number", i / dim),
+                format!("image {}, counted from 0, holds NaN", i / dim),
             ));
         }
         if shape[2] != channels {
-            // From the channels of a pixel to the pixels of a channel, row by row.
+            // From channels within a pixel to channels side by side, row by row.
             let rows = values.chunks_exact(width * channels);
             let side_by_side = |row: &[f32]| {
                 let channel = |c: usize| row[c..].iter().step_by(channels).copied();
@@ -98,7 +99,7 @@ impl ImageGrid {
         Ok(Self { values, shape, columns, column_labels, row_labels })
     }
 
-    /// Writes what the columns are below them, with a title such as `z₁`.
+    /// Labels the columns, below the grid, with a title such as `z₁`.
     pub fn with_columns<T: ToString>(
         mut self,
         title: &str,
@@ -108,7 +109,7 @@ impl ImageGrid {
         self
     }
 
-    /// Writes what the rows are to their left, from the top, with a title such as `z₂`.
+    /// Labels the rows, to the left of the grid and from the top, with a title such as `z₂`.
     pub fn with_rows<T: ToString>(
         mut self,
         title: &str,
@@ -118,7 +119,7 @@ impl ImageGrid {
         self
     }
 
-    /// Writes a PNG file; its folder is made if need be.
+    /// Writes a PNG file; its folder is created if necessary.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -188,12 +189,12 @@ impl ImageGrid {
     }
 }
 
-/// Small images are enlarged by a whole number to a readable size.
+/// Integer factor that enlarges small images to a readable size.
 fn scale([height, width, _]: [usize; 3]) -> usize {
     (64 / height.max(width)).clamp(1, 8)
 }
 
-/// Width and height of an image in the picture with the white beside it.
+/// Width and height of an image in the picture, with the gap beside it.
 fn cell(shape: [usize; 3]) -> [usize; 2] {
     [shape[1], shape[0]].map(|side| side * scale(shape) + GAP)
 }
@@ -204,13 +205,13 @@ impl Labels {
         Self { title: title.into(), texts }
     }
 
-    /// Width of the longest label in pixels, a little more than needed.
+    /// Approximate width of the longest label in pixels, rounded up.
     fn width(&self) -> usize {
         let longest = self.texts.iter().map(|text| text.chars().count()).max().unwrap_or(0);
         longest * TEXT as usize * 2 / 3
     }
 
-    /// The space they and their title take beside the grid, where they themselves take `size`.
+    /// Space for the labels, which take `size` themselves, and their title.
     fn margin(&self, size: usize) -> usize {
         let title = if self.title.is_empty() { 0 } else { 30 };
         if self.texts.is_empty() { title } else { size + 12 + title }

@@ -1,7 +1,6 @@
-//! Pictures of a model and its training, as PNG files.
+//! PNG pictures of a model and its training.
 //!
-//! Text is set in a copy of DejaVu Sans that is compiled in, so that pictures are the same on a
-//! machine without fonts.
+//! A copy of DejaVu Sans is compiled in, so pictures are the same on a machine without fonts.
 
 mod bars;
 mod canvas;

@@ -6,8 +6,9 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::canvas::{Canvas, anchored, font};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The "muted" palette of Tol (2021) with his grey replaced by black: ten colours told apart by all
-/// forms of colour vision. Classes beyond the tenth begin again.
+/// The "muted" palette of Tol (2021) with its grey replaced by near-black: ten colours that are
+/// distinguishable with every form of colour vision. From the eleventh class on, the colours
+/// repeat.
 const PALETTE: [RGBColor; 10] = [
     RGBColor(0xcc, 0x66, 0x77),
     RGBColor(0x33, 0x22, 0x88),
@@ -21,7 +22,7 @@ const PALETTE: [RGBColor; 10] = [
     RGBColor(0x22, 0x22, 0x22),
 ];
 
-/// Points of a plane coloured by their class, with a legend, and with the class written at the
+/// A scatter plot of points coloured by class, with a legend, and with each class written at the
 /// median of its points.
 ///
 /// ```no_run
@@ -37,21 +38,21 @@ pub struct Scatter<'a> {
     axes: [String; 2],
 }
 
-/// Draws points coloured by their class, the axes being `z₁` and `z₂`; the short form of
-/// [`Scatter`].
+/// Plots points coloured by class on the axes `z₁` and `z₂`; a shorthand for [`Scatter`].
 ///
 /// # Errors
-/// If there are no points or not one label for each, if a coordinate is not finite, or if the file
-/// cannot be written.
+/// If there are no points, the number of labels is not the number of points, a coordinate is not
+/// finite, or the file cannot be written.
 pub fn scatter(points: &[[f32; 2]], labels: &[u8], path: impl AsRef<Path>) -> Result<()> {
     Scatter::new(points, labels)?.save(path)
 }
 
 impl<'a> Scatter<'a> {
-    /// Points with a label for each, the axes being `z₁` and `z₂`.
+    /// Creates a plot of points and their labels, on the axes `z₁` and `z₂`.
     ///
     /// # Errors
-    /// If there are no points or not one label for each, or if a coordinate is not finite.
+    /// If there are no points, the number of labels is not the number of points, or a coordinate is
+    /// not finite.
     pub fn new(points: &'a [[f32; 2]], labels: &'a [u8]) -> Result<Self> {
         if points.is_empty() || points.len() != labels.len() {
             return Err(Error::new(
@@ -68,14 +69,14 @@ impl<'a> Scatter<'a> {
         Ok(Self { points, labels, axes: ["z₁", "z₂"].map(String::from) })
     }
 
-    /// Writes what the horizontal and the vertical axis are, such as the
+    /// Sets the titles of the horizontal and the vertical axis, such as the
     /// [`titles`](crate::latent::Pca::titles) of principal components.
     pub fn with_axes(mut self, titles: [impl Into<String>; 2]) -> Self {
         self.axes = titles.map(Into::into);
         self
     }
 
-    /// Writes a PNG file; its folder is made if need be.
+    /// Writes a PNG file; its folder is created if necessary.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -108,7 +109,7 @@ impl<'a> Scatter<'a> {
                 .label_style(font(17))
                 .light_line_style(WHITE)
                 .draw()?;
-            // In the order of the data, so that no class is painted over all others.
+            // In the order of the data, so that no class hides the others.
             chart.draw_series(points.iter().zip(labels).map(|(point, &label)| {
                 Circle::new(
                     (f64::from(point[0]), f64::from(point[1])),

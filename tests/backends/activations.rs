@@ -1,4 +1,5 @@
-//! Each activation, value and slope, on every backend that is compiled in, against its closed form in 64 bits.
+//! Compares the value and slope of each activation, on every compiled backend, with its closed form
+//! in 64 bits.
 
 use burn::tensor::Tensor;
 use burn_vae::backend;
@@ -26,7 +27,7 @@ fn exact(activation: Activation, x: f64) -> [f64; 2] {
 fn activations_have_the_slopes_of_their_values() {
     let at = [-9.0f32, -5.0, -3.0, -2.0, -1.0, -0.5, -1e-3, 1e-3, 0.25, 1.0, 2.0, 3.5, 9.0, 25.0];
     for name in backend::names() {
-        // A GPU's exponential may be off in its last bits.
+        // A GPU's exponential may be wrong in its last bits.
         let tolerance = if matches!(*name, "flex" | "ndarray") { 5e-7 } else { 1e-5 };
         let device = backend::device(name).unwrap().autodiff();
         for activation in [

@@ -1,4 +1,4 @@
-//! Every component in a model, and the gradient of the loss with respect to all that is trained.
+//! Every component in a model, with the gradients of the loss for all trained parameters.
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -41,7 +41,7 @@ const BATCH: usize = 5;
 const DIM: usize = 12;
 const LATENT: usize = 4;
 
-/// What the numbers of the examples are.
+/// The kind of values in the examples.
 #[derive(Clone, Copy)]
 enum Data {
     Bits,
@@ -74,7 +74,7 @@ impl Data {
     }
 }
 
-/// The terms of an objective for each example, and the gradient of the mean loss.
+/// Returns the terms of an objective for each example and the gradients of the mean loss.
 fn case<C, O>(name: &'static str, config: C, objective: O, samples: usize, data: Data) -> Case
 where
     C: ModuleConfig<Module: Model> + 'static,
@@ -310,7 +310,7 @@ fn objectives() -> Vec<Case> {
         of("Monte Carlo KL, sticking the landing", Elbo::new(sticking), 3),
         of("Renyi divergence", Elbo::new(RenyiDivergence::new(0.5).unwrap()), 1),
         of("Renyi divergence from samples", Elbo::new(MonteCarloRenyi::new(0.5).unwrap()), 3),
-        // Of an order at which none of the posteriors is near an infinite divergence.
+        // The order is low enough to keep every posterior away from an infinite divergence.
         of("chi divergence", Elbo::new(ChiDivergence::new(1.1).unwrap()), 1),
         of("MMD", Elbo::new(mmd), 2),
         of("IWAE", iwae, 5),

@@ -2,10 +2,10 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
-/// What a computation gave, and how far another backend may be from it.
+/// The result of a computation, and how far another backend may differ from it.
 ///
-/// Sums of some hundred products of numbers of the size of one differ by some 1e-6 with the order of their
-/// terms; exponentials, logarithms and sines differ by as much from library to library.
+/// Sums of a few hundred products of values of about one differ by about 1e-6 with the order of
+/// their terms. Exponentials, logarithms and sines differ by as much between libraries.
 #[derive(Debug)]
 pub struct Found {
     name: String,
@@ -15,11 +15,11 @@ pub struct Found {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
-    /// Nats of an example: 1e-4, or that part of the largest.
+    /// Nats per example: tolerance 1e-4, absolute or relative to the largest value.
     Value,
-    /// A gradient: 1e-3 of its tensor's largest number.
+    /// A gradient: tolerance 1e-3 relative to the largest value of its tensor.
     Gradient,
-    /// What is left of many steps, each on top of the one before: 1e-2 of the largest.
+    /// The result of many successive steps: tolerance 1e-2 relative to the largest value.
     Course,
 }
 
@@ -71,18 +71,18 @@ impl Found {
         }
     }
 
-    /// The largest difference, in parts of the largest number; of small values it is taken as it is, and so it
-    /// is of gradients that are nothing but rounding.
+    /// The largest difference relative to the largest value. For small values, and for gradients
+    /// that are only rounding, the difference is absolute or relative to a minimum.
     pub fn difference(&self, expected: &Self) -> f64 {
         assert_eq!(
             (&self.name, self.values.len()),
             (&expected.name, expected.values.len()),
-            "what is compared"
+            "names and lengths"
         );
         let least = if self.kind == Kind::Value { 1.0 } else { 1e-3 };
         let scale = expected.largest().max(least);
         let differences = self.values.iter().zip(&expected.values).map(|(a, b)| (a - b).abs());
-        // What is no number is off by more than anything.
+        // NaN exceeds every tolerance.
         differences
             .fold(0.0, |d: f64, next| if next.is_nan() { f64::INFINITY } else { d.max(next) })
             / scale

@@ -1,5 +1,5 @@
-//! One suite for every backend: values and gradients of all components, optimisers and trainings, on each of
-//! those compiled in, held against the first one, flex.
+//! One suite for every backend: compares values and gradients of all components, optimisers and
+//! trainings on each compiled backend with those on the first, flex.
 //!
 //! ```sh
 //! cargo test --features ndarray --test backends
@@ -17,7 +17,7 @@ use burn::tensor::Device;
 use burn_vae::backend;
 use found::Found;
 
-/// Something to be computed on a device.
+/// A computation to run on a device.
 pub struct Case {
     name: &'static str,
     compute: Box<Compute>,
@@ -43,7 +43,10 @@ fn every_backend_computes_the_same() {
     let others = others.collect::<Vec<_>>();
     if let Some(chosen) = &chosen {
         let names = backend::names();
-        assert!(!others.is_empty(), "{chosen} is none of the backends beside the first: {names:?}");
+        assert!(
+            !others.is_empty(),
+            "{chosen} is not among the backends after the first: {names:?}"
+        );
     }
     let reference = backend::device(first).unwrap();
     let expected = cases.iter().map(|case| (case.compute)(&reference)).collect::<Vec<_>>();

@@ -1,4 +1,4 @@
-//! What is left of a hundred steps.
+//! The result of a hundred training steps.
 
 use std::sync::Arc;
 
@@ -29,7 +29,8 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// Two epochs on real digits: the history, the weights, the likelihood of digits that were not trained on.
+/// Trains for two epochs on real digits. Returns the history, the weights and the likelihood of
+/// digits that were not trained on.
 fn training<C>(
     name: &'static str,
     config: C,

@@ -1,4 +1,4 @@
-//! Bounds and their gradients against PyTorch's: see `fixtures/bounds.py`.
+//! Compares bounds and their gradients with PyTorch's; see `fixtures/bounds.py`.
 
 use crate::parameters::filled;
 use burn::module::{Module, ModuleVisitor, Param};
@@ -36,7 +36,7 @@ fn fixture() -> Fixture {
     serde_json::from_str(include_str!("../fixtures/bounds.json")).unwrap()
 }
 
-/// Collects the gradients of all parameters, zeros where there is none.
+/// Collects the gradients of all parameters, with zeros for parameters without one.
 struct Collect<'a> {
     gradients: &'a Gradients,
     values: Vec<f64>,
@@ -100,7 +100,8 @@ fn values(x: Tensor<1>) -> Vec<f64> {
     x.into_data().iter().collect()
 }
 
-/// Equal to 32-bit rounding: the sums have a hundred terms of the size of the largest.
+/// Asserts equality up to 32-bit rounding: the sums have a hundred terms as large as the largest
+/// value.
 fn assert_close(what: &str, found: &[f64], expected: &[f64]) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let size = expected.iter().fold(0.1f64, |size, value| size.max(value.abs()));
@@ -117,7 +118,7 @@ fn bounds_and_gradients_are_those_of_pytorch() {
     let vae = model(&fixture);
     for row in &fixture.rows {
         let terms = terms(&row.name, &vae, inputs(&fixture, &vae.device()));
-        // Of a bound from above the bound itself is reported: the lower, the better.
+        // For upper bounds, `nelbo` is the bound itself: lower is better.
         let sign = if row.name == "cubo" { 1.0 } else { -1.0 };
         let expected = row.bound.iter().map(|bound| sign * bound).collect::<Vec<_>>();
         assert_close(&format!("{}, bound", row.name), &values(terms.nelbo.clone()), &expected);
@@ -132,7 +133,7 @@ fn bounds_and_gradients_are_those_of_pytorch() {
     }
 }
 
-/// The same numbers without a graph, as in an evaluation.
+/// The values are the same without a graph, as in evaluation.
 #[test]
 fn the_graph_does_not_change_the_bounds() {
     let fixture = fixture();
@@ -145,7 +146,7 @@ fn the_graph_does_not_change_the_bounds() {
     }
 }
 
-/// What tells the bounds from each other, sample by sample.
+/// The inequalities between the bounds, sample by sample.
 #[test]
 fn bounds_are_in_order() {
     let fixture = fixture();

@@ -47,7 +47,7 @@ struct Golden {
     y_shape: [usize; 4],
 }
 
-/// Puts weights of one's own into a layer; biases stay zero.
+/// Sets the weights of a convolution; biases stay zero.
 struct Weigh(Vec<f32>);
 
 impl ModuleMapper for Weigh {
@@ -61,7 +61,7 @@ impl ModuleMapper for Weigh {
     }
 }
 
-/// Against Keras, whose sums are exact in these cases; `tests/fixtures/conv.py` made the values.
+/// Compares with Keras, whose sums are exact in these cases; see `fixtures/conv.py`.
 #[test]
 fn convolutions_are_those_of_keras() {
     let goldens =
@@ -84,7 +84,7 @@ fn convolutions_are_those_of_keras() {
     }
 }
 
-/// The numbers that Keras printed in the source texts.
+/// The parameter counts that Keras printed in the original posts.
 #[test]
 fn presets_have_the_parameters_of_their_texts() {
     let image = [28, 28, 1];
@@ -142,12 +142,12 @@ fn the_dcgan_preset_is_the_printed_one() {
     assert_eq!(sizes(vae.decoder.layers()), up);
 }
 
-/// Images of every size from 5x5 to 40x40 come back at their own size through one to four layers.
+/// Images of every size from 5x5 to 40x40 keep their size through one to four layers.
 #[test]
 fn the_decoder_mirrors_the_encoder_whatever_the_size() {
     for (height, width) in (5..=40).flat_map(|height| (5..=40).map(move |width| (height, width))) {
         for layers in 1..=4 {
-            // Every size with the strides of the posts, and with others that change from size to
+            // Every size with the strides of the posts, and with other strides that vary with the
             // size.
             let other = ConvConfig {
                 strides: (0..layers).map(|i| 1 + (height + width * i) % 3).collect(),
@@ -164,7 +164,7 @@ fn the_decoder_mirrors_the_encoder_whatever_the_size() {
     }
 }
 
-/// A direction in the space of all weights, drawn parameter by parameter.
+/// A random direction in the space of all weights, drawn parameter by parameter.
 struct Along<'a> {
     gradients: &'a GradientsParams,
     seed: u64,
@@ -201,13 +201,13 @@ impl ModuleMapper for Along<'_> {
     }
 }
 
-/// Backpropagation through the DCGAN-like network, four layers of 5x5 kernels with normalisation by
-/// the batch, against central differences in random directions.
+/// Compares backpropagation through the DCGAN-like network, four layers of 5x5 kernels with batch
+/// normalisation, with central differences in random directions.
 #[test]
 fn gradients_of_a_deep_network_are_finite_differences() {
     let network = ConvConfig {
         channels: vec![3, 4, 5, 6],
-        // Smooth, so that a difference has no kink within it.
+        // Smooth, so that differences do not straddle a kink.
         activation: Activation::Softplus,
         ..ConvConfig::dcgan([13, 18, 1], 2)
     };
@@ -241,7 +241,7 @@ fn gradients_of_a_deep_network_are_finite_differences() {
     assert_eq!(device, model.device());
 }
 
-/// A likelihood with two parameters finds all first ones before all second ones.
+/// A likelihood with two parameters per value finds all first parameters before all second ones.
 #[test]
 fn parameters_of_a_likelihood_come_one_after_the_other() {
     let decoder = |channels, params| {
@@ -249,7 +249,7 @@ fn parameters_of_a_likelihood_come_one_after_the_other() {
         let config = config.with_params_per_value(params);
         config.init(Seed::new(1), &Device::flex()).unwrap()
     };
-    // Two parameters of three channels come from the same weights as one parameter of six.
+    // Two parameters for three channels have the same weights as one parameter for six channels.
     let (six, two) = (decoder(6, 1), decoder(3, 2));
     assert_eq!((six.output_dim(), two.output_dim()), (120, 120));
     let z = random([7, 2], 0);
@@ -265,7 +265,7 @@ fn parameters_of_a_likelihood_come_one_after_the_other() {
 }
 
 /// In evaluation batch normalisation uses its moving averages, so an example does not depend on the
-/// others in its batch; in training it does.
+/// rest of its batch. In training it does.
 #[test]
 fn evaluation_uses_moving_statistics() {
     let mnist = Mnist::find(None).unwrap();
@@ -294,13 +294,13 @@ fn evaluation_uses_moving_statistics() {
     assert_ne!(encode(60), encode(30));
 }
 
-/// The moving averages of one layer, from their definition.
+/// Checks the moving averages of one layer against their definition.
 #[test]
 fn moving_averages_are_those_of_their_definition() {
     let normalization = Normalization::Batch { epsilon: 1e-3, momentum: 0.25 };
     let network = ConvConfig { normalization, ..ConvConfig::new([4, 4, 1], [3], 1) };
     let encoder = network.encoder().init(Seed::new(3), &Device::flex()).unwrap().train();
-    // Without the normalisation the first block is its convolution.
+    // Without normalisation the first block is its convolution.
     let plain = ConvConfig { normalization: Normalization::None, ..network };
     let plain = plain.encoder().init(Seed::new(3), &Device::flex()).unwrap();
     let (mut mean, mut var) = ([0.0f64; 3], [1.0f64; 3]);
@@ -325,7 +325,7 @@ fn moving_averages_are_those_of_their_definition() {
     }
 }
 
-/// A prior that is made of posteriors is bound in order to be checked, which is no batch of a training.
+/// A VampPrior is bound for a check when a model is built; that must not count as a training batch.
 #[test]
 fn putting_a_model_together_moves_no_averages() {
     let device = Device::flex();
@@ -336,7 +336,7 @@ fn putting_a_model_together_moves_no_averages() {
     let before = values(parts.encoder.valid().features(x.clone()));
     let vae = Vae::new(parts.encoder, parts.decoder, parts.likelihood, prior).unwrap();
     assert_eq!(values(vae.encoder.valid().features(x.clone())), before);
-    // They would be seen to move.
+    // In training the averages would move.
     vae.prior.bind(&vae.encoder, Phase::Train { step: 0 });
     assert_ne!(values(vae.encoder.valid().features(x)), before);
 }
@@ -360,7 +360,7 @@ fn a_saved_model_keeps_its_moving_averages() {
     );
 }
 
-/// On a sixtieth of MNIST the model of the step-up post learns digits.
+/// The model of the step-up post learns digits from a sixtieth of MNIST.
 #[test]
 fn the_step_up_model_learns() {
     let mnist = Mnist::find(None).unwrap();
@@ -369,7 +369,7 @@ fn the_step_up_model_learns() {
     let model = vae(ConvConfig::step_up([28, 28, 1], 2));
     let trained = trainer.fit(model, train, test).unwrap();
     let last = trained.history.last().unwrap();
-    // The mean of 206 is what a model without a code reaches.
+    // A model that ignores its code reaches the NELBO of the mean image, 206.
     assert!(last.valid_nelbo < 200.0, "{}", last.valid_nelbo);
     assert_eq!(last.divergence_per_dimension.len(), 2);
     let sum = last.divergence_per_dimension.iter().sum::<f64>();
@@ -416,7 +416,7 @@ fn networks_that_cannot_be_are_refused() {
     assert!(decoder.unwrap_err().to_string().contains("params_per_value is 0"));
 }
 
-/// The classes of images stay with them where a set is split or shuffled.
+/// Labels stay with their images when a set is split or shuffled.
 #[test]
 fn a_split_or_shuffled_set_keeps_its_labels() {
     let images = ByteImages::new((0..100).collect::<Vec<u8>>(), [1, 1, 1]).unwrap();

@@ -1,5 +1,5 @@
-//! Categorical variables and bits, relaxed and exact: values and gradients against references computed
-//! elsewhere, see `fixtures/discrete.py`.
+//! Compares relaxed and exact categorical variables and bits, in value and gradient, with
+//! independent references; see `fixtures/discrete.py`.
 
 use crate::distributions::{Q, distributions, row, scalar, values};
 use burn::module::{Module, list_param_ids};
@@ -57,7 +57,7 @@ fn fixture() -> Fixture {
 
 const TEMPERATURES: [f64; 6] = [1e-4, 0.01, 0.1, 0.5, 1.0, 100.0];
 
-/// Sums of terms of the given size in 32 bits.
+/// Within the 32-bit rounding of sums with terms of the given size.
 #[test]
 fn densities_of_relaxed_samples() {
     let device = Device::flex().autodiff();
@@ -87,7 +87,7 @@ fn densities_of_relaxed_samples() {
     }
 }
 
-/// The error is that of the perturbed logits, over the temperature.
+/// The error is that of the perturbed logits, divided by the temperature.
 #[test]
 fn relaxed_samples_and_straight_through_gradients() {
     let device = Device::flex().autodiff();
@@ -124,13 +124,13 @@ fn relaxed_samples_and_straight_through_gradients() {
         assert_eq!(values(trained), values(relaxed.rsample(noise.clone().inner())), "{sample:?}");
         assert!(hard.iter().all(|&z| z == 0.0 || z == 1.0), "{hard:?}");
         for (a, b) in of_hard.unwrap().iter().zip(&gradient) {
-            // Where the relaxed sample is at its bound it has no gradient.
+            // A relaxed sample at its bound has no gradient.
             assert!((a - b).abs() < 1e-5 / t, "{a} is not {b}: {sample:?}");
         }
     }
 }
 
-/// The divergence of one example from a learned prior, its shares and its gradients.
+/// Returns the divergence of one example from a learned prior, its shares and its gradients.
 fn kl<Q, P: Module, B>(
     posterior: Q,
     logits: &Tensor<2>,
@@ -146,7 +146,7 @@ where
     let terms = KlDivergence.terms(&posterior, &bound(&prior), &samples);
     let value = terms.total.clone();
     let shares = terms.shares().unwrap();
-    // One variable, whose share is the whole.
+    // A single variable's share is the whole divergence.
     assert_eq!(values(shares.by_variable().sum_dim(1)), values(value.clone()));
     let gradients = value.backward();
     let by_q = values(logits.grad(&gradients).unwrap());
@@ -190,7 +190,7 @@ fn divergences_in_closed_form() {
     }
 }
 
-/// At every logit and temperature, drawn as a training draws them.
+/// With extreme logits and temperatures, drawn as in training.
 #[test]
 fn relaxed_densities_and_their_gradients_are_finite() {
     for plain in distributions() {

@@ -1,4 +1,4 @@
-//! What holds for every relaxed and every exact distribution of bits and categorical variables.
+//! Properties of every relaxed and every exact distribution of bits and categorical variables.
 
 use crate::distributions::{Q, constant, distributions, row, scalar, values};
 use burn::tensor::Device;
@@ -8,8 +8,8 @@ use burn_vae::posterior::{Bernoulli, Density};
 use burn_vae::prior::BernoulliPriorConfig;
 use burn_vae::{Divergence, KlDivergence, ModuleConfig, NoiseSource, Phase, Posterior, Seed};
 
-/// `E_q[p/q] = 1` whatever part of the samples is at the bounds of 32-bit floats, where `p` and `q` are
-/// probabilities and not densities; and the mean of `log q/p` is not negative.
+/// `E_q[p/q] = 1`, even if many samples are at the bounds of 32-bit floats, where `p` and `q` are
+/// probabilities rather than densities. The mean of `log q/p` is not negative.
 #[test]
 fn ratios_of_densities_are_those_of_the_samples() {
     let device = Device::flex();
@@ -40,7 +40,7 @@ fn mean_and_error(values: &[f64]) -> (f64, f64) {
     (mean, (variance / n).sqrt())
 }
 
-/// The trapezoidal rule in log-odds.
+/// By the trapezoidal rule in log-odds.
 #[test]
 fn densities_integrate_to_one() {
     let device = Device::flex();
@@ -61,12 +61,12 @@ fn densities_integrate_to_one() {
                 let terms = log.iter().zip(&points);
                 terms.map(|(l, &s)| l.exp() * sigmoid(s) * sigmoid(-s) * step).sum::<f64>()
             };
-            // What lies beyond, where |s| is above 15.
+            // The mass beyond |s| = 15.
             let tail = sigmoid(f64::from(logit) - 15.0 * t) + sigmoid(-f64::from(logit) - 15.0 * t);
             for found in [integral(&bit), integral(&variable)] {
                 assert!((found + tail - 1.0).abs() < 1e-4, "{t} {logit}: {found} and {tail}");
             }
-            // Two categories are a bit, but for the digits that a bit near 1 has not.
+            // Two categories are a bit, except for the digits that a bit near 1 lacks.
             for ((a, b), s) in bit.iter().zip(&variable).zip(&points).filter(|(_, s)| **s < 5.0) {
                 assert!((a - b).abs() < 1e-5 * (1.0 + s.abs()), "{t} {logit} {s}: {a} {b}");
             }
@@ -87,7 +87,7 @@ fn densities_integrate_to_one() {
     }
 }
 
-/// The largest component of a relaxed sample is distributed as the exact sample is.
+/// The largest component of a relaxed sample is distributed like an exact sample.
 #[test]
 fn samples_are_where_the_probabilities_are() {
     const N: usize = 20_000;
@@ -117,8 +117,8 @@ fn samples_are_where_the_probabilities_are() {
     }
 }
 
-/// For a temperature to zero the relaxed sample is the exact one and the ratio of densities that of
-/// probabilities.
+/// As the temperature goes to zero, the relaxed sample becomes exact and the ratio of densities
+/// becomes the ratio of probabilities.
 #[test]
 fn without_heat_everything_is_discrete() {
     let device = Device::flex();
@@ -140,8 +140,8 @@ fn without_heat_everything_is_discrete() {
     }
 }
 
-/// The divergence of the relaxed distributions is estimated from their samples, and is not that of the
-/// discrete ones.
+/// The divergence between the relaxed distributions is estimated from samples and differs from that
+/// between the discrete ones.
 #[test]
 fn relaxed_and_discrete_divergences_are_two() {
     let device = Device::flex();
@@ -152,14 +152,15 @@ fn relaxed_and_discrete_divergences_are_two() {
     let noise = NoiseShape::new(Noise::Uniform, 1);
     let noise = NoiseSource::new(3).draw_for(0, 40_000, 1, &noise, &device);
     let samples = q.draw(noise, Seed::new(1));
-    // Outside training the prior is exact, and a density has no ratio to a probability.
+    // Outside training the prior is exact, and the ratio of a density to a probability is
+    // undefined.
     let lost = MonteCarloKl::default().forward(q.clone(), &bound(Phase::Eval), &samples).1;
     assert_eq!(scalar(lost.total), f64::INFINITY);
     let relaxed = Bernoulli::new(row(&[0.0], &device)).relaxed(0.5);
     let in_training = bound(Phase::Train { step: 0 }).log_prob(samples.z.clone());
     assert_eq!(values(in_training), values(relaxed.log_prob(samples.z.clone())));
     let ratio = values(q.log_prob(samples.z.clone()) - relaxed.log_prob(samples.z.clone()));
-    // Logistic distributions of width 1 by numerical integration.
+    // Logistic distributions of width 1, integrated numerically.
     let log_density = |s: f64, l: f64| (s - l) - 2.0 * (s - l).exp().ln_1p();
     let grid = (-40_000..40_000).map(|i| f64::from(i) * 1e-3);
     let expected = grid
@@ -173,7 +174,8 @@ fn relaxed_and_discrete_divergences_are_two() {
     assert!(expected > discrete + 0.05, "{expected} {discrete}");
 }
 
-/// An exact distribution has nothing where no exact sample is, a relaxed one nothing where one is.
+/// An exact distribution gives no probability to relaxed samples, and a relaxed one none to exact
+/// samples.
 #[test]
 fn what_is_outside_of_a_support_has_no_probability() {
     let device = Device::flex();

@@ -1,4 +1,4 @@
-//! Divergences and their gradients against references computed elsewhere: see
+//! Compares divergences and their gradients with independent references; see
 //! `fixtures/divergences.py`.
 
 use burn::module::Module;
@@ -48,13 +48,14 @@ fn scalar<const D: usize>(x: Tensor<D>) -> f64 {
     f64::from(x.into_scalar::<f32>())
 }
 
-/// Equal but for rounding of numbers of the size of `expected`, or of `size` where those it is a
-/// difference of are larger.
+/// Whether values agree up to rounding relative to `expected`, or to `size` if `expected` is a
+/// difference of larger values.
 fn close(found: f64, expected: f64, size: f64) -> bool {
     (found - expected).abs() <= 3e-6 * expected.abs().max(size)
 }
 
-/// Twenty units in the last place: the largest power in the formulas multiplies rounding by about ten.
+/// Up to twenty units in the last place: the largest power in the formulas amplifies rounding about
+/// tenfold.
 #[test]
 fn divergences_between_gaussians() {
     let device = Device::flex().autodiff();
@@ -72,7 +73,7 @@ fn divergences_between_gaussians() {
             other => panic!("{other:?}"),
         };
         let found = scalar(divergence.clone());
-        // What cancels is of the size of the difference of the log-variances.
+        // The cancelling terms have the size of the difference of the log-variances.
         let size = f64::from(pair.q[1] - pair.p[1]).abs();
         assert!(close(found, pair.value, size.max(1e-3)), "{found}: {pair:?}");
         let size = pair.gradient.iter().fold(0.1f64, |size, part| size.max(part.abs()));
@@ -105,7 +106,7 @@ fn discrepancies_of_kernels() {
         let mmd = if row.is_biased { Mmd::new(kernel).biased() } else { Mmd::new(kernel) };
         let z = points(&row.z).require_grad();
         let found = mmd.between(z.clone(), points(&row.y));
-        // Distances are differences of squares, of a size of ten.
+        // Distances are differences of squares of about ten.
         assert!((scalar(found.clone()) - row.value).abs() < 2e-6, "{found}: {row:?}");
         let gradients = found.backward();
         let gradient = z.grad(&gradients).unwrap().into_data();
@@ -117,7 +118,7 @@ fn discrepancies_of_kernels() {
     }
 }
 
-/// Samples of a posterior for each of a batch of examples.
+/// Returns samples of a posterior for each example of a batch.
 fn posterior() -> (DiagonalGaussian, Samples) {
     let device = Device::flex();
     let q = DiagonalGaussian::new(
@@ -133,7 +134,7 @@ fn values(x: Tensor<1>) -> Vec<f64> {
     x.into_data().iter().collect()
 }
 
-/// Four standard errors of 20,000 samples around the closed form.
+/// Within four standard errors of the closed form, with 20,000 samples.
 #[test]
 fn estimates_from_samples_agree_with_the_closed_form() {
     let (q, samples) = posterior();
@@ -154,7 +155,7 @@ fn estimates_from_samples_agree_with_the_closed_form() {
             RenyiDivergence::new(alpha).unwrap().forward(q.clone(), &prior, &samples).1.total;
         let found =
             MonteCarloRenyi::new(alpha).unwrap().forward(q.clone(), &prior, &samples).1.total;
-        // The delta method: the error of the logarithm is that of the mean, over the mean.
+        // Delta method: the error of the logarithm is that of the mean, divided by the mean.
         let powers = ratio.clone().mul_scalar(alpha - 1.0).exp();
         let relative = powers.clone().var(0).sqrt() / powers.mean_dim(0);
         let errors = values(relative.squeeze_dim::<1>(0).div_scalar((alpha - 1.0).abs()));
@@ -165,7 +166,7 @@ fn estimates_from_samples_agree_with_the_closed_form() {
     }
 }
 
-/// The divergence of an example may be negative when it is estimated, and is not cut off.
+/// An estimated divergence may be negative for an example, and is not clamped.
 #[test]
 fn an_estimate_may_be_negative() {
     let (q, samples) = posterior();
@@ -218,7 +219,8 @@ fn renyi_divergences_rise_with_their_order_to_a_limit() {
     for (limit, near) in of(f64::INFINITY).into_iter().zip(of(1e4)) {
         assert!((limit - near).abs() < 1e-2, "{limit} {near}");
     }
-    // Wider than the prior by more than alpha / (alpha - 1): no density of q/p has such a mean.
+    // The variance exceeds the prior's by more than alpha / (alpha - 1), so the mean of this power
+    // of q/p is infinite.
     let wide = DiagonalGaussian::new(q.mean.clone(), q.mean.zeros_like().add_scalar(1.0));
     for alpha in [2.0, f64::INFINITY] {
         let renyi = RenyiDivergence::new(alpha).unwrap();
@@ -227,8 +229,8 @@ fn renyi_divergences_rise_with_their_order_to_a_limit() {
     }
 }
 
-/// The unbiased estimate between samples of one distribution is zero on average, and negative at
-/// times; between two it is not.
+/// The unbiased estimate between samples of one distribution is zero on average and sometimes
+/// negative; between two distributions it is not zero.
 #[test]
 fn the_unbiased_discrepancy_has_no_bias() {
     let device = Device::flex();
@@ -247,7 +249,7 @@ fn the_unbiased_discrepancy_has_no_bias() {
     assert!(mean(&other) > 4.0 * deviation, "{} {deviation}", mean(&other));
 }
 
-/// More pairs than `flex` sums in one go.
+/// With more pairs than `flex` sums in one piece.
 #[test]
 fn a_discrepancy_of_many_points_does_not_depend_on_threads() {
     let device = Device::flex();
@@ -276,7 +278,7 @@ fn a_discrepancy_is_the_same_for_every_example_and_for_the_same_seed() {
     assert_ne!(found, of(2));
 }
 
-/// A learned prior is trained with the model, a fixed one is not.
+/// A learned prior is trained with the model; a fixed one is not.
 #[test]
 fn only_a_learned_prior_takes_a_gradient() {
     let (q, samples) = posterior();
@@ -294,7 +296,7 @@ fn only_a_learned_prior_takes_a_gradient() {
     }
 }
 
-/// Its scale is too small for a 32-bit float; nothing over it is nothing.
+/// The scale underflows in 32 bits, and zero divided by it must give zero.
 #[test]
 fn a_very_narrow_prior_has_a_density_at_its_mean() {
     let device = Device::flex();
@@ -302,7 +304,7 @@ fn a_very_narrow_prior_has_a_density_at_its_mean() {
     let found = scalar(prior.log_prob(Tensor::full([1, 1, 1], 0.5, &device)));
     let expected = 90.0 - 0.5 * std::f64::consts::TAU.ln();
     assert!((found - expected).abs() < 1e-5, "{found} is not {expected}");
-    // A Gaussian as narrow, whose mean is moved by one standard deviation less than a float can tell.
+    // An equally narrow Gaussian, whose mean differs by less than a float can represent.
     let q = DiagonalGaussian::new(
         Tensor::full([1, 1], 0.5, &device),
         Tensor::full([1, 1], -180.0, &device),
@@ -311,7 +313,7 @@ fn a_very_narrow_prior_has_a_density_at_its_mean() {
     assert!(kl.abs() < 1e-5, "{kl}");
 }
 
-/// What hands a divergence on hands on all of it.
+/// A pointer to a divergence forwards every method.
 #[test]
 fn a_pointer_keeps_a_layer_of_its_own() {
     #[derive(Debug)]
@@ -343,7 +345,7 @@ fn a_pointer_keeps_a_layer_of_its_own() {
     let total = |divergence: &dyn Divergence<DiagonalGaussian, StandardNormal>| {
         scalar(divergence.forward(q.clone(), &StandardNormal, &samples).1.total)
     };
-    // KL(N(1, 1) || N(0, 1)) is a half in each of two dimensions.
+    // KL(N(1, 1) || N(0, 1)) is 1/2 in each of two dimensions.
     assert_eq!(
         [total(&Twice), total(&std::sync::Arc::new(Twice)), total(&Box::new(Twice))],
         [2.0; 3]

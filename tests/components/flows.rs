@@ -1,5 +1,5 @@
-//! Normalizing flows as maps: values, determinants, inverses and gradients; references are computed in
-//! `fixtures/flows.py`.
+//! Normalizing flows as maps: values, determinants, inverses and gradients. `fixtures/flows.py`
+//! computes the references.
 
 use crate::parameters::filled;
 use burn::module::{Module, ModuleVisitor, Param};
@@ -48,7 +48,7 @@ fn list<const D: usize>(x: Tensor<D>) -> Vec<f64> {
     x.into_data().iter().collect()
 }
 
-/// The largest difference, relative to the largest number, or to 1.
+/// The largest difference, relative to the largest value or to 1.
 fn distance(found: &[f64], expected: &[f64]) -> f64 {
     assert_eq!(found.len(), expected.len());
     let size = expected.iter().fold(1.0f64, |size, x| size.max(x.abs()));
@@ -57,7 +57,7 @@ fn distance(found: &[f64], expected: &[f64]) -> f64 {
         / size
 }
 
-/// The gradients of all parameters, one after the other.
+/// The gradients of all parameters, concatenated.
 fn gradients(module: &impl Module, gradients: &Gradients) -> Vec<f64> {
     struct Visitor<'a>(&'a Gradients, Vec<f64>);
     impl ModuleVisitor for Visitor<'_> {
@@ -71,7 +71,7 @@ fn gradients(module: &impl Module, gradients: &Gradients) -> Vec<f64> {
     visitor.1
 }
 
-/// A chain with parameters at random, of about the size of `scale`.
+/// Creates a chain with random parameters of about the size `scale`.
 fn random(config: &FlowsConfig, dim: usize, context_dim: usize, scale: f64, seed: u64) -> Flows {
     let flows = config.init(dim, context_dim, Seed::new(1), &Device::flex()).unwrap();
     let noise = NoiseSource::new(seed).draw(0, [1, 1, flows.num_params()], &Device::flex());
@@ -82,7 +82,7 @@ fn noise(seed: u64, shape: [usize; 3], device: &Device) -> Tensor<3> {
     NoiseSource::new(seed).draw(0, shape, device)
 }
 
-/// Every kind there is, both ways.
+/// Every kind of flow, in both directions.
 fn kinds() -> Vec<FlowsConfig> {
     let forward = [
         FlowsConfig::planar(3),
@@ -120,8 +120,8 @@ fn flows_and_their_gradients_are_those_of_the_reference() {
             let of_log_det = tensor(&way.weight_of_log_det, log_det.dims(), &device);
             let loss = (value.clone() * of_z).sum() + (log_det.clone() * of_log_det).sum();
             let grads = loss.backward();
-            // Near the steepest planar and radial flows an inverse multiplies rounding by the inverse of
-            // the slope, which is 1000 at most, and its gradient once more.
+            // Near the steepest planar and radial flows an inverse amplifies rounding by the
+            // inverse of the slope, at most 1000, and its gradient once more.
             let is_steep = name == "inverse" && (6..8).contains(&i);
             let [near, far] = if is_steep { [3e-4, 2e-2] } else { [2e-5, 1e-4] };
             let check = |what: &str, found: Vec<f64>, expected: &[f64], bound: f64| {
@@ -139,7 +139,7 @@ fn flows_and_their_gradients_are_those_of_the_reference() {
     }
 }
 
-/// The Jacobian matrix of a map of one code, `[outputs, inputs]`.
+/// The Jacobian matrix of a map of a single code, `[outputs, inputs]`.
 fn jacobian(z: &[f32], f: impl Fn(Tensor<3>) -> Tensor<3>) -> DMatrix<f64> {
     let (dim, device) = (z.len(), Device::flex().autodiff());
     let rows = (0..dim).flat_map(|i| {
@@ -194,7 +194,7 @@ fn list_to(flows: &Flows, seed: u64) -> Tensor<3> {
     noise(seed, [3, 6, flows.dim()], &Device::flex())
 }
 
-/// At the start a flow does next to nothing: the gates of the autoregressive one are open to sigmoid(2),
+/// An initial flow changes little: the gates of the autoregressive flow are open to sigmoid(2), and
 /// the others are the identity.
 #[test]
 fn flows_start_close_to_the_identity() {
@@ -215,7 +215,7 @@ fn flows_start_close_to_the_identity() {
     }
 }
 
-/// By central differences of the loss in 32 bits, which are good to a percent.
+/// Compares with central differences of the loss in 32 bits, which are accurate to a percent.
 #[test]
 fn gradients_through_the_numeric_inverse_are_those_of_finite_differences() {
     let config = FlowsConfig::planar(2);
@@ -264,7 +264,8 @@ fn gradients_through_the_numeric_inverse_are_those_of_finite_differences() {
     assert!((found - exact).abs() < 1e-2 * exact.abs().max(1.0), "{found} is not {exact}");
 }
 
-/// Whatever the parameters, a planar flow is increasing in the direction of `w`, and everything is finite.
+/// For any parameters a planar flow is increasing in the direction of `w`, and everything is
+/// finite.
 #[test]
 fn planar_flows_stay_invertible() {
     let device = Device::flex();
@@ -286,7 +287,7 @@ fn planar_flows_stay_invertible() {
         let (back, negative) = flow.inverse(there.clone().detach(), None);
         let slope = log_det.clone().exp();
         assert!(list(slope.clone()).iter().all(|x| x.is_finite() && *x > 9e-4), "{w0} {w1}");
-        // The smallest slope multiplies rounding by 1000.
+        // The smallest slope amplifies rounding 1000-fold.
         let size = list(there.clone()).iter().fold(1.0f64, |size, x| size.max(x.abs()));
         let error = distance(&list(back), &list(z.clone()));
         assert!(error < 2e-4 * size, "{error:e} {size}: {w0} {w1} {v0} {v1} {b}");
@@ -296,7 +297,7 @@ fn planar_flows_stay_invertible() {
     }
 }
 
-/// Far from the plane, `1 - tanh(a)^2` has no digits in 32 bits, but `sech(a)^2` has.
+/// Far from the plane, `1 - tanh(a)^2` loses every digit in 32 bits, but `sech(a)^2` does not.
 #[test]
 fn planar_flows_keep_their_digits_far_from_the_plane() {
     let v = 2.0f64;
@@ -314,15 +315,15 @@ fn planar_flows_keep_their_digits_far_from_the_plane() {
         let bend = m / z.cosh().powi(2);
         let expected = [bend.ln_1p(), -bend.ln_1p(), -2.0 * bend * z.tanh() / (1.0 + bend)];
         for (found, expected) in [log_det, back, slope].into_iter().zip(expected) {
-            // A rounding of z moves it by twice as much, relative to itself.
+            // Rounding z changes the value by twice as much, relatively.
             let error = (found - expected).abs() / expected.abs().max(1e-36);
             assert!(error < 1e-6 + 2.5e-7 * z.abs(), "{z}: {found:e} is not {expected:e}");
         }
     }
 }
 
-/// No dimension of the result depends on a later one, in the order of the step, and every one depends on
-/// all the earlier ones; so does what the masked autoregressive flow, the inverse, gives.
+/// In the order of the step, each output depends on all earlier inputs and on no later one. The
+/// same holds for the inverse, the masked autoregressive flow.
 #[test]
 fn autoregressive_flows_see_only_what_came_before() {
     for (hidden, context_dim) in [(vec![], 0), (vec![9], 0), (vec![16, 11], 3)] {
@@ -346,7 +347,8 @@ fn autoregressive_flows_see_only_what_came_before() {
     }
 }
 
-/// With one dimension there is nothing before it, but the context still reaches it through hidden units.
+/// With one dimension there are no earlier ones, but the context still acts through the hidden
+/// units.
 #[test]
 fn the_context_reaches_the_first_dimension() {
     let flows = random(&FlowsConfig::inverse_autoregressive(1, [6]), 1, 2, 0.8, 2);

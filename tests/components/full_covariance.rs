@@ -1,4 +1,4 @@
-//! The Gaussian with a full covariance; references are computed in `fixtures/flows.py`.
+//! Gaussians with full covariance. `fixtures/flows.py` computes the references.
 
 use crate::parameters::filled;
 use burn::module::Module;
@@ -102,7 +102,7 @@ fn full_gaussians_are_those_of_the_reference() {
     }
 }
 
-/// Means and covariances of 50,000 samples within four standard errors.
+/// Means and covariances of 50,000 samples are within four standard errors.
 #[test]
 fn samples_of_a_full_gaussian_have_its_covariance() {
     let (count, dim, device) = (50_000, 3, Device::flex());
@@ -129,9 +129,9 @@ fn samples_of_a_full_gaussian_have_its_covariance() {
     }
 }
 
-/// `z ~ N(0, I)`, `x|z ~ N(W z, s^2 I)`: with the true posterior every weight is `p(x)` and the bound is
-/// exact; the best diagonal one is off by its divergence. Expectations of squares are exact on the points
-/// `+-sqrt(L) e_j`.
+/// `z ~ N(0, I)`, `x|z ~ N(W z, s^2 I)`: with the true posterior every weight is `p(x)` and the
+/// bound is exact. The best diagonal posterior is off by its divergence. Expectations of squares
+/// are exact on the points `+-sqrt(L) e_j`.
 #[test]
 fn a_full_gaussian_is_the_posterior_of_a_linear_model() {
     let (device, variance) = (Device::flex(), 0.5f64);
@@ -152,7 +152,7 @@ fn a_full_gaussian_is_the_posterior_of_a_linear_model() {
             + 4.0 * std::f64::consts::TAU.ln());
 
     let factor = covariance.cholesky().unwrap().l();
-    // Where each entry stands is told by `FullGaussian::factor`.
+    // In the order documented at `FullGaussian::factor`.
     let off = [factor[(2, 1)], factor[(2, 0)], factor[(1, 0)]];
     let log_diagonal = factor.diagonal().map(f64::ln);
     let weights = |biases: &[&[f64]]| {
@@ -160,7 +160,8 @@ fn a_full_gaussian_is_the_posterior_of_a_linear_model() {
             let zeros = std::iter::repeat_n(0.0, 4 * bias.len());
             zeros.chain(bias.iter().copied()).collect::<Vec<_>>()
         });
-        // The decoder's weight is [inputs, outputs], by rows; nalgebra's matrices go by columns.
+        // The decoder's weights are [inputs, outputs], stored by rows; nalgebra stores matrices by
+        // columns.
         let all = layers.chain(w.iter().copied()).chain([0.0; 4]);
         all.map(|value| value as f32).collect::<Vec<_>>()
     };

@@ -1,4 +1,4 @@
-//! Values and gradients against references computed elsewhere: see `fixtures/goldens.py`.
+//! Compares values and gradients with independent references; see `fixtures/goldens.py`.
 
 use burn::tensor::{Device, Tensor};
 use burn_vae::posterior::{Density, DiagonalGaussian};
@@ -52,15 +52,15 @@ fn goldens() -> Goldens {
     serde_json::from_str(include_str!("../fixtures/goldens.json")).unwrap()
 }
 
-/// A column of the table as a tensor that wants gradients, one example in each row.
+/// A column of the table as a tensor that requires gradients, one example per row.
 fn column<T>(rows: &[T], value: impl Fn(&T) -> f32) -> Tensor<2> {
     let device = Device::flex().autodiff();
     let values = rows.iter().map(value).collect::<Vec<_>>();
     Tensor::<1>::from_data(values.as_slice(), &device).unsqueeze_dim(1).require_grad()
 }
 
-/// Compares to the reference: `scale` is the size of the largest number that takes part in the
-/// computation, of which a 32-bit float keeps 2^-24.
+/// Compares with the reference. `scale` is the size of the largest value in the computation, which
+/// a 32-bit float keeps to 2^-24.
 #[track_caller]
 fn assert_close(found: f32, expected: f64, scale: f64, row: &impl std::fmt::Debug) {
     let error = (f64::from(found) - expected).abs();
@@ -83,8 +83,8 @@ fn kl_divergence() {
     let grad_mean = values(mean.grad(&grads).unwrap());
     let grad_log_var = values(log_var.grad(&grads).unwrap());
     for (i, (row, found)) in rows.iter().zip(values(kl)).enumerate() {
-        // Near the prior, where 1 + log_var - exp(log_var) would have lost every digit, the
-        // largest number is log_var itself.
+        // Near the prior 1 + log_var - exp(log_var) would lose every digit; the largest value here
+        // is log_var itself.
         let (lv, m) = (f64::from(row.log_var), f64::from(row.mean));
         let scale = lv.abs().max(m * m).max(lv.exp_m1().abs());
         assert_close(found, row.value, scale, row);

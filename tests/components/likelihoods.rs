@@ -1,5 +1,5 @@
-//! The likelihoods: values and gradients against references computed elsewhere, see
-//! `fixtures/likelihoods.py`; what holds for any distribution; draws.
+//! Compares the likelihoods, in value and gradient, with independent references
+//! (`fixtures/likelihoods.py`), and checks properties of every distribution and of its samples.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_vae::likelihood::{
@@ -11,7 +11,7 @@ use burn_vae::{BernoulliNll, Likelihood, ModuleConfig, Seed};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// The methods of a likelihood, whichever it is.
+/// The methods of a likelihood of any type.
 trait Any {
     fn nll(&self, params: Tensor<3>, x: Tensor<2>) -> Tensor<2>;
     fn mean(&self, params: Tensor<2>) -> Tensor<2>;
@@ -45,7 +45,7 @@ fn read<C: ModuleConfig<Module: Likelihood + 'static>>(config: &Value) -> Option
     Some(Box::new(config.init(Seed::new(0), &Device::flex()).unwrap()))
 }
 
-/// The one likelihood that a description is of.
+/// Builds the only likelihood that a description fits.
 fn build(config: &Value) -> Box<dyn Any> {
     let all: [Read; 10] = [
         read::<BernoulliNll>,
@@ -88,9 +88,9 @@ struct Row {
     grad_sizes: Vec<f64>,
 }
 
-/// The references come with the size of each number: how far inputs that are off by their own
-/// magnitude would move it. A few roundings, of 2^-24 each, are what is allowed of that; no form of a
-/// likelihood in 32 bits does better than one.
+/// Each reference comes with a size: how far relative errors in the inputs would move the value. A
+/// few roundings, 2^-24 of that size each, are allowed; no 32-bit implementation does better than
+/// one.
 #[test]
 fn values_and_gradients_are_those_of_the_references() {
     const ROUNDINGS: f64 = 8.0;
@@ -127,11 +127,11 @@ fn values_and_gradients_are_those_of_the_references() {
     }
 }
 
-/// Points that an integral or a sum over all `x` is taken at, with their weights.
+/// Points of an integral or a sum over all `x`, with their weights.
 fn grid(support: Support, [centre, scale]: [f64; 2]) -> Vec<[f64; 2]> {
     match support {
         Support::Real => {
-            // Far out on both sides in ever longer steps.
+            // Far out on both sides, in growing steps.
             let step = 0.005;
             let at = |i: i32| f64::from(i) * step;
             let point = |t: f64| [centre + scale * t.sinh(), scale * t.cosh() * step];
@@ -151,7 +151,7 @@ fn grid(support: Support, [centre, scale]: [f64; 2]) -> Vec<[f64; 2]> {
 
 const PREDICTED: &str = r#"{"source": "predicted"}"#;
 
-/// Distributions of one value, with where a grid for them lies.
+/// Distributions of a single value, with the centre and scale of a grid for them.
 fn examples() -> Vec<(Value, Vec<f32>, [f64; 2])> {
     let predicted = serde_json::from_str::<Value>(PREDICTED).unwrap();
     let fixed = json!({"source": {"fixed": {"value": 0.25}}});
@@ -184,8 +184,8 @@ fn examples() -> Vec<(Value, Vec<f32>, [f64; 2])> {
     ]
 }
 
-/// Probabilities sum to 1, densities integrate to 1, and the mean and the draws are those of the
-/// distribution that the likelihood is of.
+/// Probabilities sum to 1, densities integrate to 1, and the mean and the samples are those of the
+/// distribution.
 #[test]
 fn distributions_are_whole_and_their_means_and_draws_are_theirs() {
     const DRAWS: usize = 20_000;
@@ -268,8 +268,8 @@ fn categorical_probabilities_and_draws() {
     }
 }
 
-/// With the logit's sign and the value's side changed together it is the same density, so its constant
-/// is even in the logit.
+/// Negating the logit and reflecting the value gives the same density, so the constant is even in
+/// the logit.
 #[test]
 fn the_constant_of_the_continuous_bernoulli_is_even() {
     let device = Device::flex();
@@ -319,7 +319,7 @@ fn a_mixture_of_one_is_that_one() {
     assert!(mean.iter().zip(&expected.1).all(|(a, b)| (a - b).abs() < 1e-6), "{mean:?}");
 }
 
-/// Values add up, and samples and examples do not see each other.
+/// Values add up, and samples and examples are independent of each other.
 #[test]
 fn shapes_and_sums() {
     let device = Device::flex();
@@ -327,7 +327,8 @@ fn shapes_and_sums() {
     for (config, params, place) in examples() {
         let likelihood = build(&config);
         let p = params.len();
-        // The same example everywhere, planar: each parameter of all values after the other.
+        // The same example everywhere, in planar order: each parameter of all values after the
+        // previous one.
         let planar = params.iter().flat_map(|&value| [value; 2]).collect::<Vec<_>>();
         let x = grid(likelihood.support(), place)[0][0] as f32;
         let nll = |shape: [usize; 3]| {
@@ -348,8 +349,8 @@ fn shapes_and_sums() {
     }
 }
 
-/// The sum over all levels in 64 bits, and how far it moves with location and log-scale, each off by its
-/// own size.
+/// The sum over all levels in 64 bits, and how far it moves if location and log-scale are off by
+/// their own size.
 fn mean_over_levels(levels: u32, m: f64, v: f64) -> [f64; 2] {
     let steps = f64::from(levels - 1);
     let (mut mean, mut by_m, mut by_v) = (0.0, 0.0, 0.0);
@@ -365,7 +366,7 @@ fn mean_over_levels(levels: u32, m: f64, v: f64) -> [f64; 2] {
     [mean, mean + ((m * by_m).abs() + (v * by_v).abs()) / steps]
 }
 
-/// For any number of levels, and any location and scale of the documented range.
+/// For any number of levels, and every location and scale in the documented range.
 #[test]
 fn means_over_levels_are_right_to_rounding() {
     let device = Device::flex();
@@ -396,7 +397,7 @@ fn means_over_levels_are_right_to_rounding() {
         }
         println!("{levels} levels: at most {worst:.2} roundings");
     }
-    // What a sum of 65,535 terms in 32 bits, one after the other, gave as 0.300086.
+    // A sequential 32-bit sum of the 65,535 terms gave 0.300086.
     let one = tensor(vec![0.3, -3.0], [1, 2], &device);
     let mean = values(Likelihood::mean(&DiscretizedLogisticNll::new(65_536).unwrap(), one))[0];
     assert!((mean - 0.300_120).abs() < 1e-6, "{mean}");

@@ -1,4 +1,5 @@
-//! Components one by one: values and gradients against references, and what holds for all arguments.
+//! Components by themselves: values and gradients against references, and properties for all
+//! arguments.
 
 #[path = "../distributions/mod.rs"]
 mod distributions;

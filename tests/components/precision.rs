@@ -1,5 +1,5 @@
-//! Where 32 bits are just enough: results that another way of computing them would lose, against closed forms
-//! in 64 bits.
+//! Results that are just possible in 32 bits and that other formulas would lose, against closed
+//! forms in 64 bits.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
@@ -29,7 +29,7 @@ fn close(found: f64, expected: f64, relative: f64) {
     assert!(off <= relative * expected.abs(), "{found} is not {expected}");
 }
 
-/// Two points alone: `MMD^2 = 2 - 2 exp(-d)`, with the gradient `2 exp(-d) (z - y) / d`.
+/// With two points: `MMD^2 = 2 - 2 exp(-d)`, with the gradient `2 exp(-d) (z - y) / d`.
 #[test]
 fn a_discrepancy_sees_points_that_are_close_together() {
     let device = Device::flex().autodiff();
@@ -47,7 +47,7 @@ fn a_discrepancy_sees_points_that_are_close_together() {
     }
 }
 
-/// `log q = -1/2 eps^2 - log s - 1/2 log(2 pi)`, wherever the code ends up among the numbers of 32 bits.
+/// `log q = -1/2 eps^2 - log s - 1/2 log(2 pi)`, wherever rounding puts the code.
 #[test]
 fn a_density_does_not_depend_on_how_the_code_is_rounded() {
     let device = Device::flex();
@@ -71,8 +71,8 @@ fn a_density_does_not_depend_on_how_the_code_is_rounded() {
     }
 }
 
-/// Along the path of the samples `KL` has the gradient `z - eps / s` by the mean and that times `s eps / 2` by
-/// the log-variance.
+/// Along the path of the samples the gradient of `KL` by the mean is `z - eps / s`, and by the
+/// log-variance that times `s eps / 2`.
 #[test]
 fn sticking_the_landing_keeps_its_gradient_at_narrow_posteriors() {
     let device = Device::flex().autodiff();
@@ -120,7 +120,8 @@ fn matrices(module: &impl Module) -> Vec<Tensor<2>> {
     matrices.0
 }
 
-/// Where posteriors are wide, densities from the noise are those of the codes, with the same gradients.
+/// For wide posteriors, densities computed from the noise equal those computed from the codes, and
+/// so do the gradients.
 #[test]
 fn densities_from_noise_are_those_of_the_codes() {
     let device = Device::flex().autodiff();
@@ -132,7 +133,7 @@ fn densities_from_noise_are_those_of_the_codes() {
         let device = q().mean().device();
         let noise = NoiseSource::new(7).draw(0, [3, 2, noise_dim], &device);
         let weigh = NoiseSource::new(8).draw(0, [1, 3, 2], &device).squeeze_dim::<2>(0);
-        // Each in a graph of its own: a backward pass uses its graph up.
+        // Each in its own graph, since a backward pass consumes the graph.
         let run = |log_prob: &dyn Fn(&Q, &Samples) -> Tensor<2>| {
             let q = q();
             let log_prob = log_prob(&q, &q.draw(noise.clone(), Seed::new(0)));
@@ -168,7 +169,7 @@ fn densities_from_noise_are_those_of_the_codes() {
     check(|| encoder.encode(x.clone(), Phase::Eval), 5, &weights);
 }
 
-/// A likelihood that gives the data no probability at all, at any code: the loss is infinite, and a number.
+/// If a likelihood gives the data zero probability at every code, the loss is infinite but not NaN.
 #[test]
 fn weights_that_are_all_zero_make_an_infinite_loss() {
     let device = Device::flex();
@@ -212,8 +213,8 @@ fn weights_that_are_all_zero_make_an_infinite_loss() {
     assert!(list(cubo.loss).into_iter().chain(list(cubo.nelbo)).all(|x| x == f64::NEG_INFINITY));
 }
 
-/// Beyond their pole divergences are infinite and stand still; close to it and far out they are numbers with
-/// slopes that are numbers.
+/// Beyond their pole divergences are infinite with zero gradient. Near the pole and far out, values
+/// and gradients are not NaN.
 #[test]
 fn divergences_have_slopes_on_both_sides_of_their_pole() {
     let device = Device::flex().autodiff();
@@ -227,7 +228,7 @@ fn divergences_have_slopes_on_both_sides_of_their_pole() {
     };
     let chi = ChiDivergence::default();
     let chi = |q: &DiagonalGaussian| chi.to_standard_normal(q);
-    // The variance of q is twice that of p at the pole of chi-squared.
+    // At the pole of chi-squared the variance of q is twice that of p.
     for (log_var, mean) in [(2f32.ln(), 0.5), (1.0, 0.5), (1.0, 0.0), (95.0, 0.0), (-1.0, 30.0)] {
         assert_eq!(slopes(log_var, mean, &chi), [f64::INFINITY, 0.0, 0.0], "{log_var} {mean}");
     }

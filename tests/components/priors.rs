@@ -1,4 +1,4 @@
-//! Priors made of several Gaussians, against torch.distributions, on grids and in training.
+//! Mixture priors, compared with torch.distributions, on grids and in training.
 
 use crate::parameters::filled;
 use burn::module::{Module, Param};
@@ -53,7 +53,7 @@ fn values<const D: usize>(x: &Tensor<D>) -> Vec<f64> {
     x.to_data().iter().collect()
 }
 
-/// Equal but for an error relative to the size of the numbers.
+/// Asserts equality up to an error relative to the largest value.
 fn close(what: &str, found: &[f64], expected: &[f64], error: f64) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let size = expected.iter().fold(1.0f64, |size, value| size.max(value.abs()));
@@ -91,7 +91,7 @@ fn mixtures_have_the_densities_and_gradients_of_torch() {
     }
 }
 
-/// The gradients of a module's parameters, in their order.
+/// The gradients of a module's parameters, in order.
 fn gradients_of<M: Module>(module: &M, gradients: &GradientsParams) -> Vec<Vec<f64>> {
     struct List<'a>(&'a GradientsParams, Vec<Vec<f64>>);
     impl burn::module::ModuleVisitor for List<'_> {
@@ -136,14 +136,14 @@ fn a_vamp_prior_is_the_mixture_of_its_models_posteriors() {
     let found = values(&prior.bind(&encoder, Phase::Eval).log_prob(z.clone()));
     let expected = values(&z).chunks_exact(3).map(|z| log_mixture(&q, z)).collect::<Vec<_>>();
     close("log_prob", &found, &expected, 2e-6);
-    // With one pseudo-input it is that posterior.
+    // With one pseudo-input the prior is that posterior.
     let one = vamp(1, 6);
     let q = encoder.encode(one.pseudo_inputs(), Phase::Eval);
     let alone = values(&q.log_prob(z.clone().reshape([10, 1, 3])));
     close("one", &values(&one.bind(&encoder, Phase::Eval).log_prob(z)), &alone, 2e-6);
 }
 
-/// `log 1/K sum_k q(z|u_k)` in double precision, of the densities that the components themselves give.
+/// `log 1/K sum_k q(z|u_k)` in double precision, from the components' own densities.
 fn log_mean_exp(columns: &[Vec<f64>]) -> Vec<f64> {
     let one = |i: usize| {
         let highest = columns.iter().fold(f64::NEG_INFINITY, |most, column| most.max(column[i]));
@@ -153,7 +153,8 @@ fn log_mean_exp(columns: &[Vec<f64>]) -> Vec<f64> {
     (0..columns[0].len()).map(one).collect()
 }
 
-/// Selected distributions have the means and the samples of their places.
+/// Checks that selected distributions have the means and the samples of the rows they were selected
+/// from.
 fn check_select<E: Encoder>(what: &str, encoder: &E, phase: Phase) {
     let device = Device::flex();
     let x = NoiseSource::new(5).draw(0, [1, 4, 6], &device).squeeze_dim::<2>(0);
@@ -174,7 +175,7 @@ fn implicit_posteriors_can_be_selected() {
     check_select("implicit", &encoder, Phase::Eval);
 }
 
-/// Memory for a row of each component in each draw would be 32 GB here.
+/// Storing a row of each component for each sample would take 32 GB here.
 #[test]
 fn many_samples_of_one_among_many_components() {
     let (components, n, device) = (20_000, 200_000, Device::flex());
@@ -188,8 +189,9 @@ fn many_samples_of_one_among_many_components() {
     assert!((mean - 3.0).abs() < 5.0 / (n as f64).sqrt(), "{mean}");
 }
 
-/// A posterior of any family with a density makes a mixture: full covariances, flows, bits, variables, relaxed
-/// ones at their temperature of a step, and hierarchies. Its codes are those of the posterior at samples.
+/// Any posterior family with a density makes a mixture: full covariances, flows, bits, variables,
+/// relaxed ones at the temperature of the step, and hierarchies. The mixture has the posterior's
+/// kind of codes.
 #[test]
 fn a_vamp_prior_takes_any_posterior_with_a_density() {
     fn check<E: Encoder<Posterior: Density>>(what: &str, encoder: E, phase: Phase) {
@@ -197,7 +199,7 @@ fn a_vamp_prior_takes_any_posterior_with_a_density() {
         prior.check(&encoder).unwrap();
         let bound = prior.bind(&encoder, phase);
         let pseudo_inputs = prior.pseudo_inputs();
-        // Codes of the posteriors of other data, as a step draws them.
+        // Codes from the posteriors of other data, as drawn in a step.
         let x = NoiseSource::new(1).draw(0, [1, 4, 6], &device).squeeze_dim::<2>(0);
         let noise = NoiseSource::new(2).draw_for(0, 3, 4, &encoder.noise(), &device);
         let z = encoder.encode(x, phase).rsample(noise);
@@ -210,7 +212,8 @@ fn a_vamp_prior_takes_any_posterior_with_a_density() {
         check_select(what, &encoder, phase);
         assert_eq!(bound.latent_dim(), Some(encoder.latent_dim()), "{what}");
         assert_eq!(bound.support(), encoder.latent_support(), "{what}");
-        // Samples are codes of the components: their density is a number, and they have the prior's support.
+        // Samples are codes of the components: their density is not NaN, and they have the prior's
+        // support.
         let codes = bound.sample(40, encoder.latent_dim(), Seed::new(3), &device);
         assert_eq!(codes.dims(), [40, encoder.latent_dim()], "{what}");
         let log = values(&bound.log_prob(codes.clone().unsqueeze_dim(1)));
@@ -250,7 +253,7 @@ fn a_vamp_prior_takes_any_posterior_with_a_density() {
     check("hierarchy", HierarchicalEncoder::new(layers).unwrap(), eval);
 }
 
-/// On a grid that holds all but 1e-6 of the mass.
+/// On a grid with all but 1e-6 of the mass.
 #[test]
 fn densities_integrate_to_one() {
     let encoder = encoder(6, 2);
@@ -268,7 +271,7 @@ fn densities_integrate_to_one() {
     }
 }
 
-/// Means and variances of many samples against those of the mixture.
+/// Compares means and variances of many samples with those of the mixture.
 #[test]
 fn samples_are_of_the_mixture() {
     let (device, n) = (Device::flex(), 50_000);
@@ -342,8 +345,8 @@ fn inputs(samples: usize) -> Inputs {
     Inputs::new(Tensor::from_inner(x), Tensor::from_inner(eps))
 }
 
-/// The gradient of the bound goes to the pseudo-inputs and, through the prior as through the posterior, to
-/// the encoder; checked by finite differences of every number.
+/// The bound's gradient reaches the pseudo-inputs and, through both prior and posterior, the
+/// encoder. Checked by finite differences in every value.
 #[test]
 fn the_prior_trains_the_pseudo_inputs_and_the_encoder() {
     let model = model();
@@ -387,7 +390,8 @@ impl burn::module::ModuleVisitor for All {
     }
 }
 
-/// The part of PIWAE's loss that is the encoder's leaves the prior alone, pseudo-inputs and encoder.
+/// The encoder's part of PIWAE's loss does not reach the prior's pseudo-inputs, nor the encoder
+/// through the prior.
 #[test]
 fn an_encoders_loss_does_not_train_the_prior() {
     let model = model().train();
@@ -396,7 +400,7 @@ fn an_encoders_loss_does_not_train_the_prior() {
         let gradients = GradientsParams::from_module(&mut gradients, &model);
         gradients_of(&model.prior, &gradients).concat()
     };
-    // With one group the generative side of both losses is the bound of IWAE.
+    // With one group, the generative part of both losses is the bound of IWAE.
     let piwae = gradient(Piwae::new(1).unwrap().terms(&model, inputs(4)));
     let iwae = gradient(Iwae::default().terms(&model, inputs(4)));
     close("pseudo-inputs", &piwae, &iwae, 1e-6);
@@ -453,7 +457,7 @@ fn what_does_not_fit_is_refused() {
     assert!(error.to_string().contains("codes of length 3"), "{error}");
 }
 
-/// A mixture beats one Gaussian where the codes are in clusters.
+/// If the codes form clusters, a mixture beats a single Gaussian.
 #[test]
 fn a_learned_prior_ends_below_the_standard_one() {
     let rows = (0..200).flat_map(|i| (0..6).map(move |j| f64::from(u8::from(j % 3 == i % 3))));
@@ -482,12 +486,12 @@ fn a_learned_prior_ends_below_the_standard_one() {
     let mixture = MixturePriorConfig::new(6, 2).init(Seed::new(1), &Device::flex()).unwrap();
     let (mixture, _) = fit(mixture, &x);
     let (vamp, vae) = fit(vamp(6, 6), &x);
-    // Three equally likely patterns: ln 3 = 1.099 is the best there is.
+    // With three equally likely patterns, ln 3 = 1.099 is optimal.
     for nelbo in [mixture, vamp] {
         assert!(nelbo > 3f64.ln() - 0.02 && nelbo < plain - 0.2, "{mixture} {vamp}, not {plain}");
     }
 
-    // A model with such a prior comes back from its files as it was.
+    // A model with such a prior is unchanged after saving and loading.
     let config = burn_vae::VaeConfig {
         encoder: MlpEncoderConfig::new(6, [5], 2).with_activation(Activation::Tanh),
         decoder: MlpDecoderConfig::new(2, [8], 6),

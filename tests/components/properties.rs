@@ -1,4 +1,4 @@
-//! What holds for any parameters, noise and data.
+//! Properties for any parameters, noise and data.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
@@ -154,7 +154,7 @@ fn noise_has_the_moments_it_claims() {
         let n = noise.len() as f64;
         let std = f64::from(std);
         let moment = |p: i32| noise.iter().map(|&e| (f64::from(e) / std).powi(p)).sum::<f64>() / n;
-        // Four standard errors of each moment of 200,000 normal draws.
+        // Four standard errors of each moment, for 200,000 normal samples.
         for (p, expected, error) in
             [(1, 0.0, 0.009), (2, 1.0, 0.0127), (3, 0.0, 0.035), (4, 3.0, 0.088)]
         {
@@ -206,7 +206,7 @@ fn beta_weighs_the_loss_and_not_the_bound() {
     assert!(Elbo::default().with_beta(-1.0).is_err());
 }
 
-/// The examples of a batch do not see each other.
+/// The examples of a batch are independent of each other.
 #[test]
 fn each_example_has_its_own_terms() {
     let device = Device::flex();
@@ -220,7 +220,8 @@ fn each_example_has_its_own_terms() {
     }
 }
 
-/// Adds `step` times a fixed pseudo-random direction to every parameter, and collects the direction.
+/// Adds `step` times a fixed pseudo-random direction to every parameter, and collects the
+/// direction.
 struct Shift {
     step: f32,
     seed: Seed,
@@ -243,7 +244,7 @@ impl ModuleMapper for Shift {
     }
 }
 
-/// Multiplies a fixed pseudo-random direction with the gradient.
+/// Accumulates the dot product of the gradient and a fixed pseudo-random direction.
 struct Along<'a> {
     grads: &'a Gradients,
     direction: std::vec::IntoIter<f32>,
@@ -258,7 +259,7 @@ impl ModuleVisitor for Along<'_> {
     }
 }
 
-/// The derivative of the loss along random directions in the space of all weights, by
+/// Compares the derivative of the loss along random directions in the space of all weights, by
 /// backpropagation and by central differences.
 #[test]
 fn the_gradient_of_the_elbo_is_its_finite_difference() {
@@ -314,7 +315,8 @@ fn a_decoder_without_hidden_layers_is_linear() {
     }
 }
 
-/// What a seed gives is a promise: a change here is value-breaking and belongs in the changelog.
+/// What a seed produces is stable: a change here breaks reproducibility and belongs in the
+/// changelog.
 #[test]
 fn what_a_seed_gives_stays_the_same() {
     let device = Device::flex();
@@ -357,7 +359,7 @@ fn a_detached_posterior_passes_no_gradient_to_its_parameters() {
     assert!((kept[0] - computed[0]).abs() < 1e-6 * computed[0].abs(), "{kept:?} {computed:?}");
 }
 
-/// A Bernoulli draw is 0 or 1 with the probability of its logit.
+/// A Bernoulli sample is 0 or 1 with the probability of its logit.
 #[test]
 fn bernoulli_draws_have_their_probabilities() {
     let device = Device::flex();

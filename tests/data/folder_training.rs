@@ -1,4 +1,4 @@
-//! A model of a folder of images.
+//! A model trained on a folder of images.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{ConvVae, ConvVaeConfig, ModuleConfig, Seed};
 use image::{Rgb, RgbImage};
 
-/// Someone's colour images of 37 by 53 pixels: read from a folder, trained on, reconstructed.
+/// Reads colour images of 37 by 53 pixels from a folder, trains on them and reconstructs them.
 #[test]
 fn a_folder_of_colour_images_of_odd_size_trains_and_reconstructs() {
     let dir = tempfile::tempdir().unwrap();
     for i in 0..80u32 {
-        // Two-coloured images with a border that moves.
+        // Two-coloured images with a moving border.
         let image = RgbImage::from_fn(53, 37, |x, y| match x * 37 + y * 11 < 25 * i {
             true => Rgb([230, (3 * i) as u8, 40]),
             false => Rgb([20, 60, 250 - (3 * i) as u8]),
@@ -32,7 +32,7 @@ fn a_folder_of_colour_images_of_odd_size_trains_and_reconstructs() {
         difference.abs().mean().into_scalar::<f32>()
     };
     let before = error(&model);
-    // After 30 epochs the error is 0.146, where the mean image has 0.234.
+    // After 30 epochs the error is 0.146; the mean image has 0.234.
     let config = TrainConfig { epochs: 100, batch_size: 8, ..TrainConfig::default() };
     let trainer = Trainer::new(config).with_progress(Progress::Silent);
     let streamed: Arc<dyn Examples> = Arc::new(folder);

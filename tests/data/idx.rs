@@ -1,4 +1,4 @@
-//! The IDX reader on good files and on every sort of bad one.
+//! The IDX reader with valid files and every kind of invalid one.
 
 use burn_vae::ErrorKind;
 use burn_vae::data::mnist::Mnist;
@@ -89,7 +89,7 @@ fn idx_file(shape: &[u32], data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Four good files of tiny images, of which the test may spoil some.
+/// Writes four valid files of tiny images, which a test may damage.
 fn family(dir: &Path) {
     for (split, n) in [("train", 3u32), ("t10k", 2)] {
         let images = idx_file(&[n, 2, 2], &vec![255; 4 * n as usize]);
@@ -132,12 +132,12 @@ fn bad_families_are_refused_with_the_file() {
         (
             "train-images-idx3-ubyte",
             Some(idx_file(&[3, 0, 2], &[])),
-            "train-images-idx3-ubyte: 0 bytes are no whole number of images",
+            "train-images-idx3-ubyte: 0 bytes are not a whole number of images",
         ),
         (
             "t10k-images-idx3-ubyte",
             Some(idx_file(&[2, 2, 3], &[1; 12])),
-            "images to train on have shape [2, 2, 1], those to test on [2, 3, 1]",
+            "training images have shape [2, 2, 1], but test images have [2, 3, 1]",
         ),
         (
             "train-labels-idx1-ubyte.gz",
@@ -161,7 +161,7 @@ fn the_copy_of_mnist_in_the_repository_is_whole() {
     let mnist = Mnist::find(None).unwrap();
     assert_eq!((mnist.train.len(), mnist.test.len()), (60_000, 10_000));
     assert_eq!(mnist.train.shape(), [28, 28, 1]);
-    // The mean of all training pixels, as everyone normalises by: 0.1307.
+    // The mean of all training pixels, which is commonly used for normalisation: 0.1307.
     let mut image = vec![0.0; 784];
     let mut sum = 0.0;
     for i in 0..mnist.train.len() {
@@ -201,7 +201,7 @@ fn images_with_channels_and_of_any_size_are_read() {
     assert_eq!((set.train.len(), set.test.len(), set.test.shape()), (3, 1, [2, 4, 3]));
 }
 
-/// A part of EMNIST with images of 2 rows and 3 columns, stored column by column.
+/// Writes a part of EMNIST with images of 2 rows and 3 columns, stored column by column.
 fn emnist(dir: &Path, part: &str) {
     for (split, n) in [("train", 2u32), ("test", 1)] {
         let images = idx_file(&[n, 3, 2], &[0, 3, 1, 4, 2, 5].repeat(n as usize));
@@ -232,12 +232,13 @@ fn emnist_is_found_and_turned() {
     let reason = "neither emnist-byclass-train-images-idx3-ubyte.gz nor emnist-byclass-train";
     assert!(error.contains(reason), "{error}");
 
-    // MNIST itself goes before.
+    // MNIST itself takes precedence.
     family(dir.path());
     assert_eq!(Mnist::read(dir.path()).unwrap().train.shape(), [2, 2, 1]);
 }
 
-/// Kaggle's archive has both: files with a dot in the name, and folders with the file of their name in them.
+/// Kaggle's archive has both: files with a dot in the name, and folders that contain the file of
+/// their name.
 #[test]
 fn files_under_the_names_of_other_archives_are_found() {
     for place in [
@@ -266,7 +267,8 @@ fn files_under_the_names_of_other_archives_are_found() {
         assert_eq!((mnist.train.len(), mnist.test.len()), (3, 2), "{place}");
         assert_eq!(mnist.train.shape(), [2, 2, 1]);
     }
-    // A file goes before an empty folder, and both archives in one place are one data set.
+    // A file takes precedence over an empty folder, and both archives in one place are one data
+    // set.
     let dir = tempfile::tempdir().unwrap();
     family(dir.path());
     std::fs::create_dir(dir.path().join("train-images-idx3-ubyte.gz")).unwrap();

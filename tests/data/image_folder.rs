@@ -1,4 +1,4 @@
-//! Folders of images: good ones, and above all bad ones.
+//! Folders of images, valid ones and above all invalid ones.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// Writes an image of one row; the folders on the way are made.
+/// Writes an image of one row, and creates its folders.
 fn grey(dir: &Path, name: &str, row: &[u8]) {
     let image = GrayImage::from_raw(row.len() as u32, 1, row.to_vec()).unwrap();
     save(dir, name, image);
@@ -32,7 +32,7 @@ fn open(dir: &TempDir, channels: Channels, fit: Fit) -> Result<ImageFolder> {
     ImageFolder::open(dir.path(), channels, fit)
 }
 
-/// The bytes of all images, once decoded as needed and once in memory, which must agree.
+/// Returns the bytes of all images, and checks that decoding on demand and in memory agree.
 fn bytes(folder: &ImageFolder) -> Vec<u8> {
     let read = |examples: &dyn Examples| {
         let mut out = vec![0.0; examples.len() * examples.dim()];
@@ -86,7 +86,7 @@ fn every_format_is_read() {
     let folder = open(&dir, Channels::Rgb, Fit::Exact { height: 8, width: 8 }).unwrap();
     assert_eq!((folder.len(), folder.shape()), (7, [8, 8, 3]));
     assert!(bytes(&folder).iter().all(|&byte| byte == 255));
-    // What counts is the content.
+    // The content decides the format.
     fs::rename(dir.path().join("image.gif"), dir.path().join("image2.png")).unwrap();
     assert!(open(&dir, Channels::Rgb, Fit::Reject).unwrap().load().is_ok());
 }
@@ -146,8 +146,8 @@ fn colours_and_depths_are_converted_as_documented() {
     assert_eq!(bytes(&folder), [0, 0, 0, 0, 0, 0, 1, 1, 1, 128, 128, 128, 255, 255, 255]);
 }
 
-/// A triangle of half-width 1 pixel of the larger image, its weights normalised: to half the size
-/// these are 3/7, 3/7 and 1/7 at the border; to double the size 1, 3/4 and 1/4.
+/// The filter is a triangle with a half-width of 1 pixel of the larger image and normalised
+/// weights: 3/7, 3/7 and 1/7 at the border when halving the size; 1, 3/4 and 1/4 when doubling it.
 #[test]
 fn resizing_is_linear_and_sees_every_pixel() {
     let resize = |width, row: &[u8]| {
@@ -169,9 +169,9 @@ fn bad_folders_are_refused_with_the_file_and_the_reason() {
     type Spoil = fn(&Path);
     let cases: [(Spoil, &str, &str); 15] = [
         (|dir| fs::remove_file(dir.join("a.png")).unwrap(), "", "there is no image in this folder"),
-        (|dir| fs::write(dir.join("b.png"), "text").unwrap(), "b.png", "not an image that can be"),
-        (|dir| fs::write(dir.join("b.jpg"), "").unwrap(), "b.jpg", "not an image that can be read"),
-        (|dir| fs::write(dir.join("b.gif"), "GIF89a").unwrap(), "b.gif", "not an image that can"),
+        (|dir| fs::write(dir.join("b.png"), "text").unwrap(), "b.png", "not a readable image"),
+        (|dir| fs::write(dir.join("b.jpg"), "").unwrap(), "b.jpg", "not a readable image"),
+        (|dir| fs::write(dir.join("b.gif"), "GIF89a").unwrap(), "b.gif", "not a readable image"),
         (
             |dir| fs::write(dir.join("b.tiff"), "").unwrap(),
             "b.tiff",
@@ -200,7 +200,7 @@ fn bad_folders_are_refused_with_the_file_and_the_reason() {
                 fs::create_dir(dir.join("dogs")).unwrap();
             },
             "dogs",
-            "there is no image of this class, while others have some",
+            "this class has no image, but others do",
         ),
         (
             |dir| {
@@ -219,7 +219,7 @@ fn bad_folders_are_refused_with_the_file_and_the_reason() {
             "folders are nested more than 16 deep; does a link lead back up?",
         ),
         (
-            // Twenty bytes that ask for 900 megabytes.
+            // Twenty bytes that would need 900 megabytes.
             |dir| fs::write(dir.join("b.pgm"), "P5 30000 30000 255\n").unwrap(),
             "b.pgm",
             "the image has height 30000 and width 30000, which makes 900000000 bytes, but 1 to",
@@ -227,7 +227,7 @@ fn bad_folders_are_refused_with_the_file_and_the_reason() {
         (
             |dir| fs::write(dir.join("b.pgm"), "P5 40000 1 255\n").unwrap(),
             "b.pgm",
-            "not an image that can be read: Image size exceeds limit",
+            "not a readable image: Image size exceeds limit",
         ),
         (
             |dir| {
@@ -270,7 +270,7 @@ fn a_missing_folder_and_an_impossible_size_are_refused() {
     for (height, width) in [(0, 4), (4, 0), (40_000, 1), (30_000, 30_000), (u32::MAX, u32::MAX)] {
         let error = open(&dir, Channels::Rgb, Fit::Resize { height, width }).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config, "{error}");
-        let reason = format!("height {height} and width {width}, but both must be at least 1");
+        let reason = format!("height {height} and width {width} are configured, but");
         assert!(error.to_string().contains(&reason), "{error}");
     }
 }
@@ -280,19 +280,19 @@ fn files_that_go_bad_after_opening_stop_the_loader_with_their_name() {
     type Spoil = fn(&Path);
     let cases: [(Spoil, &str, ErrorKind); 4] = [
         (|path| fs::remove_file(path).unwrap(), "b.png: ", ErrorKind::Io),
-        (|path| fs::write(path, "text").unwrap(), "b.png: not an image", ErrorKind::Data),
+        (|path| fs::write(path, "text").unwrap(), "b.png: not a readable image", ErrorKind::Data),
         (
             |path| grey(path.parent().unwrap(), "b.png", &[1, 2, 3]),
             "b.png: the image has height 1 and width 3, but 1 and 2 are expected",
             ErrorKind::Data,
         ),
         (
-            // Its header stays good.
+            // The header stays valid.
             |path| {
                 let bytes = fs::read(path).unwrap();
                 fs::write(path, &bytes[..bytes.len() - 20]).unwrap();
             },
-            "b.png: not an image that can be read",
+            "b.png: not a readable image",
             ErrorKind::Data,
         ),
     ];
@@ -316,7 +316,7 @@ fn files_that_go_bad_after_opening_stop_the_loader_with_their_name() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Whatever is asked for, images decoded as needed are those in memory.
+    /// Images decoded on demand equal those in memory, for any request.
     #[test]
     fn both_ways_of_reading_agree(
         sizes in prop::collection::vec((1u32..9, 1u32..9, any::<u8>()), 1..5),
@@ -331,7 +331,7 @@ proptest! {
         let folder = open(&dir, channels, Fit::Resize { height, width }).unwrap();
         let all = bytes(&folder);
         prop_assert_eq!(all.len(), sizes.len() * folder.dim());
-        // In another order, through a part.
+        // In a different order, through a subset.
         let order = (0..sizes.len()).rev().collect::<Vec<_>>();
         let part = Subset::select(Arc::new(folder.clone()), order).unwrap();
         let mut out = vec![0.0; all.len()];

@@ -1,4 +1,4 @@
-//! Data sets, and what is wrong with them.
+//! Data sets, and errors in them.
 
 mod folder_training;
 mod idx;

@@ -1,4 +1,4 @@
-//! JPEGs as cameras, telephones and the network make them, and files that are no files.
+//! JPEGs as cameras, phones and the web produce them, and paths that are not files.
 
 use std::fs;
 use std::path::Path;
@@ -33,7 +33,7 @@ impl Golden {
     }
 }
 
-/// A folder with one file, opened.
+/// Opens a folder with one file.
 fn open(name: &str, bytes: &[u8]) -> Result<ImageFolder> {
     let dir = tempfile::tempdir().unwrap().keep();
     fs::write(dir.join(name), bytes).unwrap();
@@ -44,7 +44,7 @@ fn open(name: &str, bytes: &[u8]) -> Result<ImageFolder> {
     folder
 }
 
-/// The bytes of the one image.
+/// Returns the shape and the bytes of a single image.
 fn pixels(name: &str, bytes: &[u8]) -> Result<([usize; 3], Vec<u8>)> {
     let folder = open(name, bytes)?;
     let images = folder.load();
@@ -52,7 +52,7 @@ fn pixels(name: &str, bytes: &[u8]) -> Result<([usize; 3], Vec<u8>)> {
     images.map(|images| (images.shape(), images.pixels().to_vec()))
 }
 
-/// A segment of a JPEG behind its first marker.
+/// Inserts a segment after the first marker of a JPEG.
 fn with_segment(jpeg: &[u8], marker: u8, content: &[u8]) -> Vec<u8> {
     let len = u16::try_from(content.len() + 2).unwrap().to_be_bytes();
     [&jpeg[..2], &[0xff, marker], &len, content, &jpeg[2..]].concat()
@@ -72,7 +72,8 @@ fn jpegs_of_every_kind_are_read() {
     }
 }
 
-/// Wherever it is cut, before the training begins: the decoder would paint what is missing grey.
+/// A JPEG truncated anywhere is an error before training begins; the decoder would fill in the rest
+/// with grey.
 #[test]
 fn jpegs_that_are_cut_short_are_refused() {
     for golden in goldens().jpegs {
@@ -93,14 +94,15 @@ fn jpegs_that_are_cut_short_are_refused() {
     }
 }
 
-/// Two images in one file, a film behind it, a thumbnail with an end of its own, fill bytes, bytes between segments.
+/// Two images in one file, an appended video, a thumbnail with its own end marker, fill bytes, and
+/// bytes between segments.
 #[test]
 fn what_cameras_put_into_a_jpeg_and_behind_it_does_no_harm() {
     for golden in goldens().jpegs {
         let jpeg = golden.bytes();
         let plain = pixels("a.jpg", &jpeg).unwrap();
         let (first, rest) = jpeg.split_at(2);
-        // Behind the first segment.
+        // After the first segment.
         let behind = 4 + usize::from(jpeg[5]);
         for changed in [
             [&jpeg[..], &jpeg].concat(),
@@ -112,7 +114,7 @@ fn what_cameras_put_into_a_jpeg_and_behind_it_does_no_harm() {
             [&jpeg[..behind], &[0; 5], &jpeg[behind..]].concat(),
         ] {
             assert_eq!(pixels("a.jpg", &changed).unwrap(), plain, "{}", golden.name);
-            // What is in it does not hide that it is cut.
+            // The extra content must not hide that the file is truncated.
             if changed.len() < 2 * jpeg.len() && changed[..jpeg.len()] != jpeg {
                 let error = open("a.jpg", &changed[..changed.len() - 40]).unwrap_err().to_string();
                 assert!(error.contains("the JPEG is cut short"), "{}: {error}", golden.name);
@@ -121,12 +123,12 @@ fn what_cameras_put_into_a_jpeg_and_behind_it_does_no_harm() {
     }
 }
 
-/// Six squares of 8 pixels, `abc` above `def`, as letters.
+/// Six squares of 8 pixels, arranged as `abc` above `def`.
 fn squares() -> GrayImage {
     GrayImage::from_fn(24, 16, |x, y| Luma([40 * (1 + x / 8 + 3 * (y / 8)) as u8]))
 }
 
-/// TIFF with one entry, the orientation, in either order of bytes.
+/// TIFF with a single entry, the orientation, in either byte order.
 fn exif(orientation: u8, is_little: bool) -> Vec<u8> {
     let (mark, order): (_, fn(u32, usize) -> Vec<u8>) = match is_little {
         true => (b"II", |value, len| value.to_le_bytes()[..len].to_vec()),
@@ -137,7 +139,7 @@ fn exif(orientation: u8, is_little: bool) -> Vec<u8> {
     [mark.to_vec(), order(42, 2), order(8, 4), order(1, 2), entry.concat(), order(0, 4)].concat()
 }
 
-/// EXIF 2.3, table 6: where the first row and the first column of the file are seen.
+/// EXIF 2.3, table 6: where the first row and the first column of the file appear.
 #[test]
 fn photographs_stand_upright() {
     let mut jpeg = Vec::new();
@@ -160,7 +162,7 @@ fn photographs_stand_upright() {
         for is_little in [true, false] {
             let exif = exif(orientation, is_little);
             let jpeg = with_segment(&jpeg, 0xe1, &[b"Exif\0\0", &exif[..]].concat());
-            // Behind the header of a PNG, which ends at 33.
+            // After the header of a PNG, which ends at byte 33.
             let (len, named) = ((exif.len() as u32).to_be_bytes(), [b"eXIf", &exif[..]].concat());
             let mut crc = flate2::Crc::new();
             crc.update(&named);
@@ -217,7 +219,7 @@ fn every_extension_of_an_image_is_known() {
     assert!(error.contains("there is no image in this folder"), "{error}");
 }
 
-/// Makes a pipe that no one writes to.
+/// Creates a pipe without a writer.
 #[cfg(unix)]
 pub fn pipe(path: &Path) {
     assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());

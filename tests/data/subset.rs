@@ -1,4 +1,4 @@
-//! Parts of data sets and how they are split.
+//! Subsets of data sets, and splits.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use burn_vae::data::{
 use burn_vae::{ErrorKind, Seed};
 use proptest::prelude::*;
 
-/// Image `i` has the one value `i / 255` and the label `i`.
+/// Image `i` has the single value `i / 255` and the label `i`.
 fn images(n: u8) -> Arc<ByteImages> {
     let values = (0..n).collect::<Vec<_>>();
     Arc::new(ByteImages::new(values.clone(), [1, 1, 1]).unwrap().with_labels(values).unwrap())
 }
 
-/// The numbers of the images that are read.
+/// The indices of the images that are read, recovered from their values.
 fn values(examples: &dyn Examples) -> Vec<usize> {
     let mut out = vec![0.0; examples.len() * examples.dim()];
     examples.read(&(0..examples.len()).collect::<Vec<_>>(), &mut out).unwrap();
@@ -29,7 +29,7 @@ fn parts_read_what_they_say() {
     assert_eq!(values(&range), [2, 3, 4]);
     let list = Subset::select(images(10), [7, 0, 7]).unwrap();
     assert_eq!(values(&list), [7, 0, 7]);
-    // A part of a part.
+    // A subset of a subset.
     assert_eq!(values(&Subset::select(Arc::new(range), [2, 0]).unwrap()), [4, 2]);
     assert_eq!(values(&images(10).select(&[7, 0, 7]).unwrap()), [7, 0, 7]);
     assert_eq!(images(10).select(&[7, 0]).unwrap().labels(), Some([7, 0].as_slice()));
@@ -38,20 +38,26 @@ fn parts_read_what_they_say() {
 #[test]
 fn parts_that_are_empty_or_beyond_the_end_are_refused() {
     let errors = [
-        (Subset::range(images(5), 2..2).unwrap_err(), "a part of no example was asked for, 2..2"),
-        (Subset::range(images(5), 3..6).unwrap_err(), "3..6 were asked for, but there are only 5"),
-        (Subset::select(images(5), []).unwrap_err(), "a part of no example was asked for"),
-        (Subset::select(images(5), [0, 5]).unwrap_err(), "example 5 was asked for, but there are"),
-        (images(5).select(&[5]).unwrap_err(), "example 5 was asked for, but there are only 5"),
-        (images(5).split_at(0).unwrap_err(), "a part of no example was asked for, 0..0"),
-        (images(5).split_at(5).unwrap_err(), "a part of no example was asked for, 5..5"),
-        (images(5).split_at(6).unwrap_err(), "0..6 were asked for, but there are only 5"),
-        (split_last(images(5), 0).unwrap_err(), "0 of 5 examples cannot be held out: that is none"),
+        (Subset::range(images(5), 2..2).unwrap_err(), "the range 2..2 holds no example"),
+        (Subset::range(images(5), 3..6).unwrap_err(), "3..6 were requested, but there are only 5"),
+        (Subset::select(images(5), []).unwrap_err(), "no examples were selected"),
+        (
+            Subset::select(images(5), [0, 5]).unwrap_err(),
+            "example 5, counted from 0, was requested",
+        ),
+        (
+            images(5).select(&[5]).unwrap_err(),
+            "example 5, counted from 0, was requested, but there are only 5",
+        ),
+        (images(5).split_at(0).unwrap_err(), "the range 0..0 holds no example"),
+        (images(5).split_at(5).unwrap_err(), "the range 5..5 holds no example"),
+        (images(5).split_at(6).unwrap_err(), "0..6 were requested, but there are only 5"),
+        (split_last(images(5), 0).unwrap_err(), "0 of 5 examples cannot be held out: at least"),
         (split_last(images(5), 5).unwrap_err(), "5 of 5 examples cannot be held out: none would"),
         (split_last(images(5), 9).unwrap_err(), "9 of 5 examples cannot be held out: none would"),
-        (split_last(images(5), 1.0).unwrap_err(), "1 of the examples are to be held out, but a"),
-        (split_random(images(5), 0.0, 1).unwrap_err(), "0 of the examples are to be held out"),
-        (split_random(images(5), f64::NAN, 1).unwrap_err(), "NaN of the examples are to be held"),
+        (split_last(images(5), 1.0).unwrap_err(), "the fraction to hold out is 1, but it must be"),
+        (split_random(images(5), 0.0, 1).unwrap_err(), "the fraction to hold out is 0, but"),
+        (split_random(images(5), f64::NAN, 1).unwrap_err(), "the fraction to hold out is NaN, but"),
         (split_last(images(1), 0.5).unwrap_err(), "the fraction 0.5 of 1 examples cannot be held"),
         (images(1).split_last(0.5).unwrap_err(), "none would be left to train on"),
         (images(2).split_random(2, 0).unwrap_err(), "none would be left to train on"),
@@ -128,7 +134,7 @@ proptest! {
         let mut all = [train.clone(), out.clone()].concat();
         all.sort_unstable();
         prop_assert_eq!(all, (0..usize::from(n)).collect::<Vec<_>>());
-        // In memory the same images are drawn.
+        // In memory, the same images are drawn.
         let (left, right) = images(n).split_random(count, seed).unwrap();
         prop_assert_eq!((values(&left), values(&right)), (train, out));
     }

@@ -1,4 +1,4 @@
-//! Tables of numbers and their scaling: good files, and above all bad ones.
+//! Tables and their scaling: valid files, and above all invalid ones.
 
 use std::fs;
 use std::io::Write;
@@ -34,7 +34,7 @@ fn values(examples: &dyn Examples) -> Vec<f32> {
     out
 }
 
-/// Reads a table in both ways, which must agree in what they read and in what they complain of.
+/// Reads a table in both ways, which must agree in values and errors.
 fn read(content: impl AsRef<[u8]>, options: &TableOptions) -> Result<Table> {
     let (_dir, path) = file(content);
     match (Table::read(&path, options), TableFile::open(&path, options)) {
@@ -75,7 +75,7 @@ fn tables_with_and_without_a_header_are_read() {
     assert_eq!(read("7\n", &plain).unwrap().values(), [7.0]);
     let semicolons = TableOptions::new().with_delimiter(';');
     assert_eq!(read("a;b\n1;2\n", &semicolons).unwrap().values(), [1.0, 2.0]);
-    // What could be either has to be declared.
+    // Ambiguous first lines need the option.
     assert_eq!(read("0,1,2\n5,6,7\n", &plain.clone().with_header(false)).unwrap().len(), 2);
     let table = read("0,1,2\n5,6,7\n", &plain.with_header(true)).unwrap();
     assert_eq!((table.names()[1].as_str(), table.values()), ("1", &[5.0, 6.0, 7.0][..]));
@@ -93,10 +93,10 @@ fn columns_are_chosen_by_place_or_by_name() {
     assert_eq!(read(content, &options).unwrap().values(), table.values());
     let options = options.with_max_rows(1);
     assert_eq!(read(content, &options).unwrap().labels(), Some([0].as_slice()));
-    // Of two columns with one name, each can be had by its place.
+    // Of two columns with the same name, each can be selected by its position.
     let twice = TableOptions::new().with_features([2]);
     assert_eq!(read("x,y,x\n1,2,3\n", &twice).unwrap().values(), [3.0]);
-    // What is not asked for is not looked at.
+    // Rows beyond `max_rows` are not checked.
     assert_eq!(read(format!("{content}bad"), &options).unwrap().len(), 1);
     let json = serde_json::to_string(&options).unwrap();
     assert_eq!(serde_json::from_str::<TableOptions>(&json).unwrap(), options);
@@ -108,7 +108,7 @@ fn compressed_tables_are_read_into_memory_only() {
     let (_dir, path) = file(gzip(b"a,b\n1,2\n"));
     assert_eq!(Table::read(&path, &TableOptions::new()).unwrap().values(), [1.0, 2.0]);
     let error = TableFile::open(&path, &TableOptions::new()).unwrap_err();
-    let reason = "some.csv: compressed with gzip, so that its rows cannot be read one by one; \
+    let reason = "some.csv: compressed with gzip, so its rows cannot be read one by one; \
                   decompress it, or read it into memory with Table::read";
     assert!(error.to_string().ends_with(reason), "{error}");
     let compressed = gzip(b"a,b\n1,2\n");
@@ -124,7 +124,7 @@ fn bad_tables_are_refused_with_the_line_and_the_column() {
     let long = "1,".repeat(1 << 23) + "1";
     let old_mac = "1,2\r".repeat(1 << 23);
     const CR: &str =
-        "line 1 holds a carriage return that no line feed follows; lines must end in LF or CRLF";
+        "line 1 has a carriage return without a line feed; lines must end in LF or CRLF";
     let cases: Vec<(&[u8], TableOptions, &str)> = vec![
         (b"", plain(), "the file is empty"),
         (b"\n \n", plain(), "the file is empty"),
@@ -136,18 +136,18 @@ fn bad_tables_are_refused_with_the_line_and_the_column() {
         (b"a\n1e39\n", plain(), "line 2, column 1 (`a`): `1e39` is beyond the range of 32-bit"),
         (b"1,2\n3\n", plain(), "line 2 has 1 field, but the first has 2"),
         (b"1,2\n3,4\n5,6,7\n", plain(), "line 3 has 3 fields, but the first has 2"),
-        (b"1,2\n3,\"4\n", plain(), "line 2 has a quote that is not closed before its end"),
+        (b"1,2\n3,\"4\n", plain(), "line 2 has an unclosed quote"),
         (b"1\n\n2\n", plain(), "line 2 is empty, but others follow"),
         (b"\n1\n", plain(), "line 1 is empty, but others follow"),
-        (b"1,2\n3,\xff\n", plain(), "line 2 is not text in UTF-8"),
+        (b"1,2\n3,\xff\n", plain(), "line 2 is not UTF-8 text"),
         (b"1,2\n3,\0\x1b\n", plain(), "line 2, column 2: `\\0\\u{1b}` is not a number"),
         (long.as_bytes(), plain(), "line 1 has more than 16777216 bytes; is this a table?"),
         (b"a,1\n1,2\n", plain(), "line 1 may be a header or a row (1 of its 2 fields are numbers)"),
         (b"0,1,2\n5,6,7\n", plain(), "line 1 may be a header or a row (3 of its 3 fields are"),
         (b"a,b\n1,2\n", plain().with_header(false), "line 1, column 1: `a` is not a number"),
         (b"a;b\n1;2\n", plain(), "line 2, column 1 (`a;b`): `1;2` is not a number"),
-        (b"a,b\n1,2\n", labelled(), "there is no column `y`; there are `a`, `b`"),
-        (b"1,2\n", labelled(), "column `y` is asked for, but there is no header that names"),
+        (b"a,b\n1,2\n", labelled(), "there is no column `y`; the columns are `a`, `b`"),
+        (b"1,2\n", labelled(), "column `y` is selected, but there is no header with names"),
         (b"y,y\n1,2\n", labelled(), "columns 1 and 2 are both called `y`; rename one in the file"),
         (
             b"x,y,x\n1,2,3\n",
@@ -158,10 +158,10 @@ fn bad_tables_are_refused_with_the_line_and_the_column() {
         (b",,x\n1,2,3\n", plain(), "columns 1 and 2 are both called ``"),
         (b"1,2\r3,4\r", plain(), CR),
         (b"a,b\r1,2\r3,4", plain(), CR),
-        (b"1,2\n\"3\",4\r5,6\n", plain(), "line 2 holds a carriage return that no line feed"),
+        (b"1,2\n\"3\",4\r5,6\n", plain(), "line 2 has a carriage return without a line feed"),
         (b"\"1\",\"2\"\r\"3\",\"4\"\r", plain(), CR),
         (b"\"1\",\"2\"\r\r\n3,4\n", plain(), CR),
-        (b"1,\"2\r\n\"\n3,4\n", plain(), "line 1 has a quote that is not closed before its end"),
+        (b"1,\"2\r\n\"\n3,4\n", plain(), "line 1 has an unclosed quote"),
         (b"1,\"2\r\"\n3,4\n", plain(), CR),
         (old_mac.as_bytes(), plain(), CR),
         (b"?,?\n1,2\n", plain(), "line 1, column 1: `?` is not a number"),
@@ -175,14 +175,14 @@ fn bad_tables_are_refused_with_the_line_and_the_column() {
             plain().with_delimiter('\t'),
             "line 2, column 1: an empty field is not a number",
         ),
-        (b"y\n1\n", labelled(), "no column is left to make examples of"),
-        (b"1,2\n", plain().with_label(2), "column 2, counted from 0, is asked for, but there are"),
-        (b"1,2\n", plain().with_features([0, 0]), "column 1 is asked for more than once"),
-        (b"a,y\n1,2\n", labelled().with_features(["y"]), "column 2 (`y`) is asked for more than"),
-        (b"a,y\n1,2.5\n", labelled(), "line 2, column 2 (`y`): `2.5` is not a label, a whole"),
-        (b"a,y\n1,256\n", labelled(), "`256` is not a label, a whole number from 0 to 255"),
-        (b"a,y\n1,-1\n", labelled(), "`-1` is not a label, a whole number from 0 to 255"),
-        (b"a,y\n1,cat\n", labelled(), "line 2, column 2 (`y`): `cat` is not a label, a whole"),
+        (b"y\n1\n", labelled(), "no column is left as a feature"),
+        (b"1,2\n", plain().with_label(2), "column 2, counted from 0, is selected, but there are"),
+        (b"1,2\n", plain().with_features([0, 0]), "column 1 is selected more than once"),
+        (b"a,y\n1,2\n", labelled().with_features(["y"]), "column 2 (`y`) is selected more than"),
+        (b"a,y\n1,2.5\n", labelled(), "line 2, column 2 (`y`): `2.5` is not a label, an integer"),
+        (b"a,y\n1,256\n", labelled(), "`256` is not a label, an integer from 0 to 255"),
+        (b"a,y\n1,-1\n", labelled(), "`-1` is not a label, an integer from 0 to 255"),
+        (b"a,y\n1,cat\n", labelled(), "line 2, column 2 (`y`): `cat` is not a label, an integer"),
     ];
     for (content, options, reason) in cases {
         let error = read(content, &options).expect_err(reason);
@@ -194,8 +194,8 @@ fn bad_tables_are_refused_with_the_line_and_the_column() {
     }
     for (options, reason) in [
         (plain().with_max_rows(0), "max_rows is 0, but it must be at least 1"),
-        (plain().with_delimiter('\n'), "'\\n' cannot stand between two fields"),
-        (plain().with_delimiter('→'), "'→' cannot stand between two fields"),
+        (plain().with_delimiter('\n'), "'\\n' cannot be the delimiter"),
+        (plain().with_delimiter('→'), "'→' cannot be the delimiter"),
     ] {
         let error = read("1,2\n", &options).unwrap_err();
         assert_eq!((error.to_string().as_str(), error.kind()), (reason, ErrorKind::Config));
@@ -218,7 +218,7 @@ fn a_table_on_disk_that_is_written_to_is_noticed() {
     }
 }
 
-/// A shell hands a pipe over in `<(zcat table.csv.gz)`. Its name is that of an open file.
+/// A shell passes a pipe for `<(zcat table.csv.gz)`; its name is that of an open file.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_pipe_of_a_shell_is_read() {
@@ -240,7 +240,7 @@ fn the_pipe_of_a_shell_is_read() {
 #[test]
 fn tables_made_by_hand_are_checked() {
     let error = Table::new(vec![1.0; 5], ["a", "b"]).unwrap_err().to_string();
-    assert_eq!(error, "5 numbers are no whole number of rows of 2 columns");
+    assert_eq!(error, "5 values are not a whole number of rows of 2 columns");
     let error = Table::new(vec![1.0; 3], ["a", "b", "a"]).unwrap_err().to_string();
     assert_eq!(error, "columns 1 and 3 are both called `a`");
     let none: [&str; 0] = [];
@@ -261,7 +261,7 @@ fn columns_are_scaled_as_documented() {
     let names = ["spread", "constant"];
     let train = Table::new(vec![-2.0, 5.0, 6.0, 5.0, 2.0, 5.0], names).unwrap();
     let scaling = Scaling::min_max(&train).unwrap();
-    // A constant becomes 0 and keeps its unit.
+    // A constant column becomes 0 and keeps its unit.
     assert_eq!(scaling.table(&train).unwrap().values(), [0.0, 0.0, 1.0, 0.0, 0.5, 0.0]);
     let other = Table::new(vec![10.0, 7.0, -6.0, 4.0], names).unwrap().with_labels([3, 4]).unwrap();
     let scaled = scaling.table(&other).unwrap();
@@ -275,7 +275,7 @@ fn columns_are_scaled_as_documented() {
     let one = (4.0 / (32.0f64 / 3.0).sqrt()) as f32;
     assert_eq!(scaling.table(&train).unwrap().values(), [-one, 0.0, one, 0.0, 0.0, 0.0]);
 
-    // Large and close numbers do not cancel.
+    // Large values that are close together do not cancel.
     let close = Table::new(vec![16_777_215.0, 16_777_216.0], ["x"]).unwrap();
     let scaling = Scaling::standard(&close).unwrap();
     assert_eq!(scaling.table(&close).unwrap().values(), [-1.0, 1.0]);
@@ -291,7 +291,7 @@ fn a_decoder_of_bits_may_start_at_the_logits_of_the_means() {
     }
     let table = Table::new(vec![0.5, 2.0], ["a", "b"]).unwrap();
     let error = Scaling::standard(&table).unwrap().shift_logits().unwrap_err().to_string();
-    let expected = "the shift of column 1 is 2, which has no logit: it does not lie from 0 to 1";
+    let expected = "the shift of column 1 is 2, but only values in [0, 1] have a logit";
     assert_eq!(error, expected);
 }
 
@@ -326,7 +326,7 @@ fn a_scaling_fits_any_examples_and_is_kept_in_a_file() {
     assert_eq!(Scaling::load(dir.path().join("none")).unwrap_err().kind(), ErrorKind::Io);
 }
 
-/// Two columns, of which the second example holds what no file would.
+/// Two columns; the second example has a value that no file could contain.
 struct NotFinite;
 
 impl Examples for NotFinite {
@@ -356,7 +356,7 @@ fn a_scaling_that_does_not_fit_is_refused() {
     assert_eq!(error.kind(), ErrorKind::Shape);
     assert!(scaling.scaled(Arc::new(other)).is_err());
     let error = scaling.apply(&mut [0.0; 3]).unwrap_err().to_string();
-    assert_eq!(error, "3 numbers are no whole number of rows of 2");
+    assert_eq!(error, "3 values are not a whole number of rows of 2");
     assert!(scaling.invert(&mut [0.0; 1]).is_err());
     for error in [Scaling::min_max(&NotFinite), Scaling::standard(&NotFinite)] {
         let error = error.unwrap_err().to_string();
@@ -364,7 +364,7 @@ fn a_scaling_that_does_not_fit_is_refused() {
     }
     let none = ByteImages::new(vec![], [1, 1, 1]).unwrap();
     let error = Scaling::standard(&none).unwrap_err().to_string();
-    assert_eq!(error, "a scaling cannot be fitted on no numbers");
+    assert_eq!(error, "a scaling cannot be fitted: there are no values");
 }
 
 fn numbers() -> impl Strategy<Value = f32> {
@@ -372,7 +372,7 @@ fn numbers() -> impl Strategy<Value = f32> {
 }
 
 proptest! {
-    /// What is written is what is read, bit for bit, in memory and from disk, in any order.
+    /// Values read equal the values written, bit for bit, in memory and from disk, in any order.
     #[test]
     fn numbers_survive_a_file(
         rows in prop::collection::vec((any::<u8>(), numbers(), numbers()), 1..20),
@@ -402,8 +402,7 @@ proptest! {
         prop_assert_eq!(bits(&values(&part)), bits(same.values()));
     }
 
-    /// The way there and back ends where it began, but for the rounding of 32-bit numbers at the
-    /// scale of the column.
+    /// Scaling and inverting restores the values, up to 32-bit rounding at the scale of the column.
     #[test]
     fn scaling_can_be_undone(
         rows in prop::collection::vec((-1e3f32..1e3, -1.0f32..1.0), 1..50), standard: bool,

@@ -1,4 +1,4 @@
-//! Bits and categorical variables under one name.
+//! Bits and categorical variables behind a common type.
 #![allow(dead_code, reason = "not every test takes all")]
 
 use burn::tensor::{Device, Tensor};
@@ -27,7 +27,7 @@ pub fn scalar<const D: usize>(x: Tensor<D>) -> f64 {
     f64::from(x.into_scalar::<f32>())
 }
 
-/// Bits, or one variable of `categories`.
+/// Bits, or one variable with `categories` categories.
 #[derive(Clone, Debug)]
 pub enum Q {
     Bits(Bernoulli),
@@ -42,12 +42,12 @@ impl Q {
         }
     }
 
-    /// What a head that relaxes in training makes of these logits in a phase.
+    /// The distribution that a head with relaxation makes of these logits in a phase.
     pub fn of_head(logits: &[f32], categories: Option<usize>, t: f64, phase: Phase) -> Self {
         fn head<F: Family>(family: F, logits: &[f32]) -> F::Head {
             let (seed, device) = (Seed::new(0), Device::flex());
             let head = family.init(1, logits.len(), Init::Zeros, seed, &device).unwrap();
-            // A weight of zero for each logit, which is the bias.
+            // A weight of zero for each logit, so that the bias is the logit.
             filled(head, [vec![0.0; logits.len()], logits.to_vec()].concat())
         }
         let features = Tensor::ones([1, 1], &Device::flex());
@@ -109,7 +109,7 @@ impl Q {
     }
 }
 
-/// Some distributions, plain and extreme.
+/// Ordinary and extreme distributions.
 pub fn distributions() -> Vec<Q> {
     let device = Device::flex();
     let bits = [vec![0.0f32, 0.5, -2.0], vec![20.0, -20.0, 100.0], vec![-100.0, 1e4, -1e4]];

@@ -1,5 +1,5 @@
-//! Density ratios, adversarial variational Bayes and the likelihood of its models. References are computed
-//! elsewhere: see `fixtures/adversarial.py`.
+//! Density ratios, adversarial variational Bayes and the likelihood of its models. For the
+//! references see `fixtures/adversarial.py`.
 
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ struct Golden {
     gradient: Vec<f64>,
 }
 
-/// A standard normal prior whose samples are given.
+/// A standard normal prior with given samples.
 #[derive(Module, Debug)]
 struct Given {
     #[module(skip)]
@@ -71,7 +71,7 @@ fn values<const D: usize>(x: Tensor<D>) -> Vec<f64> {
     x.into_data().iter().collect()
 }
 
-/// The gradient of every parameter, one after the other; zeros where there is none.
+/// The gradients of all parameters, concatenated, with zeros for parameters without one.
 fn gradients(module: &impl Module, gradients: &Gradients) -> Vec<f64> {
     struct Visitor<'a>(&'a Gradients, Vec<f64>);
     impl ModuleVisitor for Visitor<'_> {
@@ -87,7 +87,7 @@ fn gradients(module: &impl Module, gradients: &Gradients) -> Vec<f64> {
     visitor.1
 }
 
-/// Within rounding of a few dozen operations on numbers of the size of 1 to 10.
+/// Asserts equality up to the rounding of a few dozen operations on values of about 1 to 10.
 fn assert_close(what: &str, found: &[f64], expected: &[f64]) {
     assert_eq!(found.len(), expected.len(), "{what}");
     for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
@@ -141,7 +141,7 @@ fn values_and_gradients_are_those_of_the_reference() {
     assert_close("gradient", &found, &golden.gradient);
 }
 
-/// The reports are the model's loss, what is left is the discriminator's.
+/// `nelbo` is the model's loss, and the rest of `loss` is the discriminator's.
 #[test]
 fn each_network_gets_the_gradient_of_its_own_loss_alone() {
     let config = AdversarialVaeConfig::mlp(6, [5], 2);
@@ -174,7 +174,8 @@ fn each_network_gets_the_gradient_of_its_own_loss_alone() {
     }
 }
 
-/// A prior that is learned follows the samples: its gradient is that of `-log p(z)`, with and without contrast.
+/// A learned prior follows the samples: its gradient is that of `-log p(z)`, with and without
+/// contrast.
 #[test]
 fn a_learned_prior_gets_the_gradient_of_its_density() {
     let vae = MlpVaeConfig::mlp(6, [5], 2);
@@ -231,7 +232,7 @@ impl Discriminator for Quadratic {
     }
 }
 
-/// Fresh samples of `N(mean, std^2)` in each dimension and of `N(0, I)`, `[1, n, dim]`.
+/// Draws new samples of `N(mean, std^2)` in each dimension and of `N(0, I)`, `[1, n, dim]`.
 fn pair(step: u64, n: usize, mean: &[f32], std: &[f32], device: &Device) -> [Tensor<3>; 2] {
     let (source, dim) = (NoiseSource::new(8), mean.len());
     let noise = source.draw(step, [2, n, dim], device);
@@ -247,14 +248,14 @@ fn train<T: Discriminator>(mut t: T, steps: u64, mean: &[f32], std: &[f32]) -> T
         let [q, p] = pair(step, 500, mean, std, &device);
         let loss = DensityRatio.loss(t.logits(x.clone(), q), t.logits(x, p)).mean();
         let gradients = GradientsParams::from_grads(loss.backward(), &t);
-        // Down to zero, so that the noise of the last steps is averaged out.
+        // Decreases to zero, to average out the noise of the last steps.
         let rate = 2e-2 * (1.0 - step as f64 / steps as f64);
         t = optimizer.step(rate, t, gradients);
     }
     t.valid()
 }
 
-/// The pairs: means and standard deviations, with divergences from 0.1 to 4 nats.
+/// Means and standard deviations with divergences from 0.1 to 4 nats.
 fn pairs() -> [(Vec<f32>, Vec<f32>); 4] {
     [
         (vec![0.5], vec![1.0]),
@@ -272,7 +273,8 @@ fn exact_kl(mean: &[f32], std: &[f32]) -> f64 {
     mean.iter().zip(std).map(one).sum()
 }
 
-/// To 0.03 nats and 4 % of the divergence; the mean over 20,000 samples alone is off by up to 0.02.
+/// Within 0.03 nats plus 4 % of the divergence; averaging 20,000 samples alone contributes up to
+/// 0.02.
 #[test]
 fn a_trained_discriminator_estimates_the_divergence() {
     for (mean, std) in pairs() {
@@ -289,8 +291,8 @@ fn a_trained_discriminator_estimates_the_divergence() {
     }
 }
 
-/// The logistic loss is convex in the weights of a quadratic discriminator, among which those of
-/// `log q - log p` are.
+/// The logistic loss is convex in the weights of a quadratic discriminator, which can represent
+/// `log q - log p` exactly.
 #[test]
 fn a_quadratic_discriminator_becomes_the_log_ratio() {
     let device = Device::flex();
@@ -310,7 +312,7 @@ fn a_quadratic_discriminator_becomes_the_log_ratio() {
     }
 }
 
-/// A linear-Gaussian model, `z ~ N(0, I)`, `x|z ~ N(W z + b, s^2)`, and an implicit posterior
+/// A linear-Gaussian model, `z ~ N(0, I)`, `x|z ~ N(W z + b, s^2)`, with an implicit posterior
 /// `z = A x + V eps + c` near the true one.
 struct Linear {
     w: DMatrix<f64>,
@@ -334,7 +336,7 @@ impl Linear {
         let precision = w.transpose() * &w / variance + DMatrix::identity(2, 2);
         let covariance = precision.try_inverse().unwrap();
         let gain = &covariance * w.transpose() / variance;
-        // Narrower than the true one, and aside.
+        // Narrower than the true posterior, and shifted.
         let v = covariance.cholesky().unwrap().l() * 0.9;
         let c = -&gain * &b + DVector::from_element(2, 0.05);
         let device = Device::flex();
@@ -345,7 +347,7 @@ impl Linear {
             GaussianNll::new(Scale::fixed(f64::sqrt(variance)).unwrap()),
             StandardNormal,
         );
-        // Weights are [inputs, outputs], by rows; nalgebra's matrices go by columns.
+        // Weights are [inputs, outputs], stored by rows; nalgebra stores matrices by columns.
         let numbers = gain.iter().chain(&c).chain(&v).chain(&w).chain(&b).copied();
         let vae = filled(vae.unwrap(), numbers.map(|value| value as f32).collect());
         let blind = MlpDiscriminatorConfig::new(4, 2, []).with_init(Init::Zeros);
@@ -394,9 +396,9 @@ fn the_estimated_likelihood_is_the_exact_one() {
     assert!(found.monte_carlo_error < 0.01, "{found}");
     let off = (found.nll - mean).abs();
     assert!(off < 4.0 * found.monte_carlo_error + 1e-5, "{found} is not {mean}");
-    // A fit to the true posterior but for its width leaves most samples their weight.
+    // The posterior is nearly the true one except for its width, so most samples keep their weight.
     assert!(found.effective_samples > 800.0, "{found}");
-    // An example has one proposal, in pieces of any size.
+    // All samples of an example share one proposal, in pieces of any size.
     for rows_at_once in [1, 50, 10_000] {
         for (a, b) in found.examples.iter().zip(&estimate(rows_at_once).examples) {
             assert!((a - b).abs() < 1e-5, "{rows_at_once}: {a} {b}");
@@ -404,8 +406,8 @@ fn the_estimated_likelihood_is_the_exact_one() {
     }
 }
 
-/// With a discriminator that always says 0, the estimate is that of the contrast alone: the divergence to
-/// the prior less that to a Gaussian with the same marginals.
+/// With a discriminator that always returns 0, the estimate is that of the contrast alone: the
+/// divergence from the prior minus that from a Gaussian with the same marginals.
 #[test]
 fn adaptive_contrast_leaves_the_discriminator_what_the_marginals_do_not_tell() {
     let linear = Linear::new();
@@ -419,8 +421,9 @@ fn adaptive_contrast_leaves_the_discriminator_what_the_marginals_do_not_tell() {
     let objective = AdversarialElbo::default().with_adaptive_contrast(4000).unwrap();
     let terms = objective.terms(&linear.model, Inputs::new(x, noise));
     let found = values(terms.divergence);
-    // With z = m + V eps, log r - log p is m . V eps + 1/2 eps . (V^T V - V^T D V) eps and a constant, D the
-    // inverse marginal variances; its variance is m . V V^T m + 1/2 trace of the square of that matrix.
+    // With z = m + V eps, log r - log p is m . V eps + 1/2 eps . (V^T V - V^T D V) eps plus a
+    // constant, where D holds the inverse marginal variances. Its variance is m . V V^T m + 1/2
+    // trace of the square of that matrix.
     let inverse =
         DMatrix::from_diagonal(&covariance.diagonal().map(|variance: f64| 1.0 / variance));
     let form = linear.v.transpose() * (DMatrix::identity(2, 2) - inverse) * &linear.v;
@@ -457,7 +460,7 @@ fn parts_that_do_not_fit_are_refused() {
     assert!(error.contains("at least 2"), "{error}");
 }
 
-/// A description comes back from its text, and is not read as another.
+/// A description survives serialisation, and is not read as a different one.
 #[test]
 fn descriptions_name_the_family() {
     let config = MlpEncoderConfig::new(6, [3], 2).with_posterior(Implicit::new([4]));

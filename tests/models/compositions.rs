@@ -1,4 +1,4 @@
-//! Parts that do not go together are refused when a model is built, and say why.
+//! Incompatible parts are refused, with a reason, when a model is built.
 
 use burn::tensor::{Device, Tensor};
 use burn_vae::adversarial::{
@@ -27,7 +27,7 @@ fn temperature() -> Temperature {
     Temperature::constant(0.5).unwrap()
 }
 
-/// The error of a model of 6 values and codes of length 4 with these parts.
+/// The error of a model with 6 values and codes of length 4 made of these parts.
 fn error<F, P>(posterior: F, prior: P) -> String
 where
     F: Family,
@@ -56,7 +56,7 @@ fn codes_and_priors_of_different_kinds_are_refused() {
         (error(bits(), StandardNormal), real),
         (error(pairs(), MixturePriorConfig::new(3, 4)), real),
         (error(Diagonal, BernoulliPriorConfig::new()), "over codes of Binary values"),
-        // Both would be whole numbers of groups.
+        // The code length is a multiple of both group sizes.
         (error(pairs(), CategoricalPriorConfig::new(4)), "over codes of OneHot(4) values"),
         (error(pairs(), BernoulliPriorConfig::new()), "the encoder's are OneHot(2)"),
         (
@@ -76,7 +76,7 @@ fn codes_and_priors_of_different_kinds_are_refused() {
     }
 }
 
-/// A prior within another one is asked as well.
+/// A prior within another one is checked too.
 #[test]
 fn priors_inside_of_others_are_checked() {
     let vamp = |data_dim| VampPriorConfig::new(3, data_dim);
@@ -86,7 +86,7 @@ fn priors_inside_of_others_are_checked() {
     assert!(found.contains("have 7 values, but the encoder takes 6"), "{found}");
     let found = error(Diagonal, FlowPriorConfig::new(3, FlowsConfig::planar(2)).with_base(vamp(6)));
     assert!(found.contains("codes of length 3, but their base over codes of length 4"), "{found}");
-    // A mixture is of any posteriors with densities.
+    // A mixture accepts any posteriors with densities.
     assert_eq!(error(Transformed::new(FlowsConfig::planar(2)), vamp(6)), "none");
     assert_eq!(error(BernoulliFamily::new(temperature()), vamp(6)), "none");
 
@@ -106,7 +106,8 @@ fn priors_inside_of_others_are_checked() {
             Err(error) => error.to_string(),
         }
     }
-    // The pseudo-inputs of a top are examples of the encoder's top layer: codes of the first.
+    // The pseudo-inputs of a top prior are inputs of the encoder's top layer: codes of the first
+    // layer.
     assert_eq!(with_top(&deep, vamp(4)), "none");
     let found = with_top(&deep, vamp(6));
     assert!(found.contains("have 6 values, but the encoder takes 4"), "{found}");
@@ -116,14 +117,15 @@ fn priors_inside_of_others_are_checked() {
     let found = with_top(&deep, BernoulliPriorConfig::new());
     assert!(found.contains("layers[0] has Real codes"), "{found}");
 
-    // A decoder that would read into the second layer.
+    // A decoder that would read values of the second layer.
     let mut config = deep;
     config.decoder.network = MlpDecoderConfig::new(5, [5], 6);
     let found = config.init(Seed::new(0), &device).unwrap_err().to_string();
     assert!(found.contains("reads the first 5 values") && found.contains("[4, 2]"), "{found}");
 }
 
-/// The discriminator beside a conditional model sees examples with their conditions, and codes without.
+/// The discriminator beside a conditional model gets examples with their conditions, and codes
+/// without.
 #[test]
 fn conditional_models_take_a_discriminator() {
     let device = Device::flex();
@@ -160,7 +162,7 @@ fn conditional_models_take_a_discriminator() {
     }
 }
 
-/// Free bits of a categorical code count variable by variable: `max(free, KL of the variable)`.
+/// Free bits of a categorical code apply per variable: `max(free, KL of the variable)`.
 #[test]
 fn free_bits_of_categories_count_by_variable() {
     let device = Device::flex();

@@ -1,5 +1,5 @@
-//! Conditional variational autoencoders: what they share with plain ones, what the condition reaches, and
-//! a linear-Gaussian one, of which everything is known.
+//! Conditional variational autoencoders: what they share with plain ones, what the condition
+//! affects, and a linear-Gaussian model with known closed forms.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ fn assert_close(what: &str, found: &[f64], expected: &[f64]) {
     }
 }
 
-/// Where the condition is zero its weights have no say, and everything is as without them.
+/// A condition of zero has no effect, so the model equals one without a condition.
 #[test]
 fn a_condition_of_zeros_leaves_a_plain_model() {
     let device = Device::flex();
@@ -63,7 +63,7 @@ fn a_condition_of_zeros_leaves_a_plain_model() {
         let (from_code, output) = (random(latent, hidden, 3), random(hidden + 1, data, 4));
         let more = random(condition, hidden, 5);
         let bias = || vec![0.1; hidden];
-        // Weights are [inputs, outputs], by rows: those of the condition come last.
+        // Weights are [inputs, outputs], stored by rows, so those of the condition come last.
         let plain =
             [first.clone(), bias(), heads.clone(), from_code.clone(), bias(), output.clone()];
         let with = [first, more.clone(), bias(), heads, from_code, more, bias(), output];
@@ -108,7 +108,7 @@ fn a_condition_of_zeros_leaves_a_plain_model() {
 
 #[test]
 fn the_likelihood_looks_past_the_condition() {
-    // A decoder that makes the same of every code and condition.
+    // A decoder whose output does not depend on the code or the condition.
     let mut config = ConditionalVaeConfig::mlp(5, 2, [3], 4);
     config.decoder = config.decoder.with_init(Init::Zeros);
     let vae = config.init(Seed::new(0), &Device::flex()).unwrap();
@@ -123,7 +123,7 @@ fn the_likelihood_looks_past_the_condition() {
     assert_eq!((vae.data_dim(), vae.latent_dim(), vae.condition_dim()), (7, 4, 2));
 }
 
-/// A code has no condition; the decoder gets that of the example behind it, in every sample.
+/// A code has no condition; the decoder gets that of its example, in every sample.
 #[test]
 fn the_decoder_gets_the_condition_of_the_example() {
     let vae = ConditionalVaeConfig::mlp(3, 2, [4], 3).init(Seed::new(0), &Device::flex()).unwrap();
@@ -163,12 +163,12 @@ fn every_parameter_gets_a_gradient() {
     vae.visit(&mut Largest(&gradients));
 }
 
-/// `z ~ N(0, I)`, `x|z, y ~ N(W z + U y, s^2 I)`, so `x|y ~ N(U y, W W^T + s^2 I)`; the posterior is the
-/// true one but for its width.
+/// `z ~ N(0, I)`, `x|z, y ~ N(W z + U y, s^2 I)`, so `x|y ~ N(U y, W W^T + s^2 I)`. The posterior
+/// is the true one except for its width.
 #[test]
 fn the_estimated_likelihood_is_that_of_the_values_given_the_condition() {
     let device = Device::flex();
-    // Orthogonal columns, so that the true posterior is diagonal.
+    // Orthogonal columns make the true posterior diagonal.
     let w = DMatrix::from_row_slice(4, 2, &[1.0, 0.5, -0.5, 1.0, 1.0, 0.5, 0.5, -1.0]);
     assert_eq!((w.transpose() * &w)[(0, 1)], 0.0);
     let u = DMatrix::from_row_slice(
@@ -190,7 +190,7 @@ fn the_estimated_likelihood_is_that_of_the_values_given_the_condition() {
     );
     let zeros = |n| std::iter::repeat_n(0.0, n);
     let log_var = covariance.diagonal().map(|v: f64| (1.5 * v).ln());
-    // Weights are [inputs, outputs], by rows; nalgebra's matrices go by columns.
+    // Weights are [inputs, outputs], stored by rows; nalgebra stores matrices by columns.
     let encoder = gain.iter().chain(&against).copied().chain(zeros(2));
     let numbers = encoder.chain(zeros(7 * 2)).chain(log_var.iter().copied());
     let numbers = numbers.chain(w.iter().chain(&u).copied()).chain(zeros(4));
@@ -254,7 +254,7 @@ fn labels_stand_behind_the_values() {
     }
 }
 
-/// Through training, evaluation and a folder, as any model.
+/// Conditional models can be trained, evaluated and saved like any other.
 #[test]
 fn a_conditional_model_goes_the_way_of_any_other() {
     let images = images();
@@ -269,7 +269,11 @@ fn a_conditional_model_goes_the_way_of_any_other() {
     let trained = trainer.fit(vae, train, test.clone()).unwrap();
     let epochs = &trained.history.epochs;
     assert!(epochs[2].train_nelbo < epochs[0].train_nelbo);
-    assert_eq!(epochs[2].divergence_per_dimension.len(), 2, "the condition is no latent dimension");
+    assert_eq!(
+        epochs[2].divergence_per_dimension.len(),
+        2,
+        "the condition is not a latent dimension"
+    );
 
     let noise = NoiseSource::new(4);
     let elbo = evaluate(&trained.model, &Elbo::default(), test.clone(), 8, 1, noise).unwrap();
@@ -277,7 +281,7 @@ fn a_conditional_model_goes_the_way_of_any_other() {
     let sampling = ImportanceSampling { num_samples: 50, ..ImportanceSampling::default() };
     let nll = log_likelihood(&trained.model, test.clone(), sampling, noise).unwrap();
     assert!(nll.nll < elbo.nelbo + 0.1 && nll.nll > 0.0, "{nll}, {elbo}");
-    // Grey values are no bits, with labels or without.
+    // Grey values are not bits, with labels or without.
     let grey = WithLabels::new(images, labels.clone(), 3).unwrap();
     let error = log_likelihood(&trained.model, Arc::new(grey), sampling, noise).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data);
@@ -295,11 +299,12 @@ fn a_conditional_model_goes_the_way_of_any_other() {
     assert!(saved::load::<MlpVaeConfig>(dir.path(), &Device::flex()).is_err());
 }
 
-/// Frequencies within four standard errors, and the latent dimensions as without a condition.
+/// Frequencies are within four standard errors, and the latent dimensions are as without a
+/// condition.
 #[test]
 fn conditions_are_drawn_evenly() {
     let device = Device::flex();
-    // The decoder puts out the code and the condition that it gets.
+    // The decoder returns its code and its condition.
     let decoder = MlpDecoderConfig::new(2 + 4, [], 6).init(Seed::new(0), &device).unwrap();
     let identity = values(Tensor::<2>::eye(6, &device)).into_iter().map(|value| value as f32);
     let vae = ConditionalVae::new(
@@ -377,7 +382,7 @@ fn what_does_not_fit_is_refused() {
     }
 }
 
-/// The closed form of the latent dimensions, whatever the conditions are.
+/// The latent dimensions have their closed form for any conditions.
 #[test]
 fn the_divergence_is_that_of_the_latent_dimensions() {
     let config = ConditionalVaeConfig::mlp(6, 3, [8], 2);
@@ -389,8 +394,8 @@ fn the_divergence_is_that_of_the_latent_dimensions() {
     assert_close("divergence", &values(terms.divergence), &expected);
 }
 
-/// Two variables of three categories, whose posterior is the prior: with 0.3 nats for each of them free, the loss
-/// is 0.6 above the likelihood, and not 0.3 for each of the six columns.
+/// Two variables of three categories whose posterior is the prior. With 0.3 nats free for each
+/// variable, the loss exceeds the likelihood term by 0.6, not by 0.3 for each of the six columns.
 #[test]
 fn free_bits_count_the_variables_of_a_conditional_model() {
     let device = Device::flex();
@@ -411,7 +416,7 @@ fn free_bits_count_the_variables_of_a_conditional_model() {
     assert_close("free bits", &values(terms.loss - terms.distortion), &[0.6; 5]);
 }
 
-/// The pseudo-inputs of a VampPrior are rows with a condition, like those that the encoder sees.
+/// The pseudo-inputs of a VampPrior are rows with a condition, like the encoder's inputs.
 #[test]
 fn a_conditional_model_takes_a_mixture_of_its_posteriors() {
     let device = Device::flex();

@@ -1,4 +1,4 @@
-//! Models with codes of a few bits or variables, of which everything is known by enumeration.
+//! Models with codes of a few bits or variables, whose exact values follow by enumeration.
 
 use std::sync::{Arc, LazyLock};
 
@@ -33,7 +33,7 @@ type Model<F, P> = Vae<MlpEncoder<<F as Family>::Head>, MlpDecoder, BernoulliNll
 type Bits = Model<BernoulliFamily, BernoulliPrior>;
 type Variables = Model<CategoricalFamily, CategoricalPrior>;
 
-/// The numbers of a model with linear networks, and one example.
+/// The parameters of a model with linear networks, and one example.
 struct Numbers {
     /// `[DATA, latent_dim]` and `[latent_dim]`.
     encoder: (Vec<f64>, Vec<f64>),
@@ -42,7 +42,7 @@ struct Numbers {
     prior: Vec<f64>,
     x: Vec<f64>,
     latent_dim: usize,
-    /// Categories of a variable; 1 for bits.
+    /// Categories per variable; 1 for bits.
     categories: usize,
 }
 
@@ -63,7 +63,7 @@ impl Numbers {
         Self { encoder, decoder, prior, x, latent_dim, categories }
     }
 
-    /// The parameters in the order of the model's.
+    /// Sets the parameters, in the model's order.
     fn fill<F: Family, P: Prior<MlpEncoder<F::Head>>>(&self, model: Model<F, P>) -> Model<F, P> {
         let parts = [&self.encoder.0, &self.encoder.1, &self.decoder.0, &self.decoder.1];
         let values = parts.into_iter().chain([&self.prior]).flatten();
@@ -100,7 +100,7 @@ impl Numbers {
         (0..values.pow(variables as u32)).map(code).collect()
     }
 
-    /// `log p(z)` under the logits.
+    /// `log p(z)` given the logits.
     fn log_mass(&self, logits: &[f64], z: &[f64]) -> f64 {
         let groups = logits.chunks(self.categories).zip(z.chunks(self.categories));
         let one = |(l, z): (&[f64], &[f64])| match self.categories {
@@ -139,7 +139,7 @@ impl Numbers {
         self.codes().iter().map(joint).sum::<f64>().ln()
     }
 
-    /// The divergence in closed form, mean and variance of `-log p(x|z)`, and those of the NELBO of a
+    /// The closed-form divergence, and mean and variance of `-log p(x|z)` and of the NELBO with one
     /// sample.
     fn terms(&self) -> (f64, [f64; 2], [f64; 2]) {
         let logits = self.posterior();
@@ -184,8 +184,8 @@ fn constant(temperature: f64) -> Temperature {
     Temperature::constant(temperature).unwrap()
 }
 
-/// Importance sampling reaches the evidence, and evaluation the bound, both to four standard errors,
-/// whatever relaxes the model in training.
+/// Checks that importance sampling reaches the evidence and evaluation the bound, both within four
+/// standard errors, whatever relaxation is used in training.
 fn check<F, P>(numbers: &Numbers, vae: &Model<F, P>)
 where
     F: Family<Head: Head<Posterior: Density>>,
@@ -257,8 +257,8 @@ fn models_of_categorical_variables_are_evaluated_as_what_they_are() {
     }
 }
 
-/// In training a relaxed posterior and a relaxed prior make a model with a continuous code, whose evidence
-/// is an integral over it.
+/// In training, relaxed posteriors and priors make a model with a continuous code, whose evidence
+/// is an integral over the code.
 #[test]
 fn training_weighs_relaxed_densities() {
     for (seed, t) in [(0, 0.4), (1, 0.7), (2, 1.5)] {
@@ -293,7 +293,7 @@ fn training_weighs_relaxed_densities() {
     }
 }
 
-/// What a step draws.
+/// The samples of a training step.
 #[test]
 fn the_step_says_how_samples_are_drawn() {
     let numbers = Numbers::random(5, 3, 1);
@@ -313,13 +313,13 @@ fn the_step_says_how_samples_are_drawn() {
     assert!(spread(&first) < spread(&later));
     assert!(is_exact(&draw(relaxed, None)));
     assert_eq!(draw(relaxed.straight_through(), Some(0)), draw(relaxed, None));
-    // What a model hands out is not relaxed.
+    // Outside training the model is not relaxed.
     let vae = numbers.bits(relaxed, None);
     let z = vae.encode(numbers.x(1)).unwrap().rsample(noise(&vae));
     assert_eq!(z.into_data().iter::<f32>().collect::<Vec<_>>(), draw(relaxed, None));
 }
 
-/// Few digits, read once for all tests.
+/// A few digits, read once for all tests.
 fn digits() -> [Arc<dyn Examples>; 2] {
     static IMAGES: LazyLock<[ByteImages; 2]> = LazyLock::new(|| {
         let mnist = Mnist::find(None).unwrap();
@@ -363,7 +363,7 @@ fn weights(vae: &impl Module) -> Vec<Vec<f32>> {
     visitor.0
 }
 
-/// The temperature is a function of the step, so a run in pieces has that of the run in one.
+/// The temperature depends only on the step, so a resumed run has that of an uninterrupted one.
 #[test]
 fn schedules_go_on_where_they_were() {
     let falling = Temperature::exponential(1.0, 0.1, 0.3).unwrap().every(2).unwrap();
@@ -385,8 +385,8 @@ fn schedules_go_on_where_they_were() {
     assert!(weights(&run(constant(1.0), 4, None).model) != weights(&whole.model));
 }
 
-/// A density has no ratio to a probability: such a training stops with its first batch, and those that
-/// can be run.
+/// The ratio of a density to a probability is undefined: such a training stops at its first batch.
+/// Trainings with valid pairs run.
 #[test]
 fn combinations_without_a_meaning_stop() {
     let t = constant(0.5);
@@ -451,14 +451,15 @@ fn descriptions_are_checked_and_kept() {
     assert!(refused(bits().with_logits([0.0, f32::NAN])).contains("logits[1] is NaN"));
     let odd = CategoricalPriorConfig::new(3).with_logits([0.0; 4]);
     assert!(odd.init(seed, &device).unwrap_err().to_string().contains("a multiple of categories"));
-    // Without logits it is of any length.
+    // Without logits it has any length.
     for latent_dim in [1, 20] {
         let bound = bits().init(seed, &device).unwrap().bound(latent_dim, Phase::Eval, &device);
         assert_eq!(bound.distribution().dims(), [1, latent_dim]);
     }
 }
 
-/// Its samples are real numbers, which no discrete code is: every weight would be zero.
+/// The proposal's samples are real numbers, which are not discrete codes, so every weight would be
+/// zero.
 #[test]
 fn a_fitted_gaussian_is_no_proposal_for_bits() {
     let device = Device::flex();

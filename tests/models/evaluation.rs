@@ -118,7 +118,7 @@ fn grey_values_have_no_likelihood_of_bits() {
     assert_eq!(found.measure, Measure::Density);
 }
 
-/// A data set of one's own may say nothing of what it holds; then the values tell.
+/// A user's data set may not name its protocol; then the values decide.
 #[test]
 fn values_that_the_likelihood_is_not_of_are_refused() {
     let names = (0..9).map(|i| i.to_string());
@@ -144,7 +144,7 @@ fn values_that_the_likelihood_is_not_of_are_refused() {
     }
 }
 
-/// A variable of several classes is one of them: none, or two, is neither a likelihood nor a loss.
+/// A categorical variable is exactly one class: none or two is neither a likelihood nor a loss.
 #[test]
 fn rows_that_are_no_classes_are_refused() {
     let table = |second: [f32; 3]| -> Arc<dyn Examples> {
@@ -172,7 +172,7 @@ fn rows_that_are_no_classes_are_refused() {
             assert!(error.to_string().contains(&expected), "{error}");
         }
     }
-    // Soft labels have a cross-entropy, whatever the data are said to be, and no likelihood.
+    // Soft labels have a cross-entropy but no likelihood, whatever the protocol.
     let soft = [0.2, 0.5, 0.3];
     assert_eq!(bound(table(soft)).unwrap().measure, Measure::CrossEntropy);
     assert_eq!(bound(table([1.0, 0.0, 0.0])).unwrap().measure, Measure::Likelihood);
@@ -186,7 +186,7 @@ fn rows_that_are_no_classes_are_refused() {
     }
 }
 
-/// A normal density, in the units of the data and in scaled ones.
+/// A normal density, in the units of the data and in scaled units.
 #[test]
 fn bits_per_dimension_are_those_of_the_closed_form() {
     let bits: Arc<dyn Examples> = Arc::new(Binarized::once(images(), 0));
@@ -205,7 +205,7 @@ fn bits_per_dimension_are_those_of_the_closed_form() {
     );
     assert_eq!(grey.unwrap().bits_per_dim(0.0), None);
 
-    // The same density in two units: columns with a standard deviation of 4.5, and scaled to one of 1.
+    // The same density in two units: columns with a standard deviation of 4.5, and scaled to 1.
     let table =
         Table::new((0..18).map(|i| i as f32).collect::<Vec<_>>(), (0..9).map(|i| i.to_string()));
     let table = table.unwrap();
@@ -227,14 +227,14 @@ fn bits_per_dimension_are_those_of_the_closed_form() {
     let as_measured = of(&wide, Arc::new(shifted.unwrap())).bits_per_dim(0.0).unwrap();
     let scaled = of(&silent(), Arc::new(scaling.table(&table).unwrap()));
     let in_units = scaled.bits_per_dim(scaling.log_det()).unwrap();
-    // Each value lies one standard deviation from the mean.
+    // Every value is one standard deviation from the mean.
     let expected = (0.5 + 0.5 * std::f64::consts::TAU.ln() + 4.5f64.ln()) / 2f64.ln();
     for found in [as_measured, in_units] {
         assert!((found - expected).abs() < 1e-5, "{found} is not {expected}");
     }
 }
 
-/// A model whose posterior is the prior, and whose decoder puts out zero.
+/// A model whose posterior is the prior and whose decoder returns zero.
 fn silent() -> Vae<MlpEncoder, MlpDecoder, GaussianNll, StandardNormal> {
     let (device, seed, zeros) = (Device::flex(), Seed::new(0), burn_vae::nn::Init::Zeros);
     let encoder = MlpEncoderConfig { init: zeros, ..MlpEncoderConfig::new(9, [8], 2) };
@@ -246,7 +246,7 @@ fn silent() -> Vae<MlpEncoder, MlpDecoder, GaussianNll, StandardNormal> {
     }
 }
 
-/// Samples of another width are not the posterior's, and their weights would look better than they are.
+/// Samples of a different width are not the posterior's, and would make the weights look too good.
 #[test]
 fn noise_of_another_deviation_is_refused() {
     let bits: Arc<dyn Examples> = Arc::new(Binarized::once(images(), 0));
@@ -255,7 +255,7 @@ fn noise_of_another_deviation_is_refused() {
     assert!(error.contains("standard deviation of 0"), "{error}");
 }
 
-/// Objectives without a closed form of the divergence tell the active units all the same.
+/// Objectives without a closed-form divergence report active units too.
 #[test]
 fn weighted_objectives_see_a_collapse_too() {
     let noise = NoiseSource::new(0);
@@ -264,7 +264,7 @@ fn weighted_objectives_see_a_collapse_too() {
     assert!(latents.divergence.is_empty() && latents.active_units() == Some(2), "{latents}");
 }
 
-/// Of a bound from above the lower is the better, and early stopping hands out the best.
+/// For upper bounds lower is better, and early stopping returns the best.
 #[test]
 fn early_stopping_knows_a_bound_from_above() {
     let bits: Arc<dyn Examples> = Arc::new(Binarized::once(images(), 0));
@@ -302,7 +302,7 @@ fn numbers_that_mean_nothing_are_refused() {
     assert!(error.contains("shape [2, 4]") && error.contains("[batch, 9]"), "{error}");
 }
 
-/// An objective that cannot be estimated from so many samples says so before anything is computed.
+/// An objective that does not accept the number of samples is refused before anything is computed.
 #[test]
 fn a_number_of_samples_that_does_not_fit_is_refused() {
     let (vae, examples) = (model(BernoulliNll), Arc::new(images()));
@@ -319,7 +319,7 @@ fn a_number_of_samples_that_does_not_fit_is_refused() {
     assert!(stopped.trained.is_none());
 }
 
-/// The latents of an evaluation tell a posterior that says nothing from one that does.
+/// The latents of an evaluation distinguish a collapsed posterior from an informative one.
 #[test]
 fn a_collapsed_posterior_is_seen() {
     let statistics = |vae: &Vae<MlpEncoder, MlpDecoder, BernoulliNll, StandardNormal>| {
@@ -331,7 +331,7 @@ fn a_collapsed_posterior_is_seen() {
     assert!(live.active_units() > Some(0) && !live.is_collapsed(), "{live}");
     assert_eq!(live.to_string(), "2 of 2 latent dimensions are active");
 
-    // One example has no variance, and so no collapse.
+    // One example has no variance, so no collapse is reported.
     let one: Arc<dyn Examples> = Arc::new(Subset::range(Arc::new(images()), 0..1).unwrap());
     let found = evaluate(&vae, &Elbo::default(), one.clone(), 1, 1, NoiseSource::new(0)).unwrap();
     let latents = found.latents.unwrap();
@@ -341,7 +341,7 @@ fn a_collapsed_posterior_is_seen() {
         .fit(model(BernoulliNll), Arc::new(images()), one);
     assert_eq!(trained.unwrap().history.epochs[0].active_units, None);
 
-    // No weights, no means.
+    // Zero weights make the means constant.
     let mut config = MlpEncoderConfig::new(9, [8], 2);
     config.init = burn_vae::nn::Init::Zeros;
     let encoder = config.init(Seed::new(0), &Device::flex()).unwrap();
@@ -353,7 +353,8 @@ fn a_collapsed_posterior_is_seen() {
     assert!(dead.to_string().contains("the posterior has collapsed"), "{dead}");
 }
 
-/// More samples, a higher bound, on average over the data; and the bound is not above the likelihood.
+/// More samples give a higher bound on average over the data, and the bound does not exceed the
+/// likelihood.
 #[test]
 fn bounds_rise_to_the_estimated_likelihood() {
     let bits: Arc<dyn Examples> = Arc::new(Binarized::once(images(), 0));
@@ -366,7 +367,7 @@ fn bounds_rise_to_the_estimated_likelihood() {
     let estimate = estimate(BernoulliNll, bits.clone(), sampling).unwrap();
     let bounds = [bound(1), bound(10), bound(500)];
     assert!(bounds[0] > bounds[1] && bounds[1] > bounds[2], "{bounds:?}");
-    // The same quantity from other samples.
+    // The same quantity, from different samples.
     let error = 4.0 * estimate.monte_carlo_error * 2f64.sqrt();
     assert!((bounds[2] - estimate.nll).abs() < error, "{bounds:?} {estimate} {error}");
 }

@@ -1,4 +1,4 @@
-//! Distributions made of flows: densities, samples, and models that are trained with them.
+//! Distributions with flows: densities, samples, and training.
 
 use crate::parameters::filled;
 use burn::module::{Module, ModuleVisitor, Param};
@@ -33,7 +33,7 @@ struct Banana {
     best_gaussian_kl: f64,
 }
 
-/// The references are computed in `fixtures/flows.py`.
+/// `fixtures/flows.py` computes the references.
 fn fixture() -> Fixture {
     serde_json::from_str(include_str!("../fixtures/flows.json")).unwrap()
 }
@@ -58,7 +58,7 @@ fn noise(seed: u64, shape: [usize; 3], device: &Device) -> Tensor<3> {
     NoiseSource::new(seed).draw(0, shape, device)
 }
 
-/// A module whose parameters are off at random from where they start.
+/// Perturbs the parameters of a module at random.
 fn random<M: Module>(module: M, scale: f64, seed: u64) -> M {
     struct Values(Vec<f32>);
     impl ModuleVisitor for Values {
@@ -85,7 +85,7 @@ fn kinds() -> [FlowsConfig; 6] {
     ]
 }
 
-/// Two posteriors over two dimensions.
+/// Returns two posteriors over two dimensions.
 fn posterior(flows: FlowsConfig, device: &Device) -> TransformedPosterior<DiagonalGaussian> {
     let head = Transformed::new(flows).init(3, 2, Init::default(), Seed::new(0), &Device::flex());
     let head = random(head.unwrap(), 0.4, 5);
@@ -93,7 +93,7 @@ fn posterior(flows: FlowsConfig, device: &Device) -> TransformedPosterior<Diagon
     head.forward(tensor(&[0.5, -1.0, 0.2, 1.0, 0.3, -0.4], [2, 3], device), Phase::Eval)
 }
 
-/// An encoder to bind priors of two dimensions to.
+/// An encoder to which priors of two dimensions can be bound.
 fn encoder() -> MlpEncoder {
     MlpEncoderConfig::new(3, [], 2).init(Seed::new(0), &Device::flex()).unwrap()
 }
@@ -123,7 +123,7 @@ fn densities_integrate_to_one() {
     }
 }
 
-/// `draw` gives what `rsample` and `log_prob` give, for every family with a density of its own.
+/// `draw` agrees with `rsample` and `log_prob`, for every family with its own density.
 #[test]
 fn the_density_of_a_draw_is_that_of_its_samples() {
     fn check(q: impl Posterior + Density, what: &str) {
@@ -141,7 +141,7 @@ fn the_density_of_a_draw_is_that_of_its_samples() {
         let centre = q.rsample(Tensor::zeros([1, 2, 2], &device));
         assert_eq!(list(q.mean()), list(centre));
         check(q, &format!("{flows:?}"));
-        // Flows of a full Gaussian, the same for both examples.
+        // Flows on a full Gaussian, shared by both examples.
         let family = Transformed::new(flows.clone()).with_base(FullCovariance).shared();
         let head = family.init(3, 2, Init::default(), Seed::new(0), &device).unwrap();
         let features = tensor(&[0.5, -1.0, 0.2, 1.0, 0.3, -0.4], [2, 3], &device);
@@ -152,7 +152,7 @@ fn the_density_of_a_draw_is_that_of_its_samples() {
     check(random(full, 0.5, 6).forward(features, Phase::Eval), "full");
 }
 
-/// Cut off, neither flows nor context nor base take a gradient, and samples still do.
+/// After `detach` neither flows nor context nor base get a gradient, but the samples do.
 #[test]
 fn a_detached_posterior_leaves_its_parameters_alone() {
     let device = Device::flex().autodiff();
@@ -166,14 +166,15 @@ fn a_detached_posterior_leaves_its_parameters_alone() {
         let grads = q.detach().log_prob(z.clone()).sum().backward();
         assert!(z.grad(&grads).is_some() && features.grad(&grads).is_none());
         assert_eq!(GradientsParams::from_grads(grads, &head).len(), 0);
-        // The posterior itself is as it was.
+        // The original posterior is unchanged.
         let grads = q.log_prob(z).sum().backward();
         assert!(features.grad(&grads).is_some());
         assert!(GradientsParams::from_grads(grads, &head).len() > 4);
     }
 }
 
-/// Moments of a prior's samples against those of its density on a grid, within four standard errors.
+/// Compares moments of a prior's samples with those of its density on a grid, within four standard
+/// errors.
 #[test]
 fn samples_of_a_prior_follow_its_density() {
     let (points, cell) = grid();
@@ -207,7 +208,7 @@ fn banana(z: Tensor<3>, shape: &Banana) -> Tensor<2> {
     squares.add_scalar(constant).mul_scalar(-0.5).squeeze_dim(2)
 }
 
-/// `KL(q || banana)` and its standard error of a family after some steps of training.
+/// Trains a family for some steps, and returns `KL(q || banana)` and its standard error.
 fn fit<F>(family: F, shape: &Banana) -> [f64; 2]
 where
     F: Family<Head: Head<Posterior: Density>>,
@@ -232,8 +233,8 @@ where
     [list(last.mean())[0], list(error)[0]]
 }
 
-/// The divergence of the best Gaussian is computed by quadrature; a chain of flows gets below a part of it,
-/// 0.6 or 0.35, after a short training.
+/// Quadrature gives the divergence of the best Gaussian. After a short training a chain of flows
+/// gets below a fraction of it, 0.6 or 0.35.
 #[test]
 fn flows_fit_a_bent_density_that_no_gaussian_fits() {
     let shape = fixture().banana;
@@ -252,7 +253,7 @@ fn flows_fit_a_bent_density_that_no_gaussian_fits() {
     }
 }
 
-/// A posterior and a prior of flows are trained by each objective; all parameters take part.
+/// Each objective trains a posterior and a prior with flows, including all their parameters.
 #[test]
 fn models_with_flows_are_trained() {
     let device = Device::flex();
@@ -303,7 +304,7 @@ fn models_with_flows_are_trained() {
     let dreg = Iwae::default().with_gradient(Gradient::DoublyReparameterized);
     run(start(), &dreg, &device);
     assert_eq!(vae.sample(3, 1).unwrap().dims(), [3, 6]);
-    // On disk there are the parameters; what is constant in the flows is built anew.
+    // Only the parameters are on disk; constants of the flows are rebuilt.
     let dir = tempfile::tempdir().unwrap();
     let trained = random(vae.clone(), 0.2, 1);
     saved::save(dir.path(), &config, &trained).unwrap();

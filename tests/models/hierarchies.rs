@@ -1,4 +1,4 @@
-//! Chains of linear-Gaussian layers, of which everything is known: `z_n ~ N(0, 1)`,
+//! Chains of linear-Gaussian layers with known closed forms: `z_n ~ N(0, 1)`,
 //! `z_i|z_{i+1} ~ N(w_i z_{i+1} + b_i, t_i^2)`, `x|z_1 ~ N(a z_1 + c, s^2 I)`.
 
 use std::sync::Arc;
@@ -34,7 +34,7 @@ type Model = Vae<
     HierarchicalPrior<MlpEncoder, StandardNormal>,
 >;
 
-/// `N(w y + b, variance)` of a number given another one.
+/// `N(w y + b, variance)`, the distribution of a number given `y`.
 #[derive(Clone, Copy)]
 struct Link {
     w: f64,
@@ -62,7 +62,7 @@ struct Chain {
 }
 
 impl Chain {
-    /// With 1 to 4 layers.
+    /// A random chain of 1 to 4 layers.
     fn random(seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut normal = || {
@@ -85,7 +85,7 @@ impl Chain {
         self.links.len() + 1
     }
 
-    /// Mean and variance of each layer's codes under the prior.
+    /// Mean and variance of each layer's code under the prior.
     fn marginals(&self) -> Vec<(f64, f64)> {
         let mut marginals = vec![(0.0, 1.0)];
         for link in self.links.iter().rev() {
@@ -108,7 +108,7 @@ impl Chain {
         -0.5 * (square + log_determinant + self.x.len() as f64 * std::f64::consts::TAU.ln())
     }
 
-    /// The model with the true posterior, or with one whose variances are so much larger.
+    /// The model with the true posterior, with its variances multiplied by `wider`.
     fn model(&self, wider: f64) -> Model {
         let marginals = self.marginals();
         let (mean, v) = marginals[0];
@@ -170,7 +170,8 @@ fn square_norm<M: Module>(module: &M, gradients: &Gradients) -> f64 {
     sum.1
 }
 
-/// The network sees the first layer alone: it cannot be told a condition, which stands behind all layers.
+/// The network sees only the first layer, so it cannot receive a condition, which follows all
+/// layers.
 #[test]
 fn a_decoder_of_the_first_layer_takes_no_condition() {
     let device = Device::flex();
@@ -317,7 +318,7 @@ fn layers_that_do_not_fit_are_refused() {
     let layers = [StochasticLayer::new([], 4), StochasticLayer::new([5], 2)];
     let mut config = presets::deep_latent_gaussian(8, &layers, Activation::Relu);
     config.init(Seed::new(0), &device).unwrap();
-    // The same length in all, cut elsewhere.
+    // The same total length, divided differently.
     config.prior.layers[0] = MlpEncoderConfig::new(3, [5], 3);
     let error = config.init(Seed::new(0), &device).unwrap_err().to_string();
     assert!(error.contains("[3]") && error.contains("[4, 2]"), "{error}");
@@ -354,7 +355,7 @@ fn the_network_with_two_layers_has_the_parameters_of_the_paper() {
     assert_eq!(values(&kept), values(&read));
 }
 
-/// Three layers learn: the bound rises by more than what the first layer's marginals can explain alone.
+/// Three layers learn: the bound rises by more than the first layer's marginals alone can explain.
 #[test]
 fn three_layers_train() {
     let mut rng = ChaCha8Rng::seed_from_u64(0);
@@ -386,7 +387,8 @@ fn three_layers_train() {
         let gradients = burn::optim::GradientsParams::from_grads(gradients, &vae);
         vae = optimizer.step(1e-2, vae, gradients);
     }
-    // Four equally likely patterns: no model does better than ln 4 = 1.39, one without codes than 5 or so.
+    // With four equally likely patterns, ln 4 = 1.39 is optimal; a model without codes reaches
+    // about 5.
     let last = nelbo[250..].iter().sum::<f64>() / 50.0;
     assert!(last > 4f64.ln() - 0.05 && last < 2.2, "from {} to {last}", nelbo[0]);
     assert_eq!(vae.decoder.latent_dim(), 14);

@@ -1,4 +1,4 @@
-//! The likelihoods in models: descriptions, arguments that are refused, training, scales.
+//! Likelihoods in models: descriptions, rejected arguments, training, scales.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamConfig, GradientsParams};
@@ -36,7 +36,7 @@ fn tensor<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) ->
     Tensor::from_data(TensorData::new::<f32, _>(values.to_vec(), shape), device)
 }
 
-/// The parameters of a module, and with `grads` their gradients, which must be there and finite.
+/// The parameters of a module and, with `grads`, their gradients, which must exist and be finite.
 #[derive(Default)]
 struct Collect<'a> {
     grads: Option<&'a Gradients>,
@@ -68,8 +68,9 @@ impl ModuleVisitor for Collect<'_> {
     }
 }
 
-/// A description becomes text and back; the model it is of has a finite bound with gradients for all
-/// its parameters, and all of the likelihood's move in a step; it is saved and read again.
+/// Serialises a description and reads it back, checks that the model has a finite bound with
+/// gradients for all parameters, that all of the likelihood's parameters move in a step, and that
+/// the model can be saved and loaded.
 fn lives<L>(likelihood: L, params_per_value: usize, x: [f32; DATA_DIM], learned: usize)
 where
     L: ModuleConfig<Module: Likelihood> + PartialEq + std::fmt::Debug,
@@ -246,7 +247,7 @@ fn what_makes_no_sense_is_refused_with_a_message() {
     }
 }
 
-/// A description is read as what it is of, and as nothing else.
+/// A description is read as its own type, and as no other.
 #[test]
 fn descriptions_bear_the_name_of_their_likelihood() {
     let gaussian = GaussianNllConfig::new(ScaleConfig::learned(0.5).with_floor(0.125));

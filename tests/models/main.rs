@@ -1,4 +1,4 @@
-//! What components compose into, and what is done with a model.
+//! Models composed of components, and what can be done with them.
 
 #[path = "../parameters/mod.rs"]
 mod parameters;

@@ -1,4 +1,4 @@
-//! Linear-Gaussian models, of which everything is known: `z ~ N(0, I)`, `x|z ~ N(W z + b, s^2 I)`, so
+//! Linear-Gaussian models with known closed forms: `z ~ N(0, I)`, `x|z ~ N(W z + b, s^2 I)`, so
 //! `x ~ N(b, W W^T + s^2 I)`, and the posterior is Gaussian.
 
 use std::sync::Arc;
@@ -34,14 +34,14 @@ struct LinearGaussian {
 }
 
 impl LinearGaussian {
-    /// In every other model the columns of `W` are orthogonal; then the true posterior is diagonal.
+    /// In every second model the columns of `W` are orthogonal, so the true posterior is diagonal.
     fn random(seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let (latent_dim, data_dim) = (1 + seed as usize % 3, 4 + seed as usize % 4);
         let mut normal = |rows, columns| {
             DMatrix::from_fn(rows, columns, |_, _| {
                 let value: f64 = Normal.sample(&mut rng);
-                // As 32-bit floats, which is what the model computes with.
+                // Rounded to 32-bit floats, like the model's own computation.
                 f64::from(value as f32)
             })
         };
@@ -56,7 +56,7 @@ impl LinearGaussian {
         let x = x.map(|value| f64::from(value as f32));
         let mut model =
             Self { w, b, variance, x, mean: DVector::zeros(0), variances: DVector::zeros(0) };
-        // Near the true posterior, and wider, so that the weights have moments.
+        // Near the true posterior but wider, so that the weights have moments.
         let (mean, covariance) = model.posterior();
         let wider = Uniform::new(1.3, 1.9).unwrap();
         model.variances = covariance.diagonal().map(|v| v * wider.sample(&mut rng));
@@ -90,7 +90,7 @@ impl LinearGaussian {
         -0.5 * (square + cholesky.ln_determinant() + n as f64 * std::f64::consts::TAU.ln())
     }
 
-    /// The divergence from the approximate posterior to the true one.
+    /// The divergence of the approximate posterior from the true one.
     fn kl(&self) -> f64 {
         let (mean, covariance) = self.posterior();
         let cholesky = covariance.cholesky().unwrap();
@@ -102,7 +102,7 @@ impl LinearGaussian {
         0.5 * (trace + square - d.len() as f64 + log)
     }
 
-    /// The same as a model of the crate; the posterior does not depend on what is encoded.
+    /// The same model built from the crate; its posterior does not depend on the input.
     fn model(&self, device: &Device) -> Model {
         let (n, l) = (self.w.nrows(), self.w.ncols());
         let vae = Vae::new(
@@ -116,7 +116,7 @@ impl LinearGaussian {
             .chain(self.mean.iter().copied())
             .chain(zeros())
             .chain(self.variances.iter().map(|v| v.ln()))
-            // Weights are [inputs, outputs], by rows; nalgebra's matrices go by columns.
+            // Weights are [inputs, outputs], stored by rows; nalgebra stores matrices by columns.
             .chain(self.w.iter().copied())
             .chain(self.b.iter().copied())
             .map(|value| value as f32);
@@ -134,7 +134,7 @@ fn is_orthogonal(seed: u64) -> bool {
     seed.is_multiple_of(2)
 }
 
-/// Mean and standard error of one bound of many, each from `k` samples of its own.
+/// Mean and standard error of a bound, over many estimates with `k` samples each.
 fn bound(
     model: &LinearGaussian,
     objective: &impl Objective<Model>,
@@ -157,7 +157,7 @@ const ROUNDING: f64 = 1e-5;
 
 const MODELS: std::ops::Range<u64> = 0..24;
 
-/// The models with a true posterior that is diagonal.
+/// The seeds of models with a diagonal true posterior.
 fn orthogonal() -> impl Iterator<Item = u64> {
     (0..40).filter(|&seed| is_orthogonal(seed))
 }
@@ -180,8 +180,8 @@ fn the_gap_of_the_elbo_is_the_divergence_from_the_true_posterior() {
     }
 }
 
-/// The gap of the bound with `K` samples is, to first order, half the relative variance of a weight over
-/// `K` (Domke and Sheldon 2018, theorem 3).
+/// To first order, the gap of the bound with `K` samples is half the relative variance of a weight,
+/// divided by `K` (Domke and Sheldon 2018, theorem 3).
 #[test]
 fn importance_weighted_bounds_rise_to_the_log_likelihood() {
     for seed in MODELS {
@@ -205,7 +205,7 @@ fn importance_weighted_bounds_rise_to_the_log_likelihood() {
         let mean = weights.iter().sum::<f64>() / 2e5;
         let variance = weights.iter().map(|w| (w - mean).powi(2)).sum::<f64>() / 2e5;
         assert!((mean - 1.0).abs() < 4.0 * (variance / 2e5).sqrt() + ROUNDING, "{seed}: {mean}");
-        // The next term is of order 1/K^2, and the variance itself is an estimate from heavy tails.
+        // The next term is of order 1/K^2, and the variance itself is estimated from heavy tails.
         let (last, error) = bounds[3];
         let gap = variance / (2.0 * 1000.0);
         let off = (exact - last - gap).abs();
@@ -214,14 +214,14 @@ fn importance_weighted_bounds_rise_to_the_log_likelihood() {
     }
 }
 
-/// In the limit the chi bound is `log p(x) + 1/2 D_2(p(z|x) || q(z|x))` with the Renyi divergence, whose
-/// closed form for Gaussians of any covariance is that of Gil et al. (2013, table 2).
+/// In the limit the chi bound is `log p(x) + 1/2 D_2(p(z|x) || q(z|x))` with the Renyi divergence,
+/// whose closed form for Gaussians with any covariance is that of Gil et al. (2013, table 2).
 #[test]
 fn the_chi_bound_stays_above_the_log_likelihood() {
     for seed in MODELS {
         let model = LinearGaussian::random(seed);
         let exact = model.log_prob(&model.x);
-        // What it reports is the bound itself, not its negative.
+        // `nelbo` is the bound itself, not its negative.
         let (negative, error) = bound(&model, &Cubo::default(), 10_000, seed + 300);
         let mean = -negative;
         assert!(mean > exact + 4.0 * error, "model {seed}: {mean} +- {error}, {exact}");
@@ -260,7 +260,7 @@ fn the_true_posterior_has_weights_without_variance() {
     assert_eq!(count, 20);
 }
 
-/// The largest element of the gradient of the encoder.
+/// The largest gradient of the encoder.
 struct Largest<'a>(&'a Gradients, f64);
 
 impl ModuleVisitor for Largest<'_> {
@@ -270,8 +270,8 @@ impl ModuleVisitor for Largest<'_> {
     }
 }
 
-/// At the true posterior the gradient along the path is zero for every sample; the whole gradient is
-/// zero on average only.
+/// At the true posterior the path gradient is zero for every sample; the full gradient is zero only
+/// on average.
 #[test]
 fn at_the_true_posterior_gradients_along_the_path_vanish() {
     fn gradient(model: &LinearGaussian, objective: &impl Objective<Model>) -> f64 {
@@ -301,13 +301,13 @@ fn at_the_true_posterior_gradients_along_the_path_vanish() {
     }
 }
 
-/// The estimate of a data set's likelihood, and both of its errors.
+/// Checks the estimate of a data set's likelihood and both of its errors.
 #[test]
 fn the_estimated_likelihood_of_a_data_set_is_the_exact_one() {
     let device = Device::flex();
     for seed in [0, 1, 2, 3] {
         let model = LinearGaussian::random(seed);
-        // The posterior is that of one example; the others are small steps away from it.
+        // The posterior is that of one example, and the others are small steps away from it.
         let mut rng = ChaCha8Rng::seed_from_u64(seed + 1);
         let rows = (0..60).map(|_| {
             model.x.map(|value| {
@@ -334,7 +334,8 @@ fn the_estimated_likelihood_of_a_data_set_is_the_exact_one() {
         let mean = exact.iter().sum::<f64>() / 60.0;
         let off = (found.nll - mean).abs();
         assert!(found.monte_carlo_error < 0.01 && found.monte_carlo_error > 1e-5);
-        // On average above the exact one by half the relative variance over K; less than the error.
+        // On average it exceeds the exact value by half the relative variance over K, less than the
+        // error.
         assert!(off < 4.0 * found.monte_carlo_error, "{found} is not {mean}");
         assert_eq!(found.examples.len(), 60);
         for (found, exact) in found.examples.iter().zip(&exact) {

@@ -1,4 +1,4 @@
-//! Pictures and summaries: what is drawn where.
+//! Pictures and summaries: what is drawn, and where.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -21,7 +21,7 @@ fn images_stand_in_their_cells() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("grid.png");
     let device = Device::flex();
-    // A row of black and white, a row of white and grey; values outside are cut off.
+    // A row of black and white, a row of white and grey. Values outside [0, 1] are clamped.
     let images = Tensor::<2>::from_data([[-1.0; 4], [1.0; 4], [7.0; 4], [0.5; 4]], &device);
     ImageGrid::new(images, [2, 2, 1], 2).unwrap().save(&path).unwrap();
     let picture = read(&path);
@@ -43,18 +43,18 @@ fn colour_images_keep_their_colours() {
     assert!(red > 0.0 && red == blue, "{red} {blue}");
 }
 
-/// What is neither grey nor in colour shows its channels one beside the other.
+/// Images that are neither grey nor RGB show their channels side by side.
 #[test]
 fn channels_of_any_number_are_drawn() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("channels.png");
     for channels in [2, 4, 5] {
-        // The channel c of every pixel is c / 5, of two rows and one column.
+        // Channel c of every pixel is c / 5, in two rows and one column.
         let values = (0..2 * channels).map(|i| (i % channels) as f32 / 5.0).collect::<Vec<_>>();
         let image = Tensor::<1>::from_data(&values[..], &Device::flex()).unsqueeze_dim::<2>(0);
         ImageGrid::new(image, [2, 1, channels], 1).unwrap().save(&path).unwrap();
         let picture = read(&path);
-        // 12 pixels of margin, then 8 for each pixel.
+        // A margin of 12 pixels, then 8 for each pixel of the image.
         let row = |y| {
             let at = move |c: usize| (12 + 8 * c as u32 + 4, y);
             (0..channels).map(at).map(|(x, y)| picture.get_pixel(x, y).0).collect::<Vec<_>>()
@@ -89,11 +89,11 @@ fn what_is_no_picture_is_refused() {
     let device = Device::flex();
     let zeros = |shape: [usize; 2]| Tensor::<2>::zeros(shape, &device);
     for (images, shape, columns, reason) in [
-        (zeros([2, 5]), [2, 2, 1], 2, "rows of 5 values are no images of shape"),
-        (zeros([2, 8]), [2, 2, 3], 2, "rows of 8 values are no images of shape"),
-        (zeros([2, 4]), [2, 0, 1], 2, "are no images of shape"),
-        (zeros([2, 4]), [usize::MAX, 2, 1], 2, "are no images of shape"),
-        // Each is enlarged eightfold: 131 million pixels.
+        (zeros([2, 5]), [2, 2, 1], 2, "rows of 5 values are not images of shape"),
+        (zeros([2, 8]), [2, 2, 3], 2, "rows of 8 values are not images of shape"),
+        (zeros([2, 4]), [2, 0, 1], 2, "are not images of shape"),
+        (zeros([2, 4]), [usize::MAX, 2, 1], 2, "are not images of shape"),
+        // Each is enlarged eightfold, which makes 131 million pixels.
         (zeros([2_000_000, 1]), [1, 1, 1], 1000, "are too many for one picture"),
         (zeros([3, 4]), [2, 2, 1], 2, "3 images do not fill rows of 2"),
         (zeros([3, 4]), [2, 2, 1], 0, "3 images do not fill rows of 0"),
@@ -117,7 +117,7 @@ fn what_is_no_picture_is_refused() {
 fn points_have_the_colours_of_their_classes() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("new/scatter.png");
-    // Also far out and all in one place.
+    // Also far out, and all in one place.
     scatter(&[[3e38, -3e38], [0.0, 0.0]], &[3, 200], &path).unwrap();
     scatter(&[[1.0, 1.0]; 4], &[0; 4], &path).unwrap();
     let points = (0..500).map(|i| [(i % 25) as f32, (i / 25) as f32]).collect::<Vec<_>>();
@@ -214,7 +214,7 @@ fn bars_are_as_high_as_their_values() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("new/bars.png");
     let blue = |pixel: &Rgb<u8>| pixel.0 == [0x00, 0x72, 0xb2];
-    // The heights of the columns of blue pixels at the middle of each of three bars.
+    // The heights of the blue columns at the middle of each of three bars.
     let heights = |bars: Bars| {
         bars.save(&path).unwrap();
         let picture = read(&path);
@@ -233,7 +233,7 @@ fn bars_are_as_high_as_their_values() {
     let sorted = heights(bars().sorted());
     assert_eq!(sorted, [found[1], found[2], found[0]]);
 
-    // Hollow bars have less ink, in whichever order the picture was described.
+    // Hollow bars have less ink, whatever the order of the builder calls.
     let flags = [true, false, true];
     bars().with_active(&flags).unwrap().sorted().save(&path).unwrap();
     let hollow = read(&path);
@@ -242,7 +242,7 @@ fn bars_are_as_high_as_their_values() {
     bars().with_active(&[true; 3]).unwrap().save(&path).unwrap();
     assert!(share(&hollow, blue) < 0.7 * share(&read(&path), blue));
 
-    // Nothing, less than nothing, very much, and more than can be numbered.
+    // Zero, negative, very large, and more bars than can be numbered.
     for values in [vec![0.0; 2], vec![-1.0, 0.5], vec![1e299, -1e299], vec![0.1; 3000]] {
         Bars::new("KL (nats)", &values).unwrap().save(&path).unwrap();
     }
@@ -255,5 +255,5 @@ fn bars_are_as_high_as_their_values() {
         assert!(error.to_string().contains(reason), "{error}, not {reason}");
     }
     let error = bars().with_active(&[true]).err().unwrap();
-    assert!(error.to_string().contains("3 bars with 1 active flags"), "{error}");
+    assert!(error.to_string().contains("3 bars, but 1 active flags"), "{error}");
 }

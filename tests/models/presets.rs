@@ -1,4 +1,4 @@
-//! Models of the literature that have a closed form or a fit by another method.
+//! Models of the literature with a closed form or a fit by another method.
 
 use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams};
@@ -49,8 +49,8 @@ fn mean_and_covariance(x: &DMatrix<f64>) -> (DVector<f64>, DMatrix<f64>) {
     (mean, covariance)
 }
 
-/// The least NELBO that training finds from three starts. An encoder whose log-variances hang on the data has
-/// other optima besides the one with the same covariance for all.
+/// The minimum NELBO of training from three starts. If the encoder's log-variances depend on the
+/// data, there are local optima besides the one with the same covariance for all.
 fn trained(config: &GaussianVaeConfig, x: &DMatrix<f64>) -> f64 {
     (3..6).map(|seed| trained_from(seed, config, x)).fold(f64::INFINITY, f64::min)
 }
@@ -67,7 +67,7 @@ fn trained_from(seed: u64, config: &GaussianVaeConfig, x: &DMatrix<f64>) -> f64 
         let inputs = Inputs::new(Tensor::from_inner(x.clone()), Tensor::from_inner(eps));
         let terms = Elbo::default().terms(&vae, inputs.at(step, Seed::new(0)));
         let gradients = GradientsParams::from_grads(terms.mean().backward(), &vae);
-        // From 0.1 down to 3e-4.
+        // Decreases from 0.1 to 3e-4.
         let rate = 0.1 * 3e-3f64.powf(step as f64 / steps as f64);
         vae = optimizer.step(rate, vae, gradients);
     }
@@ -77,8 +77,8 @@ fn trained_from(seed: u64, config: &GaussianVaeConfig, x: &DMatrix<f64>) -> f64 
     nelbo / ROWS as f64
 }
 
-/// A sigmoid belief network of two layers by enumeration of its bits: importance sampling gives the
-/// likelihood of each example, and training, which relaxes the bits, raises it.
+/// Enumerates the bits of a two-layer sigmoid belief network: importance sampling gives the
+/// likelihood of each example, and training, which relaxes the bits, increases it.
 #[test]
 fn a_sigmoid_belief_network_of_two_layers_is_the_sum_over_its_bits() {
     let device = Device::flex();
@@ -132,7 +132,7 @@ fn a_sigmoid_belief_network_of_two_layers_is_the_sum_over_its_bits() {
         let gradients = GradientsParams::from_grads(terms.mean().backward(), &vae);
         vae = optimizer.step(3e-2, vae, gradients);
     }
-    // Two equally likely patterns: ln 2 = 0.69 is the best there is.
+    // With two equally likely patterns, ln 2 = 0.69 is optimal.
     let after = check(&vae);
     assert!(before > 3.5 && after < 1.5, "from {before} to {after}");
 }
@@ -144,7 +144,8 @@ type SigmoidBeliefNetwork = Vae<
     HierarchicalPrior<MlpEncoder<BernoulliHead>, BernoulliPrior>,
 >;
 
-/// Probabilistic principal component analysis has a closed form (Tipping and Bishop 1999, eq. 7 and 8).
+/// Probabilistic principal component analysis has a closed form (Tipping and Bishop 1999, eq. 7 and
+/// 8).
 #[test]
 fn one_noise_for_all_values_is_probabilistic_pca() {
     let x = data([0.5; DATA]);

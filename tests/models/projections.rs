@@ -1,6 +1,6 @@
-//! Principal components against references computed elsewhere (`fixtures/pca.py`) and against what
-//! holds for any codes; t-SNE by its cost beside that of scikit-learn (`fixtures/tsne.py`) and by what
-//! it promises.
+//! Compares principal components with independent references (`fixtures/pca.py`) and checks
+//! properties that hold for any codes. Compares the cost of t-SNE with scikit-learn's
+//! (`fixtures/tsne.py`) and checks its documented properties.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_vae::latent::{Pca, Tsne, linear_axis, plane, tsne};
@@ -29,7 +29,7 @@ fn values(tensor: Tensor<2>) -> Vec<f64> {
     tensor.into_data().iter::<f64>().collect()
 }
 
-/// Standard normal numbers `[n, dim]`.
+/// Standard normal values, `[n, dim]`.
 fn normal(n: usize, dim: usize, seed: u64) -> Tensor<2> {
     NoiseSource::new(Seed::new(seed)).draw(0, [1, n, dim], &Device::flex()).squeeze_dim(0)
 }
@@ -56,7 +56,7 @@ fn components_are_those_of_the_singular_values() {
         for (found, expected) in pca.axes().iter().zip(&golden.axes) {
             assert_close(found, expected, 1e-9, "axis");
         }
-        // Scores are handed out in 32 bits.
+        // Projections are returned in 32 bits.
         let components = golden.axes.len();
         let scores = values(pca.project(codes.clone(), components).unwrap());
         let bound = 1e-6 * golden.scores.iter().flatten().fold(0.0_f64, |a, b| a.max(b.abs()));
@@ -70,7 +70,7 @@ fn components_are_those_of_the_singular_values() {
 
 #[test]
 fn an_ellipse_has_its_own_axes() {
-    // At equal angles, cos² sums to n / 2 and cos sin to nothing.
+    // At equally spaced angles, cos² sums to n / 2 and cos sin to zero.
     let (n, angle, radii, centre) = (360, 0.5_f64, [3.0, 1.0], [10.0, -20.0]);
     let codes = (0..n).map(|i| {
         let t = std::f64::consts::TAU * f64::from(i) / f64::from(n);
@@ -94,7 +94,7 @@ fn an_ellipse_has_its_own_axes() {
 
 #[test]
 fn the_sign_of_an_axis_is_not_left_to_rounding() {
-    // The axis is the diagonal, whose values are all of the same magnitude.
+    // The axis is the diagonal, whose values all have the same magnitude.
     for sign in [1.0, -1.0] {
         let along = [-2.3, -0.7, 0.1, 1.9];
         let codes = along.map(|t: f64| vec![sign * t, -sign * t, sign * t]);
@@ -176,8 +176,8 @@ fn what_cannot_be_projected_is_refused() {
         (Pca::fit(zeros([3, 1])).err(), "shape [3, 1], but a projection to the plane needs at"),
         (pca.project(zeros([2, 4]), 2).err(), "shape [2, 4], but [batch, 3] is needed"),
         (pca.points(zeros([2, 4])).err(), "shape [2, 4], but [batch, 3] is needed"),
-        (pca.project(zeros([2, 3]), 0).err(), "0 components were asked for"),
-        (pca.project(zeros([2, 3]), 4).err(), "4 components were asked for"),
+        (pca.project(zeros([2, 3]), 0).err(), "0 components were requested"),
+        (pca.project(zeros([2, 3]), 4).err(), "4 components were requested"),
         (pca.inverse(zeros([2, 4])).err(), "codes of length 3 have 1 to 3"),
         (tsne(zeros([1, 3]), &Tsne::default()).err(), "shape [1, 3]"),
         (tsne(zeros([9, 1]), &Tsne::default()).err(), "shape [9, 1]"),
@@ -191,10 +191,13 @@ fn what_cannot_be_projected_is_refused() {
         (pca.inverse(bad()).err(), "row 1 of the components has NaN in column 1"),
         (tsne(bad(), &options).err(), "row 1 of the codes has NaN in column 1"),
         (tsne(zeros([10, 3]), &options).err(), "all 10 codes are the same"),
-        (refused(Tsne { perplexity: 3.1, ..options }), "perplexity 3.1; it must lie between 1 and"),
-        (refused(Tsne { perplexity: 0.5, ..options }), "10 codes have no t-SNE of perplexity 0.5"),
-        (refused(Tsne { perplexity: f64::NAN, ..options }), "no t-SNE of perplexity NaN"),
-        (refused(Tsne { epochs: 0, ..options }), "0 epochs"),
+        (
+            refused(Tsne { perplexity: 3.1, ..options }),
+            "perplexity is 3.1, but for 10 codes it must lie",
+        ),
+        (refused(Tsne { perplexity: 0.5, ..options }), "perplexity is 0.5, but for 10 codes"),
+        (refused(Tsne { perplexity: f64::NAN, ..options }), "perplexity is NaN"),
+        (refused(Tsne { epochs: 0, ..options }), "epochs is 0"),
         (refused(Tsne { theta: 0.0, ..options }), "theta is 0"),
         (refused(Tsne { theta: f64::NAN, ..options }), "theta is NaN"),
     ];
@@ -220,7 +223,7 @@ fn squares(rows: &[Vec<f64>]) -> Vec<Vec<f64>> {
     rows.iter().map(|a| rows.iter().map(|b| square(a, b)).collect()).collect()
 }
 
-/// The divergence that t-SNE minimises, without any approximation (van der Maaten and Hinton 2008,
+/// The divergence that t-SNE minimises, without approximation (van der Maaten and Hinton 2008,
 /// equations 1, 4 and 5).
 fn cost(codes: &[Vec<f64>], map: &[[f32; 2]], perplexity: f64) -> f64 {
     let n = codes.len();
@@ -258,7 +261,7 @@ fn the_cost_of_a_map_is_that_of_another_implementation() {
     assert!((found / golden.cost - 1.0).abs() < 0.05, "{found}, not {}", golden.cost);
 }
 
-/// Four groups of 60 codes, far from each other.
+/// Four groups of 60 codes, far apart.
 fn groups(dim: usize) -> Tensor<2> {
     let centres = normal(4, dim, 11).mul_scalar(6.0).unsqueeze_dim::<3>(1);
     (normal(240, dim, 12).reshape([4, 60, dim]) + centres).reshape([240, dim])
@@ -274,9 +277,12 @@ fn groups_stay_apart_and_the_map_is_the_same_every_time() {
     for i in 0..points.len() {
         let mut others = (0..points.len()).filter(|&j| j != i).collect::<Vec<_>>();
         others.sort_by(|&a, &b| distance(i, a).total_cmp(&distance(i, b)));
-        assert!(others[..10].iter().all(|j| j / 60 == i / 60), "{i} lies by another group");
+        assert!(
+            others[..10].iter().all(|j| j / 60 == i / 60),
+            "neighbours of {i} are in other groups"
+        );
     }
-    // Points neither fly apart nor stay where they began.
+    // Points neither diverge nor stay where they began.
     let size = points.iter().flatten().fold(0.0_f32, |size, value| size.max(value.abs()));
     assert!((1.0..200.0).contains(&size), "{size}");
 
@@ -285,7 +291,7 @@ fn groups_stay_apart_and_the_map_is_the_same_every_time() {
     for _ in 0..2 {
         assert_eq!(bits(&tsne(groups(8), &options).unwrap()), bits(&points));
     }
-    // From another thread, that of a pool, and of codes in another unit.
+    // From a plain thread, from a pool's thread, and from codes in other units.
     let elsewhere = std::thread::spawn(move || tsne(groups(8), &options).unwrap());
     assert_eq!(bits(&elsewhere.join().unwrap()), bits(&points));
     let larger = tsne(groups(8).mul_scalar(1024.0), &options).unwrap();
@@ -296,7 +302,7 @@ fn groups_stay_apart_and_the_map_is_the_same_every_time() {
 fn odd_codes_have_a_map() {
     let device = Device::flex();
     let short = Tsne { perplexity: 3.0, epochs: 100, ..Tsne::default() };
-    // Few, each of them twice, on a line, very large and very small.
+    // Few codes, duplicated codes, codes on a line, very large and very small codes.
     let line = Tensor::cat(vec![normal(20, 1, 0), Tensor::zeros([20, 2], &device)], 1);
     for codes in [
         normal(10, 2, 0),
@@ -315,7 +321,7 @@ fn odd_codes_have_a_map() {
     assert_eq!(tsne(normal(4, 2, 0), &least).unwrap().len(), 4);
 }
 
-/// Codes of which many or all lie in one place, as those of a model that has collapsed.
+/// Many or all codes coincide, as in a collapsed model.
 #[test]
 fn equal_codes_have_a_map_or_an_error() {
     let map = |n: usize, code: &dyn Fn(usize) -> [f32; 3]| {
@@ -324,7 +330,7 @@ fn equal_codes_have_a_map_or_an_error() {
         tsne(codes, &Tsne::default())
     };
     for n in [92, 100, 1000] {
-        // Sums of these round, so that their mean is another number.
+        // Sums of these round, so their mean differs from them.
         for code in [[0.0; 3], [0.1, 0.3, -0.7], [1e-30, 3e38, 7.0]] {
             let error = map(n, &|_| code).unwrap_err().to_string();
             assert_eq!(error, format!("all {n} codes are the same, so there is nothing to map"));
@@ -339,7 +345,7 @@ fn equal_codes_have_a_map_or_an_error() {
         ];
         for (kind, code) in kinds.into_iter().enumerate() {
             match (kind, map(n, code)) {
-                // Its last column lies beyond the numbers of 32 bits.
+                // Its last column is beyond the range of 32-bit floats.
                 (5, Err(error)) => assert_eq!(error.kind(), ErrorKind::Value, "{kind}: {error}"),
                 (_, Ok(points)) => {
                     assert!(points.as_flattened().iter().all(|x| x.is_finite()), "{kind}");

@@ -40,7 +40,7 @@ fn a_model_comes_back_with_the_same_outputs() {
     assert!(files[1].to_string_lossy().starts_with("weights-"), "{files:?}");
 }
 
-/// Nothing in the files of a model is random, and a model that is read has ids of its own.
+/// The files of a model contain nothing random, and a loaded model has its own ids.
 #[test]
 fn equal_models_make_equal_files() {
     use burn::module::{ModuleVisitor, Param, ParamId};
@@ -52,7 +52,7 @@ fn equal_models_make_equal_files() {
         }
     }
     let device = Device::flex();
-    // Running statistics have ids as well.
+    // Running statistics have ids too.
     let network = ConvConfig { dense: Some(5), ..ConvConfig::batch_norm([28, 28, 1], 2) };
     let config = ConvVaeConfig::conv(network);
     let mut ids = Ids::default();
@@ -74,14 +74,14 @@ fn equal_models_make_equal_files() {
     assert!(first == second);
     assert!(write(&read).0 == first);
     assert!(write(&again).0 == first);
-    // Two models that are read can be parts of one.
+    // Two loaded models can be parts of one.
     let all = ids.0.len();
     ids.0.sort();
     ids.0.dedup();
     assert_eq!(ids.0.len(), all);
 }
 
-/// Changes the description in a folder.
+/// Edits the description in a folder.
 fn edit(from: &'static str, to: &'static str) -> impl Fn(&std::path::Path) {
     move |dir| {
         let path = dir.join("config.json");
@@ -91,7 +91,7 @@ fn edit(from: &'static str, to: &'static str) -> impl Fn(&std::path::Path) {
     }
 }
 
-/// The same, and then what the error says that is to be done if it was on purpose.
+/// Edits the description, then sets the checksum that the error names for intended changes.
 fn edit_on_purpose(dir: &std::path::Path, from: &'static str, to: &'static str) {
     edit(from, to)(dir);
     let error = saved::load::<MlpVaeConfig>(dir, &Device::flex()).unwrap_err().to_string();
@@ -103,7 +103,7 @@ fn edit_on_purpose(dir: &std::path::Path, from: &'static str, to: &'static str) 
     std::fs::write(&path, json).unwrap();
 }
 
-/// The layout of a description may change, its content on purpose only.
+/// The layout of a description may change, but its content only on purpose.
 #[test]
 fn a_description_changed_by_hand_is_refused_unless_it_is_on_purpose() {
     let (device, dir) = (Device::flex(), tempfile::tempdir().unwrap());
@@ -119,7 +119,7 @@ fn a_description_changed_by_hand_is_refused_unless_it_is_on_purpose() {
     assert_eq!(load().unwrap().0.encoder, tanh);
 }
 
-/// What happens to a good folder before it is read again.
+/// Damages a valid folder before it is read again.
 type Spoil<'a> = &'a dyn Fn(&std::path::Path);
 
 #[test]

@@ -1,9 +1,9 @@
-//! Models with given numbers.
+//! Models with given parameters.
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData};
 
-/// Puts numbers in the place of all parameters, one after the other.
+/// Replaces all parameters by `values`, in order.
 pub fn filled<M: Module>(module: M, values: Vec<f32>) -> M {
     let mut fill = Fill(values.into_iter());
     let module = module.map(&mut fill);

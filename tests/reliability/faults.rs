@@ -1,4 +1,5 @@
-//! What may happen to a run: it is stopped, its loss explodes, its disk is full, another run wants its folder.
+//! Faults of a run: it is stopped, its loss diverges, its disk is full, another run uses its
+//! folder.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +14,7 @@ use burn_vae::optim::Adam;
 use burn_vae::train::{Existing, Interrupter, Progress, Stopped, TrainConfig, Trained, Trainer};
 use burn_vae::{ConvVaeConfig, Error, ErrorKind, ModuleConfig, Result, Seed, Vae, VaeConfig};
 
-/// A model with everything that a step changes: weights, what Adam keeps, running statistics.
+/// A model with everything that a step changes: weights, Adam's state, running statistics.
 type Model = Vae<
     burn_vae::encoder::ConvEncoder,
     burn_vae::decoder::ConvDecoder,
@@ -31,7 +32,7 @@ fn model() -> Model {
 
 type Hook = Box<dyn Fn(u64, &[usize], &mut [f32]) + Send + Sync>;
 
-/// Smooth pictures, and something that happens as they are read for an epoch of the training.
+/// Smooth pictures, with a hook that runs when they are read in an epoch of training.
 struct Pictures(Hook);
 
 impl Pictures {
@@ -72,7 +73,7 @@ impl Examples for Pictures {
     }
 }
 
-/// A finite number of which no loss is.
+/// A finite value for which the loss is not finite.
 fn poison(out: &mut [f32]) {
     out[0] = 3e38;
 }
@@ -90,7 +91,7 @@ fn fit(trainer: Trainer, train: Arc<Pictures>) -> Result<Trained<Model>, Box<Sto
     trainer.fit(model(), train, Pictures::plain())
 }
 
-/// All numbers of a module, running statistics included.
+/// All parameters of a module, including running statistics.
 fn weights(model: &Model) -> Vec<Vec<f32>> {
     struct Visitor(Vec<Vec<f32>>);
     impl ModuleVisitor for Visitor {
@@ -148,7 +149,7 @@ fn a_loss_that_explodes_names_the_step_the_term_and_the_last_checkpoint() {
     assert!(message.starts_with("the nelbo of training batch 1 in epoch 2 is inf"), "{message}");
     let advice = format!("the checkpoint of epoch 1 in {}", dir.path().display());
     assert!(message.contains(&advice), "{message}");
-    // The checkpoint is that of a run that knows nothing of it.
+    // The checkpoint equals that of a run without the bad batches.
     let resumed = fit(kept(1, dir.path(), Existing::Resume), Pictures::plain()).unwrap();
     assert_eq!(
         weights(&resumed.model),
@@ -156,7 +157,7 @@ fn a_loss_that_explodes_names_the_step_the_term_and_the_last_checkpoint() {
     );
 }
 
-/// The steps of bad batches are left out; all others are made.
+/// Steps of bad batches are skipped; all others are made.
 #[test]
 fn steps_whose_gradients_explode_are_skipped() {
     let bad = |batches: usize| {
@@ -169,7 +170,7 @@ fn steps_whose_gradients_explode_are_skipped() {
             }
         })
     };
-    // As with a rule that never has to do anything, nothing changes for good batches.
+    // A rule that never triggers changes nothing for good batches.
     let plain = fit(trainer(2), Pictures::plain()).unwrap();
     let ruled =
         fit(trainer(2).with_gradient_skipping(f64::INFINITY).unwrap(), Pictures::plain()).unwrap();
@@ -186,7 +187,7 @@ fn steps_whose_gradients_explode_are_skipped() {
     assert!(epochs[2].valid_nelbo < epochs[0].valid_nelbo, "{epochs:?}");
     assert_eq!(burn_vae::train::History::read_csv(&path).unwrap(), trained.history);
 
-    // A threshold below any norm leaves everything out, and everything as it was.
+    // A threshold below every norm skips all steps and changes nothing.
     for (threshold, pictures) in [(1e-9, Pictures::plain()), (f64::INFINITY, bad(4))] {
         let rule = trainer(1).with_gradient_skipping(threshold).unwrap();
         let stopped = fit(rule, pictures).err().unwrap();
@@ -196,8 +197,8 @@ fn steps_whose_gradients_explode_are_skipped() {
     }
 }
 
-/// An infinite norm is above any threshold, infinity too, whatever the loss is: that of a Gaussian is finite where its
-/// gradient, twice as large, is not.
+/// An infinite norm exceeds any threshold, even infinity, whatever the loss is. A Gaussian's loss
+/// is finite here, but its gradient, which is twice as large, is not.
 #[test]
 fn infinite_gradients_of_a_finite_loss_are_skipped() {
     let pictures = Pictures::with(|_, _, out| out[0] = 2.5e19);
@@ -208,7 +209,7 @@ fn infinite_gradients_of_a_finite_loss_are_skipped() {
     assert_eq!(weights(&stopped.trained.unwrap().model), weights(&model()));
 }
 
-/// A skipped step is one of the run: a run in pieces is still the run in one.
+/// A skipped step counts as a step, so a resumed run still equals an uninterrupted one.
 #[test]
 fn runs_with_gradient_skipping_go_on_as_others_do() {
     let sometimes = || {
@@ -250,12 +251,12 @@ fn a_folder_takes_one_run_at_a_time() {
         let expected = format!("{}: another run is writing", dir.path().display());
         assert!(error.to_string().starts_with(&expected), "{error}");
     }
-    // Once it is over the folder is free, and holds what it left.
+    // When the run is over its folder is unlocked, and holds what the run left.
     let again = fit(kept(1, dir.path(), Existing::Resume), Pictures::plain()).unwrap();
     assert_eq!(weights(&again.model), weights(&first.model));
 }
 
-/// What the process whose files may not grow does: see the next test.
+/// The process with limited file sizes that the next test starts.
 #[test]
 #[ignore = "run by the test below, in a process of its own"]
 fn child() {
@@ -267,14 +268,15 @@ fn child() {
     println!("{error}");
 }
 
-/// A checkpoint that does not fit on the disk, as far as the process can tell, leaves the one before.
+/// A checkpoint that does not fit on the disk, as simulated by the limit, leaves the previous one
+/// intact.
 #[cfg(unix)]
 #[test]
 fn a_full_disk_costs_the_epoch_and_no_more() {
     let whole = fit(trainer(4), Pictures::plain()).unwrap();
     let dir = tempfile::tempdir().unwrap();
     fit(kept(2, dir.path(), Existing::Refuse), Pictures::plain()).unwrap();
-    // No file may be longer than a block of 512 bytes; the signal that says so is ignored.
+    // No file may exceed a block of 512 bytes; the signal for it is ignored.
     let output = Command::new("sh")
         .args([
             "-c",
@@ -291,7 +293,7 @@ fn a_full_disk_costs_the_epoch_and_no_more() {
     assert_eq!(weights(&resumed.model), weights(&whole.model));
 }
 
-/// Data that cannot be written, as on a disc, can be read and trained on.
+/// Read-only data can be read and trained on.
 #[cfg(unix)]
 #[test]
 fn data_may_be_read_only() {

@@ -1,5 +1,5 @@
-//! Folders with something in them: what the crate did not write is left alone, and so is everything where a run
-//! is refused.
+//! Folders with existing files: files that the crate did not write are left alone, and so is
+//! everything if a run is refused.
 
 #[path = "../../examples/common/output.rs"]
 mod output;
@@ -57,7 +57,7 @@ fn fit(trainer: Trainer) -> burn_vae::Result<()> {
     fit_model(trainer, &config())
 }
 
-/// Runs that are refused for one reason or the other, in a folder of which every byte stays.
+/// Runs that are refused for various reasons, in a folder in which every byte must stay.
 #[test]
 fn a_refused_run_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -67,10 +67,10 @@ fn a_refused_run_changes_nothing() {
         trainer(epochs).with_checkpoints(&checkpoint, existing).with_history_csv(&csv)
     };
     fit(kept(1, Existing::Refuse)).unwrap();
-    // What a crash may have left is removed by the next run, but not by one that is refused.
+    // Leftovers of a crash are removed by the next run, but not by one that is refused.
     write(checkpoint.join("model-7.bpk"), "half a file");
     write(checkpoint.join(".burn-vae-x"), "half a file");
-    // A copy without a lock gets none.
+    // A copy without a lock does not get one.
     let copy = dir.path().join("copy");
     for file in ["state.json", "model-1.bpk", "optimizer-1.bpk", "schedule-1.bpk"] {
         write(copy.join(file), "");
@@ -90,9 +90,9 @@ fn a_refused_run_changes_nothing() {
         fit_model(kept(2, other), &MlpVaeConfig::mlp(6, [5], 2)),
         fit_model(trainer(2).with_checkpoints(&copy, other), &MlpVaeConfig::mlp(6, [5], 2)),
         fit(trainer(2).with_checkpoints(&copy, other).with_learning_rate(1.0)),
-        // The history has no place, which must not cost the old checkpoint.
+        // The history cannot be written, which must not cost the old checkpoint.
         fit(kept(2, Existing::Overwrite).with_history_csv(no_folder.join("history.csv"))),
-        // A place for the history that would have had to be made.
+        // The folder of the history would have to be created.
         fit(kept(2, other).with_learning_rate(1.0).with_history_csv(new.join("history.csv"))),
         fit(trainer(0).with_checkpoints(&new, other).with_history_csv(new.join("history.csv"))),
     ];
@@ -104,7 +104,7 @@ fn a_refused_run_changes_nothing() {
     assert!(!checkpoint.join("model-7.bpk").exists() && !checkpoint.join(".burn-vae-x").exists());
 }
 
-/// Opening one for writing would wait for a reader.
+/// Opening a pipe for writing would wait for a reader.
 #[cfg(unix)]
 #[test]
 fn a_pipe_is_no_lock() {
@@ -115,7 +115,7 @@ fn a_pipe_is_no_lock() {
     assert!(error.to_string().contains("lock: this is a pipe, not a file"), "{error}");
 }
 
-/// Files of the names that the crate's have, which it did not write.
+/// Files with the crate's names that it did not write.
 #[test]
 fn files_of_others_are_not_replaced() {
     let refused = |name: &str, attempt: &dyn Fn(&Path) -> burn_vae::Result<()>| {
@@ -131,7 +131,7 @@ fn files_of_others_are_not_replaced() {
     refused("config.json", &|dir| saved::save(dir, &config(), &model()));
     refused("history.csv", &|dir| fit(trainer(1).with_history_csv(dir.join("history.csv"))));
     for existing in [Existing::Refuse, Existing::Resume] {
-        // The last two are what Burn's own checkpointer writes.
+        // Burn's own checkpointer writes the last two.
         for name in ["state.json", "model-5.bpk", "optimizer-12.bpk"] {
             refused(name, &|dir| fit(trainer(1).with_checkpoints(dir, existing)));
         }
@@ -140,7 +140,7 @@ fn files_of_others_are_not_replaced() {
             fit(kept.with_history_csv(dir.join("history.csv")))
         });
     }
-    // Unless that is what is asked for.
+    // Unless `Overwrite` is requested.
     let dir = tempfile::tempdir().unwrap();
     for name in ["state.json", "model-5.bpk", "history.csv", "notes.txt"] {
         write(dir.path().join(name), "mine");
@@ -151,7 +151,7 @@ fn files_of_others_are_not_replaced() {
     assert_eq!(std::fs::read(dir.path().join("notes.txt")).unwrap(), b"mine");
 }
 
-/// A folder of a model may hold other files, also with names much like those of weights.
+/// A model's folder may hold other files, even with names much like those of weights.
 #[test]
 fn a_model_is_saved_beside_other_files() {
     let dir = tempfile::tempdir().unwrap();
@@ -165,13 +165,13 @@ fn a_model_is_saved_beside_other_files() {
     };
     let first = save(0);
     let second = save(1);
-    // The new weights are in the place of the old ones, and nothing else is gone.
+    // The new weights replace the old ones, and no other file is lost.
     assert_eq!((first.len(), second.len()), (5, 5));
     assert_eq!(second.values().filter(|content| *content == b"mine").count(), 3);
     assert!(save(0) == first);
 }
 
-/// What an optimiser has kept from steps in another training has no place in a run's checkpoints.
+/// An optimiser's state from another training does not belong in a run's checkpoints.
 #[test]
 fn a_used_optimiser_is_refused_with_checkpoints() {
     let mut optimizer: ModuleOptimizer = Adam::new().init();
@@ -189,7 +189,7 @@ fn a_used_optimiser_is_refused_with_checkpoints() {
 
 const NAMES: &[&str] = &["checkpoint", "history.csv", "model", "latent.png"];
 
-/// The folder of an example: whose files are in it.
+/// The output folder of an example: which run its files belong to.
 #[test]
 fn an_example_writes_to_a_folder_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
@@ -205,7 +205,7 @@ fn an_example_writes_to_a_folder_of_its_own() {
         [(false, false), (true, false), (false, true)].map(|(r, o)| Some(existing(r, o)));
     let all = [refuse, resume, overwrite, None];
 
-    // Nothing, nothing in the way, and what a run leaves that is broken off at once.
+    // Nothing, nothing in the way, and the files of a run interrupted at once.
     write(out("notes/diary.txt"), "");
     write(out("early/checkpoint/lock"), "");
     std::fs::create_dir(out("empty")).unwrap();
@@ -214,7 +214,7 @@ fn an_example_writes_to_a_folder_of_its_own() {
             assert_eq!(look(name, how).unwrap().join("latent.png"), out(name).join("latent.png"));
         }
     }
-    // A file of one of the names, or something in a folder of one.
+    // A file with one of the names, or a file in a folder with one.
     for (i, name) in ["history.csv", "latent.png", "model/x", "checkpoint/x"].iter().enumerate() {
         let folder = format!("others{i}");
         write(out(&folder).join(name), "mine");
@@ -233,7 +233,7 @@ fn an_example_writes_to_a_folder_of_its_own() {
     write(out("file"), "");
     refused("file", overwrite, "is no folder");
 
-    // A run, broken off and finished.
+    // A run, interrupted and finished.
     let kept = trainer(1).with_checkpoints(out("run/checkpoint"), Existing::Refuse);
     fit(kept.with_history_csv(out("run/history.csv"))).unwrap();
     write(out("run/latent.png"), "a picture");
@@ -250,7 +250,7 @@ fn an_example_writes_to_a_folder_of_its_own() {
     assert_eq!(look("run", None).unwrap().display().to_string(), out("run").display().to_string());
 }
 
-/// What an example writes is never where it reads its data from.
+/// An example never writes where it reads its data.
 #[test]
 fn an_example_does_not_write_to_its_data() {
     let dir = tempfile::tempdir().unwrap();
@@ -291,7 +291,7 @@ fn an_example_does_not_write_to_its_data() {
         refused.push((at("pictures/out"), at("alias")));
         symlink(at("out/history.csv"), at("table.csv")).unwrap();
         refused.push((at("out"), at("table.csv")));
-        // Images are looked for behind links as well, in circles if need be.
+        // Links to folders are followed when looking for images, even in loops.
         write(at("album/1.png"), "");
         std::fs::create_dir(at("elsewhere")).unwrap();
         symlink(at("elsewhere"), at("album/more")).unwrap();
@@ -301,7 +301,7 @@ fn an_example_does_not_write_to_its_data() {
     }
     for (out, data) in refused {
         let error = check(out.clone(), data.clone()).err();
-        let error = error.unwrap_or_else(|| panic!("{out:?} is taken with {data:?}"));
+        let error = error.unwrap_or_else(|| panic!("{out:?} is accepted with {data:?}"));
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.to_string().contains("name another folder by --out"), "{error}");
     }

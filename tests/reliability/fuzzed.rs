@@ -1,4 +1,4 @@
-//! Files that were changed at random, for a moment: cargo-fuzz does the same for hours, and more cleverly.
+//! Briefly reads randomly changed files. cargo-fuzz does the same for hours and more cleverly.
 
 #[path = "../../fuzz/inputs.rs"]
 mod inputs;
@@ -9,13 +9,13 @@ use std::path::Path;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// `BURN_VAE_FUZZ=100000` makes so many of each kind of file.
+/// `BURN_VAE_FUZZ=100000` tries that many files of each kind.
 #[test]
 fn files_that_were_changed_at_random_get_an_answer() {
     let count = std::env::var("BURN_VAE_FUZZ").map_or(500, |count| count.parse().unwrap());
     for (name, target) in inputs::TARGETS {
         let seeds = inputs::seeds(name);
-        assert!(!seeds.is_empty(), "{name} has nothing to start from");
+        assert!(!seeds.is_empty(), "{name} has no seeds");
         seeds.iter().for_each(|seed| target(seed));
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         for _ in 0..count {
@@ -52,7 +52,7 @@ fn change(data: &mut Vec<u8>, rng: &mut impl Rng) {
     }
 }
 
-/// Writes what cargo-fuzz starts from.
+/// Writes the seeds of cargo-fuzz.
 #[test]
 #[ignore = "writes to fuzz/corpus"]
 fn write_seeds() {

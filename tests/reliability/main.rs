@@ -1,4 +1,4 @@
-//! What a user may do wrong and what a machine may do to a run.
+//! Mistakes of users and faults of machines.
 
 mod bad_input;
 mod faults;

@@ -1,4 +1,5 @@
-//! Training with a discriminator: where it gains over a Gaussian posterior, and two optimisers in one run.
+//! Training with a discriminator: its gain over a Gaussian posterior, and two optimisers in one
+//! run.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +23,8 @@ use burn_vae::prior::StandardNormal;
 use burn_vae::train::{Existing, Progress, Stopped, TrainConfig, Trained, Trainer};
 use burn_vae::{BernoulliNll, Elbo, ModuleConfig, NoiseSource, Seed, Vae, VaeConfig};
 
-/// The four images of 2 x 2 pixels of which one is lit (Mescheder et al. 2017, section 5.1), each `n` times.
+/// The four images of 2 x 2 pixels with one lit pixel (Mescheder et al. 2017, section 5.1), each
+/// `n` times.
 fn four_points(n: usize) -> Arc<Table> {
     let values = (0..4 * n).flat_map(|i| (0..4).map(move |j| if i % 4 == j { 1.0 } else { 0.0 }));
     Arc::new(Table::new(values.collect::<Vec<_>>(), ["a", "b", "c", "d"]).unwrap())
@@ -36,9 +38,9 @@ fn nll<M: burn_vae::Model, R: Propose<M>>(model: &M, proposal: R) -> f64 {
     found.nll
 }
 
-/// The best that there is is `log 4 = 1.386`: four images, each as likely, and the posteriors quarters of the
-/// prior. A Gaussian posterior leaves gaps between them (the paper's table 1: 1.568, and 1.403 with a
-/// discriminator).
+/// The optimum is `log 4 = 1.386`: four equally likely images whose posteriors split the prior into
+/// quarters. A Gaussian posterior leaves gaps between them (table 1 of the paper: 1.568, and 1.403
+/// with a discriminator).
 #[test]
 fn quarters_of_the_prior_are_learnt_by_an_implicit_posterior_alone() {
     let device = Device::flex();
@@ -59,7 +61,7 @@ fn quarters_of_the_prior_are_learnt_by_an_implicit_posterior_alone() {
         .fit(gaussian.init(Seed::new(1), &device).unwrap(), points.clone(), test.clone())
         .unwrap()
         .model;
-    // The model comes to rest, the discriminator follows it to the end.
+    // The model converges; the discriminator follows it to the end.
     let falling = |rate| CosineAnnealingLrSchedulerConfig::new(rate, 3000).init().unwrap();
     let config = AdversarialVaeConfig {
         vae: VaeConfig {
@@ -70,7 +72,8 @@ fn quarters_of_the_prior_are_learnt_by_an_implicit_posterior_alone() {
         },
         discriminator: MlpDiscriminatorConfig::new(4, 2, [64, 64]),
     };
-    // Six seeds end at 1.47 to 1.52, this one at 1.49; the worst of them would miss the bound below, 1.506.
+    // Six seeds end at 1.47 to 1.52, and this one at 1.49. The worst of them would miss the bound
+    // below, 1.506.
     let model = config.init(Seed::new(0), &device).unwrap();
     let group = model.discriminator_group();
     let adam = AdamConfig::new().with_beta_1(0.5);
@@ -81,7 +84,8 @@ fn quarters_of_the_prior_are_learnt_by_an_implicit_posterior_alone() {
         .fit(model, points, test.clone())
         .unwrap()
         .model;
-    // What is measured is the likelihood, and no bound: the posteriors' gaps are not part of it.
+    // This is the likelihood, not a bound, so it does not include the posteriors' gap to the true
+    // ones.
     let of_gaussian = nll(&gaussian, FromPosterior);
     let of_model = nll(&model, FittedGaussian::default());
     let elbo = evaluate(&gaussian, &Elbo::default(), test.clone(), 4, 2000, NoiseSource::new(5));
@@ -111,7 +115,7 @@ fn weights(module: &impl Module) -> Vec<Vec<f32>> {
     visitor.0
 }
 
-/// How far the weights lie apart at most.
+/// The largest difference between the weights.
 fn largest_step<M: Module>(to: &M, from: &M) -> f32 {
     let pairs = weights(to).concat().into_iter().zip(weights(from).concat());
     pairs.fold(0.0, |most, (to, from)| most.max((to - from).abs()))
@@ -122,7 +126,7 @@ fn two_optimizers(group: ParamGroup) -> ModuleOptimizer {
     RmsProp::new().init().with_group(group, AdamConfig::new().with_beta_1(0.5).build(), None)
 }
 
-/// A falling rate for the model, a constant one for the discriminator.
+/// A decreasing rate for the model, a constant one for the discriminator.
 fn two_rates(group: ParamGroup) -> ModuleLrScheduler {
     let cosine = CosineAnnealingLrSchedulerConfig::new(2e-2, 25).init().unwrap();
     cosine.with_group(group, 1e-2)
@@ -158,7 +162,7 @@ fn a_run_with_two_optimisers_in_pieces_is_the_run_in_one() {
         let found = run(epochs, optimizer.clone(), rate.clone(), kept, fresh()).unwrap().model;
         assert_eq!(weights(&found) == weights(&expected), epochs == 5, "{epochs} epochs");
     }
-    // Another optimiser or rate of the one network alone is another run.
+    // Changing the optimiser or rate of one network alone makes it a different run.
     let sgd = RmsProp::new().init().with_group(group(), SgdConfig::new().build(), None);
     let cosine = CosineAnnealingLrSchedulerConfig::new(2e-2, 25).init().unwrap();
     let slower = cosine.clone().with_group(group(), 1e-4);
@@ -176,7 +180,7 @@ fn a_run_with_two_optimisers_in_pieces_is_the_run_in_one() {
     }
 }
 
-/// Each network obeys its own rate, with an optimiser of its own or without.
+/// Each network follows its own rate, with or without its own optimiser.
 #[test]
 fn a_network_without_a_rate_stays() {
     let group = || fresh().discriminator_group();
@@ -192,7 +196,8 @@ fn a_network_without_a_rate_stays() {
     }
 }
 
-/// A checkpoint brings the ids of its own run, so a group of ids would be empty after it.
+/// A checkpoint restores the parameter ids of its run, so a group defined by ids would then be
+/// empty.
 #[test]
 fn groups_by_id_are_refused_with_checkpoints() {
     let dir = tempfile::tempdir().unwrap();

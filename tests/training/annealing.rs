@@ -1,4 +1,4 @@
-//! What weighs the divergence in the loss, and which epochs that lets be the best.
+//! Weights of the divergence in the loss, and which epochs can then be the best.
 
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ fn free_bits_count_each_dimension_up_to_its_allowance() {
     let mut sorted = shares(&plain);
     sorted.sort_by(f64::total_cmp);
     close(sorted.iter().sum(), mean(&plain.divergence));
-    // An allowance between the shares of the three dimensions.
+    // Allowances between the shares of the three dimensions.
     for allowance in [0.5 * sorted[0], 0.5 * (sorted[0] + sorted[1]), 2.0 * sorted[2]] {
         let elbo = Elbo::default().with_free_bits(allowance).unwrap();
         let terms = elbo.terms(&model, inputs(0));
@@ -71,7 +71,7 @@ fn free_bits_count_each_dimension_up_to_its_allowance() {
     }
 }
 
-/// Where all dimensions stay within their allowance, the divergence has no gradient at all.
+/// If all dimensions stay within their allowance, the divergence has no gradient.
 #[test]
 fn free_bits_stop_the_gradient_of_the_divergence() {
     struct Largest<'a>(&'a GradientsParams, f32);
@@ -99,7 +99,7 @@ fn free_bits_stop_the_gradient_of_the_divergence() {
     assert!(train(free(0.0).terms(&model, lift(inputs(0)))) > 1e-4);
 }
 
-/// A divergence that does not split counts as one share.
+/// A divergence that is not split by dimension counts as one share.
 #[test]
 fn free_bits_of_a_divergence_that_does_not_split() {
     #[derive(Clone, Debug)]
@@ -123,8 +123,8 @@ fn trainer(config: TrainConfig) -> Trainer {
     Trainer::new(config).with_progress(Progress::Silent)
 }
 
-/// While the divergence does not count fully, the model overfits towards a low likelihood term and
-/// its NELBO may be anything: no such epoch is the best.
+/// While the divergence is not fully weighted, the model overfits to a low likelihood term and its
+/// NELBO is meaningless, so such an epoch is never the best.
 #[test]
 fn only_epochs_at_full_weight_are_compared() {
     let (train, test) = digits(300, 60);
@@ -157,13 +157,13 @@ fn an_annealing_longer_than_the_training_is_refused() {
     }
 }
 
-/// The weights that come back are those of the best epoch, to the last bit of its figure.
+/// The returned weights are those of the best epoch, to the last bit of its NELBO.
 #[test]
 fn early_stopping_restores_the_best_weights() {
     let (train, test) = digits(200, 100);
     let config =
         TrainConfig { epochs: 100, batch_size: 20, patience: Some(3), ..Default::default() };
-    // So high a learning rate that the bound goes up and down.
+    // The learning rate is so high that the bound fluctuates.
     let run = trainer(config).with_learning_rate(3e-2);
     let Trained { model, history, epoch, .. } = run.fit(model(), train, test.clone()).unwrap();
     let best = history.best().unwrap();
@@ -172,11 +172,11 @@ fn early_stopping_restores_the_best_weights() {
     assert!(history.epochs.len() < 100);
     let noise = NoiseSource::new(config.seed.child("valid noise"));
     let found = evaluate(&model, &Elbo::default(), test, 20, 1, noise).unwrap();
-    // Sums of the same numbers, in another order.
+    // The sums have the same terms in a different order.
     assert!((found.nelbo - best.valid_nelbo).abs() < 1e-9 * found.nelbo, "{}", found.nelbo);
 }
 
-/// The controller brings the divergence to its target, which without it is elsewhere.
+/// The controller brings the divergence to its target; without it the divergence ends elsewhere.
 #[test]
 fn the_controller_reaches_its_target() {
     let (train, test) = digits(1000, 100);
@@ -192,7 +192,7 @@ fn the_controller_reaches_its_target() {
     };
     let free = kl(Elbo::default());
     for target in [2.0, 8.0] {
-        assert!((free - target).abs() > 1.0, "{free} is there without a controller");
+        assert!((free - target).abs() > 1.0, "the divergence reaches {free} without a controller");
         let controller = TargetKl { ki: 0.01, ..TargetKl::new(target) };
         let beta = Beta::target_kl(controller).unwrap();
         let found = kl(Elbo::default().with_schedule(beta));
@@ -223,7 +223,7 @@ fn clipped_gradients_move_the_weights_less() {
     };
     let free = moved(None);
     assert!(free > 0.01, "{free}");
-    // One step of plain gradient descent moves the weights by the learning rate times the norm.
+    // A step of plain gradient descent moves the weights by the learning rate times the norm.
     for max_norm in [1.0, 5.0] {
         let found = moved(Some(max_norm));
         assert!((found / (1e-3 * max_norm) - 1.0).abs() < 1e-2, "{found} for {max_norm}");

@@ -1,4 +1,4 @@
-//! Trainings: what they reach, what they keep, and how they go on.
+//! Training: results, invariants, and resuming.
 
 mod adversarial_training;
 mod annealing;

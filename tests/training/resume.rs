@@ -1,4 +1,4 @@
-//! A run that is broken off and goes on ends as one that was not.
+//! A run that is interrupted and resumed ends like an uninterrupted one.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -38,7 +38,7 @@ fn weights(vae: &impl Module) -> Vec<Vec<f32>> {
     visitor.0
 }
 
-/// A history without what differs from run to run, its durations.
+/// The history without its durations, which differ from run to run.
 fn timeless(history: &History) -> History {
     let mut history = history.clone();
     for epoch in &mut history.epochs {
@@ -47,8 +47,8 @@ fn timeless(history: &History) -> History {
     history
 }
 
-/// Everything that has a state: batch normalisation, Adam, a learning rate schedule, a controller of
-/// the divergence, clipping, and a best epoch that is not the last.
+/// A run with every kind of state: batch normalisation, Adam, a learning rate schedule, a
+/// controller of the divergence, clipping, and a best epoch that is not the last.
 fn eventful(
     epochs: usize,
     patience: Option<usize>,
@@ -82,7 +82,7 @@ fn a_run_in_pieces_is_the_run_in_one() {
         "{:?}",
         expected.history.epochs.iter().map(|e| (e.valid_nelbo, e.train_nelbo)).collect::<Vec<_>>()
     );
-    assert!(expected.epoch < 6, "the best epoch is the last: the test would not see it restored");
+    assert!(expected.epoch < 6, "the best epoch is the last, so the test cannot see it restored");
     for epochs in [1, 2, 5, 6] {
         let found = eventful(epochs, Some(6), pieces.path(), Existing::Resume);
         assert_eq!(found.history.epochs.len(), epochs);
@@ -92,7 +92,7 @@ fn a_run_in_pieces_is_the_run_in_one() {
             assert_eq!(weights(&found.model), weights(&expected.model));
         }
     }
-    // What is done is not done again, and the last weights are there as well as the best.
+    // Finished epochs are not repeated, and the last weights are kept as well as the best.
     let again = eventful(6, Some(6), pieces.path(), Existing::Resume);
     assert_eq!(weights(&again.model), weights(&expected.model));
     let last = eventful(6, None, pieces.path(), Existing::Resume);
@@ -102,8 +102,8 @@ fn a_run_in_pieces_is_the_run_in_one() {
     assert_ne!(weights(&last.model), weights(&again.model));
 }
 
-/// The records of a checkpoint hold nothing random, in one piece or in several; nor do they depend on the order
-/// of a hash table.
+/// The records of a checkpoint contain nothing random, in one piece or several, and do not depend
+/// on the order of a hash table.
 #[test]
 fn the_same_run_makes_the_same_records() {
     let records = |dir: &Path| {
@@ -133,7 +133,7 @@ fn the_same_run_makes_the_same_records() {
     }
 }
 
-/// What the process that is killed does: see the next test.
+/// The process that the next test kills.
 #[test]
 #[ignore = "run by the test below, in a process of its own"]
 fn child() {
@@ -141,8 +141,8 @@ fn child() {
     eventful(12, Some(12), Path::new(&dir), Existing::Resume);
 }
 
-/// A process is killed at many moments, in epochs and while checkpoints are written, and started
-/// again each time. `BURN_VAE_KILLS=200` kills it that often, run after run.
+/// Kills a process at many moments, within epochs and while checkpoints are written, and restarts
+/// it each time. `BURN_VAE_KILLS=200` kills it that often, over several runs.
 #[cfg(unix)]
 #[test]
 fn a_killed_run_that_goes_on_ends_bit_for_bit_as_one_that_was_not() {
@@ -161,7 +161,7 @@ fn a_killed_run_that_goes_on_ends_bit_for_bit_as_one_that_was_not() {
     println!("{kills} kills in {runs} runs, each of which ended as the one that was not killed");
 }
 
-/// One run that is killed again and again, and how often it was.
+/// Kills one run again and again, and returns the number of kills.
 #[cfg(unix)]
 fn killed_run(expected: &Trained<ConvVae>, took: Duration, moments: &mut impl Rng) -> usize {
     let killed = tempfile::tempdir().unwrap();
@@ -175,11 +175,11 @@ fn killed_run(expected: &Trained<ConvVae>, took: Duration, moments: &mut impl Rn
             .unwrap()
     };
     let mut kills = 0;
-    // Ever later, so that a machine that has become slower gets through as well.
+    // Ever later, so that the run also finishes on a machine that has become slower.
     for round in 0..100 {
         let mut child = spawn();
-        // At any moment of the first half of a run; in every other round right as files appear for the next
-        // checkpoint.
+        // At any moment of the first half of a run or, in every other round, just as files appear
+        // for the next checkpoint.
         let moment = Instant::now()
             + took.mul_f64(moments.random_range(0.0..0.5) * (1.0 + f64::from(round) / 4.0));
         let files = || std::fs::read_dir(killed.path()).map_or(0, Iterator::count);
@@ -204,7 +204,7 @@ fn killed_run(expected: &Trained<ConvVae>, took: Duration, moments: &mut impl Rn
     assert_eq!(timeless(&found.history), timeless(&expected.history));
     assert_eq!(found.epoch, expected.epoch);
     assert_eq!(weights(&found.model), weights(&expected.model));
-    // Nothing is left of what was not finished but the files of the last and the best epoch.
+    // The only remaining files are those of the last and the best epoch.
     let mut names = std::fs::read_dir(killed.path())
         .unwrap()
         .map(|file| file.unwrap().file_name().into_string().unwrap())
@@ -245,7 +245,7 @@ fn checkpoints_that_do_not_fit_are_refused_and_left_alone() {
         small(config).with_checkpoints(dir.path(), Existing::Resume)
     };
     let adam = || AdamConfig::new().init();
-    // The same numbers of states as the one that the run began with.
+    // The same number of states as the optimiser that the run started with.
     let burns_rmsprop = RmsPropConfig::new().with_alpha(0.9).with_momentum(0.0).init();
     let cosine = CosineAnnealingLrSchedulerConfig::new(1e-3, 50).init().unwrap();
     let objective = Elbo::default().with_beta(2.0).unwrap();
@@ -264,22 +264,25 @@ fn checkpoints_that_do_not_fit_are_refused_and_left_alone() {
         let (kind, found) = error_of(trainer);
         assert_eq!(kind, ErrorKind::Saved, "{found}");
         assert!(found.contains(message), "`{found}` does not say `{message}`");
-        assert!(found.contains(&dir.path().display().to_string()), "`{found}` names no place");
+        assert!(
+            found.contains(&dir.path().display().to_string()),
+            "`{found}` does not name the folder"
+        );
     }
 
-    // Other data of the same size.
+    // Different data of the same size.
     let (_, other) = digits(1, 80);
     let other = Arc::new(other.split_last(20).unwrap().1);
     let stopped = resume(|_| ()).fit(model(), train.clone(), other).unwrap_err();
     let found = stopped.error.to_string();
     assert!(found.contains("another run: valid_set was"), "{found}");
 
-    // Another model.
+    // A different model.
     let other = MlpVaeConfig::mlp(784, [9], 2).init(Seed::new(0), &Device::flex()).unwrap();
     let stopped = resume(|c| c.epochs = 2).fit(other, train.clone(), test.clone()).unwrap_err();
     assert_eq!(stopped.error.kind(), ErrorKind::Saved);
 
-    // Damaged files: one byte of each, or half of them gone.
+    // Damaged files: one byte of each changed, or half of them missing.
     for name in ["model-1.bpk", "optimizer-1.bpk", "schedule-1.bpk", "state.json"] {
         let path = dir.path().join(name);
         let good = std::fs::read(&path).unwrap();
@@ -299,7 +302,7 @@ fn checkpoints_that_do_not_fit_are_refused_and_left_alone() {
         std::fs::write(&path, good).unwrap();
     }
 
-    // Any other byte of the state, but where only its layout changes.
+    // Any other byte of the state, except where only its layout changes.
     let path = dir.path().join("state.json");
     let good = std::fs::read(&path).unwrap();
     for i in (0..good.len()).filter(|&i| !good[i].is_ascii_whitespace()).step_by(5) {
@@ -311,7 +314,7 @@ fn checkpoints_that_do_not_fit_are_refused_and_left_alone() {
                 let found = stopped.error.to_string();
                 assert!(found.contains("state.json"), "byte {i} was changed, but: {found}");
             }
-            // The last digit of a number may have others that mean the same.
+            // A number may parse to the same value with a different last digit.
             Ok(found) => {
                 assert_eq!(found.history, trained.history, "byte {i} was changed");
                 assert_eq!(weights(&found.model), weights(&trained.model));
@@ -320,7 +323,8 @@ fn checkpoints_that_do_not_fit_are_refused_and_left_alone() {
     }
     std::fs::write(&path, good).unwrap();
 
-    // After all that the checkpoint still serves, and what a crash left in the folder is no matter.
+    // The checkpoint is still usable after all that, and files that a crash left in the folder do
+    // not matter.
     std::fs::write(dir.path().join("model-2.bpk"), b"half a file").unwrap();
     std::fs::write(dir.path().join(".burn-vae-XYZ"), b"half a file").unwrap();
     std::fs::write(dir.path().join("model-notes.bpk"), b"no checkpoint's").unwrap();
@@ -335,7 +339,7 @@ fn checkpoints_that_do_not_fit_are_refused_and_left_alone() {
 #[test]
 fn a_checkpoint_that_cannot_be_written_stops_the_run_and_hands_back_what_it_learnt() {
     let dir = tempfile::tempdir().unwrap();
-    // A folder where a file is to be written, whoever runs the test.
+    // A folder in the place of a file makes writing fail for any user.
     std::fs::create_dir_all(dir.path().join("optimizer-2.bpk/x")).unwrap();
     let config = TrainConfig { epochs: 4, batch_size: 20, ..TrainConfig::default() };
     let (train, test) = digits(60, 20);
@@ -347,7 +351,7 @@ fn a_checkpoint_that_cannot_be_written_stops_the_run_and_hands_back_what_it_lear
     assert!(stopped.trained.unwrap().history.epochs.len() >= 2);
 }
 
-/// Overwriting is a run from the start, and leaves nothing of the old one.
+/// Overwriting starts the run anew and leaves nothing of the old one.
 #[test]
 fn an_overwritten_run_begins_anew() {
     let dir = tempfile::tempdir().unwrap();
@@ -355,14 +359,14 @@ fn an_overwritten_run_begins_anew() {
     let (train, test) = digits(60, 20);
     let model = || MlpVaeConfig::mlp(784, [8], 2).init(Seed::new(0), &Device::flex()).unwrap();
     let run = |epochs, existing| {
-        // The history lies in the same folder.
+        // The history is in the same folder.
         let trainer =
             small(TrainConfig { epochs, ..config }).with_checkpoints(dir.path(), existing);
         let trainer = trainer.with_history_csv(dir.path().join("history.csv"));
         trainer.fit(model(), train.clone(), test.clone())
     };
     let first = run(3, Existing::Refuse).unwrap();
-    // A run that cannot be does not touch the old one.
+    // A run that is refused does not touch the old one.
     assert!(run(0, Existing::Overwrite).is_err());
     assert_eq!(weights(&run(3, Existing::Resume).unwrap().model), weights(&first.model));
     let second = run(2, Existing::Overwrite).unwrap();

@@ -1,4 +1,4 @@
-//! Training on Burn's Learner, on real digits.
+//! Training on Burn's Learner with real digits.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ fn weights(vae: &MlpVae) -> Vec<u8> {
     vae.clone().into_record().into_bytes().unwrap().to_vec()
 }
 
-/// All numbers of a history but the durations.
+/// All values of a history except the durations.
 fn losses(history: &History) -> Vec<[f64; 6]> {
     let terms = |e: &burn_vae::train::Epoch| {
         [
@@ -57,7 +57,7 @@ fn losses(history: &History) -> Vec<[f64; 6]> {
     history.epochs.iter().map(terms).collect()
 }
 
-/// Objectives, and divergences in one, that are chosen while the program runs.
+/// Objectives, and their divergences, chosen at run time.
 #[test]
 fn a_list_of_objectives_trains() {
     type AnyDivergence = Arc<dyn Divergence<DiagonalGaussian, StandardNormal>>;
@@ -84,7 +84,7 @@ fn a_list_of_objectives_trains() {
         assert!(by_box.unwrap().nelbo.is_finite(), "{objective:?}");
         run(quiet(config).with_objective(objective))
     });
-    // A box trains like what it holds.
+    // A box trains like its content.
     let elbo = found.next().unwrap();
     let plain = quiet(config).fit(model(0), train.clone(), test.clone()).unwrap();
     assert_eq!(elbo, losses(&plain.history), "in a box");
@@ -92,7 +92,8 @@ fn a_list_of_objectives_trains() {
     assert!(found.all(|other| other != elbo), "another objective gave the same losses");
 }
 
-/// What a checkpoint knows an objective by is the same behind a pointer, and so is every answer.
+/// Behind a pointer, an objective has the same fingerprint in checkpoints and returns the same
+/// values.
 #[test]
 fn a_pointer_is_the_objective_it_points_to() {
     let miwae = || Miwae::new(3).unwrap();
@@ -140,7 +141,7 @@ fn the_same_seed_gives_the_same_run_bit_for_bit() {
     assert_ne!(first, run(1));
 }
 
-/// With layers that are large enough for their products to be shared among threads.
+/// With layers large enough for their products to be split among threads.
 #[test]
 fn a_run_does_not_depend_on_whose_threads_it_has() {
     let (train, test) = digits(2000, 100);
@@ -156,12 +157,12 @@ fn a_run_does_not_depend_on_whose_threads_it_has() {
     let [one, three] =
         [1, 3].map(|n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap());
     assert!(one.install(run) == expected && three.install(run) == expected);
-    // Two in the same pool, which share its threads.
+    // Two in the same pool, sharing its threads.
     let both: [_; 2] = three.install(|| rayon::join(run, run)).into();
     assert!(both.iter().all(|outcome| *outcome == expected));
 }
 
-/// What is drawn does not depend on what else happens to be computed in the process.
+/// Random draws do not depend on what else is computed in the process.
 #[test]
 fn a_run_does_not_depend_on_burns_global_generator() {
     let (train, test) = digits(200, 50);
@@ -176,7 +177,7 @@ fn a_run_does_not_depend_on_burns_global_generator() {
     assert_eq!(run(false), run(true));
 }
 
-/// Means over an epoch weigh each example the same, also in a last batch that is smaller.
+/// Epoch means weigh every example equally, even in a smaller last batch.
 #[test]
 fn epoch_means_are_exact() {
     let (train, test) = digits(130, 130);
@@ -198,7 +199,7 @@ fn epoch_means_are_exact() {
     }
     assert!((epoch.valid_nelbo - epoch.valid_distortion - epoch.valid_divergence).abs() < 1e-4);
 
-    // At a learning rate of zero the model stands still: training and validation on the same
+    // With a learning rate of zero the model is constant, so training and validation on the same
     // examples must agree, whatever the order of the batches.
     let (train, _) = digits(130, 1);
     let still = quiet(flat).with_learning_rate(0.0);
@@ -206,7 +207,7 @@ fn epoch_means_are_exact() {
     assert!((epoch.train_nelbo - epoch.valid_nelbo).abs() < 1e-4);
 }
 
-/// Every example is seen once in an epoch, in another order each time.
+/// Every epoch visits each example once, in a different order.
 #[test]
 fn every_epoch_visits_every_example_once_in_its_own_order() {
     struct Counted(AtomicUsize, std::sync::Mutex<Vec<usize>>);
@@ -261,7 +262,7 @@ fn an_example_that_cannot_be_read_stops_the_run_with_its_error() {
     let stopped = quiet(config(1, 50, 0)).fit(fresh.clone(), broken, test).err().unwrap();
     assert_eq!(stopped.error.kind(), ErrorKind::Data);
     assert!(stopped.error.to_string().contains("scan0042.png: no pixels"), "{stopped:?}");
-    // Three steps were made before, and nothing of them is lost.
+    // Three steps were made before the error, and none is lost.
     let trained = stopped.trained.unwrap();
     assert_ne!(weights(&trained.model), weights(&fresh));
     assert!(trained.history.epochs.is_empty());
@@ -297,7 +298,7 @@ fn data_that_are_no_numbers_stop_the_run_and_are_named() {
     assert_eq!(stopped.error.kind(), ErrorKind::Data);
     let expected = "example 120 holds NaN in column 0";
     assert!(stopped.error.to_string().starts_with(expected), "{stopped:?}");
-    // The epoch was not finished, so it is in no record.
+    // The epoch was not finished, so it is not in any record.
     assert!(stopped.trained.unwrap().history.epochs.is_empty());
     assert!(!csv.exists());
 }
@@ -352,7 +353,7 @@ fn any_optimiser_and_schedule_of_burn_will_do() {
     assert!(second.valid_nelbo < first.valid_nelbo);
 }
 
-/// Training does not touch the model that it was given a copy of, and returns one for inference.
+/// Training does not change the original of a cloned model, and returns a model for inference.
 #[test]
 fn training_returns_another_model() {
     let (train, test) = digits(100, 50);
@@ -364,7 +365,8 @@ fn training_returns_another_model() {
     assert!(!trained.model.device().is_autodiff());
 }
 
-/// Real digits, in short: ten seeds end between 171.7 and 174.3; grey everywhere costs 784 ln 2 = 543.
+/// A short training on real digits: ten seeds end between 171.7 and 174.3, and a constant grey
+/// costs 784 ln 2 = 543.
 #[test]
 fn five_epochs_on_five_thousand_digits_reach_their_nelbo() {
     let (train, test) = digits(5000, 1000);
@@ -374,7 +376,7 @@ fn five_epochs_on_five_thousand_digits_reach_their_nelbo() {
     assert!(last.valid_nelbo < 175.0, "{last:?}");
 }
 
-/// Many samples train as one does, and their mean is less noisy.
+/// Many samples train like one, and their mean is less noisy.
 #[test]
 fn any_number_of_samples_trains() {
     let (train, test) = digits(500, 100);
@@ -390,7 +392,7 @@ fn any_number_of_samples_trains() {
 
 #[test]
 fn a_history_that_cannot_be_written_stops_the_run_and_loses_nothing() {
-    /// Puts a folder in the place of a file as it is read.
+    /// Replaces a file by a folder while the examples are read.
     struct InTheWay(ByteImages, PathBuf);
     impl Examples for InTheWay {
         fn len(&self) -> usize {

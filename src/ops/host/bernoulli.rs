@@ -1,6 +1,7 @@
-//! The negative log-likelihood of Bernoulli variables given by logits, as one operation of autodiff.
+//! The negative log-likelihood of Bernoulli variables given their logits, as one autodiff
+//! operation.
 //!
-//! The forward pass leaves what the backward pass needs, `sigmoid(l) - x`, in the place of the logits.
+//! The forward pass overwrites the logits with what the backward pass needs, `sigmoid(l) - x`.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -105,7 +106,7 @@ impl Backward<Flex, 2> for BernoulliBackward {
     }
 }
 
-/// The sums, and `sigmoid(l) - x` in the place of the logits.
+/// Returns the sums, and `sigmoid(l) - x` in the storage of the logits.
 fn with_residuals(logits: FlexTensor, x: FlexTensor) -> (FlexTensor, FlexTensor) {
     let mut residuals = editable(logits);
     let [samples, batch, columns] = [0, 1, 2].map(|i| residuals.shape()[i]);
@@ -124,20 +125,21 @@ fn with_residuals(logits: FlexTensor, x: FlexTensor) -> (FlexTensor, FlexTensor)
     (tensor(nll, Shape::from([samples, batch])), residuals)
 }
 
-/// The data of the rows of logits from `first` on: once through for each sample.
+/// The data for the rows of logits from `first` on; the data repeat for each sample.
 fn data_rows(x: &[f32], columns: usize, first: usize) -> impl Iterator<Item = &[f32]> {
     x.chunks_exact(columns).cycle().skip(first % (x.len() / columns))
 }
 
 const LANES: usize = 16;
 
-/// Factors between 1 and 2, as many of which have a product below the largest float.
+/// Number of factors to multiply before a logarithm. Each is between 1 and 2, so the product does
+/// not overflow.
 const FACTORS: usize = 64;
 
-/// `sum_j softplus(l_j) - x_j l_j` of a row, value after value.
+/// Accumulates `sum_j softplus(l_j) - x_j l_j` of a row.
 ///
-/// `softplus(l) = max(l, 0) + log(1 + exp(-|l|))`; the logarithms are taken of products of many
-/// factors.
+/// `softplus(l) = max(l, 0) + log(1 + exp(-|l|))`, where each logarithm is taken of a product of
+/// many factors.
 struct Row {
     sums: [f32; LANES],
     products: [f32; LANES],
@@ -151,7 +153,7 @@ impl Row {
         Self { sums: [0.0; LANES], products: [1.0; LANES], factors: 0, logs: 0.0 }
     }
 
-    /// Takes the next values and returns their `sigmoid(l) - x`.
+    /// Adds the next values and returns their `sigmoid(l) - x`.
     #[inline(always)]
     fn take(&mut self, logits: &[f32; LANES], x: &[f32; LANES]) -> [f32; LANES] {
         let mut residuals = [0.0; LANES];
@@ -176,7 +178,7 @@ impl Row {
         (self.products, self.factors) = ([1.0; LANES], 0);
     }
 
-    /// The sum.
+    /// Returns the sum.
     #[inline(always)]
     fn end(mut self) -> f32 {
         self.take_logs();
@@ -184,7 +186,7 @@ impl Row {
     }
 }
 
-/// The last values of a row, filled up with what adds nothing.
+/// Pads the last values of a row with values that add nothing.
 #[inline(always)]
 fn last(logits: &[f32], x: &[f32]) -> ([f32; LANES], [f32; LANES]) {
     let (mut last, mut last_x) = ([f32::MIN; LANES], [0.0; LANES]);
@@ -193,7 +195,7 @@ fn last(logits: &[f32], x: &[f32]) -> ([f32; LANES], [f32; LANES]) {
     (last, last_x)
 }
 
-/// The sum of a row.
+/// Returns the sum of a row.
 #[inline(always)]
 fn row(logits: &[f32], x: &[f32]) -> f32 {
     let ((logits, rest), (x, rest_x)) = (logits.as_chunks(), x.as_chunks());
@@ -204,7 +206,7 @@ fn row(logits: &[f32], x: &[f32]) -> f32 {
     row.end()
 }
 
-/// The same, and `sigmoid(l) - x` in the place of the logits.
+/// Returns the sum of a row and replaces its logits with `sigmoid(l) - x`.
 #[inline(always)]
 fn row_with_residuals(logits: &mut [f32], x: &[f32]) -> f32 {
     let ((logits, rest), (x, rest_x)) = (logits.as_chunks_mut(), x.as_chunks());

@@ -1,5 +1,5 @@
-//! Convolutions and transposed convolutions over `[batch, height, width, channels]`, as one operation
-//! of autodiff each.
+//! Convolutions and transposed convolutions over `[batch, height, width, channels]`, as one
+//! autodiff operation each.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;

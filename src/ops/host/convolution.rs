@@ -1,13 +1,14 @@
-//! The arithmetic of convolutions and transposed convolutions over `[batch, height, width, channels]`.
+//! The arithmetic of convolutions and transposed convolutions over
+//! `[batch, height, width, channels]`.
 //!
-//! Both connect a larger image and a smaller one through the same patches. With the patches as the rows of a matrix
-//! `P`, the pixels of the smaller image as those of `S` and the weights as a matrix `W`, `[patch, small channels]`,
-//! everything is a product:
+//! Both connect a larger image and a smaller one through the same patches. Let the patches be the
+//! rows of a matrix `P`, the pixels of the smaller image those of `S`, and the weights a matrix
+//! `W`, `[patch, small channels]`. Then everything is a product:
 //!
 //! | | forward | gradient of the input | gradient of the weights |
 //! |---|---|---|---|
-//! | convolution | `S = P W` | `P = S W^T`, added up | `P^T S` |
-//! | transposed convolution | `P = S W^T`, added up | `S = P W` | `P^T S` |
+//! | convolution | `S = P W` | `P = S W^T`, summed | `P^T S` |
+//! | transposed convolution | `P = S W^T`, summed | `S = P W` | `P^T S` |
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -18,20 +19,20 @@ use super::patches::Patches;
 use super::rows::{PARTS, add, add_rows, share, sum};
 use crate::ops::{Direction, Geometry};
 
-/// Patches are made for so many values at a time (a quarter of a megabyte), to stay in the cache.
+/// Number of patch values to compute at a time (256 KiB), so that they stay in the cache.
 ///
-/// In tests so few that every case takes several turns.
+/// So small in tests that every case takes several rounds.
 const PATCH_VALUES: usize = if cfg!(test) { 1 << 7 } else { 1 << 16 };
 
 thread_local! {
-    /// One for each thread, so that nothing large is allocated anew for each layer.
+    /// One per thread, so that layers do not allocate large buffers anew.
     static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };
 }
 
-/// Memory for what is needed in the work on a few images alone.
+/// Buffers for the work on a few images.
 struct Scratch {
     patches: Vec<f32>,
-    /// Gradients before a ReLU.
+    /// Gradients with respect to the input of a ReLU.
     masked: Vec<f32>,
 }
 
@@ -50,7 +51,7 @@ pub(super) struct Convolution<'a> {
     weight: &'a [f32],
 }
 
-/// What follows from the gradient of an output; those of input and weights as far as they are wanted.
+/// Gradients of a layer; those of the input and the weights only if requested.
 pub(super) struct LayerGradients {
     pub(super) x: Option<Vec<f32>>,
     pub(super) weight: Option<Vec<f32>>,
@@ -68,7 +69,7 @@ impl<'a> Convolution<'a> {
         Self { patches, small_channels, direction, weight }
     }
 
-    /// `x` through the layer, with `bias` and, if `relu`, the ReLU of it.
+    /// Applies the layer to `x`, with `bias` and, if `relu`, a ReLU.
     pub(super) fn forward(&self, x: &[f32], bias: &[f32], relu: bool) -> Vec<f32> {
         let [x_len, y_len] = self.lens();
         let weight = match self.direction {
@@ -100,9 +101,10 @@ impl<'a> Convolution<'a> {
         self.in_chunks(x.len() / x_len, y_len, || (), run).0
     }
 
-    /// The gradients from that of the output, `dy`, and the output itself if it is a ReLU's.
+    /// Computes the gradients from that of the output, `dy`, and from the output itself if it is a
+    /// ReLU's.
     ///
-    /// Everything that a part of a gradient is needed for is done while that part is in the cache.
+    /// Each part of `dy` is used for all gradients while it is in the cache.
     pub(super) fn backward(
         &self,
         x: &[f32],
@@ -170,8 +172,8 @@ impl<'a> Convolution<'a> {
         }
     }
 
-    /// Goes through the images of a batch, a few at a time, those of a part one after the other, and returns what
-    /// that has written, `len` values for each image, and what it has left of each part.
+    /// Processes the images of a batch in chunks, in order within a part. Returns the output, with
+    /// `len` values per image, and the final state of each part.
     fn in_chunks<S: Send>(
         &self,
         batch: usize,
@@ -197,7 +199,7 @@ impl<'a> Convolution<'a> {
         room(scratch, images * self.patches.count() * self.patches.patch_len())
     }
 
-    /// Values of an input and of an output.
+    /// Number of values of an input and of an output.
     fn lens(&self) -> [usize; 2] {
         let (small, large) = (self.patches.count() * self.small_channels, self.patches.image_len());
         match self.direction {
@@ -218,20 +220,22 @@ impl<'a> Convolution<'a> {
         permuted(self.weight, [small, taps, large], [large * taps, 1, taps])
     }
 
-    /// From the order of [`weight_by_patch`](Self::weight_by_patch) back to that of the layer.
+    /// Converts the order of [`weight_by_patch`](Self::weight_by_patch) back to that of the layer.
     fn unpack(&self, dw: &[f32]) -> Vec<f32> {
         let [small, large, taps] = self.dims();
         permuted(dw, [small, large, taps], [1, small, large * small])
     }
 
-    /// Channels of the smaller image, of the larger one, and values of a kernel.
+    /// Number of channels of the smaller image, of those of the larger one, and of values of a
+    /// kernel.
     fn dims(&self) -> [usize; 3] {
         let kernel = self.patches.geometry.kernel;
         [self.small_channels, self.patches.channels, kernel * kernel]
     }
 }
 
-/// An array of the size `dims` whose neighbours along each dimension lie `strides` apart in `values`.
+/// Copies an array of size `dims` whose neighbours along each dimension are `strides` apart in
+/// `values`.
 fn permuted(values: &[f32], dims: [usize; 3], strides: [usize; 3]) -> Vec<f32> {
     let plane = dims[1] * dims[2];
     let planes = share(plane);
@@ -247,7 +251,8 @@ fn permuted(values: &[f32], dims: [usize; 3], strides: [usize; 3]) -> Vec<f32> {
     in_parts(values.len(), planes * plane, parts, copy).0
 }
 
-/// Adds the bias to each pixel and, if `relu`, takes the ReLU. What is no number stays so, as in Burn's own.
+/// Adds the bias to each pixel and, if `relu`, applies the ReLU. NaN is preserved, as in Burn's
+/// ReLU.
 fn finish(y: &mut [f32], bias: &[f32], relu: bool) {
     vectorized(
         #[inline(always)]
@@ -263,7 +268,7 @@ fn finish(y: &mut [f32], bias: &[f32], relu: bool) {
     );
 }
 
-/// The gradient before a ReLU from the one after it, `dy`.
+/// The gradient with respect to the input of a ReLU, given that of its output, `dy`.
 fn through_relu<'a>(dy: &[f32], y: &[f32], scratch: &'a mut Vec<f32>) -> &'a [f32] {
     let masked = room(scratch, dy.len());
     vectorized(
@@ -277,7 +282,7 @@ fn through_relu<'a>(dy: &[f32], y: &[f32], scratch: &'a mut Vec<f32>) -> &'a [f3
     masked
 }
 
-/// Room for so many values, whatever is in it.
+/// Returns a buffer of `len` values with unspecified contents.
 fn room(scratch: &mut Vec<f32>, len: usize) -> &mut [f32] {
     if scratch.len() < len {
         scratch.resize(len, 0.0);

@@ -1,21 +1,22 @@
-//! Elementary functions that the compiler can take eight or sixteen values of at once.
+//! Elementary functions that the compiler can apply to eight or sixteen values at once.
 //!
-//! Burn's `flex` calls the C library for each value. Everything here is free of branches, so a loop
-//! over it inside [`vectorized`] becomes vector instructions of whatever width the machine has.
+//! Burn's `flex` calls the C library for each value. The functions here have no branches, so a loop
+//! over them inside [`vectorized`] compiles to vector instructions of the machine's width.
 
-/// Runs a loop with the widest vector instructions of this machine.
+/// Runs a loop with the widest vector instructions of the machine.
 #[inline(always)]
 pub(super) fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }
 
-/// `exp(x)` within two units in the last place, between the smallest and the largest normal number.
+/// `exp(x)` within two units in the last place, clamped between the smallest and the largest normal
+/// number.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
-    // The sum with this number has no place for a fraction, so it rounds to whole numbers, which its
-    // last bits hold.
+    // Adding this leaves no bits for a fraction, so the sum is rounded to an integer, which is in
+    // its last bits.
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
-    // ln 2 in two parts; the first has so few bits that its products with whole numbers are exact.
+    // ln 2 in two parts. The first has few bits, so its products with integers are exact.
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     let x = if x < -87.0 { -87.0 } else { x };
@@ -40,7 +41,7 @@ pub(super) fn exp(x: f32) -> f32 {
 pub(super) fn tanh(x: f32) -> f32 {
     let magnitude = x.abs();
     let large = 1.0 - 2.0 / (exp(2.0 * magnitude) + 1.0);
-    // Where that would lose digits: sinh(x) / cosh(x) from their series, |x| < 0.5.
+    // Where that loses digits: sinh(x) / cosh(x) by their series, for |x| < 0.5.
     let square = x * x;
     let sinh = 1.0 / 362_880.0;
     let sinh = sinh * square + 1.0 / 5040.0;
@@ -54,7 +55,7 @@ pub(super) fn tanh(x: f32) -> f32 {
     let cosh = cosh * square + 1.0;
     let small = magnitude * sinh / cosh;
     let value = if magnitude < 0.5 { small } else { large };
-    // What is no number stays so: the comparison above is false for it, and `exp` hands it on.
+    // NaN is preserved: the comparison above is false for it, and `exp` returns NaN.
     value.copysign(x)
 }
 
@@ -64,7 +65,7 @@ pub(super) fn sigmoid(x: f32) -> f32 {
     sigmoid_by(x, exp(-x.abs()))
 }
 
-/// The same by `e = exp(-|x|)`.
+/// `1 / (1 + exp(-x))`, given `e = exp(-|x|)`.
 #[inline(always)]
 pub(super) fn sigmoid_by(x: f32, e: f32) -> f32 {
     let small = e / (1.0 + e);

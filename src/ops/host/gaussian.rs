@@ -1,8 +1,8 @@
 //! Samples of diagonal Gaussians and their divergence from the standard normal distribution, as one
-//! operation of autodiff each.
+//! autodiff operation each.
 //!
-//! The numbers are few, so what costs is their way through autodiff: as tensor operations they are 16
-//! nodes of a graph. Here they are 2.
+//! There are few values, so the overhead of autodiff dominates: tensor operations would make 16
+//! nodes of a graph instead of 2.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;

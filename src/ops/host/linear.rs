@@ -1,4 +1,4 @@
-//! A fully connected layer with bias and activation, as one operation of autodiff.
+//! A fully connected layer with bias and activation, as one autodiff operation.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -98,7 +98,7 @@ impl Backward<Flex, 3> for LinearBackward {
         let dy = contiguous(dy);
         let [inputs, outputs] = [weight.shape()[0], weight.shape()[1]];
         let dy = Matrix::new(values(&dy), outputs);
-        // The three have nothing to do with each other: who is done with one takes from the next.
+        // The three are independent, so a thread that finishes one can start the next.
         let dx = || product(dy, Matrix::new(values(&weight), outputs).t());
         let dw = || product(Matrix::new(values(&x), inputs).t(), dy);
         let db = || column_sums(dy.data(), outputs);
@@ -139,7 +139,7 @@ fn forward(x: &FlexTensor, weight: &FlexTensor, bias: &FlexTensor, finish: Finis
     tensor(y, Shape::from([batch, outputs]))
 }
 
-/// The gradient before the activation from the one after it, in place.
+/// Replaces the gradient after the activation with the one before it.
 fn through(finish: Finish, dy: &mut [f32], y: &[f32]) {
     let share = share(1);
     dy.par_chunks_mut(share).zip(y.par_chunks(share)).for_each(|(dy, y)| {

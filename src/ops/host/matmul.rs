@@ -1,7 +1,8 @@
-//! The unsafe code of this crate: products of matrices that are slices, and results that several threads write.
+//! The unsafe code of this crate: matrix products over slices, and results written by several
+//! threads.
 //!
-//! [`product`] does not fill its result with zeros first, which would be a pass over memory for nothing: 3 %
-//! of a training step of a perceptron. [`in_parts`] leaves the writing to the threads that work on the parts.
+//! [`product`] does not zero its result first, an extra pass over memory that would take 3 % of a
+//! training step of an MLP. [`in_parts`] lets each thread write the part that it computes.
 
 #![allow(unsafe_code, reason = "the interface of the `gemm` crate is raw pointers")]
 
@@ -11,8 +12,8 @@ use std::ops::Range;
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-/// Multiplications that are worth a thread's while. In tests so few that products have parts, and in an
-/// interpreter even fewer.
+/// Number of multiplications that are worth a thread. Smaller in tests, so that products are split,
+/// and smaller still in an interpreter.
 const PART: usize = if cfg!(miri) {
     1 << 8
 } else if cfg!(test) {
@@ -21,16 +22,17 @@ const PART: usize = if cfg!(miri) {
     1 << 22
 };
 
-/// Rows or columns of a part of a product, at the least. `gemm` cuts long sums in other places where a product
-/// has at most 64 rows and 64 columns, or 256 values in all, and then the part would be another one's.
+/// Minimum rows or columns of a part of a product. If a product has at most 64 rows and 64 columns,
+/// or at most 256 values, `gemm` splits long sums at other places, and a part would differ from the
+/// whole.
 const WIDTH: usize = 72;
 
-/// What the other side of a product must have to be cut at all; with [`WIDTH`], more than 256 values.
+/// Minimum size of the other side of a product that is split; with [`WIDTH`], more than 256 values.
 const OTHER_SIDE: usize = 4;
 
-/// A matrix over a slice, row by row or, transposed, column by column.
+/// A matrix over a slice, stored by rows or, if transposed, by columns.
 ///
-/// The last of its values lies within the slice.
+/// Its last value lies within the slice.
 #[derive(Clone, Copy)]
 pub(super) struct Matrix<'a> {
     data: &'a [f32],
@@ -41,33 +43,31 @@ pub(super) struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// A matrix with `cols` columns, row by row.
+    /// Creates a matrix with `cols` columns, stored by rows.
     ///
     /// # Panics
-    /// If `data` is no whole number of rows.
+    /// If `data` is not a whole number of rows.
     pub(super) fn new(data: &'a [f32], cols: usize) -> Self {
         assert!(cols > 0 && data.len().is_multiple_of(cols), "{} in rows of {cols}", data.len());
         Self { data, rows: data.len() / cols, cols, row_stride: cols, col_stride: 1 }
     }
 
-    /// What it was made of.
+    /// The underlying slice.
     pub(super) fn data(self) -> &'a [f32] {
         self.data
     }
 
-    /// Some of the rows.
     fn rows(self, range: Range<usize>) -> Self {
         assert!(range.start < range.end && range.end <= self.rows, "rows of a matrix");
         let data = &self.data[range.start * self.row_stride..];
         Self { data, rows: range.len(), ..self }
     }
 
-    /// Some of the columns.
     fn columns(self, range: Range<usize>) -> Self {
         self.t().rows(range).t()
     }
 
-    /// The same matrix with rows and columns exchanged.
+    /// Transposes the matrix.
     pub(super) fn t(self) -> Self {
         Self {
             rows: self.cols,
@@ -79,22 +79,22 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// `out = a b`, or `out += a b`, in the thread that asks for it; `out` is filled row by row.
+/// Computes `out = a b` or `out += a b` in the current thread; `out` is stored by rows.
 ///
 /// # Panics
 /// If the shapes do not agree.
 pub(super) fn matmul(out: &mut [f32], a: Matrix, b: Matrix, accumulate: bool) {
     assert_eq!(Some(out.len()), a.rows.checked_mul(b.cols), "size of a product");
-    // SAFETY: `out` has the length that is asked for, and its values are initialised.
+    // SAFETY: `out` has the required length, and its values are initialised.
     unsafe { gemm(out.as_mut_ptr(), b.cols, a, b, accumulate) }
 }
 
-/// Whether `gemm` makes a slice of what it writes, which must not be uninitialised then.
+/// Whether `gemm` makes a slice of its output, which must then be initialised.
 fn writes_to_slice(a: Matrix, b: Matrix) -> bool {
     a.rows == 1 || b.cols == 1
 }
 
-/// `a b`, row by row.
+/// Returns `a b`, stored by rows.
 ///
 /// # Panics
 /// If the shapes do not agree.
@@ -108,7 +108,8 @@ pub(super) fn product(a: Matrix, b: Matrix) -> Vec<f32> {
         return out;
     }
     let mut out = Vec::with_capacity(len);
-    // The parts do not tell on the result: each value is the sum of the same products in the same order.
+    // Splitting does not change the result: each value is the sum of the same products in the same
+    // order.
     let leaves_less_to_pack = a.row_stride == 1 && k < m.min(n);
     let by_rows = (leaves_less_to_pack && m >= 2 * WIDTH) || n < 2 * WIDTH;
     let other_side = if by_rows { n } else { m };
@@ -118,9 +119,9 @@ pub(super) fn product(a: Matrix, b: Matrix) -> Vec<f32> {
     };
     let place = Place(out.as_mut_ptr());
     let ranges = split(if by_rows { m } else { n }, parts);
-    // SAFETY: the vector has room for `m * n` values. The parts are disjoint blocks of rows or of columns,
-    // each of which `gemm` writes whole without reading it, as nothing is accumulated, and together they are
-    // all. If one panics, the vector is still empty.
+    // SAFETY: the vector has room for `m * n` values. The parts are disjoint blocks of rows or
+    // columns that together cover it, and `gemm` writes each whole without reading it, since it
+    // does not accumulate. If one panics, the vector is still empty.
     ranges.into_par_iter().for_each(|range| unsafe {
         let start = if by_rows { range.start * n } else { range.start };
         let (a, b) = match by_rows {
@@ -134,12 +135,15 @@ pub(super) fn product(a: Matrix, b: Matrix) -> Vec<f32> {
     out
 }
 
-/// A vector in parts of `part` values, the last of them perhaps shorter, and what else comes of the work on each.
+/// Builds a vector of `len` values in parts of `part` values, of which the last may be shorter, and
+/// returns it with the result of the work on each part.
 ///
-/// The work on a part is to write it whole. If there are more inputs than parts, the last of them work on empty ones.
+/// The work on a part must write all of it. If there are more inputs than parts, the last inputs
+/// get empty parts.
 ///
 /// # Panics
-/// If there are fewer inputs than parts, or if the work on one panics or does not write all of it.
+/// If there are fewer inputs than parts, or if the work on a part panics or does not write all of
+/// it.
 pub(super) fn in_parts<I: Send, R: Send>(
     len: usize,
     part: usize,
@@ -157,30 +161,31 @@ pub(super) fn in_parts<I: Send, R: Send>(
         result
     };
     let results = parts.into_par_iter().map(work).collect();
-    // SAFETY: the vector has room for `len` values. Its places are disjoint and, as none is left over, all of
-    // them, and nothing of one is left to write. If the work on one panics, the vector is still empty.
+    // SAFETY: the vector has room for `len` values. The places are disjoint, none is left over, so
+    // they cover the vector, and each has been written whole. If the work on one panics, the vector
+    // is still empty.
     unsafe { out.set_len(len) };
     (out, results)
 }
 
-/// What is left to write of a part of a vector, from its front on.
+/// The unwritten rest of a part of a vector, filled from the front.
 ///
-/// It is written by the thread that works on it and when it is needed: then it is in that thread's cache. What is no
-/// longer in it has been written, also where something panics.
+/// The thread that works on a part writes it when it is needed, so it is in that thread's cache.
+/// Values that are no longer in the `Blank` have been written, even after a panic.
 pub(super) struct Blank<'a>(&'a mut [MaybeUninit<f32>]);
 
 impl<'a> Blank<'a> {
-    /// The next `len` values, zeros.
+    /// Writes `len` zeros and returns them.
     ///
     /// # Panics
-    /// If there are not so many left, as everywhere here.
+    /// If fewer values are left, like every method here.
     pub(super) fn zeros(&mut self, len: usize) -> &'a mut [f32] {
         self.0[..len].fill(MaybeUninit::new(0.0));
         // SAFETY: every value has just been written.
         unsafe { self.take(len) }
     }
 
-    /// The next values.
+    /// Writes the next values.
     ///
     /// # Panics
     /// If there are more than are left.
@@ -193,7 +198,7 @@ impl<'a> Blank<'a> {
         }
     }
 
-    /// The next values, `a b`, row by row.
+    /// Writes the product `a b`, stored by rows, and returns it.
     pub(super) fn product(&mut self, a: Matrix, b: Matrix) -> &'a mut [f32] {
         let len = a.rows.checked_mul(b.cols).expect("size of a product");
         if writes_to_slice(a, b) {
@@ -202,14 +207,15 @@ impl<'a> Blank<'a> {
             return out;
         }
         let next = self.0[..len].as_mut_ptr().cast();
-        // SAFETY: there are `a.rows * b.cols` values, which `gemm` writes whole without reading them.
+        // SAFETY: there is room for `a.rows * b.cols` values, which `gemm` writes whole without
+        // reading them.
         unsafe {
             gemm(next, b.cols, a, b, false);
             self.take(len)
         }
     }
 
-    /// The next values.
+    /// Takes the next `len` values off the front.
     ///
     /// # Safety
     /// They must have been written.
@@ -221,17 +227,19 @@ impl<'a> Blank<'a> {
     }
 }
 
-/// Where several threads write, each its own part.
+/// A pointer for several threads that each write their own part.
 #[derive(Clone, Copy)]
 struct Place(*mut f32);
 
-// SAFETY: a pointer to values that may be written from any thread; who follows it sees to the parts.
+// SAFETY: the values may be written from any thread; whoever dereferences the pointer keeps the
+// parts disjoint.
 unsafe impl Send for Place {}
 unsafe impl Sync for Place {}
 
-/// So many rows or columns in at most so many parts, none of them below [`WIDTH`] unless all are.
+/// Splits `len` rows or columns into at most `parts` ranges of at least [`WIDTH`], or one shorter
+/// range.
 fn split(len: usize, parts: usize) -> Vec<Range<usize>> {
-    // The kernels of `gemm` take eight values at a time.
+    // The kernels of `gemm` process eight values at a time.
     let size = len.div_ceil(parts).max(WIDTH).next_multiple_of(8);
     let mut starts = (0..len).step_by(size).collect::<Vec<_>>();
     if let [_, .., last] = starts[..]
@@ -243,20 +251,22 @@ fn split(len: usize, parts: usize) -> Vec<Range<usize>> {
     starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
 }
 
-/// `out = a b`, or `out += a b`, with `stride` values from one row of `out` to the next.
+/// Computes `out = a b` or `out += a b`, with rows of `out` `stride` values apart.
 ///
 /// # Safety
-/// `out` must be valid for writes of `a.rows` rows of `b.cols` values so far apart, which nothing else refers to,
-/// and for reads of them if `accumulate`. Without it all of them are written.
+/// `out` must be valid for writes of `a.rows` rows of `b.cols` values at that distance, to which
+/// nothing else refers, and for reads of them if `accumulate`. If not `accumulate`, all of them are
+/// written.
 unsafe fn gemm(out: *mut f32, stride: usize, a: Matrix, b: Matrix, accumulate: bool) {
     let (m, n, k) = (a.rows, b.cols, a.cols);
     assert_eq!(k, b.rows, "inner dimensions of a product");
-    // SAFETY: `gemm` reads `a` at `i * row_stride + l * col_stride` for i < m, l < k, and `b` alike. The
-    // largest of these offsets is that of the last value, which lies within `data`: `new` checked it, one
-    // stride being 1 and the other the number of values along it, `t` exchanges rows and columns, and `rows`
-    // leaves the last of the rows it was asked for where it was. `out` is written at `i * stride + j` for
-    // i < m, j < n, which the caller has room for; without `accumulate` it is not read, and for `k = 0` it is
-    // filled with zeros. f32 has no invalid values. `gemm` has no thread at work any more when it returns.
+    // SAFETY: `gemm` reads `a` at `i * row_stride + l * col_stride` for i < m, l < k, and `b`
+    // likewise. The largest of these offsets is that of the last value, which lies within `data`:
+    // `new` checked it (one stride is 1, the other the number of values along it), `t` exchanges
+    // rows and columns, and `rows` keeps the last row of its range in place. `out` is written at
+    // `i * stride + j` for i < m, j < n, for which the caller has room. Without `accumulate` it is
+    // not read, and for `k = 0` it is filled with zeros. f32 has no invalid values. No thread of
+    // `gemm` is still running when it returns.
     unsafe {
         gemm::gemm(
             m,
@@ -291,7 +301,7 @@ mod tests {
         let value = |i: usize| ((i * 37 + 11) % 23) as f32 - 11.0;
         let small = [(1, 1, 1), (3, 5, 7), (16, 9, 32), (33, 17, 1), (2, 64, 40)];
         let large = [(100, 70, 40), (70, 100, 40), (40, 100, 200), (200, 45, 100), (97, 131, 60)];
-        // In an interpreter, two that have parts: of columns, and of rows.
+        // In an interpreter, two shapes that are split: by columns, and by rows.
         let (shapes, threads) = match cfg!(miri) {
             true => (vec![(3, 5, 7), (5, 150, 4), (150, 5, 4)], vec![1, 3]),
             false => (small.into_iter().chain(large).collect(), vec![1, 2, 3, 16]),
@@ -326,7 +336,7 @@ mod tests {
                 matmul(&mut twice, a, b, true);
                 for i in 0..m {
                     for j in 0..n {
-                        // Whole numbers, so the sums are exact in any order.
+                        // Integers, so the sums are exact in any order.
                         let expected: f32 = expected(i, j);
                         assert_eq!(out[i * n + j], expected, "{m} {n} {k}");
                         assert_eq!(twice[i * n + j], 2.0 * expected, "{m} {n} {k}");
@@ -336,8 +346,8 @@ mod tests {
         }
     }
 
-    /// The same bits in any number of threads, of sums that are not exact; the shapes are such that a part alone
-    /// would be summed in another way.
+    /// Inexact sums have the same bits with any number of threads. A part of one of these shapes by
+    /// itself would be summed differently.
     #[test]
     #[cfg_attr(miri, ignore = "the products of the other tests, and larger")]
     fn threads_do_not_change_the_sums() {

@@ -1,26 +1,30 @@
-//! Operations over slices in host memory, which Burn's `flex` backend runs much faster when they are written as one.
+//! Operations over slices in host memory, for Burn's `flex` backend, which runs each much faster as
+//! one fused operation.
 //!
-//! **Fully connected layers and Bernoulli likelihoods.** Written as tensor operations, bias, activation and
-//! likelihood are a dozen passes over memory, with a call into the C library for each value. Here a layer
-//! is a product and one pass, the likelihood one pass that leaves its own gradient behind, eight or sixteen
-//! values at a time. A training step of an importance-weighted autoencoder with 50 samples takes a quarter
-//! of the time.
+//! **Fully connected layers and Bernoulli likelihoods.** As tensor operations, bias, activation and
+//! likelihood take a dozen passes over memory, with a call into the C library for each value. Here
+//! a layer is a product and one pass, and the likelihood is one pass that leaves its own gradient
+//! behind, eight or sixteen values at a time. A training step of an importance-weighted autoencoder
+//! with 50 samples takes a quarter of the time.
 //!
-//! **Convolutions.** `flex` convolves channel by channel in the order `[batch, channels, height, width]`, and the
-//! gradient of a convolution is three more of the kind, each with its own copies. Here a convolution
-//! and both its gradients are matrix products over patches in the order
-//! `[batch, height, width, channels]`, cut so that the patches stay in the cache, with bias and ReLU
-//! in the same pass. Backwards, too, everything is done to a part of the gradient while it is in the cache.
+//! **Convolutions.** `flex` convolves channel by channel in the order
+//! `[batch, channels, height, width]`, and the gradient of a convolution is three more
+//! convolutions, each with its own copies. Here a convolution and its gradients are matrix products
+//! over patches in the order `[batch, height, width, channels]`, in chunks whose patches stay in
+//! the cache, with bias and ReLU in the same pass. The backward pass also uses each chunk of the
+//! gradient for everything while it is in the cache.
 //!
-//! **Diagonal Gaussians.** Their samples and their divergence from the standard normal distribution are few numbers in
-//! many operations of autodiff; here they are one each.
+//! **Diagonal Gaussians.** Sampling and the divergence from the standard normal distribution
+//! involve few values but many autodiff operations; here each is one.
 //!
-//! **Optimisers.** A step is one pass over a parameter, its gradient and the optimiser's state, in place.
+//! **Optimisers.** A step is one pass over a parameter, its gradient and the optimiser's state, in
+//! place.
 //!
-//! The gains are measured in `docs/performance.md`.
+//! `docs/performance.md` has the measurements.
 //!
-//! The results do not depend on the number of threads: where a sum is taken in parts, sizes alone say in which,
-//! and they are added in a fixed order. What threads decide is who computes a value, not how.
+//! Results do not depend on the number of threads. If a sum is taken in parts, the parts depend
+//! only on sizes, and they are added in a fixed order. Threads decide who computes a value, not
+//! how.
 
 mod bernoulli;
 mod conv;
@@ -42,7 +46,7 @@ pub(super) use update::{adam, rms_prop};
 
 use burn::tensor::{DType, Device, Tensor};
 
-/// Whether a tensor is one that the operations here work on.
+/// Whether the operations of this engine can use a tensor.
 pub(super) fn runs_on<const D: usize>(x: &Tensor<D>) -> bool {
     x.dtype() == DType::F32 && x.device().inner() == Device::flex()
 }

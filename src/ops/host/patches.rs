@@ -1,26 +1,26 @@
-//! The patches of images as the rows of a matrix.
+//! Patches of images as rows of a matrix.
 //!
-//! Pixel `(i, j)` of the smaller image of a [`Geometry`] belongs to the `kernel x kernel` patch of the larger one that
-//! starts at `(i, j) * stride - pad`. Images are `[height, width, channels]`.
+//! Pixel `(i, j)` of the smaller image of a [`Geometry`] belongs to the `kernel x kernel` patch of
+//! the larger one that starts at `(i, j) * stride - pad`. Images are `[height, width, channels]`.
 
 use super::elementary::vectorized;
 use super::matmul::{Blank, Matrix, matmul};
 use super::rows::add;
 use crate::ops::Geometry;
 
-/// A row of a patch with fewer values is not worth a copy of its own. Then the matrix lies column by column in memory:
-/// the same value of neighbouring patches is a run of it.
+/// Minimum length of a patch row that is worth its own copy. With shorter rows the matrix is stored
+/// column by column: the same value of neighbouring patches is contiguous.
 const LONG: usize = 16;
 
-/// Where the patches of the larger image lie.
+/// The patches of the larger image.
 pub(super) struct Patches {
     pub(super) geometry: Geometry,
-    /// Those of the larger image.
+    /// Number of channels of the larger image.
     pub(super) channels: usize,
 }
 
 impl Patches {
-    /// Values of a patch.
+    /// Number of values of a patch.
     pub(super) fn patch_len(&self) -> usize {
         self.row_len() * self.geometry.kernel
     }
@@ -37,12 +37,12 @@ impl Patches {
         self.geometry.small[1] * self.patch_len()
     }
 
-    /// Patches of an image.
+    /// Number of patches of an image.
     pub(super) fn count(&self) -> usize {
         self.geometry.small[0] * self.geometry.small[1]
     }
 
-    /// Values of an image.
+    /// Number of values of an image.
     pub(super) fn image_len(&self) -> usize {
         self.geometry.large[0] * self.image_row_len()
     }
@@ -51,7 +51,7 @@ impl Patches {
         self.row_len() < LONG
     }
 
-    /// What [`read`](Self::read) has written.
+    /// The matrix that [`read`](Self::read) has written.
     pub(super) fn matrix<'a>(&self, patches: &'a [f32]) -> Matrix<'a> {
         match self.is_by_value() {
             true => Matrix::new(patches, patches.len() / self.patch_len()).t(),
@@ -59,7 +59,7 @@ impl Patches {
         }
     }
 
-    /// Writes the matrix `a b`.
+    /// Writes the matrix product `a b` in the layout of the patches.
     pub(super) fn write_product(&self, patches: &mut [f32], a: Matrix, b: Matrix) {
         match self.is_by_value() {
             true => matmul(patches, b.t(), a.t(), false),
@@ -67,7 +67,7 @@ impl Patches {
         }
     }
 
-    /// Copies the patches of images, zero beyond the border.
+    /// Copies the patches of images, with zeros beyond the border.
     pub(super) fn read(&self, images: &[f32], patches: &mut [f32]) {
         let images = images.chunks_exact(self.image_len());
         if self.is_by_value() {
@@ -79,8 +79,8 @@ impl Patches {
         }
     }
 
-    /// Writes the images that patches belong to, each value the sum of those of the patches, by way of `finish`; what
-    /// lies beyond the border is dropped.
+    /// Writes images in which each value is the sum of the patch values that belong to it, and
+    /// calls `finish` on each image. Values beyond the border are dropped.
     pub(super) fn add_up(&self, patches: &[f32], images: &mut Blank, finish: impl Fn(&mut [f32])) {
         let len = self.count() * self.patch_len();
         for n in 0..patches.len() / len {
@@ -93,7 +93,7 @@ impl Patches {
         }
     }
 
-    /// The patches of an image, the `n`th of those whose patches these are.
+    /// Copies the patches of the `n`th image.
     fn read_by_value(&self, image: &[f32], n: usize, patches: &mut [f32]) {
         let total = patches.len() / self.patch_len();
         self.each_run(|Run { value, patch, at, len }| {
@@ -162,15 +162,16 @@ impl Patches {
         );
     }
 
-    /// The rows of the larger image in the patches of row `i`; `None` beyond the border.
+    /// The row of the larger image for each row of a patch in patch row `i`; `None` beyond the
+    /// border.
     #[inline(always)]
     fn rows(&self, i: usize) -> impl Iterator<Item = Option<usize>> {
         let Geometry { kernel, stride, pad, large, .. } = self.geometry;
         (0..kernel).map(move |k| (i * stride + k).checked_sub(pad[0]).filter(|&y| y < large[0]))
     }
 
-    /// How many values of a row of the patches of column `j` lie left of the border, how many inside, and where in a
-    /// row of the image those begin.
+    /// For a row of a patch in patch column `j`: the number of values left of the image, the number
+    /// inside it, and the offset in the image row at which those begin.
     #[inline(always)]
     fn columns(&self, j: usize) -> (usize, usize, usize) {
         let Geometry { kernel, stride, pad, large, .. } = self.geometry;
@@ -180,13 +181,13 @@ impl Patches {
         (before * self.channels, inside * self.channels, at * self.channels)
     }
 
-    /// Goes through the values of a patch, and for each through the rows of the smaller image.
+    /// Calls `f` for each value of a patch and each row of the smaller image.
     fn each_run(&self, mut f: impl FnMut(Run)) {
         let Geometry { large: [height, width], small: [rows, columns], kernel, stride, pad } =
             self.geometry;
         for tap in 0..kernel * kernel {
             let (row, column) = (tap / kernel, tap % kernel);
-            // The patches of a row in which this value lies within the image.
+            // The range of patches in a row for which this value lies within the image.
             let first = pad[1].saturating_sub(column).div_ceil(stride);
             let end = (width + pad[1]).saturating_sub(column).div_ceil(stride).min(columns);
             if first >= end {
@@ -207,14 +208,14 @@ impl Patches {
     }
 }
 
-/// The same value of neighbouring patches, as far as it lies within the image.
+/// The same value of neighbouring patches that lies within the image.
 struct Run {
-    /// Which value of a patch.
+    /// Index of the value within a patch.
     value: usize,
-    /// The first of the patches.
+    /// Index of the first patch.
     patch: usize,
-    /// Where in the image that value of it comes from.
+    /// Offset of the first patch's value in the image.
     at: usize,
-    /// How many patches.
+    /// Number of patches.
     len: usize,
 }

@@ -4,22 +4,22 @@ use rayon::prelude::*;
 
 use super::elementary::vectorized;
 
-/// Sums over rows are taken in so many parts, or as many as there are rows, whatever the number of
-/// threads.
+/// Number of parts of a sum over rows (or one per row if there are fewer rows), whatever the number
+/// of threads.
 pub(super) const PARTS: usize = 8;
 
-/// Values that one thread takes at a time.
+/// Number of values for a thread to take at a time.
 const SHARE: usize = 1 << 13;
 
-/// Values that are added at once, at the least.
+/// Minimum number of values to add at once.
 const WIDE: usize = 64;
 
-/// So many rows of `columns` values are worth a thread's while.
+/// Number of rows of `columns` values that are worth a thread.
 pub(super) fn share(columns: usize) -> usize {
     (SHARE / columns.max(1)).max(1)
 }
 
-/// Calls `f` for each row, in any number of threads.
+/// Calls `f` in parallel for each row.
 pub(super) fn for_each(matrix: &mut [f32], columns: usize, f: impl Fn(&mut [f32]) + Sync) {
     matrix
         .par_chunks_mut(share(columns) * columns)
@@ -31,9 +31,9 @@ pub(super) fn add(sum: &mut [f32], values: &[f32]) {
     sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
 }
 
-/// Adds each row of a matrix.
+/// Adds each row of a matrix to `sum`.
 pub(super) fn add_rows(sum: &mut [f32], matrix: &[f32]) {
-    // Short rows side by side, so that there are many values to add at once.
+    // Short rows are laid side by side, so that many values are added at once.
     let columns = sum.len();
     let mut sums = vec![0.0; columns * WIDE.div_ceil(columns)];
     vectorized(
@@ -48,7 +48,7 @@ pub(super) fn add_rows(sum: &mut [f32], matrix: &[f32]) {
     );
 }
 
-/// The sum of vectors of `len` values.
+/// Sums vectors of `len` values.
 pub(super) fn sum(vectors: Vec<Vec<f32>>, len: usize) -> Vec<f32> {
     let mut vectors = vectors.into_iter();
     let mut sum = vectors.next().unwrap_or_else(|| vec![0.0; len]);
@@ -59,7 +59,7 @@ pub(super) fn sum(vectors: Vec<Vec<f32>>, len: usize) -> Vec<f32> {
     sum
 }
 
-/// The sum of each column.
+/// Sums each column.
 pub(super) fn column_sums(matrix: &[f32], columns: usize) -> Vec<f32> {
     let rows = (matrix.len() / columns).div_ceil(PARTS).max(1);
     let parts = matrix.par_chunks(rows * columns).map(|part| {

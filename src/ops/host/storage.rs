@@ -6,7 +6,7 @@ use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Bytes, DType, Shape, Tensor};
 
-/// What [`runs_on`](super::runs_on) has said yes to, without autodiff.
+/// Unwraps a tensor that [`runs_on`](super::runs_on) accepts, without autodiff.
 pub(super) fn primitive<const D: usize>(x: Tensor<D>) -> FlexTensor {
     x.try_into_primitive::<Flex>().expect("a tensor of flex")
 }
@@ -26,8 +26,8 @@ pub(super) fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
     FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape), DType::F32)
 }
 
-/// The same numbers in storage that holds nothing else, so that they can be edited in place; they are
-/// copied only where another tensor needs the storage too.
+/// Returns a tensor with storage of its own, to be edited in place. The values are copied only if
+/// another tensor needs the storage too.
 pub(super) fn editable(x: FlexTensor) -> FlexTensor {
     let x = contiguous(x);
     if x.storage::<f32>().len() == values(&x).len() {
@@ -36,7 +36,7 @@ pub(super) fn editable(x: FlexTensor) -> FlexTensor {
     tensor(values(&x).to_vec(), x.shape())
 }
 
-/// Hands on those gradients of an operation that are wanted and have been computed.
+/// Registers the gradients that are wanted and have been computed.
 pub(super) fn register<const N: usize>(
     grads: &mut Gradients,
     gradients: [(Option<NodeId>, Option<Vec<f32>>, Shape); N],

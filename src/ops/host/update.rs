@@ -1,8 +1,8 @@
 //! A step of an optimiser, in one pass over a parameter, its gradient and the optimiser's state.
 //!
-//! As tensor operations it is a dozen passes, each into memory of its own. Nothing is allocated here: the
-//! state is edited in place, and the new parameter takes the place of the gradient, since the old one is
-//! still that of the Learner's copy of the model.
+//! As tensor operations it would take a dozen passes, each into new memory. Here nothing is
+//! allocated: the state is edited in place, and the new parameter overwrites the gradient, because
+//! the Learner's copy of the model still holds the old parameter.
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
@@ -14,11 +14,11 @@ use super::rows::share;
 use super::storage::{contiguous, editable, primitive, values};
 use crate::ops::{AdamStep, RmsPropStep};
 
-/// Averages of gradients, or of their squares, that are smaller are taken as zero. Those over a pixel that is no
-/// longer lit would end among the subnormal numbers, with which a processor is slow.
+/// Averages of gradients or of their squares with a smaller magnitude become zero. Otherwise the
+/// average for a pixel that is no longer lit would become subnormal, which makes a processor slow.
 const LEAST: f32 = 1e-30;
 
-/// An average, zero where it is as good as zero.
+/// Replaces a negligible average with zero.
 #[inline(always)]
 fn flushed(average: f32) -> f32 {
     if average.abs() < LEAST { 0.0 } else { average }
@@ -67,11 +67,11 @@ pub(crate) fn rms_prop<const D: usize>(
     (weights, average)
 }
 
-/// Calls `rule` with each value of a parameter, that of its gradient and those of the optimiser's state, which
+/// Applies `rule` to each value of a parameter, its gradient and the optimiser's state. The rule
 /// returns the next value of the parameter and of the state.
 ///
 /// # Panics
-/// If the tensors are not ones that [`runs_on`](super::runs_on), or differ in shape.
+/// If [`runs_on`](super::runs_on) rejects a tensor, or the shapes differ.
 fn update<const D: usize, const N: usize>(
     parameter: Tensor<D>,
     gradient: Tensor<D>,
@@ -123,7 +123,7 @@ fn part<const N: usize>(
     for (i, (weights, gradients)) in weights.iter().zip(gradients).enumerate() {
         block(weights, gradients, states.each_mut().map(|(state, _)| &mut state[i]), rule);
     }
-    // The rest, filled up with zeros.
+    // The remainder, padded with zeros.
     let fill = |rest: &[f32]| {
         let mut lanes = [0.0; LANES];
         lanes[..rest.len()].copy_from_slice(rest);
@@ -145,7 +145,7 @@ fn block<const N: usize>(
     states: [&mut Lanes; N],
     rule: &impl Fn(f32, f32, [f32; N]) -> (f32, [f32; N]),
 ) {
-    // A copy, which the compiler knows to be apart from everything else.
+    // A copy, so that the compiler knows it does not alias anything.
     let mut next = states.each_ref().map(|state| **state);
     for lane in 0..LANES {
         let before = std::array::from_fn(|k| next[k][lane]);
@@ -164,7 +164,7 @@ fn block<const N: usize>(
 mod tests {
     use super::*;
 
-    /// What nothing refers to any more does not stay between the numbers and zero.
+    /// An average that is no longer updated does not stay subnormal.
     #[test]
     fn averages_reach_zero() {
         assert_eq!([flushed(1e-31), flushed(-1e-31), flushed(1e-29)], [0.0, 0.0, 1e-29]);

@@ -1,4 +1,4 @@
-//! Learns what four sensors have in common, two hidden causes, although one reading in twenty is wrong.
+//! Learns the two hidden causes behind four sensors, although one reading in twenty is wrong.
 
 mod parts;
 
@@ -36,17 +36,17 @@ fn write_readings(path: &Path, rows: usize) -> std::io::Result<()> {
             readings[row / 5 % SENSORS] += 50.0;
         }
         let [p, f, h, l] = readings;
-        writeln!(csv, "{p},{f},{h},{l}").expect("a string takes all");
+        writeln!(csv, "{p},{f},{h},{l}").expect("writing to a string");
     }
     std::fs::write(path, csv)
 }
 
-/// What comes of a training.
+/// The result of a training.
 struct Outcome {
     /// Median distance between readings and their reconstructions.
     error: f64,
     kl: f64,
-    /// Whether the model that was read back is the one that was written.
+    /// Whether the loaded model is the saved one.
     same: bool,
 }
 
@@ -101,7 +101,8 @@ fn main() -> Result<()> {
 mod tests {
     use super::*;
 
-    /// Readings spread over about 1.5; two numbers that were no code at all would leave that as the error.
+    /// Readings have a spread of about 1.5, so a code without information would have an error of
+    /// that size.
     #[test]
     fn a_strangers_parts_compose_train_and_come_back() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The parts that burn-vae does not have: an encoder, a likelihood and a divergence.
+//! Parts that burn-vae does not have: an encoder, a likelihood and a divergence.
 
 use burn::module::Module;
 use burn::nn::Linear;
@@ -13,8 +13,8 @@ use burn_vae::{
 };
 use serde::{Deserialize, Serialize};
 
-/// A layer of hidden units, and a way around it. Readings are seen through a logarithm on either side of zero,
-/// so that one that is off by much is no more than large.
+/// A hidden layer with a skip connection. Readings pass through a signed logarithm, so that an
+/// outlier is large rather than huge.
 #[derive(Module, Debug)]
 pub struct SkipEncoder {
     hidden: Linear,
@@ -63,8 +63,8 @@ impl ModuleConfig for SkipEncoderConfig {
     }
 }
 
-/// Cauchy distributions, each with a location and the logarithm of a scale: sensors that now and then are
-/// wrong by any amount.
+/// Cauchy distributions, each with a location and the logarithm of a scale, for sensors that are
+/// occasionally wrong by any amount.
 #[derive(Module, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CauchyNll;
 
@@ -93,7 +93,7 @@ impl Likelihood for CauchyNll {
         (scaled.square().log1p() + log_scale + log_pi).sum_dim(2).squeeze_dim(2)
     }
 
-    /// A Cauchy distribution has no mean; its location stands in.
+    /// A Cauchy distribution has no mean; this returns its location.
     fn mean(&self, params: Tensor<2>) -> Tensor<2> {
         params.chunk(2, 1).remove(0)
     }
@@ -102,7 +102,7 @@ impl Likelihood for CauchyNll {
         let mut halves = params.chunk(2, 1).into_iter();
         let (location, log_scale) = (halves.next().unwrap(), halves.next().unwrap());
         let [n, values] = location.dims();
-        // The ratio of two normal numbers.
+        // The ratio of two standard normal values.
         let normal = |step| {
             NoiseSource::new(seed)
                 .draw(step, [1, n, values], &location.device())
@@ -112,8 +112,8 @@ impl Likelihood for CauchyNll {
     }
 }
 
-/// How far the KL divergence is from a capacity (Burgess et al. 2018, "Understanding disentangling in
-/// beta-VAE", eq. 8).
+/// Distance of the KL divergence from a capacity (Burgess et al. 2018, "Understanding disentangling
+/// in beta-VAE", eq. 8).
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
     pub nats: f64,

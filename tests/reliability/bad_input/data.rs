@@ -1,4 +1,4 @@
-//! Data in memory that are not what they are said to be, and what cannot be drawn of them.
+//! Invalid data in memory, and plots of it.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,10 +24,10 @@ fn table(values: Vec<f32>) -> Table {
 pub(super) fn rows() -> Vec<Row> {
     let zeros = |shape: [usize; 2]| Tensor::<2>::zeros(shape, &Device::flex());
     vec![
-        row("half an image", Data, "no whole number of images", || {
+        row("half an image", Data, "not a whole number of images", || {
             ByteImages::new(vec![0; 9], [2, 3, 1])
         }),
-        row("images without pixels", Data, "no whole number of images", || {
+        row("images without pixels", Data, "not a whole number of images", || {
             ByteImages::new(vec![0; 9], [2, 0, 1])
         }),
         row("2 labels for 3 images", Data, "2 labels for 3 images", || {
@@ -36,16 +36,16 @@ pub(super) fn rows() -> Vec<Row> {
         row("images beyond the last", Config, "there are only 3", || {
             images(3).tensor(1..5, &Device::flex())
         }),
-        row("images backwards", Config, "a part of no example was asked for, 3..1", || {
+        row("images backwards", Config, "the range 3..1 holds no example", || {
             images(3).tensor(Range { start: 3, end: 1 }, &Device::flex())
         }),
-        row("no image at all", Config, "a part of no example was asked for, 2..2", || {
+        row("no image at all", Config, "the range 2..2 holds no example", || {
             images(3).tensor(2..2, &Device::flex())
         }),
-        row("rows backwards", Config, "a part of no example was asked for, 1..0", || {
+        row("rows backwards", Config, "the range 1..0 holds no example", || {
             table(vec![0.0; 4]).tensor(Range { start: 1, end: 0 }, &Device::flex())
         }),
-        row("examples backwards", Config, "a part of no example was asked for, 2..1", || {
+        row("examples backwards", Config, "the range 2..1 holds no example", || {
             Subset::range(Arc::new(images(3)), Range { start: 2, end: 1 })
         }),
         row("a table with a name twice", Data, "columns 1 and 2 are both called `a`", || {
@@ -54,14 +54,16 @@ pub(super) fn rows() -> Vec<Row> {
         row(
             "an image beyond the last",
             Config,
-            "example 3 was asked for, but there are only 3",
+            "example 3, counted from 0, was requested, but there are only 3",
             || images(3).select(&[0, 3]),
         ),
-        row("no images of them all", Config, "a part of no example", || images(3).select(&[])),
-        row("a split that leaves nothing", Config, "a fraction is above 0 and below 1", || {
+        row("no images of them all", Config, "no examples were selected", || images(3).select(&[])),
+        row("a split that leaves nothing", Config, "it must be above 0 and below 1", || {
             images(3).split_last(1.0)
         }),
-        row("a split by NaN", Config, "NaN of the examples", || images(3).split_last(f64::NAN)),
+        row("a split by NaN", Config, "the fraction to hold out is NaN", || {
+            images(3).split_last(f64::NAN)
+        }),
         row("a split beyond the end", Config, "none would be left", || {
             split_last(Arc::new(images(3)), 4)
         }),
@@ -77,7 +79,7 @@ pub(super) fn rows() -> Vec<Row> {
         row("bits of a number above 1", Data, "example 0 holds 1.5", || {
             Binarized::once(table(vec![1.5, 0.0]), 0).read(&[0], &mut [0.0; 2])
         }),
-        row("half a row", Data, "3 numbers are no whole number of rows of 2 columns", || {
+        row("half a row", Data, "3 values are not a whole number of rows of 2 columns", || {
             Table::new(vec![0.0; 3], ["a".to_string(), "b".to_string()])
         }),
         row("a table with NaN", Data, "NaN", || {
@@ -86,36 +88,34 @@ pub(super) fn rows() -> Vec<Row> {
         row(
             "a table without columns",
             Data,
-            "0 numbers are no whole number of rows of 0 columns",
+            "0 values are not a whole number of rows of 0 columns",
             || Table::new(vec![], Vec::<String>::new()),
         ),
-        row("a scaling of no numbers", Data, "no numbers", || Scaling::standard(&images(0))),
+        row("a scaling of no numbers", Data, "no values", || Scaling::standard(&images(0))),
         row("a scaling of other columns", Shape, "have 6 columns, but the scaling has 2", || {
             Scaling::standard(&table(vec![0.0, 1.0, 2.0, 3.0]))?.scaled(Arc::new(images(2)))
         }),
-        row("a scaling of half a row", Shape, "3 numbers are no whole number of rows of 2", || {
-            Scaling::standard(&table(vec![0.0, 1.0, 2.0, 3.0]))?.apply(&mut [0.0; 3])
-        }),
+        row(
+            "a scaling of half a row",
+            Shape,
+            "3 values are not a whole number of rows of 2",
+            || Scaling::standard(&table(vec![0.0, 1.0, 2.0, 3.0]))?.apply(&mut [0.0; 3]),
+        ),
         row("logits of a mean of 7", Value, "the shift of column 0 is 7", || {
             Scaling::standard(&table(vec![7.0, 0.0]))?.shift_logits()
         }),
         row(
             "a grid of images of another size",
             Picture,
-            "rows of 6 values are no images of shape [2, 2, 1]",
+            "rows of 6 values are not images of shape [2, 2, 1]",
             move || ImageGrid::new(zeros([4, 6]), [2, 2, 1], 2),
         ),
         row("a grid of no columns", Picture, "4 images do not fill rows of 0", move || {
             ImageGrid::new(zeros([4, 6]), [2, 3, 1], 0)
         }),
-        row(
-            "a grid of NaN",
-            Picture,
-            "image 0, counted from 0, holds a value that is no number",
-            move || {
-                ImageGrid::new(zeros([4, 6]).add_scalar(f32::NAN), [2, 3, 1], 2)?.save("/dev/null")
-            },
-        ),
+        row("a grid of NaN", Picture, "image 0, counted from 0, holds NaN", move || {
+            ImageGrid::new(zeros([4, 6]).add_scalar(f32::NAN), [2, 3, 1], 2)?.save("/dev/null")
+        }),
         row("points without a label", Picture, "3 points with 1 labels", || {
             scatter(&[[0.0; 2]; 3], &[1], "/dev/null")
         }),
@@ -144,7 +144,7 @@ pub(super) fn rows() -> Vec<Row> {
         row("a grid of a billion pixels", Picture, "too many for one picture", move || {
             ImageGrid::new(zeros([1 << 22, 1]), [1, 1, 1], 1 << 22)
         }),
-        row("2^64 components", Shape, "components were asked for", move || {
+        row("2^64 components", Shape, "components were requested", move || {
             let codes = Tensor::from_data([[0.0, 1.0], [2.0, 1.0]], &Device::flex());
             Pca::fit(codes.clone())?.project(codes, usize::MAX)
         }),

@@ -1,4 +1,4 @@
-//! Files that do not hold what they should.
+//! Files with invalid content.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use flate2::write::GzEncoder;
 use super::models::model;
 use super::{Row, row};
 
-/// A file with a content and what is to be made of it.
+/// A file with some content, and how to read it.
 fn file<T: 'static>(
     what: &'static str,
     message: &'static str,
@@ -57,7 +57,7 @@ fn table(path: PathBuf) -> Result<Table> {
     Table::read(path, &TableOptions::new())
 }
 
-/// A folder with a model, and what is done to it before it is read.
+/// A folder with a model, and how to damage it before it is read.
 fn model_folder(
     what: &'static str,
     kind: ErrorKind,
@@ -85,7 +85,7 @@ fn edit(dir: &Path, from: &str, to: &str) {
     std::fs::write(path, json.replacen(from, to, 1)).unwrap();
 }
 
-/// A model that training has ruined.
+/// A model ruined by training.
 fn poisoned() -> MlpVae {
     struct Poison;
     impl ModuleMapper for Poison {
@@ -96,7 +96,7 @@ fn poisoned() -> MlpVae {
     model().map(&mut Poison)
 }
 
-/// What is no file, so that reading it might never end.
+/// Paths that are not regular files, so reading might never end.
 #[cfg(unix)]
 fn no_file<T: 'static>(
     what: &'static str,

@@ -1,4 +1,4 @@
-//! Bad input, and the answer it gets: an error that says what was wrong and where, and no panic.
+//! Invalid input gives an error that says what was wrong and where, and no panic.
 
 mod data;
 mod files;
@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn_vae::{Error, ErrorKind};
 
-/// What is wrong, and the sort and the text of the error it must lead to.
+/// An invalid input, with the kind and the text of the error that it must cause.
 struct Row {
     what: &'static str,
     kind: ErrorKind,
@@ -17,7 +17,7 @@ struct Row {
     call: Box<dyn Fn() -> Option<Error>>,
 }
 
-/// A row; the call gives a `Result`, the message is a part of the error's text.
+/// A row. The call returns a `Result`, and the message is part of the error's text.
 fn row<T, E: Into<Error>>(
     what: &'static str,
     kind: ErrorKind,

@@ -1,4 +1,4 @@
-//! Descriptions that no model can be built from, parts that do not fit, tensors of the wrong shape.
+//! Descriptions that cannot be built, incompatible parts, tensors of the wrong shape.
 
 use burn::tensor::{Device, Tensor};
 use burn_vae::ErrorKind::{Backend, Config, Shape, Value};
@@ -23,12 +23,12 @@ use burn_vae::{
 
 use super::{Row, row};
 
-/// A description that no module can be built from.
+/// A description that cannot be built.
 fn built<C: ModuleConfig + 'static>(what: &'static str, message: &'static str, config: C) -> Row {
     row(what, Config, message, move || config.init(Seed::new(0), &Device::flex()))
 }
 
-/// The description of a small model with another likelihood or prior.
+/// The description of a small model with a different likelihood or prior.
 fn with<L, P>(likelihood: L, prior: P) -> VaeConfig<MlpEncoderConfig, MlpDecoderConfig, L, P> {
     let MlpVaeConfig { encoder, decoder, .. } = MlpVaeConfig::mlp(6, [4], 2);
     VaeConfig { encoder, decoder, likelihood, prior }
@@ -262,7 +262,7 @@ pub(super) fn rows() -> Vec<Row> {
         row("noise with a deviation of NaN", Value, "the noise is NaN", || {
             NoiseSource::new(0).with_std(f32::NAN)
         }),
-        // What is done with a model
+        // Methods of a model
         row("examples of another length", Shape, "x has shape [3, 5], but [batch, 6]", move || {
             model().encode(zeros([3, 5]))
         }),

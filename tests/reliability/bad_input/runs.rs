@@ -1,4 +1,4 @@
-//! Trainings and evaluations that cannot be.
+//! Invalid trainings and evaluations.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use burn_vae::{
 use super::models::model;
 use super::{Row, row};
 
-/// Examples of six numbers of which one is given.
+/// Examples of six values, one of which is given.
 struct With(f32);
 
 impl Examples for With {
