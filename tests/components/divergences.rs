@@ -378,7 +378,7 @@ fn a_prior_has_the_density_and_the_samples_of_its_parameters() {
         GaussianPriorConfig::new(mean, log_var).init(Seed::new(0), &device).unwrap_err().to_string()
     };
     assert!(bad(&[], &[]).contains("number of means is 0"));
-    assert!(bad(&[1.0], &[0.0, 0.0]).contains("1 means, but 2 logarithms"));
+    assert!(bad(&[1.0], &[0.0, 0.0]).contains("1 means, but 2 log-variances"));
     assert!(bad(&[1.0, f32::NAN], &[0.0, 0.0]).contains("mean[1] is NaN"));
 }
 

@@ -233,7 +233,7 @@ fn what_makes_no_sense_is_refused_with_a_message() {
         (DiscretizedLogisticNll::new(1).err(), "has 1 levels, but it must have from 2"),
         (DiscretizedLogisticMixtureNll::new(0, 3).err(), "has 0 levels"),
         (DiscretizedLogisticMixtureNll::new(256, 0).err(), "has 0 components"),
-        (classes(4), "an example has 6 values, but a categorical likelihood with 4 classes"),
+        (classes(4), "a categorical likelihood needs a multiple of its 4 classes"),
         (
             model(1, ScaleConfig::learned_per_value(1.0, 5)),
             "a learned scale for each of 5 values, but an example has 6",

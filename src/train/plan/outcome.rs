@@ -9,7 +9,7 @@ use crate::train::History;
 #[non_exhaustive]
 pub struct Trained<M> {
     /// The model with the weights of the last step or, with
-    /// [`patience`](TrainConfig::patience), of the end of the best epoch.
+    /// [`patience`](crate::train::TrainConfig::patience), of the end of the best epoch.
     pub model: M,
     /// The epoch that the weights are of.
     pub epoch: usize,
@@ -23,7 +23,7 @@ pub struct Stopped<M> {
     /// What stopped it.
     pub error: Error,
     /// What it had learnt by then, with the weights of the moment or, with
-    /// [`patience`](TrainConfig::patience), of the best epoch; `None` if it had not begun.
+    /// [`patience`](crate::train::TrainConfig::patience), of the best epoch; `None` if it had not begun.
     pub trained: Option<Trained<M>>,
 }
 

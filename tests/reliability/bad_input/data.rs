@@ -126,16 +126,16 @@ pub(super) fn rows() -> Vec<Row> {
             linear_axis(0, 0.0, 1.0)
         }),
         row("an axis to NaN", Value, "NaN", || linear_axis(3, 0.0, f64::NAN)),
-        row("an axis of 2^63 points", Value, "at most 1073741824 numbers", || {
+        row("an axis of 2^63 points", Value, "at most 1073741824 values", || {
             linear_axis(usize::MAX / 2, 0.0, 1.0)
         }),
-        row("quantiles without an end", Value, "at most 1073741824 numbers", || {
+        row("quantiles without an end", Value, "at most 1073741824 values", || {
             quantile_axis(usize::MAX, 0.1, 0.9)
         }),
         row("an axis without a length", Value, "between finite bounds, not 3 from", || {
             linear_axis(3, f64::MIN, f64::MAX)
         }),
-        row("a plane of 2^64 dimensions", Value, "at most 1073741824 numbers", || {
+        row("a plane of 2^64 dimensions", Value, "at most 1073741824 values", || {
             plane(&[0.0; 2], &[0.0; 2], usize::MAX, &Device::flex())
         }),
         row("a grid of 2^64 columns", Picture, "4 images do not fill rows of", move || {

@@ -261,13 +261,8 @@ fn of_files() -> Vec<Row> {
         file("a line with a cell too few", "line 3", "a,b\n1,2\n3\n", table),
         file("a line with a cell too many", "line 3", "a,b\n1,2\n3,4,5\n", table),
         file("bytes that are no text", "line 2", b"a,b\n1,\xff\xfe\n".to_vec(), table),
-        file("lines of old Macs", "line 1 holds a carriage return", "1,2\r3,4\r", table),
-        file(
-            "a quoted line within a line",
-            "line 2 holds a carriage",
-            "1,2\n\"3\",4\r5,6\n",
-            table,
-        ),
+        file("lines of old Macs", "line 1 has a carriage return", "1,2\r3,4\r", table),
+        file("a quoted line within a line", "line 2 has a carriage", "1,2\n\"3\",4\r5,6\n", table),
         file("a first row of missing values", "line 1, column 1: `?`", "?,?\n1,2\n", table),
         file("a name twice", "columns 1 and 3 are both called `a`", "a,b,a\n1,2,3\n", table),
         file("a column that is not there", "c", "a,b\n1,2\n", |path| {
