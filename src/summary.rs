@@ -59,6 +59,15 @@ impl Layer {
         Self::new("network", kind.unwrap_or(path), output, module)
     }
 
+    /// Places the layers of a network whose input is the layer `above`.
+    pub(crate) fn all_after(above: &str, layers: Vec<Self>) -> Vec<Self> {
+        let place = |layer: Self| match layer.input.as_deref() {
+            Some(INPUT) => layer.after(above),
+            _ => layer,
+        };
+        layers.into_iter().map(place).collect()
+    }
+
     /// The layers of a network within a larger one, where `above` is what it is given.
     pub(crate) fn all_within(part: &str, above: &str, layers: Vec<Self>) -> Vec<Self> {
         let rename = |(i, layer): (usize, Self)| {
@@ -76,6 +85,17 @@ impl Layer {
     pub fn after(mut self, input: &str) -> Self {
         self.input = Some(input.into());
         self
+    }
+}
+
+/// A network that a [`Summary`] shows.
+///
+/// Implement it for your own encoder or decoder: `impl Describe for MyEncoder {}` gives it one row,
+/// [`layers`](Self::layers) one per layer.
+pub trait Describe: Module {
+    /// Returns the rows of a [`Summary`], one per layer.
+    fn layers(&self) -> Vec<Layer> {
+        vec![Layer::opaque(self, [])]
     }
 }
 
@@ -152,8 +172,8 @@ impl Summary {
     /// Looks at a model.
     pub fn of<E, D, L, P>(vae: &Vae<E, D, L, P>) -> Self
     where
-        E: Encoder,
-        D: Decoder,
+        E: Encoder + Describe,
+        D: Decoder + Describe,
         L: Likelihood,
         P: Prior<E>,
     {
@@ -161,8 +181,8 @@ impl Summary {
         Self {
             data_dim,
             latent_dim,
-            encoder: vae.encoder.layers(),
-            decoder: vae.decoder.layers(),
+            encoder: rows(&vae.encoder, latent_dim),
+            decoder: rows(&vae.decoder, vae.decoder.output_dim()),
             likelihood: Layer::opaque(&vae.likelihood, [data_dim]),
             prior: Layer::opaque(&vae.prior, [latent_dim]),
         }
@@ -233,6 +253,15 @@ impl Summary {
             edges.collect::<String>()
         )
     }
+}
+
+/// The rows of a network; one that says nothing of its output has the model's length of it.
+fn rows(network: &impl Describe, output_dim: usize) -> Vec<Layer> {
+    let shaped = |layer: Layer| match layer.output.is_empty() {
+        true => Layer { output: vec![output_dim], ..layer },
+        false => layer,
+    };
+    network.layers().into_iter().map(shaped).collect()
 }
 
 fn node(id: &str, label: &str, shape: &[usize]) -> String {

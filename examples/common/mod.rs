@@ -22,7 +22,7 @@ use burn_vae::data::{ByteImages, Channels, Examples, Fit, ImageFolder};
 use burn_vae::eval::evaluate;
 use burn_vae::posterior::DiagonalGaussian;
 use burn_vae::prior::StandardNormal;
-use burn_vae::summary::Summary;
+use burn_vae::summary::{Describe, Summary};
 use burn_vae::train::{Stopped, TrainConfig, Trained, Trainer};
 use burn_vae::{
     Decoder, Elbo, Encoder, Error, ErrorKind, Likelihood, Model, ModuleConfig, NoiseSource,
@@ -100,8 +100,8 @@ impl<'a> Run<'a> {
     ) -> Result<()>
     where
         C: ModuleConfig<Module = Vae<E, D, L, StandardNormal>>,
-        E: Encoder<Posterior = DiagonalGaussian> + 'static,
-        D: Decoder + 'static,
+        E: Encoder<Posterior = DiagonalGaussian> + Describe + 'static,
+        D: Decoder + Describe + 'static,
         L: Likelihood + 'static,
     {
         let (options, out) = (self.options, &self.out);

@@ -8,7 +8,7 @@ use crate::config::ModuleConfig;
 use crate::error::{Error, Result};
 use crate::nn::{Activation, Conv, ConvBlock, ConvConfig, check_dim, linear, normalize};
 use crate::seed::Seed;
-use crate::summary::Layer;
+use crate::summary::{Describe, Layer};
 
 /// Description of a [`ConvDecoder`]; see [`ConvConfig::decoder`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,7 +69,9 @@ impl Decoder for ConvDecoder {
             }
         }
     }
+}
 
+impl Describe for ConvDecoder {
     fn layers(&self) -> Vec<Layer> {
         let kind = format!("Linear + {:?}", self.activation);
         let mut layers = vec![Layer::linear("dense", kind, &self.dense)];

@@ -7,7 +7,7 @@ use crate::config::ModuleConfig;
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::seed::Seed;
-use crate::summary::Layer;
+use crate::summary::{Describe, Layer};
 
 /// Description of a [`FirstLayerDecoder`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,7 +61,9 @@ impl<D: Decoder> Decoder for FirstLayerDecoder<D> {
     fn decode(&self, z: Tensor<2>) -> Tensor<2> {
         self.network.decode(z.narrow(1, 0, self.network.latent_dim()))
     }
+}
 
+impl<D: Decoder + Describe> Describe for FirstLayerDecoder<D> {
     fn layers(&self) -> Vec<Layer> {
         self.network.layers()
     }

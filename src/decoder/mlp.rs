@@ -8,7 +8,7 @@ use crate::config::ModuleConfig;
 use crate::error::{Error, Result};
 use crate::nn::{Activation, Init, Mlp, MlpConfig, check_dim, linear};
 use crate::seed::Seed;
-use crate::summary::Layer;
+use crate::summary::{Describe, Layer};
 
 /// Description of an [`MlpDecoder`].
 ///
@@ -99,7 +99,9 @@ impl Decoder for MlpDecoder {
     fn decode(&self, z: Tensor<2>) -> Tensor<2> {
         linear(&self.output, self.hidden.forward(z), None)
     }
+}
 
+impl Describe for MlpDecoder {
     fn layers(&self) -> Vec<Layer> {
         let mut layers = self.hidden.layers();
         layers.push(Layer::linear("output", "Linear", &self.output));

@@ -13,7 +13,6 @@ use burn::tensor::Tensor;
 
 use crate::encoder::Encoder;
 use crate::error::Result;
-use crate::summary::Layer;
 
 /// A generative network: maps a code `z` to the parameters of the likelihood `p(x|z)`.
 ///
@@ -41,10 +40,5 @@ pub trait Decoder: Module + ModuleDisplay {
     fn check<E: Encoder>(&self, encoder: &E) -> Result<()> {
         let _ = encoder;
         Ok(())
-    }
-
-    /// Returns the rows of a [`Summary`](crate::summary::Summary), one per layer.
-    fn layers(&self) -> Vec<Layer> {
-        vec![Layer::opaque(self, [self.output_dim()])]
     }
 }

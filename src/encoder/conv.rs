@@ -12,7 +12,7 @@ use crate::noise::NoiseShape;
 use crate::phase::Phase;
 use crate::posterior::{Diagonal, DiagonalHead, Family, Head};
 use crate::seed::Seed;
-use crate::summary::Layer;
+use crate::summary::{Describe, Layer};
 
 /// Description of a [`ConvEncoder`]; see [`ConvConfig::encoder`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,7 +78,9 @@ impl<H: Head> Encoder for ConvEncoder<H> {
         let features = normalize(&self.norm, self.dense.forward(self.features(x)));
         self.head.forward(features, phase)
     }
+}
 
+impl<H: Head + Describe> Describe for ConvEncoder<H> {
     fn layers(&self) -> Vec<Layer> {
         let blocks = self.blocks.iter().enumerate();
         let mut layers = blocks
@@ -89,7 +91,7 @@ impl<H: Head> Encoder for ConvEncoder<H> {
             layers.push(Layer::new("hidden_norm", "BatchNorm", norm.gamma.dims(), norm));
         }
         let trunk = layers.last().map(|layer| layer.name.clone()).unwrap_or_default();
-        layers.extend(self.head.layers(&trunk));
+        layers.extend(Layer::all_after(&trunk, self.head.layers()));
         layers
     }
 }

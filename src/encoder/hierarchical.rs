@@ -10,7 +10,7 @@ use crate::noise::NoiseShape;
 use crate::phase::Phase;
 use crate::posterior::{Density, HierarchicalPosterior};
 use crate::seed::Seed;
-use crate::summary::{INPUT, Layer};
+use crate::summary::{Describe, INPUT, Layer};
 
 /// Description of a [`HierarchicalEncoder`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,7 +101,9 @@ impl<E: Encoder<Posterior: Density>> Encoder for HierarchicalEncoder<E> {
             phase,
         )
     }
+}
 
+impl<E: Encoder<Posterior: Density> + Describe> Describe for HierarchicalEncoder<E> {
     fn layers(&self) -> Vec<Layer> {
         let mut rows: Vec<Layer> = Vec::new();
         for (i, layer) in self.layers.iter().enumerate() {

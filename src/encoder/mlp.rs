@@ -11,7 +11,7 @@ use crate::noise::NoiseShape;
 use crate::phase::Phase;
 use crate::posterior::{Diagonal, DiagonalHead, Family, Head};
 use crate::seed::Seed;
-use crate::summary::{INPUT, Layer};
+use crate::summary::{Describe, INPUT, Layer};
 
 /// Description of an [`MlpEncoder`].
 ///
@@ -106,11 +106,13 @@ impl<H: Head> Encoder for MlpEncoder<H> {
     fn encode(&self, x: Tensor<2>, phase: Phase) -> H::Posterior {
         self.head.forward(self.trunk.forward(x), phase)
     }
+}
 
+impl<H: Head + Describe> Describe for MlpEncoder<H> {
     fn layers(&self) -> Vec<Layer> {
         let mut layers = self.trunk.layers();
         let trunk = layers.last().map_or(INPUT.to_string(), |layer| layer.name.clone());
-        layers.extend(self.head.layers(&trunk));
+        layers.extend(Layer::all_after(&trunk, self.head.layers()));
         layers
     }
 }

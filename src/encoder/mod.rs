@@ -15,7 +15,6 @@ use crate::likelihood::Support;
 use crate::noise::NoiseShape;
 use crate::phase::Phase;
 use crate::posterior::Posterior;
-use crate::summary::Layer;
 
 /// An inference network: maps data `x` to the approximate posterior `q(z|x)`.
 ///
@@ -52,9 +51,4 @@ pub trait Encoder: Module + ModuleDisplay {
     /// # Shapes
     /// - `x`: `[batch, data_dim]`
     fn encode(&self, x: Tensor<2>, phase: Phase) -> Self::Posterior;
-
-    /// Returns the rows of a [`Summary`](crate::summary::Summary), one per layer.
-    fn layers(&self) -> Vec<Layer> {
-        vec![Layer::opaque(self, [self.latent_dim()])]
-    }
 }

@@ -13,7 +13,7 @@ use crate::nn::{Init, linear};
 use crate::noise::{Noise, NoiseShape};
 use crate::phase::Phase;
 use crate::seed::Seed;
-use crate::summary::Layer;
+use crate::summary::{Describe, INPUT, Layer};
 
 /// Minimum distance of a relaxed bit from 0 and 1, 2^-22. Just below 1, 32-bit floats are 2^-24
 /// apart, so closer to it `log(1 - z)` would have no digits.
@@ -216,8 +216,10 @@ impl Head for BernoulliHead {
         let sampling = Sampling::of(Some(temperature), straight_through, phase);
         Bernoulli::new(linear(&self.logits, features, None)).with_sampling(sampling)
     }
+}
 
-    fn layers(&self, trunk: &str) -> Vec<Layer> {
-        vec![Layer::linear("logits", "Linear", &self.logits).after(trunk)]
+impl Describe for BernoulliHead {
+    fn layers(&self) -> Vec<Layer> {
+        vec![Layer::linear("logits", "Linear", &self.logits).after(INPUT)]
     }
 }

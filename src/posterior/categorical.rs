@@ -13,7 +13,7 @@ use crate::nn::{Init, linear};
 use crate::noise::{Noise, NoiseShape};
 use crate::phase::Phase;
 use crate::seed::Seed;
-use crate::summary::Layer;
+use crate::summary::{Describe, INPUT, Layer};
 
 /// Minimum component of a relaxed sample, 2^-100. Its inverse, which occurs in the gradient of a
 /// density, still fits a 32-bit float with room for other factors.
@@ -319,8 +319,10 @@ impl Head for CategoricalHead {
         let logits = linear(&self.logits, features, None);
         Categorical::new(logits, categories).with_sampling(sampling)
     }
+}
 
-    fn layers(&self, trunk: &str) -> Vec<Layer> {
-        vec![Layer::linear("logits", "Linear", &self.logits).after(trunk)]
+impl Describe for CategoricalHead {
+    fn layers(&self) -> Vec<Layer> {
+        vec![Layer::linear("logits", "Linear", &self.logits).after(INPUT)]
     }
 }

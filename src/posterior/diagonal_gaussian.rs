@@ -11,7 +11,7 @@ use crate::nn::{Init, linear};
 use crate::phase::Phase;
 use crate::reparameterize::Reparameterize;
 use crate::seed::Seed;
-use crate::summary::Layer;
+use crate::summary::{Describe, INPUT, Layer};
 
 /// `q(z|x) = N(z; mean, diag(exp(log_var)))`, the posterior of Kingma and Welling (2014, eq. 9).
 #[derive(Clone, Debug)]
@@ -172,9 +172,11 @@ impl Head for DiagonalHead {
         let mean = linear(&self.mean, features.clone(), None);
         DiagonalGaussian::new(mean, linear(&self.log_var, features, None))
     }
+}
 
-    fn layers(&self, trunk: &str) -> Vec<Layer> {
-        let row = |(name, layer)| Layer::linear(name, "Linear", layer).after(trunk);
+impl Describe for DiagonalHead {
+    fn layers(&self) -> Vec<Layer> {
+        let row = |(name, layer)| Layer::linear(name, "Linear", layer).after(INPUT);
         [("mean", &self.mean), ("log_var", &self.log_var)].map(row).into()
     }
 }

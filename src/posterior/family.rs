@@ -12,7 +12,6 @@ use crate::nn::Init;
 use crate::noise::NoiseShape;
 use crate::phase::Phase;
 use crate::seed::Seed;
-use crate::summary::Layer;
 
 /// A family of posteriors: the description of an encoder's last layers.
 ///
@@ -69,10 +68,4 @@ pub trait Head: Module + ModuleDisplay {
     /// # Shapes
     /// - `features`: `[batch, features]`
     fn forward(&self, features: Tensor<2>, phase: Phase) -> Self::Posterior;
-
-    /// Returns the rows of a [`Summary`](crate::summary::Summary), one per layer, which follow the
-    /// layer named `trunk`.
-    fn layers(&self, trunk: &str) -> Vec<Layer> {
-        vec![Layer::opaque(self, [self.latent_dim()]).after(trunk)]
-    }
 }

@@ -11,7 +11,7 @@ use crate::noise::NoiseShape;
 use crate::phase::Phase;
 use crate::posterior::Diagonal;
 use crate::seed::Seed;
-use crate::summary::Layer;
+use crate::summary::{Describe, Layer};
 
 /// The family of posteriors that pass the samples of a base family through a chain of flows
 /// (Rezende and Mohamed 2015).
@@ -122,9 +122,11 @@ impl<H: Head<Posterior: Density>> Head for TransformedHead<H> {
             context,
         }
     }
+}
 
-    fn layers(&self, trunk: &str) -> Vec<Layer> {
-        let mut layers = self.base.layers(trunk);
+impl<H: Head<Posterior: Density> + Describe> Describe for TransformedHead<H> {
+    fn layers(&self) -> Vec<Layer> {
+        let mut layers = self.base.layers();
         let kind = format!("{} flows", self.flows.steps().len());
         layers.push(Layer::new("flows", kind, [self.latent_dim()], &self.flows));
         layers

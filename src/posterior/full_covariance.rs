@@ -12,7 +12,7 @@ use crate::phase::Phase;
 use crate::posterior::DiagonalGaussian;
 use crate::prior::DiagonalPrior;
 use crate::seed::Seed;
-use crate::summary::Layer;
+use crate::summary::{Describe, INPUT, Layer};
 
 /// `q(z|x) = N(z; mean, C C^T)` with a lower triangular Cholesky factor `C` (Kingma and Welling
 /// 2019, section 2.5.1).
@@ -263,9 +263,11 @@ impl Head for FullCovarianceHead {
         let off_diagonal = off_diagonal.unwrap_or_else(|| mean.clone());
         FullGaussian::new(mean, log_diagonal, off_diagonal)
     }
+}
 
-    fn layers(&self, trunk: &str) -> Vec<Layer> {
-        let row = |name, layer: &Linear| Layer::linear(name, "Linear", layer).after(trunk);
+impl Describe for FullCovarianceHead {
+    fn layers(&self) -> Vec<Layer> {
+        let row = |name, layer: &Linear| Layer::linear(name, "Linear", layer).after(INPUT);
         let mut layers = vec![row("mean", &self.mean), row("log_diagonal", &self.log_diagonal)];
         layers.extend(self.off_diagonal.as_ref().map(|layer| row("off_diagonal", layer)));
         layers

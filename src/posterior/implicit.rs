@@ -9,6 +9,7 @@ use crate::nn::{Activation, Init, Joint, JointDims, check_dim};
 use crate::noise::NoiseShape;
 use crate::phase::Phase;
 use crate::seed::Seed;
+use crate::summary::{Describe, INPUT, Layer};
 
 /// The family of [`ImplicitPosterior`]s: `z = g(f(x), eps)` with a perceptron `g` that takes noise.
 ///
@@ -92,6 +93,12 @@ impl Family for Implicit {
         let seed = seed.child("implicit");
         let network = Joint::new(dims, self.activation, init, seed, device);
         Ok(ImplicitHead { network: named("posterior", network)? })
+    }
+}
+
+impl Describe for ImplicitHead {
+    fn layers(&self) -> Vec<Layer> {
+        vec![Layer::opaque(self, [self.latent_dim()]).after(INPUT)]
     }
 }
 

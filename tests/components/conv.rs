@@ -10,6 +10,7 @@ use burn_vae::data::{ByteImages, Examples};
 use burn_vae::eval::evaluate;
 use burn_vae::nn::{Activation, Conv, ConvConfig, Direction, Geometry, Init, Normalization};
 use burn_vae::prior::VampPriorConfig;
+use burn_vae::summary::Describe as _;
 use burn_vae::summary::Summary;
 use burn_vae::train::{Progress, TrainConfig, Trained, Trainer};
 use burn_vae::{

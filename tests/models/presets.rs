@@ -13,6 +13,7 @@ use burn_vae::nn::Activation;
 use burn_vae::posterior::{BernoulliHead, Temperature};
 use burn_vae::presets::{self, GaussianVaeConfig, StochasticLayer};
 use burn_vae::prior::{BernoulliPrior, HierarchicalPrior};
+use burn_vae::summary::Describe as _;
 use burn_vae::summary::Summary;
 use burn_vae::{
     BernoulliNll, Decoder, Elbo, Encoder, Inputs, Model, ModuleConfig, NoiseSource, Objective,
