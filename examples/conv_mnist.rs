@@ -1,17 +1,21 @@
-//! The convolutional variational autoencoders of the posts, on MNIST or on images of one's own.
+//! The convolutional variational autoencoders of the posts, on MNIST or on your own images.
 //!
 //! ```sh
 //! cargo run --release --example conv_mnist -- --help
 //! ```
 
+#[macro_use]
 mod common;
+mod mnist;
 
 use std::process::ExitCode;
 
 use burn_vae::nn::ConvConfig;
+use burn_vae::summary::Summary;
 use burn_vae::{ConvVaeConfig, ModuleConfig, Result, Seed};
 use clap::{Parser, ValueEnum};
-use common::{Defaults, Optimizer, Options, Run, Validation, exit_code};
+use common::exit_code;
+use mnist::{Defaults, Optimizer, Options, Run, Validation};
 use serde::Serialize;
 
 /// Trains a convolutional variational autoencoder on MNIST and draws what it learnt.
@@ -49,7 +53,7 @@ impl Arch {
 
     fn defaults(self) -> Defaults {
         let machine_curve = Defaults {
-            out: "out/conv_mnist_batchnorm",
+            name: "conv_mnist_batchnorm",
             epochs: 100,
             batch_size: 128,
             optimizer: Optimizer::Adam,
@@ -59,7 +63,7 @@ impl Arch {
         };
         match self {
             Self::StepUp => Defaults {
-                out: "out/conv_mnist",
+                name: "conv_mnist",
                 epochs: 30,
                 batch_size: 32,
                 optimizer: Optimizer::Rmsprop,
@@ -68,7 +72,7 @@ impl Arch {
                 ranges: [(-2.0, 2.0), (-1.0, 3.0)],
             },
             Self::Batchnorm => machine_curve,
-            Self::Dcgan => Defaults { out: "out/conv_mnist_dcgan", epochs: 5, ..machine_curve },
+            Self::Dcgan => Defaults { name: "conv_mnist_dcgan", epochs: 5, ..machine_curve },
         }
     }
 }
@@ -84,6 +88,14 @@ fn train() -> Result<()> {
     let network = args.arch.network()(run.shape(), args.options.latent_dim);
     let config = ConvVaeConfig::conv(network);
     let vae = config.init(Seed::new(args.options.seed), &run.device)?;
+    let summary = Summary::of(&vae);
+    say!("{summary}\n");
 
-    run.train_and_draw(&config, vae)
+    // Nothing is written before the training has checked everything.
+    let trained = run.train(&config, vae)?;
+    summary.save_dot(run.out.join("architecture.dot"))?;
+    let result = run.evaluate(&trained.model)?;
+    run.draw(&trained, &result)?;
+    run.report(&trained, &result);
+    Ok(())
 }

@@ -1,14 +1,11 @@
-//! A divergence of one's own in the place of the KL divergence, as in a crate of one's own.
+//! A custom divergence in place of the KL divergence, written as in another crate.
 //!
 //! ```sh
 //! cargo run --release --example custom_divergence
 //! ```
 
 #[macro_use]
-#[path = "common/say.rs"]
-mod say;
-#[path = "common/output.rs"]
-mod output;
+mod common;
 
 use std::sync::Arc;
 
@@ -18,11 +15,12 @@ use burn_vae::divergence::DivergenceTerms;
 use burn_vae::eval::evaluate;
 use burn_vae::posterior::{DiagonalGaussian, Samples};
 use burn_vae::prior::StandardNormal;
-use burn_vae::train::{TrainConfig, Trainer};
+use burn_vae::train::{Existing, TrainConfig, Trainer};
 use burn_vae::viz::ImageGrid;
 use burn_vae::{
     Divergence, Elbo, KlDivergence, MlpVaeConfig, ModuleConfig, NoiseSource, Result, Seed, backend,
 };
+use common::Output;
 
 /// The squared 2-Wasserstein distance, which between diagonal Gaussians is the squared distance of the
 /// means and of the standard deviations. Unlike the KL divergence it stays finite for a posterior
@@ -44,7 +42,8 @@ impl Divergence<DiagonalGaussian, StandardNormal> for Wasserstein {
 }
 
 fn main() -> Result<()> {
-    let out = output::Output::look("out/custom_divergence", &["history.csv", "samples.png"], None)?;
+    let out =
+        Output::look("out/custom_divergence", &["history.csv", "samples.png"], Existing::Resume)?;
     let quick = std::env::args().any(|arg| arg == "--quick");
     let (images, epochs) = if quick { (2000, 2) } else { (60_000, 10) };
     let Mnist { train, test } = Mnist::find(None)?;

@@ -6,8 +6,7 @@
 //! ```
 
 #[macro_use]
-#[path = "common/say.rs"]
-mod say;
+mod common;
 
 use std::f32::consts::{PI, TAU};
 use std::sync::Arc;

@@ -11,42 +11,27 @@
 //! set once. The figure is -log p(x) of the discrete model by importance sampling.
 
 #[macro_use]
-#[path = "common/say.rs"]
-mod say;
-#[path = "common/draw.rs"]
-mod draw;
-#[path = "common/interrupt.rs"]
-mod interrupt;
-#[path = "common/numbers.rs"]
-mod numbers;
-#[path = "common/output.rs"]
-mod output;
+mod common;
+mod study;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use burn_vae::data::mnist::Mnist;
-use burn_vae::data::{Binarized, Examples, idx};
+use burn_vae::data::idx;
 use burn_vae::decoder::MlpDecoderConfig;
 use burn_vae::divergence::MonteCarloKl;
 use burn_vae::encoder::{MlpEncoder, MlpEncoderConfig};
-use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
+use burn_vae::eval::FromPosterior;
 use burn_vae::optim::Adam;
 use burn_vae::posterior::{BernoulliFamily, CategoricalFamily, Density, Family, Head, Temperature};
 use burn_vae::prior::{BernoulliPriorConfig, CategoricalPriorConfig, Distribution};
-use burn_vae::train::{TrainConfig, Trainer};
-use burn_vae::viz::{ImageGrid, curves};
+use burn_vae::train::Trainer;
 use burn_vae::{
-    BernoulliNll, Divergence, Elbo, KlDivergence, ModuleConfig, NoiseSource, Prior, Result, Seed,
-    VaeConfig, backend, saved,
+    BernoulliNll, Divergence, Elbo, KlDivergence, ModuleConfig, Prior, Result, VaeConfig, saved,
 };
 use clap::{Parser, ValueEnum};
-use draw::draw;
-
-// Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use common::{CtrlC, Hidden, Place, count, exit_code, hidden};
+use study::Defaults;
 
 /// What a run writes.
 const WRITTEN: &[&str] = &[
@@ -66,19 +51,19 @@ struct Args {
     latents: Latents,
 
     /// Categorical variables of a code
-    #[arg(long, default_value_t = 20, value_parser = numbers::count())]
+    #[arg(long, default_value_t = 20, value_parser = count())]
     groups: usize,
 
     /// Categories of each
-    #[arg(long, default_value_t = 10, value_parser = numbers::count())]
+    #[arg(long, default_value_t = 10, value_parser = count())]
     categories: usize,
 
     /// Bits of a code
-    #[arg(long, default_value_t = 200, value_parser = numbers::count())]
+    #[arg(long, default_value_t = 200, value_parser = count())]
     bits: usize,
 
     /// Units of the hidden layers of the encoder, or `none`; the decoder has them reversed
-    #[arg(long, default_value = "512,256", value_parser = parse_hidden)]
+    #[arg(long, default_value = "512,256", value_parser = hidden)]
     hidden: Hidden,
 
     /// Temperature at the start
@@ -93,41 +78,15 @@ struct Args {
     #[arg(long, default_value_t = 0.5)]
     floor: f64,
 
-    /// Passes over the training set
-    #[arg(long, default_value_t = 50, default_value_if("quick", "true", "1"), value_parser = numbers::count())]
-    epochs: usize,
+    /// Passes over the training set; by default 50
+    #[arg(long, value_parser = count())]
+    epochs: Option<usize>,
 
-    /// Samples of the estimate of the likelihood
-    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "100"), value_parser = numbers::count())]
-    test_samples: usize,
+    #[command(flatten)]
+    study: study::Options,
 
-    /// Where to compute; GPUs need a build with a feature, as in `cargo run --features wgpu`
-    #[arg(long, default_value = backend::names()[0], value_parser = backend::names().to_vec())]
-    backend: String,
-
-    /// Where weights, shuffles, bits and noise come from
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-
-    /// Folder with the four files of MNIST; without it, the clone's own copy
-    #[arg(long)]
-    data_dir: Option<PathBuf>,
-
-    /// Folder for the model, the history, the binarised test set and the pictures
-    #[arg(long, default_value = "out/discrete_mnist")]
-    out: PathBuf,
-
-    /// Goes on with the run in the output folder
-    #[arg(long, conflicts_with = "overwrite")]
-    resume: bool,
-
-    /// Replaces the run in the output folder, or other files that are in its way
-    #[arg(long)]
-    overwrite: bool,
-
-    /// Takes 2,000 images and, unless told otherwise, one epoch, to see that everything works
-    #[arg(long)]
-    quick: bool,
+    #[command(flatten)]
+    place: Place,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -142,16 +101,8 @@ enum Latents {
     BitsSt,
 }
 
-#[derive(Clone)]
-struct Hidden(Vec<usize>);
-
-fn parse_hidden(text: &str) -> Result<Hidden, std::num::ParseIntError> {
-    let units = text.split(',').filter(|units| *units != "none");
-    Ok(Hidden(units.map(|units| units.trim().parse()).collect::<Result<_, _>>()?))
-}
-
 fn main() -> ExitCode {
-    interrupt::exit_code(start())
+    exit_code(start())
 }
 
 fn start() -> Result<()> {
@@ -184,15 +135,10 @@ where
     B: Distribution,
     V: Divergence<<F::Head as Head>::Posterior, B> + 'static,
 {
-    let (seed, device) = (Seed::new(args.seed), backend::device(&args.backend)?);
-    let existing = output::existing(args.resume, args.overwrite);
-    let out = output::Output::look(&args.out, WRITTEN, Some(existing))?;
-    let Mnist { mut train, mut test } = Mnist::find(args.data_dir.as_deref())?;
-    if args.quick {
-        (train, test) = (train.take(2000), test.take(200));
-    }
-    let (hidden, pixels) = (args.hidden.0.clone(), train.dim());
-    let reversed = hidden.iter().rev().copied().collect::<Vec<_>>();
+    let out = args.place.look("discrete_mnist", WRITTEN)?;
+    let study = args.study.load(Defaults { test_samples: 1000, test_images: 10_000 })?;
+    let (seed, pixels) = (study.seed, study.pixels());
+    let (hidden, reversed) = (args.hidden.0.clone(), args.hidden.reversed());
     let config = VaeConfig {
         encoder: MlpEncoderConfig::new(pixels, hidden, latent_dim).with_posterior(posterior),
         decoder: MlpDecoderConfig::new(latent_dim, reversed, pixels),
@@ -200,40 +146,27 @@ where
         prior,
     };
 
-    // The test set is the same in every run.
-    let shape = test.shape();
-    let train = Arc::new(Binarized::each_epoch(train, seed.child("bits")));
-    let test = Arc::new(Binarized::once(test, Seed::new(0).child("test bits")));
-    let training = TrainConfig { epochs: args.epochs, seed, ..TrainConfig::default() };
+    let [train, test] = study.bits().map(Arc::new);
     let objective = Arc::new(Elbo::new(divergence));
-    let ctrl_c = interrupt::CtrlC::catch();
-    let trained = Trainer::new(training)
+    let ctrl_c = CtrlC::catch();
+    let trained = Trainer::new(study.training(args.epochs, 50))
         .with_objective(objective.clone())
         .with_optimizer(Adam::new().init())
-        .with_checkpoints(out.join("checkpoint"), existing)
+        .with_checkpoints(out.join("checkpoint"), out.existing)
         .with_history_csv(out.join("history.csv"))
         .with_interrupter(ctrl_c.interrupter())
-        .fit(config.init(seed, &device)?, train, test.clone())?;
-    drop(ctrl_c);
+        .fit(config.init(seed, &study.device)?, train, test.clone())?;
+    ctrl_c.release();
     let vae = trained.model;
     saved::save(out.join("model"), &config, &vae)?;
     // The very bits that the figures below are of, for others to be measured on.
     idx::write_images(out.join("test-images-idx3-ubyte.gz"), &test.to_images()?)?;
 
-    draw(&out.join("nelbo.png"), |path| curves(&trained.history, path));
-    draw(&out.join("samples.png"), |path| {
-        ImageGrid::new(vae.sample(100, seed)?, shape, 10)?.save(path)
-    });
-
-    let noise = NoiseSource::new(seed.child("test"));
-    let elbo = evaluate(&vae, &objective, test.clone(), 100, 1, noise)?;
-    let sampling = ImportanceSampling { num_samples: args.test_samples, ..Default::default() };
-    let nll = log_likelihood(&vae, test, sampling, noise)?;
+    study::draw_run(&out, &trained.history, vae.sample(100, seed), study.test.shape());
+    let elbo = study.evaluate(&vae, &objective, test.clone(), 1)?;
+    let likelihood = study.log_likelihood(&vae, test, FromPosterior)?;
     say!("\nmodel, history and pictures are in {}", out.display());
     say!("elbo: {elbo}");
-    if let Some(bits) = nll.bits_per_dim(0.0) {
-        say!("bits per dimension: {bits:.3}");
-    }
-    say!("test: {nll}");
+    study::report(&likelihood);
     Ok(())
 }

@@ -9,45 +9,31 @@
 //! 1e-3 * 10^(-i/7) for 3^i epochs, i = 0, 1, .. The figure is -log p(x) by importance sampling.
 
 #[macro_use]
-#[path = "common/say.rs"]
-mod say;
-#[path = "common/draw.rs"]
-mod draw;
-#[path = "common/interrupt.rs"]
-mod interrupt;
-#[path = "common/numbers.rs"]
-mod numbers;
-#[path = "common/output.rs"]
-mod output;
+mod common;
+mod study;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use burn::optim::lr_scheduler::LrSchedulerConfig;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::lr_scheduler::sequential::SequentialLrSchedulerConfig;
-use burn_vae::data::mnist::Mnist;
-use burn_vae::data::{Binarized, Examples, Scaling, idx};
+use burn_vae::data::{Examples, Scaling, idx};
 use burn_vae::decoder::MlpDecoderConfig;
 use burn_vae::encoder::MlpEncoderConfig;
-use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
+use burn_vae::eval::FromPosterior;
 use burn_vae::nn::Activation;
 use burn_vae::objective::{Ciwae, Gradient, Iwae, Miwae, Piwae, RenyiBound};
 use burn_vae::optim::Adam;
 use burn_vae::prior::StandardNormal;
 use burn_vae::train::{TrainConfig, Trainer};
-use burn_vae::viz::{ImageGrid, curves};
 use burn_vae::{
-    BernoulliNll, Elbo, Error, ErrorKind, MlpVae, MlpVaeConfig, ModuleConfig, NoiseSource,
-    Objective, Result, Seed, backend, saved,
+    BernoulliNll, Elbo, Error, ErrorKind, MlpVae, MlpVaeConfig, ModuleConfig, Objective, Result,
+    saved,
 };
 use clap::{Parser, ValueEnum, value_parser};
-use draw::draw;
-
-// Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use common::{CtrlC, Place, count, exit_code, up_to};
+use study::Defaults;
 
 /// What a run writes.
 const WRITTEN: &[&str] = &[
@@ -67,11 +53,11 @@ struct Args {
     objective: Bound,
 
     /// Monte Carlo samples of the posterior of each example, K
-    #[arg(long, default_value_t = 5, value_parser = numbers::up_to(10_000))]
+    #[arg(long, default_value_t = 5, value_parser = up_to(10_000))]
     samples: usize,
 
     /// Groups of samples for miwae and piwae
-    #[arg(long, default_value_t = 1, value_parser = numbers::count())]
+    #[arg(long, default_value_t = 1, value_parser = count())]
     groups: usize,
 
     /// Weight of the ELBO for ciwae
@@ -82,45 +68,20 @@ struct Args {
     #[arg(long, default_value_t = 0.5, allow_hyphen_values = true)]
     alpha: f64,
 
-    /// Stages of the learning rate, of 1, 3, 9, .. epochs; the paper has 8 at a batch size of 20
-    #[arg(long, default_value_t = 5, default_value_if("quick", "true", "1"), value_parser = value_parser!(u32).range(1..=20))]
-    stages: u32,
+    /// Stages of the learning rate, of 1, 3, 9, .. epochs, by default 5; the paper has 8 at a batch
+    /// size of 20
+    #[arg(long, value_parser = value_parser!(u32).range(1..=20))]
+    stages: Option<u32>,
 
     /// Examples in a training step
-    #[arg(long, default_value_t = 100, value_parser = numbers::count())]
+    #[arg(long, default_value_t = 100, value_parser = count())]
     batch_size: usize,
 
-    /// Samples of the estimate of the likelihood
-    #[arg(long, default_value_t = 5000, default_value_if("quick", "true", "100"), value_parser = numbers::count())]
-    test_samples: usize,
+    #[command(flatten)]
+    study: study::Options,
 
-    /// Where to compute; GPUs need a build with a feature, as in `cargo run --features wgpu`
-    #[arg(long, default_value = backend::names()[0], value_parser = backend::names().to_vec())]
-    backend: String,
-
-    /// Where weights, shuffles, bits and noise come from
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-
-    /// Folder with the four files of MNIST; without it, the clone's own copy
-    #[arg(long)]
-    data_dir: Option<PathBuf>,
-
-    /// Folder for the model, the history, the binarised test set and the pictures
-    #[arg(long, default_value = "out/iwae_mnist")]
-    out: PathBuf,
-
-    /// Goes on with the run in the output folder
-    #[arg(long, conflicts_with = "overwrite")]
-    resume: bool,
-
-    /// Replaces the run in the output folder, or other files that are in its way
-    #[arg(long)]
-    overwrite: bool,
-
-    /// Takes 2,000 images and, unless told otherwise, one epoch, to see that everything works
-    #[arg(long)]
-    quick: bool,
+    #[command(flatten)]
+    place: Place,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -144,7 +105,7 @@ enum Bound {
 }
 
 fn main() -> ExitCode {
-    interrupt::exit_code(start())
+    exit_code(start())
 }
 
 fn start() -> Result<()> {
@@ -164,63 +125,48 @@ fn start() -> Result<()> {
 
 fn run(args: &Args, objective: impl Objective<MlpVae> + 'static) -> Result<()> {
     let objective = Arc::new(objective);
-    let (seed, device) = (Seed::new(args.seed), backend::device(&args.backend)?);
-    let existing = output::existing(args.resume, args.overwrite);
-    let out = output::Output::look(&args.out, WRITTEN, Some(existing))?;
-    let Mnist { mut train, mut test } = Mnist::find(args.data_dir.as_deref())?;
-    if args.quick {
-        (train, test) = (train.take(2000), test.take(200));
-    }
-
-    let pixels = train.dim();
+    let out = args.place.look("iwae_mnist", WRITTEN)?;
+    let study = args.study.load(Defaults { test_samples: 5000, test_images: 10_000 })?;
+    let (seed, pixels) = (study.seed, study.pixels());
     let config = MlpVaeConfig {
         encoder: MlpEncoderConfig::new(pixels, [200, 200], 50).with_activation(Activation::Tanh),
         decoder: MlpDecoderConfig::new(50, [200, 200], pixels).with_activation(Activation::Tanh),
         likelihood: BernoulliNll,
         prior: StandardNormal,
     };
-    let mut vae = config.init(seed, &device)?;
-    vae.decoder = vae.decoder.with_output_bias(&Scaling::standard(&train)?.shift_logits()?)?;
+    let mut vae = config.init(seed, &study.device)?;
+    let bias = Scaling::standard(&study.train)?.shift_logits()?;
+    vae.decoder = vae.decoder.with_output_bias(&bias)?;
 
-    // The test set is the same in every run.
-    let (shape, batches) = (test.shape(), train.len().div_ceil(args.batch_size));
-    let train = Arc::new(Binarized::each_epoch(train, seed.child("bits")));
-    let test = Arc::new(Binarized::once(test, Seed::new(0).child("test bits")));
-
-    let stages = (0..args.stages).map(|i| (1e-3 * 10f64.powf(-f64::from(i) / 7.0), 3usize.pow(i)));
-    let epochs = stages.clone().map(|(_, epochs)| epochs).sum();
-    let train_config = TrainConfig {
-        epochs,
+    let [train, test] = study.bits().map(Arc::new);
+    let batches = train.len().div_ceil(args.batch_size);
+    let stages = 0..args.stages.unwrap_or(if study.is_quick { 1 } else { 5 });
+    let stages = stages.map(|i| (1e-3 * 10f64.powf(-f64::from(i) / 7.0), 3usize.pow(i)));
+    let training = TrainConfig {
         batch_size: args.batch_size,
         num_samples: args.samples,
-        seed,
-        ..TrainConfig::default()
+        ..study.training(Some(stages.clone().map(|(_, epochs)| epochs).sum()), 0)
     };
-    let ctrl_c = interrupt::CtrlC::catch();
-    let trained = Trainer::new(train_config)
+    let ctrl_c = CtrlC::catch();
+    let trained = Trainer::new(training)
         .with_objective(objective.clone())
         .with_optimizer(Adam::new().with_epsilon(1e-4)?.init())
         .with_learning_rate(schedule(stages, batches)?)
-        .with_checkpoints(out.join("checkpoint"), existing)
+        .with_checkpoints(out.join("checkpoint"), out.existing)
         .with_history_csv(out.join("history.csv"))
         .with_interrupter(ctrl_c.interrupter())
         .fit(vae, train.clone(), test.clone())?;
-    drop(ctrl_c);
+    ctrl_c.release();
     let vae = trained.model;
     saved::save(out.join("model"), &config, &vae)?;
     // The very bits that the figures below are of, for others to be measured on.
     idx::write_images(out.join("test-images-idx3-ubyte.gz"), &test.to_images()?)?;
 
-    draw(&out.join("nelbo.png"), |path| curves(&trained.history, path));
-    draw(&out.join("samples.png"), |path| {
-        ImageGrid::new(vae.sample(100, seed)?, shape, 10)?.save(path)
-    });
+    study::draw_run(&out, &trained.history, vae.sample(100, seed), study.test.shape());
 
-    let noise = NoiseSource::new(seed.child("test"));
-    let bound = evaluate(&vae, &objective, test.clone(), 100, args.samples, noise)?;
-    let elbo = evaluate(&vae, &Elbo::default(), test.clone(), 100, 1, noise)?;
-    let sampling = ImportanceSampling { num_samples: args.test_samples, ..Default::default() };
-    let nll = log_likelihood(&vae, test, sampling, noise)?;
+    let bound = study.evaluate(&vae, &objective, test.clone(), args.samples)?;
+    let elbo = study.evaluate(&vae, &Elbo::default(), test.clone(), 1)?;
+    let likelihood = study.log_likelihood(&vae, test, FromPosterior)?;
     say!("\nmodel, history and pictures are in {}", out.display());
     say!("trained on: {}", train.protocol());
     say!("bound of the objective, K={}: {:.2} ({})", args.samples, -bound.nelbo, bound.protocol);
@@ -228,10 +174,7 @@ fn run(args: &Args, objective: impl Objective<MlpVae> + 'static) -> Result<()> {
     if let Some(latents) = &elbo.latents {
         say!("{latents}");
     }
-    if let Some(bits) = nll.bits_per_dim(0.0) {
-        say!("bits per dimension: {bits:.3}");
-    }
-    say!("test: {nll}");
+    study::report(&likelihood);
     Ok(())
 }
 

@@ -11,21 +11,16 @@
 //! densities.
 
 #[macro_use]
-#[path = "common/say.rs"]
-mod say;
-#[path = "common/numbers.rs"]
-mod numbers;
+mod common;
+mod study;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use burn::tensor::Device;
-use burn_vae::data::mnist::Mnist;
-use burn_vae::data::{Binarized, Examples, Scaling};
+use burn_vae::data::{Examples, Scaling};
 use burn_vae::decoder::{MlpDecoder, MlpDecoderConfig};
 use burn_vae::divergence::MonteCarloKl;
 use burn_vae::encoder::{MlpEncoder, MlpEncoderConfig};
-use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
+use burn_vae::eval::FromPosterior;
 use burn_vae::flow::FlowsConfig;
 use burn_vae::likelihood::ScaleConfig;
 use burn_vae::nn::Activation;
@@ -39,16 +34,14 @@ use burn_vae::presets::{
     sigmoid_belief_network,
 };
 use burn_vae::prior::{FlowPriorConfig, MixturePriorConfig, StandardNormal, VampPriorConfig};
-use burn_vae::train::{Progress, TrainConfig, Trainer};
+use burn_vae::train::{Progress, Trainer};
 use burn_vae::{
     BernoulliNll, Decoder, Divergence, Elbo, Encoder, Error, ErrorKind, KlDivergence, Likelihood,
-    ModuleConfig, NoiseSource, Prior, Result, Seed, Vae, backend,
+    ModuleConfig, Prior, Result, Vae,
 };
 use clap::Parser;
-
-// Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use common::count;
+use study::{Defaults, Study};
 
 /// Trains one model after the other and estimates its likelihood.
 #[derive(Parser)]
@@ -57,36 +50,22 @@ struct Args {
     #[arg(long, default_value = "")]
     only: String,
 
-    /// Passes over the training set
-    #[arg(long, default_value_t = 20, default_value_if("quick", "true", "1"), value_parser = numbers::count())]
-    epochs: usize,
+    /// Passes over the training set; by default 20
+    #[arg(long, value_parser = count())]
+    epochs: Option<usize>,
 
-    /// Samples of the estimate of the likelihood
-    #[arg(long, default_value_t = 1000, default_value_if("quick", "true", "20"), value_parser = numbers::count())]
-    test_samples: usize,
+    /// Components of a mixture; by default 500
+    #[arg(long, value_parser = count())]
+    components: Option<usize>,
 
-    /// Gaussians in a mixture
-    #[arg(long, default_value_t = 500, default_value_if("quick", "true", "20"), value_parser = numbers::count())]
-    components: usize,
-
-    /// Where weights, shuffles, bits and noise come from
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-
-    /// Folder with the four files of MNIST; without it, the clone's own copy
-    #[arg(long)]
-    data_dir: Option<PathBuf>,
-
-    /// Takes 2,000 images and, unless told otherwise, one epoch, to see that everything works
-    #[arg(long)]
-    quick: bool,
+    #[command(flatten)]
+    study: study::Options,
 }
 
 /// What all rows share.
 struct Bench {
     args: Args,
-    seed: Seed,
-    device: Device,
+    study: Study,
     /// Logits of the training set's means.
     bias: Vec<f32>,
     bits: Split,
@@ -100,33 +79,27 @@ const LATENT_DIM: usize = 50;
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let (seed, device) = (Seed::new(args.seed), backend::device(backend::names()[0])?);
-    let Mnist { mut train, mut test } = Mnist::find(args.data_dir.as_deref())?;
-    if args.quick {
-        (train, test) = (train.take(2000), test.take(200));
-    }
-    if args.components > train.len() {
-        let (components, len) = (args.components, train.len());
-        let message =
-            format!("--components is {components}, but there are only {len} images to start from");
+    let study = args.study.load(Defaults { test_samples: 1000, test_images: 10_000 })?;
+    let components = args.components.unwrap_or(if study.is_quick { 20 } else { 500 });
+    if components > study.train.len() {
+        let message = format!(
+            "--components is {components}, but there are only {} images to start from",
+            study.train.len()
+        );
         return Err(Error::new(ErrorKind::Config, message));
     }
-    let first = train.tensor(0..args.components, &device)?;
-    let bias = Scaling::standard(&train)?.shift_logits()?;
-    // The test set is the same in every run.
+    let first = study.train.tensor(0..components, &study.device)?;
+    let [train, test] = study.bits();
     let bench = Bench {
-        bias,
-        bits: [
-            Arc::new(Binarized::each_epoch(train.clone(), seed.child("bits"))),
-            Arc::new(Binarized::once(test.clone(), Seed::new(0).child("test bits"))),
-        ],
-        grey: [Arc::new(train), Arc::new(test)],
+        bias: Scaling::standard(&study.train)?.shift_logits()?,
+        bits: [Arc::new(train), Arc::new(test)],
+        grey: [Arc::new(study.train.clone()), Arc::new(study.test.clone())],
         args,
-        seed,
-        device,
+        study,
     };
-    say!("{:<28} {:>6} {:>8} {:>8} {:>8}", "", "seed", "rate", "nll", "seconds");
-    say!("{:<28} {:>6} {:>8} {:>8} {:>8}\n", "", "", "", "", "an epoch");
+    let (seed, device) = (bench.study.seed, &bench.study.device);
+    say!("{:<28} {:>6} {:>10} {:>8} {:>8}", "", "seed", "divergence", "nll", "seconds");
+    say!("{:<28} {:>6} {:>10} {:>8} {:>8}\n", "", "", "", "", "an epoch");
 
     let estimate = MonteCarloKl::default();
     bench.posterior("vae", Diagonal, estimate)?;
@@ -141,17 +114,14 @@ fn main() -> Result<()> {
         bench.posterior(name, Transformed::new(flows), estimate)?;
     }
 
-    let components = bench.args.components;
     let mixture = MixturePriorConfig::new(components, LATENT_DIM);
-    bench.prior("mixture prior", || mixture.init(bench.seed.child("prior"), &bench.device))?;
+    bench.prior("mixture prior", || mixture.init(seed.child("prior"), device))?;
     let vamp = VampPriorConfig::new(components, 784);
     bench.prior("vamp prior", || {
-        vamp.init(bench.seed.child("prior"), &bench.device)?.starting_from(first.clone())
+        vamp.init(seed.child("prior"), device)?.starting_from(first.clone())
     })?;
     let flows = FlowPriorConfig::new(LATENT_DIM, FlowsConfig::real_nvp(4, [200]));
-    bench.prior("flow prior, real nvp, 4", || {
-        flows.init(bench.seed.child("prior"), &bench.device)
-    })?;
+    bench.prior("flow prior, real nvp, 4", || flows.init(seed.child("prior"), device))?;
 
     bench.hierarchy("two stochastic layers", iwae_two_layers())?;
     let layers =
@@ -164,7 +134,7 @@ fn main() -> Result<()> {
 
     bench.row("logistic factor analysis", &bench.bits, estimate, || {
         let config = logistic_factor_analysis(784, [200, 200], LATENT_DIM);
-        let mut vae = config.init(bench.seed, &bench.device)?;
+        let mut vae = config.init(seed, device)?;
         vae.decoder = vae.decoder.with_output_bias(&bench.bias)?;
         Ok(vae)
     })?;
@@ -175,12 +145,11 @@ fn main() -> Result<()> {
         let mut config = nonlinear_factor_analysis(784, [200, 200], LATENT_DIM, noise);
         config.encoder = config.encoder.with_activation(Activation::Tanh);
         config.decoder = config.decoder.with_activation(Activation::Tanh);
-        config.init(bench.seed, &bench.device)
+        config.init(seed, device)
     })?;
     let layers = [StochasticLayer::new([200, 200], 100), StochasticLayer::new([100, 100], 50)];
     bench.row("non-linear belief, 100-50", &bench.grey, estimate, || {
-        nonlinear_gaussian_belief_network(784, &layers, Activation::Tanh, noise)
-            .init(bench.seed, &bench.device)
+        nonlinear_gaussian_belief_network(784, &layers, Activation::Tanh, noise).init(seed, device)
     })
 }
 
@@ -193,7 +162,7 @@ impl Bench {
     {
         self.row(name, &self.bits, divergence, || {
             let encoder = self.encoder().with_posterior(family.clone());
-            let encoder = encoder.init(self.seed.child("encoder"), &self.device)?;
+            let encoder = encoder.init(self.study.seed.child("encoder"), &self.study.device)?;
             Vae::new(encoder, self.decoder()?, BernoulliNll, StandardNormal)
         })
     }
@@ -205,7 +174,7 @@ impl Bench {
     {
         self.row(name, &self.bits, MonteCarloKl::default(), || {
             let encoder: MlpEncoder =
-                self.encoder().init(self.seed.child("encoder"), &self.device)?;
+                self.encoder().init(self.study.seed.child("encoder"), &self.study.device)?;
             Vae::new(encoder, self.decoder()?, BernoulliNll, prior()?)
         })
     }
@@ -221,7 +190,7 @@ impl Bench {
         P: ModuleConfig<Module: Prior<MlpEncoder<F::Head>> + 'static>,
     {
         self.row(name, &self.bits, MonteCarloKl::default(), || {
-            let mut vae = config.init(self.seed, &self.device)?;
+            let mut vae = config.init(self.study.seed, &self.study.device)?;
             vae.decoder.network = vae.decoder.network.with_output_bias(&self.bias)?;
             Ok(vae)
         })
@@ -234,7 +203,7 @@ impl Bench {
     fn decoder(&self) -> Result<MlpDecoder> {
         MlpDecoderConfig::new(LATENT_DIM, [200, 200], 784)
             .with_activation(Activation::Tanh)
-            .init(self.seed.child("decoder"), &self.device)?
+            .init(self.study.seed.child("decoder"), &self.study.device)?
             .with_output_bias(&self.bias)
     }
 
@@ -253,25 +222,22 @@ impl Bench {
         P: Prior<E> + 'static,
         V: Divergence<E::Posterior, P::Bound> + 'static,
     {
-        let Self { args, seed, .. } = self;
+        let Self { args, study, .. } = self;
         if !name.contains(&args.only) {
             return Ok(());
         }
         let objective = Arc::new(Elbo::new(divergence));
-        let config = TrainConfig { epochs: args.epochs, seed: *seed, ..TrainConfig::default() };
-        let trained = Trainer::new(config)
+        let trained = Trainer::new(study.training(args.epochs, 20))
             .with_objective(objective.clone())
             .with_optimizer(Adam::new().with_epsilon(1e-4)?.init())
             .with_progress(Progress::Silent)
             .fit(vae()?, train.clone(), test.clone())?;
-        let (vae, noise) = (trained.model, NoiseSource::new(seed.child("test")));
-        let elbo = evaluate(&vae, &objective, test.clone(), 100, 1, noise)?;
-        let sampling = ImportanceSampling { num_samples: args.test_samples, ..Default::default() };
-        let found = log_likelihood(&vae, test.clone(), sampling, noise)?;
+        let elbo = study.evaluate(&trained.model, &objective, test.clone(), 1)?;
+        let found = study.log_likelihood(&trained.model, test.clone(), FromPosterior)?;
         let seconds = trained.history.seconds_per_epoch().unwrap_or(f64::NAN);
         say!(
-            "{name:<28} {:>6} {:>8.2} {:>8.2} {seconds:>8.1}  {}; {}; {}",
-            args.seed,
+            "{name:<28} {:>6} {:>10.2} {:>8.2} {seconds:>8.1}  {}; {}; {}",
+            study.seed.value(),
             elbo.divergence,
             found.nll,
             found.reliability(),

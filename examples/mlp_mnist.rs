@@ -4,13 +4,17 @@
 //! cargo run --release --example mlp_mnist -- --help
 //! ```
 
+#[macro_use]
 mod common;
+mod mnist;
 
 use std::process::ExitCode;
 
+use burn_vae::summary::Summary;
 use burn_vae::{MlpVaeConfig, ModuleConfig, Result, Seed};
 use clap::Parser;
-use common::{Defaults, Optimizer, Options, Run, Validation, exit_code};
+use common::{Hidden, exit_code, hidden};
+use mnist::{Defaults, Optimizer, Options, Run, Validation};
 use serde::Serialize;
 
 /// Trains a variational autoencoder of fully connected layers on MNIST and draws what it learnt.
@@ -21,24 +25,12 @@ use serde::Serialize;
 struct Args {
     /// Units of the hidden layers of the encoder, as in 512,256; the decoder has them reversed.
     /// `none` makes the decoder logistic factor analysis
-    #[arg(long, default_value = "256", value_parser = parse_hidden)]
+    #[arg(long, default_value = "256", value_parser = hidden)]
     hidden: Hidden,
 
     #[command(flatten)]
     #[serde(flatten)]
     options: Options,
-}
-
-#[derive(Clone, Serialize)]
-struct Hidden(Vec<usize>);
-
-fn parse_hidden(text: &str) -> Result<Hidden, String> {
-    if text == "none" {
-        return Ok(Hidden(Vec::new()));
-    }
-    let units =
-        text.split(',').map(|units| units.trim().parse().map_err(|e| format!("{units}: {e}")));
-    Ok(Hidden(units.collect::<Result<_, _>>()?))
 }
 
 fn main() -> ExitCode {
@@ -48,7 +40,7 @@ fn main() -> ExitCode {
 fn train() -> Result<()> {
     let args = Args::parse();
     let defaults = Defaults {
-        out: "out/mlp_mnist",
+        name: "mlp_mnist",
         epochs: 50,
         batch_size: 100,
         optimizer: Optimizer::Rmsprop,
@@ -61,6 +53,14 @@ fn train() -> Result<()> {
     let data_dim = run.shape().iter().product();
     let config = MlpVaeConfig::mlp(data_dim, args.hidden.0, args.options.latent_dim);
     let vae = config.init(Seed::new(args.options.seed), &run.device)?;
+    let summary = Summary::of(&vae);
+    say!("{summary}\n");
 
-    run.train_and_draw(&config, vae)
+    // Nothing is written before the training has checked everything.
+    let trained = run.train(&config, vae)?;
+    summary.save_dot(run.out.join("architecture.dot"))?;
+    let result = run.evaluate(&trained.model)?;
+    run.draw(&trained, &result)?;
+    run.report(&trained, &result);
+    Ok(())
 }

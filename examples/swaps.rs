@@ -7,25 +7,21 @@
 //! ```
 
 #[macro_use]
-#[path = "common/say.rs"]
-mod say;
-#[path = "common/numbers.rs"]
-mod numbers;
+mod common;
+mod study;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::activation::softplus;
-use burn_vae::data::mnist::Mnist;
-use burn_vae::data::{Binarized, Examples};
+use burn_vae::data::Examples;
 use burn_vae::decoder::{MlpDecoder, MlpDecoderConfig};
 use burn_vae::divergence::{
     ChiDivergence, Kernel, Mmd, MonteCarloKl, MonteCarloRenyi, RenyiDivergence,
 };
 use burn_vae::encoder::{MlpEncoder, MlpEncoderConfig};
-use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
+use burn_vae::eval::FromPosterior;
 use burn_vae::likelihood::{
     ContinuousBernoulliNll, DiscretizedLogisticMixtureNll, DiscretizedLogisticNll, GaussianNll,
     LaplaceNll, Scale, ScaleConfig, StudentTNll,
@@ -36,14 +32,11 @@ use burn_vae::posterior::DiagonalGaussian;
 use burn_vae::prior::StandardNormal;
 use burn_vae::train::{Progress, TrainConfig, Trainer};
 use burn_vae::{
-    BernoulliNll, Elbo, Encoder, Likelihood, ModuleConfig, NoiseSource, Objective, Phase, Result,
-    Seed, Vae, backend,
+    BernoulliNll, Elbo, Encoder, Likelihood, ModuleConfig, Objective, Phase, Result, Vae,
 };
 use clap::Parser;
-
-// Burn allocates and frees every tensor, and this allocator is quicker at it than the system's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use common::count;
+use study::{Defaults, Study};
 
 /// Swaps one component at a time and prints what comes of it.
 #[derive(Parser)]
@@ -52,35 +45,25 @@ struct Args {
     #[arg(long, default_value = "")]
     only: String,
 
-    /// Passes over the training set
-    #[arg(long, default_value_t = 5, default_value_if("quick", "true", "1"), value_parser = numbers::count())]
-    epochs: usize,
+    /// Passes over the training set; by default 5
+    #[arg(long, value_parser = count())]
+    epochs: Option<usize>,
 
     /// Length of a code
-    #[arg(long, default_value_t = 8, value_parser = numbers::count())]
+    #[arg(long, default_value_t = 8, value_parser = count())]
     latent_dim: usize,
 
-    /// Samples of the estimate of the likelihood
-    #[arg(long, default_value_t = 100, default_value_if("quick", "true", "20"), value_parser = numbers::count())]
-    test_samples: usize,
-
-    /// Where weights, shuffles, bits and noise come from
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-
-    /// Folder with the four files of MNIST; without it, the clone's own copy
-    #[arg(long)]
-    data_dir: Option<PathBuf>,
-
-    /// Takes 2,000 images and, unless told otherwise, one epoch, to see that everything works
-    #[arg(long)]
-    quick: bool,
+    #[command(flatten)]
+    study: study::Options,
 }
+
+/// What to train on and what to test on.
+type Split = [Arc<dyn Examples>; 2];
 
 type Model<L> = Vae<Encoding, MlpDecoder, L, StandardNormal>;
 
-/// An encoder of one's own around this crate's, whose posteriors can be kept narrower than the prior:
-/// elsewhere some divergences are infinite.
+/// A custom encoder that wraps one of this crate's and can keep its posteriors narrower than the prior:
+/// wider ones have infinite divergences of some kinds.
 #[derive(Module, Debug)]
 struct Encoding {
     network: MlpEncoder,
@@ -156,54 +139,80 @@ fn objectives() -> Result<Vec<(&'static str, AnyObjective, usize)>> {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let seed = Seed::new(args.seed);
-    let Mnist { mut train, mut test } = Mnist::find(args.data_dir.as_deref())?;
-    if args.quick {
-        (train, test) = (train.take(2000), test.take(200));
-    }
-    say!("nats per example; nll by {} samples", args.test_samples);
+    let study = args.study.load(Defaults { test_samples: 100, test_images: 10_000 })?;
+    say!("nats per example; nll by {} samples", study.test_samples);
     say!(
-        "{:<36} {:>8} {:>10} {:>8} {:>8} {:>6}",
+        "{:<36} {:>10} {:>10} {:>8} {:>8} {:>6}",
         "",
-        "rate",
+        "divergence",
         "distortion",
         "nll",
         "bits/dim",
         "active"
     );
 
-    let bits: [Arc<dyn Examples>; 2] = [
-        Arc::new(Binarized::each_epoch(train.clone(), seed.child("bits"))),
-        Arc::new(Binarized::once(test.clone(), Seed::new(0).child("test bits"))),
-    ];
+    let [train, test] = study.bits();
+    let bits: Split = [Arc::new(train), Arc::new(test)];
     for (name, objective, samples) in objectives()? {
-        row(&args, name, &bits, BernoulliNll, objective, samples)?;
+        row(&args, &study, name, &bits, BernoulliNll, objective, samples)?;
     }
 
     // Of grey values the first are densities, the last two probabilities of a byte: they do not compare.
-    let grey: [Arc<dyn Examples>; 2] = [Arc::new(train), Arc::new(test)];
-    let device = backend::device(backend::names()[0])?;
+    let grey: Split = [Arc::new(study.train.clone()), Arc::new(study.test.clone())];
     // The same value in all images, such as the black border, would draw a scale to zero.
-    let learned = || ScaleConfig::learned(0.2).with_floor(0.05).init(seed, &device);
-    let predicted = ScaleConfig::predicted().with_floor(0.05).init(seed, &device)?;
+    let learned = || ScaleConfig::learned(0.2).with_floor(0.05).init(study.seed, &study.device);
+    let predicted = ScaleConfig::predicted().with_floor(0.05).init(study.seed, &study.device)?;
     let kl = Elbo::default();
-    row(&args, "likelihood: continuous bernoulli", &grey, ContinuousBernoulliNll, kl, 1)?;
-    row(&args, "likelihood: gaussian, 0.2", &grey, GaussianNll::new(Scale::fixed(0.2)?), kl, 1)?;
-    row(&args, "likelihood: gaussian, learned", &grey, GaussianNll::new(learned()?), kl, 1)?;
-    row(&args, "likelihood: gaussian, predicted", &grey, GaussianNll::new(predicted), kl, 1)?;
-    row(&args, "likelihood: laplace, learned", &grey, LaplaceNll::new(learned()?), kl, 1)?;
-    row(&args, "likelihood: student-t, learned", &grey, StudentTNll::new(learned()?, 5.0)?, kl, 1)?;
+    row(&args, &study, "likelihood: continuous bernoulli", &grey, ContinuousBernoulliNll, kl, 1)?;
+    row(
+        &args,
+        &study,
+        "likelihood: gaussian, 0.2",
+        &grey,
+        GaussianNll::new(Scale::fixed(0.2)?),
+        kl,
+        1,
+    )?;
+    row(
+        &args,
+        &study,
+        "likelihood: gaussian, learned",
+        &grey,
+        GaussianNll::new(learned()?),
+        kl,
+        1,
+    )?;
+    row(
+        &args,
+        &study,
+        "likelihood: gaussian, predicted",
+        &grey,
+        GaussianNll::new(predicted),
+        kl,
+        1,
+    )?;
+    row(&args, &study, "likelihood: laplace, learned", &grey, LaplaceNll::new(learned()?), kl, 1)?;
+    row(
+        &args,
+        &study,
+        "likelihood: student-t, learned",
+        &grey,
+        StudentTNll::new(learned()?, 5.0)?,
+        kl,
+        1,
+    )?;
     let logistic = DiscretizedLogisticNll::new(256)?;
-    row(&args, "likelihood: discretised logistic", &grey, logistic, kl, 1)?;
+    row(&args, &study, "likelihood: discretised logistic", &grey, logistic, kl, 1)?;
     let mixture = DiscretizedLogisticMixtureNll::new(256, 3)?;
-    row(&args, "likelihood: mixture of 3 of them", &grey, mixture, kl, 1)
+    row(&args, &study, "likelihood: mixture of 3 of them", &grey, mixture, kl, 1)
 }
 
 /// Trains and evaluates one model, unless its row is not asked for.
 fn row<L, O>(
     args: &Args,
+    study: &Study,
     name: &str,
-    [train, test]: &[Arc<dyn Examples>; 2],
+    [train, test]: &Split,
     likelihood: L,
     objective: O,
     num_samples: usize,
@@ -215,19 +224,18 @@ where
     if !name.contains(&args.only) {
         return Ok(());
     }
-    let (seed, device) = (Seed::new(args.seed), backend::device(backend::names()[0])?);
+    let (seed, device) = (study.seed, &study.device);
     let is_narrow = name.ends_with("narrow");
     let (data_dim, latent_dim) = (train.dim(), args.latent_dim);
     let output_dim = likelihood.params_per_value() * data_dim;
     let encoder = MlpEncoderConfig::new(data_dim, [256], latent_dim);
     let vae = Vae::new(
-        Encoding { network: encoder.init(seed.child("encoder"), &device)?, is_narrow },
-        MlpDecoderConfig::new(latent_dim, [256], output_dim)
-            .init(seed.child("decoder"), &device)?,
+        Encoding { network: encoder.init(seed.child("encoder"), device)?, is_narrow },
+        MlpDecoderConfig::new(latent_dim, [256], output_dim).init(seed.child("decoder"), device)?,
         likelihood,
         StandardNormal,
     )?;
-    let config = TrainConfig { epochs: args.epochs, num_samples, seed, ..TrainConfig::default() };
+    let config = TrainConfig { num_samples, ..study.training(args.epochs, 5) };
     let vae = Trainer::new(config)
         .with_objective(objective)
         .with_optimizer(Adam::new().with_epsilon(1e-5)?.init())
@@ -235,18 +243,16 @@ where
         .fit(vae, train.clone(), test.clone())?
         .model;
 
-    let noise = NoiseSource::new(seed.child("test"));
-    let elbo = evaluate(&vae, &Elbo::default(), test.clone(), 100, 1, noise)?;
-    let sampling = ImportanceSampling { num_samples: args.test_samples, ..Default::default() };
-    let likelihood = log_likelihood(&vae, test.clone(), sampling, noise)?;
+    let elbo = study.evaluate(&vae, &Elbo::default(), test.clone(), 1)?;
+    let likelihood = study.log_likelihood(&vae, test.clone(), FromPosterior)?;
     let (nll, protocol, measure) = (likelihood.nll, likelihood.protocol, likelihood.measure);
     let active = elbo.latents.as_ref().and_then(|latents| latents.active_units()).unwrap_or(0);
-    let (rate, distortion) = (elbo.divergence, elbo.distortion);
+    let (divergence, distortion) = (elbo.divergence, elbo.distortion);
     // Bytes were divided by 255.
     let bits = likelihood.bits_per_dim(data_dim as f64 * 255f64.ln()).unwrap_or(f64::NAN);
     let reliability = likelihood.reliability();
     say!(
-        "{name:<36} {rate:>8.2} {distortion:>10.2} {nll:>8.2} {bits:>8.3} {active:>6}  {reliability}; \
+        "{name:<36} {divergence:>10.2} {distortion:>10.2} {nll:>8.2} {bits:>8.3} {active:>6}  {reliability}; \
          {protocol}; {measure}"
     );
     Ok(())

@@ -8,17 +8,9 @@
 //! that is learned for each. The figure is a log-density in these units.
 
 #[macro_use]
-#[path = "common/say.rs"]
-mod say;
-#[path = "common/draw.rs"]
-mod draw;
-#[path = "common/interrupt.rs"]
-mod interrupt;
-#[path = "common/output.rs"]
-mod output;
+mod common;
 
 use std::f64::consts::{FRAC_PI_2, LN_2, PI};
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -34,8 +26,7 @@ use burn_vae::{
     Elbo, ModuleConfig, NoiseSource, Posterior, Result, Seed, VaeConfig, backend, saved,
 };
 use clap::Parser;
-use draw::draw;
-use output::Output;
+use common::{CtrlC, Place, count, draw, exit_code, non_negative};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use rand_distr::{Distribution, Exp1, StandardNormal};
 
@@ -81,36 +72,27 @@ struct Args {
 
     /// Rows to take of the table, by default all, or to make up, by default 50,000; the last tenth is to
     /// test on
-    #[arg(long)]
-    rows: Option<NonZeroUsize>,
+    #[arg(long, value_parser = count())]
+    rows: Option<usize>,
 
     /// Passes over the training set
-    #[arg(long, default_value_t = 20, default_value_if("quick", "true", "2"))]
+    #[arg(long, default_value_t = 20, default_value_if("quick", "true", "2"), value_parser = count())]
     epochs: usize,
 
     /// Weight of the divergence
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = non_negative)]
     beta: f64,
 
     /// Where the stand-in, weights, shuffles and noise come from
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
-    /// Folder for the model, the history and the picture
-    #[arg(long, default_value = "out/tabular")]
-    out: PathBuf,
-
-    /// Goes on with the run in the output folder
-    #[arg(long, conflicts_with = "overwrite")]
-    resume: bool,
-
-    /// Replaces the run in the output folder, or other files that are in its way
-    #[arg(long)]
-    overwrite: bool,
-
     /// Takes 2,000 rows and 2 epochs, unless told otherwise, to see that everything works
     #[arg(long)]
     quick: bool,
+
+    #[command(flatten)]
+    place: Place,
 }
 
 fn parse_delimiter(text: &str) -> Result<char, String> {
@@ -123,18 +105,17 @@ fn parse_delimiter(text: &str) -> Result<char, String> {
 }
 
 fn main() -> ExitCode {
-    interrupt::exit_code(start())
+    exit_code(start())
 }
 
 fn start() -> Result<()> {
     let args = Args::parse();
     let (seed, device) = (Seed::new(args.seed), backend::device(backend::names()[0])?);
-    let existing = output::existing(args.resume, args.overwrite);
-    let mut out = Output::look(&args.out, WRITTEN, Some(existing))?;
+    let mut out = args.place.look("tabular", WRITTEN)?;
     if let Some(csv) = &args.csv {
         out = out.apart_from(csv)?;
     }
-    let rows = args.rows.map(NonZeroUsize::get).or(args.quick.then_some(2000));
+    let rows = args.rows.or(args.quick.then_some(2000));
     let (name, table) = match &args.csv {
         Some(csv) => (csv.display().to_string(), read(csv, rows, &args)?),
         None => {
@@ -159,15 +140,15 @@ fn start() -> Result<()> {
         prior: burn_vae::prior::StandardNormal,
     };
     let vae = config.init(seed, &device)?;
-    let ctrl_c = interrupt::CtrlC::catch();
+    let ctrl_c = CtrlC::catch();
     let vae = Trainer::new(TrainConfig { epochs: args.epochs, seed, ..TrainConfig::default() })
         .with_objective(Elbo::default().with_beta(args.beta)?)
-        .with_checkpoints(out.join("checkpoint"), existing)
+        .with_checkpoints(out.join("checkpoint"), out.existing)
         .with_history_csv(out.join("history.csv"))
         .with_interrupter(ctrl_c.interrupter())
         .fit(vae, train, test.clone())?
         .model;
-    drop(ctrl_c);
+    ctrl_c.release();
     saved::save(out.join("model"), &config, &vae)?;
     scaling.save(out.join("model/scaling.json"))?;
 

@@ -1,10 +1,10 @@
-//! Pictures, without which a run still has its figures.
+//! Pictures; a run has its figures without them.
 
 use std::path::Path;
 
 use burn_vae::Result;
 
-/// Draws a picture into a file, or says why it cannot be drawn.
+/// Draws a picture into a file, or warns why it cannot be drawn.
 pub fn draw(path: &Path, picture: impl FnOnce(&Path) -> Result<()>) {
     if let Err(error) = picture(path) {
         warn!("{} was not drawn: {error}", path.display());

@@ -1,4 +1,4 @@
-//! Ctrl-C: once to stop after the step under way, twice to stop at once.
+//! Ctrl-C: once stops after the step under way, twice at once.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use burn_vae::train::Interrupter;
 use burn_vae::{ErrorKind, Result};
 
-/// What a shell expects of a program that Ctrl-C has stopped.
+/// The exit code that a shell expects after Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
-/// As long as it lives Ctrl-C stops a training, which is to be given its interrupter; after that, the program.
+/// Lets Ctrl-C stop the training that has its interrupter, until it is released.
 pub struct CtrlC {
     interrupter: Interrupter,
     is_over: Arc<AtomicBool>,
@@ -35,20 +35,19 @@ impl CtrlC {
     pub fn interrupter(&self) -> Interrupter {
         self.interrupter.clone()
     }
-}
 
-impl Drop for CtrlC {
-    fn drop(&mut self) {
+    /// From now on, Ctrl-C ends the program.
+    pub fn release(self) {
         self.is_over.store(true, Ordering::Relaxed);
     }
 }
 
-/// How a program ends.
+/// The exit code of a program's result, whose error is printed.
 pub fn exit_code(result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.kind() == ErrorKind::Interrupted => {
-            warn!("{error}; go on with it by --resume");
+            warn!("{error}; resume it by --resume");
             INTERRUPTED.into()
         }
         Err(error) => {

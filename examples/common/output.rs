@@ -5,51 +5,84 @@ use std::path::{Component, Path, PathBuf};
 
 use burn_vae::train::{Existing, History};
 use burn_vae::{Error, ErrorKind, Result};
+use clap::Args;
+use serde::Serialize;
+
+/// The options that name the folder.
+#[derive(Args, Serialize)]
+pub struct Place {
+    /// Folder for all that the run writes; by default out/ and the example's name
+    #[arg(long)]
+    out: Option<PathBuf>,
+
+    /// Resumes the run in the output folder, which must have been started with the same options but
+    /// for the epochs and the patience; starts one where there is none
+    #[arg(long, conflicts_with = "overwrite")]
+    resume: bool,
+
+    /// Replaces the run in the output folder, or other files that are in its way
+    #[arg(long)]
+    overwrite: bool,
+}
 
 /// The folder of a run, and the names of all that the run may write there.
 pub struct Output {
     dir: PathBuf,
     names: &'static [&'static str],
+    /// What to do with a run that is there already.
+    pub existing: Existing,
+}
+
+impl Place {
+    /// Looks at the folder, and changes nothing. Without `--out` it is that of the example.
+    ///
+    /// # Errors
+    /// If there is something of one of the names that no run has written, unless it is to be
+    /// overwritten; if a run is there that is not to be touched.
+    pub fn look(&self, example: &str, names: &'static [&'static str]) -> Result<Output> {
+        let existing = match (self.resume, self.overwrite) {
+            (true, _) => Existing::Resume,
+            (_, true) => Existing::Overwrite,
+            _ => Existing::Refuse,
+        };
+        let dir = self.out.clone().unwrap_or_else(|| Path::new("out").join(example));
+        Output::look(dir, names, existing)
+    }
 }
 
 impl Output {
-    /// Looks at the folder, and changes nothing. `existing` says what to do with a run that is there already;
-    /// an example without checkpoints, and `None`, replaces it.
-    ///
-    /// # Errors
-    /// If there is something of one of these names that no run has left, unless it is to be overwritten; if a
-    /// run is there that is not to be touched.
+    /// As [`Place::look`].
     pub fn look(
         dir: impl Into<PathBuf>,
         names: &'static [&'static str],
-        existing: Option<Existing>,
+        existing: Existing,
     ) -> Result<Self> {
-        let output = Self { dir: dir.into(), names };
+        let output = Self { dir: dir.into(), names, existing };
         let place = output.dir.display();
         let refuse = |message| Err(Error::new(ErrorKind::Saved, message));
         if output.dir.exists() && !output.dir.is_dir() {
             return refuse(format!("{place} is no folder; name another by --out"));
         }
-        if existing == Some(Existing::Overwrite) {
+        if existing == Existing::Overwrite {
             return Ok(output);
         }
         let taken = names.iter().map(|name| output.dir.join(name)).find(|path| is_taken(path));
         if let (Some(path), false) = (taken, output.holds_a_run()) {
-            let or = if existing.is_some() { ", or overwrite it by --overwrite" } else { "" };
-            let path = path.display();
             return refuse(format!(
-                "{path} is in the way, and no run has left it: name another folder by --out{or}"
+                "{} is in the way, and no run has written it: name another folder by --out, or \
+                 overwrite it by --overwrite",
+                path.display()
             ));
         }
         let has_checkpoint = output.dir.join("checkpoint/state.json").exists();
         let has_model = output.dir.join("model/config.json").exists();
         let advice = match existing {
-            Some(Existing::Refuse) if has_checkpoint => {
-                "go on with it by --resume, replace it by --overwrite"
+            Existing::Refuse if has_checkpoint => {
+                "resume it by --resume, replace it by --overwrite"
             }
-            Some(Existing::Refuse) if has_model => "replace it by --overwrite",
-            Some(Existing::Resume) if has_model && !has_checkpoint => {
-                "but no checkpoint to go on from: replace it by --overwrite"
+            Existing::Refuse if has_model => "replace it by --overwrite",
+            Existing::Resume if has_model && !has_checkpoint => {
+                "but no checkpoint to resume from: replace it by --overwrite"
             }
             _ => return Ok(output),
         };
@@ -58,7 +91,6 @@ impl Output {
 
     /// Checks that the run does not write to where its data, a file or a folder, are read from, now or by the
     /// next run.
-    #[allow(dead_code)] // Not every example takes data of one's own.
     pub fn apart_from(self, data: &Path) -> Result<Self> {
         let (out, real) = (resolve(&self.dir), resolve(data));
         let refuse = |message| Err(Error::new(ErrorKind::Config, message));
@@ -101,16 +133,6 @@ impl Output {
                 path.is_file()
                     && std::fs::read_to_string(path).is_ok_and(|text| text.contains("\"burn_vae\""))
             })
-    }
-}
-
-/// What to do with a run that is there, by the options of the command line.
-#[allow(dead_code)]
-pub fn existing(resume: bool, overwrite: bool) -> Existing {
-    match (resume, overwrite) {
-        (true, _) => Existing::Resume,
-        (_, true) => Existing::Overwrite,
-        _ => Existing::Refuse,
     }
 }
 

@@ -1,5 +1,4 @@
-//! Lines for whoever runs the program. Nobody may be reading any more, as after `| head -1`, which is no reason
-//! to stop: unlike `println!` and `eprintln!` these do not panic.
+//! Prints without panicking where nobody reads, as after `| head -1`, unlike `println!`.
 
 /// Prints a line on standard output.
 macro_rules! say {

@@ -1,4 +1,4 @@
-//! The options that the examples share.
+//! The options of the main job.
 
 use std::path::PathBuf;
 
@@ -7,12 +7,11 @@ use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::{AdamWConfig, ModuleOptimizer, SgdConfig};
 use burn_vae::objective::{Beta, TargetKl};
 use burn_vae::optim::{Adam, RmsProp};
-use burn_vae::train::Existing;
 use burn_vae::{Elbo, Error, ErrorKind, Result, backend};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{numbers, output};
+use crate::common::{Place, count, non_negative, positive};
 
 #[derive(Args, Serialize)]
 pub struct Options {
@@ -21,15 +20,15 @@ pub struct Options {
     pub backend: String,
 
     /// Passes over the training set
-    #[arg(long, value_parser = numbers::count())]
+    #[arg(long, value_parser = count())]
     pub epochs: Option<usize>,
 
     /// Examples in a training step
-    #[arg(long, value_parser = numbers::count())]
+    #[arg(long, value_parser = count())]
     pub batch_size: Option<usize>,
 
     /// Length of a code
-    #[arg(long, default_value_t = 2, value_parser = numbers::count())]
+    #[arg(long, default_value_t = 2, value_parser = count())]
     pub latent_dim: usize,
 
     /// What turns gradients into steps
@@ -37,7 +36,7 @@ pub struct Options {
     pub optimizer: Option<Optimizer>,
 
     /// Learning rate
-    #[arg(long, default_value_t = 1e-3, value_parser = numbers::positive)]
+    #[arg(long, default_value_t = 1e-3, value_parser = positive)]
     pub lr: f64,
 
     /// How the learning rate goes on
@@ -45,27 +44,27 @@ pub struct Options {
     pub lr_schedule: LrSchedule,
 
     /// Norm that the gradients of a step are clipped to
-    #[arg(long, value_parser = numbers::positive)]
+    #[arg(long, value_parser = positive)]
     pub clip: Option<f64>,
 
     /// Weight of the divergence in the loss
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = non_negative)]
     pub beta: f64,
 
     /// Epochs over which the weight of the divergence grows from 0 to 1; fewer than there are
-    #[arg(long, conflicts_with_all = ["beta", "cycle", "target_kl"], value_parser = numbers::positive)]
+    #[arg(long, conflicts_with_all = ["beta", "cycle", "target_kl"], value_parser = positive)]
     pub warmup: Option<f64>,
 
     /// Epochs of a cycle, in the first half of which the weight of the divergence grows from 0 to 1
-    #[arg(long, conflicts_with_all = ["beta", "target_kl"], value_parser = numbers::positive)]
+    #[arg(long, conflicts_with_all = ["beta", "target_kl"], value_parser = positive)]
     pub cycle: Option<f64>,
 
     /// Divergence in nats that a controller of its weight leads to
-    #[arg(long, conflicts_with = "beta")]
+    #[arg(long, conflicts_with = "beta", value_parser = positive)]
     pub target_kl: Option<f64>,
 
     /// Nats of divergence that each latent dimension has for free
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = non_negative)]
     pub free_bits: f64,
 
     /// Where weights, shuffles and noise come from
@@ -73,7 +72,7 @@ pub struct Options {
     pub seed: u64,
 
     /// Monte Carlo samples of the posterior of each example
-    #[arg(long, default_value_t = 1, value_parser = numbers::count())]
+    #[arg(long, default_value_t = 1, value_parser = count())]
     pub samples: usize,
 
     /// What the model is validated on after each epoch
@@ -105,18 +104,9 @@ pub struct Options {
     #[arg(long, requires = "image_dir", value_parser = parse_size)]
     pub size: Option<Size>,
 
-    /// Folder for the model, the history and the pictures; by default out/ and the example's name
-    #[arg(long)]
-    pub out: Option<PathBuf>,
-
-    /// Goes on with the run in the output folder, which must have been started with the same options
-    /// but for the epochs and the patience; starts one where there is none
-    #[arg(long, conflicts_with = "overwrite")]
-    pub resume: bool,
-
-    /// Replaces the run in the output folder, or other files that are in its way
-    #[arg(long)]
-    pub overwrite: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub place: Place,
 
     /// Takes 2,000 images and, unless told otherwise, 2 epochs, to see that everything works
     #[arg(long)]
@@ -125,7 +115,8 @@ pub struct Options {
 
 /// What an example does where its user does not say otherwise, and where its pictures look.
 pub struct Defaults {
-    pub out: &'static str,
+    /// The folder in out/.
+    pub name: &'static str,
     pub epochs: usize,
     pub batch_size: usize,
     pub optimizer: Optimizer,
@@ -136,10 +127,6 @@ pub struct Defaults {
 }
 
 impl Options {
-    pub fn existing(&self) -> Existing {
-        output::existing(self.resume, self.overwrite)
-    }
-
     pub fn objective(&self, batches: usize) -> Result<Elbo> {
         let steps = |epochs: f64| (epochs * batches as f64).round().max(1.0) as u64;
         let beta = match (self.warmup, self.cycle, self.target_kl) {

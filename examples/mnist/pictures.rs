@@ -11,8 +11,7 @@ use burn_vae::viz::{Bars, ImageGrid, Scatter, curves};
 use burn_vae::{Decoder, Encoder, Error, ErrorKind, Likelihood, Posterior, Result, Vae};
 
 use super::WRITTEN;
-use super::draw::draw;
-use super::output::Output;
+use crate::common::{Output, draw};
 
 /// t-SNE takes a time that grows with the number of points; so many are drawn.
 const TSNE_POINTS: usize = 3000;

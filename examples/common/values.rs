@@ -1,0 +1,50 @@
+//! Values of options: a bad one is refused, with the name of its option, before anything is read.
+
+use clap::builder::RangedU64ValueParser;
+
+/// From 1 to a maximum.
+pub fn up_to(maximum: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=maximum)
+}
+
+/// At least 1, and no more than fits in memory.
+pub fn count() -> RangedU64ValueParser<usize> {
+    up_to(1 << 30)
+}
+
+/// A number above 0 that a 32-bit float can hold.
+pub fn positive(text: &str) -> Result<f64, String> {
+    let value = non_negative(text)?;
+    if value > 0.0 { Ok(value) } else { Err(format!("{value} is not above 0")) }
+}
+
+/// 0, or a number above it that a 32-bit float can hold.
+pub fn non_negative(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value >= 0.0 && value <= f64::from(f32::MAX) => Ok(value),
+        Ok(value) => Err(format!("{value:e} is not from 0 to 3.4e38")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Units of hidden layers, as in `512,256`, or `none`.
+pub fn hidden(text: &str) -> Result<Hidden, String> {
+    let units = text.split(',').map(str::trim).filter(|_| text != "none");
+    let parse = |units: &str| match units.parse() {
+        Ok(0) => Err("a layer of 0 units".into()),
+        Ok(units) => Ok(units),
+        Err(error) => Err(format!("{units}: {error}")),
+    };
+    Ok(Hidden(units.map(parse).collect::<Result<_, String>>()?))
+}
+
+/// Clap would take a plain vector as values of several options.
+#[derive(Clone, serde::Serialize)]
+pub struct Hidden(pub Vec<usize>);
+
+impl Hidden {
+    /// The units in the order of the decoder.
+    pub fn reversed(&self) -> Vec<usize> {
+        self.0.iter().rev().copied().collect()
+    }
+}

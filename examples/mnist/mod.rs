@@ -1,0 +1,208 @@
+//! The main job: the way from a fresh model to pictures, for the examples that train on images.
+
+mod options;
+mod pictures;
+
+pub use options::{Defaults, Optimizer, Options, Validation};
+
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use burn_vae::data::mnist::Mnist;
+use burn_vae::data::{ByteImages, Channels, Examples, Fit, ImageFolder};
+use burn_vae::eval::{Evaluation, evaluate};
+use burn_vae::posterior::DiagonalGaussian;
+use burn_vae::prior::StandardNormal;
+use burn_vae::train::{TrainConfig, Trained, Trainer};
+use burn_vae::{
+    Decoder, Elbo, Encoder, Error, ErrorKind, Likelihood, Model, ModuleConfig, NoiseSource,
+    Objective, Result, Seed, Vae, backend, saved,
+};
+use serde::Serialize;
+
+use crate::common::{CtrlC, Output};
+
+/// What a run writes.
+const WRITTEN: &[&str] = &[
+    "checkpoint",
+    "history.csv",
+    "architecture.dot",
+    "model",
+    "stopped",
+    "nelbo.png",
+    "latent.png",
+    "latent_tsne.png",
+    "latent_divergence.png",
+    "manifold.png",
+    "manifold_linear.png",
+    "reconstructions.png",
+    "interpolations.png",
+    "samples.png",
+];
+
+/// One run of an example.
+pub struct Run<'a> {
+    pub device: Device,
+    pub out: Output,
+    options: &'a Options,
+    defaults: Defaults,
+    train: ByteImages,
+    test: ByteImages,
+    /// All arguments, kept beside the model.
+    args: serde_json::Value,
+}
+
+impl<'a> Run<'a> {
+    /// Looks at the output folder and reads the data.
+    pub fn start(args: &impl Serialize, options: &'a Options, defaults: Defaults) -> Result<Self> {
+        let device = backend::device(&options.backend)?;
+        let mut out = options.place.look(defaults.name, WRITTEN)?;
+        if let Some(dir) = &options.image_dir {
+            out = out.apart_from(dir)?;
+        }
+        let (mut train, mut test) = read(options)?;
+        if options.quick {
+            (train, test) = (train.take(2000), test.take(1000));
+        }
+        let [height, width, channels] = train.shape();
+        say!(
+            "{} images to train on, {} to test on, {width} x {height} pixels with {channels} values \
+             from 0 to 1\n",
+            train.len(),
+            test.len()
+        );
+        let args = serde_json::to_value(args).expect("arguments are plain data");
+        Ok(Self { device, out, options, defaults, train, test, args })
+    }
+
+    /// Height, width and channels of an image.
+    pub fn shape(&self) -> [usize; 3] {
+        self.train.shape()
+    }
+
+    /// Trains a model and saves it. What a run had learnt when it was stopped is saved as `stopped`.
+    pub fn train<C>(&self, config: &C, model: C::Module) -> Result<Trained<C::Module>>
+    where
+        C: ModuleConfig<Module: Model + 'static>,
+        Elbo: Objective<C::Module>,
+    {
+        let (options, out, training) = (self.options, &self.out, self.training());
+        let (train, valid) = match options.validation.unwrap_or(self.defaults.validation) {
+            Validation::Test => (self.train.clone(), self.test.clone()),
+            Validation::Split => self.train.split_last(0.2)?,
+        };
+        let batches = train.len().div_ceil(training.batch_size);
+        let ctrl_c = CtrlC::catch();
+        let mut trainer = Trainer::new(training)
+            .with_objective(options.objective(batches)?)
+            .with_optimizer(options.optimizer.unwrap_or(self.defaults.optimizer).init())
+            .with_learning_rate(options.learning_rate(batches * training.epochs)?)
+            .with_checkpoints(out.join("checkpoint"), out.existing)
+            .with_history_csv(out.join("history.csv"))
+            .with_interrupter(ctrl_c.interrupter());
+        if let Some(max_norm) = options.clip {
+            trainer = trainer.with_gradient_clipping(max_norm)?;
+        }
+        let result = trainer.fit(model, Arc::new(train), Arc::new(valid));
+        ctrl_c.release();
+        match result {
+            Ok(trained) => {
+                self.save("model", config, &trained.model)?;
+                Ok(trained)
+            }
+            Err(stopped) => {
+                let kept = stopped.trained.as_ref().map(|t| self.save("stopped", config, &t.model));
+                if let Some(Err(error)) = kept {
+                    warn!("the model as it was then could not be saved: {error}");
+                }
+                Err(stopped.error)
+            }
+        }
+    }
+
+    /// The ELBO on the test set.
+    pub fn evaluate<M>(&self, model: &M) -> Result<Evaluation>
+    where
+        M: Model,
+        Elbo: Objective<M>,
+    {
+        let noise = NoiseSource::new(Seed::new(self.options.seed).child("test"));
+        let (test, batch) = (Arc::new(self.test.clone()), self.training().batch_size);
+        evaluate(model, &Elbo::default(), test, batch, self.options.samples, noise)
+    }
+
+    /// Draws what the model has learnt.
+    pub fn draw<E, D, L>(
+        &self,
+        trained: &Trained<Vae<E, D, L, StandardNormal>>,
+        result: &Evaluation,
+    ) -> Result<()>
+    where
+        E: Encoder<Posterior = DiagonalGaussian>,
+        D: Decoder,
+        L: Likelihood,
+    {
+        let view = pictures::View { ranges: self.defaults.ranges, seed: self.options.seed };
+        let (test, latents) = (&self.test, result.latents.as_ref());
+        pictures::draw_all(&trained.model, &trained.history, test, latents, &view, &self.out)
+    }
+
+    /// Prints the figures of a trained model.
+    pub fn report<M>(&self, trained: &Trained<M>, result: &Evaluation) {
+        if trained.history.epochs.len() > trained.epoch {
+            say!("\nthe weights are those of epoch {}, the best", trained.epoch);
+        }
+        say!("\nmodel, history and pictures are in {}", self.out.display());
+        say!(
+            "test: nelbo={:.2} distortion={:.2} divergence={:.2} epoch_s={:.1} ({}; {})",
+            result.nelbo,
+            result.distortion,
+            result.divergence,
+            trained.history.seconds_per_epoch().unwrap_or(f64::NAN),
+            result.protocol,
+            result.measure
+        );
+    }
+
+    fn save<C: ModuleConfig>(&self, name: &str, config: &C, model: &C::Module) -> Result<()> {
+        let dir = self.out.join(name);
+        saved::save(&dir, config, model)?;
+        let path = dir.join("options.json");
+        let json = format!("{:#}", self.args);
+        std::fs::write(&path, json)
+            .map_err(|error| Error::new(ErrorKind::Io, format!("{}: {error}", path.display())))
+    }
+
+    fn training(&self) -> TrainConfig {
+        let Options { epochs, batch_size, samples, seed, quick, .. } = *self.options;
+        let default_epochs = if quick { 2 } else { self.defaults.epochs };
+        TrainConfig {
+            epochs: epochs.unwrap_or(default_epochs),
+            batch_size: batch_size.unwrap_or(self.defaults.batch_size),
+            num_samples: samples,
+            seed: Seed::new(seed),
+            patience: self.options.patience(self.defaults.patience),
+            ..TrainConfig::default()
+        }
+    }
+}
+
+/// The images to train on and those to test on.
+fn read(options: &Options) -> Result<(ByteImages, ByteImages)> {
+    let Some(dir) = &options.image_dir else {
+        let Mnist { train, test } = Mnist::find(options.data_dir.as_deref())?;
+        return Ok((train, test));
+    };
+    let channels = if options.grey { Channels::Grey } else { Channels::Rgb };
+    let fit = match options.size {
+        Some(size) => Fit::Resize { height: size.height, width: size.width },
+        None => Fit::Reject,
+    };
+    let folder = ImageFolder::open(dir, channels, fit)?;
+    for (class, name) in folder.classes().iter().enumerate() {
+        say!("class {class}: {name}");
+    }
+    // The files come class by class.
+    let seed = Seed::new(options.seed).child("order of the images");
+    folder.load()?.shuffled(seed).split_last(0.1)
+}

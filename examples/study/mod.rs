@@ -1,0 +1,146 @@
+//! The protocol of the examples on binarised MNIST: pixels are binarised anew in each epoch, those of
+//! the test set once, the same in every run; the figure is -log p(x) by importance sampling.
+
+#![allow(dead_code, reason = "no example needs all of it")]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+use burn_vae::data::mnist::Mnist;
+use burn_vae::data::{Binarized, ByteImages, Examples};
+use burn_vae::eval::{
+    Evaluation, ImportanceSampling, LogLikelihood, Propose, evaluate, log_likelihood,
+};
+use burn_vae::train::{History, TrainConfig};
+use burn_vae::viz::{ImageGrid, curves};
+use burn_vae::{Model, NoiseSource, Objective, Result, Seed, backend};
+use clap::Args;
+
+use crate::common::{Output, count, draw};
+
+/// The options that these examples share.
+#[derive(Args)]
+pub struct Options {
+    /// Samples of the estimate of the likelihood; by default those of the published figures
+    #[arg(long, value_parser = count())]
+    test_samples: Option<usize>,
+
+    /// Images of the test set, spread over it, that the figures are of; by default those of the
+    /// published figures
+    #[arg(long, value_parser = count())]
+    test_images: Option<usize>,
+
+    /// Where to compute; GPUs need a build with a feature, as in `cargo run --features wgpu`
+    #[arg(long, default_value = backend::names()[0], value_parser = backend::names().to_vec())]
+    backend: String,
+
+    /// Where weights, shuffles, bits and noise come from
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+
+    /// Folder with the four files of MNIST; without it, the clone's own copy
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+
+    /// Takes 2,000 images and, unless told otherwise, one epoch, 200 test images and 20 samples, to
+    /// see that everything works
+    #[arg(long)]
+    quick: bool,
+}
+
+/// What an example does unless told otherwise.
+pub struct Defaults {
+    pub test_samples: usize,
+    pub test_images: usize,
+}
+
+/// The data and the protocol of an example.
+pub struct Study {
+    pub seed: Seed,
+    pub device: Device,
+    pub train: ByteImages,
+    pub test: ByteImages,
+    pub test_samples: usize,
+    pub is_quick: bool,
+}
+
+impl Options {
+    /// Reads the data.
+    pub fn load(&self, defaults: Defaults) -> Result<Study> {
+        let device = backend::device(&self.backend)?;
+        let Mnist { mut train, test } = Mnist::find(self.data_dir.as_deref())?;
+        let default = |quick, usual| if self.quick { quick } else { usual };
+        if self.quick {
+            train = train.take(2000);
+        }
+        let images = self.test_images.unwrap_or(default(200, defaults.test_images)).min(test.len());
+        let test =
+            test.select(&(0..images).map(|i| i * test.len() / images).collect::<Vec<_>>())?;
+        let test_samples = self.test_samples.unwrap_or(default(20, defaults.test_samples));
+        let (seed, is_quick) = (Seed::new(self.seed), self.quick);
+        Ok(Study { seed, device, train, test, test_samples, is_quick })
+    }
+}
+
+impl Study {
+    /// Values of an image.
+    pub fn pixels(&self) -> usize {
+        self.train.dim()
+    }
+
+    /// The binarised images to train on and to test on.
+    pub fn bits(&self) -> [Binarized<ByteImages>; 2] {
+        [
+            Binarized::each_epoch(self.train.clone(), self.seed.child("bits")),
+            Binarized::once(self.test.clone(), Seed::new(0).child("test bits")),
+        ]
+    }
+
+    /// How to train for a number of epochs, or for `usual` if none is given.
+    pub fn training(&self, epochs: Option<usize>, usual: usize) -> TrainConfig {
+        let epochs = epochs.unwrap_or(if self.is_quick { 1 } else { usual });
+        TrainConfig { epochs, seed: self.seed, ..TrainConfig::default() }
+    }
+
+    /// The noise of all evaluations.
+    fn noise(&self) -> NoiseSource {
+        NoiseSource::new(self.seed.child("test"))
+    }
+
+    /// The terms of an objective on the test set.
+    pub fn evaluate<M: Model>(
+        &self,
+        model: &M,
+        objective: &(impl Objective<M> + ?Sized),
+        test: Arc<dyn Examples>,
+        num_samples: usize,
+    ) -> Result<Evaluation> {
+        evaluate(model, objective, test, 100, num_samples, self.noise())
+    }
+
+    /// The likelihood of the test set, by samples of a proposal.
+    pub fn log_likelihood<M: Model, R: Propose<M>>(
+        &self,
+        model: &M,
+        test: Arc<dyn Examples>,
+        proposal: R,
+    ) -> Result<LogLikelihood> {
+        let sampling = ImportanceSampling { num_samples: self.test_samples, ..Default::default() };
+        log_likelihood(model, test, sampling.with_proposal(proposal), self.noise())
+    }
+}
+
+/// Draws the course of a run, and samples of a model.
+pub fn draw_run(out: &Output, history: &History, samples: Result<Tensor<2>>, shape: [usize; 3]) {
+    draw(&out.join("nelbo.png"), |path| curves(history, path));
+    draw(&out.join("samples.png"), |path| ImageGrid::new(samples?, shape, 10)?.save(path));
+}
+
+/// Prints the last lines of an example.
+pub fn report(likelihood: &LogLikelihood) {
+    if let Some(bits) = likelihood.bits_per_dim(0.0) {
+        say!("bits per dimension: {bits:.3}");
+    }
+    say!("test: {likelihood}");
+}
