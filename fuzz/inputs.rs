@@ -157,7 +157,7 @@ type FlowVaeConfig = VaeConfig<
     MixturePriorConfig,
 >;
 
-/// Descriptions of models. A small one that can be built is built and used.
+/// Configurations of models. A small one that can be built is built and used.
 pub fn config(data: &[u8]) {
     fn build<C: ModuleConfig>(data: &[u8]) -> Option<C::Module> {
         // A model of a gigabyte is not the reader's fault.

@@ -1,4 +1,4 @@
-//! Descriptions of modules, and how they build them.
+//! Configurations of modules, and how they build them.
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -8,19 +8,19 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, ErrorKind, Result};
 use crate::seed::Seed;
 
-/// A description of a module that can be written to a file and built anywhere.
+/// A configuration of a module. It can be written to a file, and the module built anywhere.
 ///
-/// Building is deterministic: the same description and seed yield the same weights on every
+/// Building is deterministic: the same configuration and seed yield the same weights on every
 /// backend, whatever else the program does, because no global generator is involved.
 pub trait ModuleConfig: Serialize + DeserializeOwned {
-    /// The module that the description builds.
+    /// The module that the configuration builds.
     type Module: Module;
 
-    /// Checks the description and builds the module with fresh weights.
+    /// Checks the configuration and builds the module with fresh weights.
     ///
     /// # Errors
-    /// If no module can be built from the description, for example because a layer has zero units.
-    /// The message names the field.
+    /// If no module can be built from the configuration, for example because a layer has zero
+    /// units. The message names the field.
     fn init(&self, seed: Seed, device: &Device) -> Result<Self::Module>;
 }
 
@@ -54,8 +54,8 @@ pub(crate) fn named<T>(name: &str, result: Result<T>) -> Result<T> {
     })
 }
 
-/// Serialises a description without fields as its name, so that no other description is read in its
-/// place.
+/// Serialises a configuration without fields as its name, so that no other configuration is read in
+/// its place.
 macro_rules! unit_name {
     ($part:ident) => {
         impl serde::Serialize for $part {
@@ -77,7 +77,7 @@ macro_rules! unit_name {
     };
 }
 
-/// Implements [`ModuleConfig`] for a part without configuration, which describes itself.
+/// Implements [`ModuleConfig`] for a part without fields, which is its own configuration.
 macro_rules! unit_config {
     ($part:ident) => {
         crate::config::unit_name!($part);
@@ -96,8 +96,8 @@ macro_rules! unit_config {
     };
 }
 
-/// Serialises a description under the name of its part, as `{"Part": {"field": ...}}`, so that no
-/// description with the same fields is read in its place.
+/// Serialises a configuration under the name of its part, as `{"Part": {"field": ...}}`, so that no
+/// configuration with the same fields is read in its place.
 macro_rules! named_config {
     ($config:ident, $part:ident { $($field:ident: $type:ty),+ }) => {
         impl serde::Serialize for $config {

@@ -1,24 +1,24 @@
 //! Variational autoencoders on [Burn](burn), from components that compose.
 //!
-//! A variational autoencoder is a handful of textbook objects: an inference network, a posterior, a
-//! divergence, a reparameterisation, a generative network, a likelihood, a prior, and a bound made
-//! of them. Each is a component behind a small trait here. You can swap any of them, for another of
-//! this crate's or for your own, without touching the rest.
+//! A variational autoencoder consists of a few textbook objects: an inference network, a posterior,
+//! a divergence, a reparameterisation, a generative network, a likelihood, a prior, and a bound
+//! that combines them. Here, each is a component behind a small trait. You can replace any of them,
+//! with a component of this crate or your own, without changing the rest.
 //!
 //! # The flow
 //!
 //! ```text
 //! x   [B, N]    --Encoder-->         posterior q(z|x)
 //! eps [K, B, L] --Reparameterize-->  z [K, B, L]          eps from a NoiseSource
-//! q             --Divergence-->      q, unchanged, and its divergence [B] beside it
+//! q             --Divergence-->      q, unchanged, and its divergence [B]
 //! z             --Decoder-->         parameters of p(x|z)  logits, never squashed
 //! parameters, x --Likelihood-->      nll [K, B]
 //! nll, divergence --Objective-->     loss [B] --mean--> backward
 //! ```
 //!
 //! There are `B` examples of `N` values, `L` latent dimensions and `K` Monte Carlo samples. Values
-//! and latent dimensions are summed, never averaged; the only mean over the batch is taken at the
-//! very end. Everything is in nats per example.
+//! and latent dimensions are summed over, never averaged; the only mean over the batch is taken at
+//! the very end. All terms are in nats per example.
 //!
 //! # A model by hand
 //!
@@ -57,49 +57,50 @@
 //! # Ok::<(), burn_vae::Error>(())
 //! ```
 //!
-//! [`train::Trainer`] does the same on Burn's Learner, with shuffled batches, validation, KL warm-up,
-//! early stopping, checkpoints and exact resume, progress and a history; [`saved`] keeps the result.
+//! [`train::Trainer`] does this on Burn's Learner, with shuffled batches, validation, KL warm-up,
+//! early stopping, checkpoints and exact resume, progress and a history. [`saved`] stores the
+//! result.
 //!
 //! # Where to look
 //!
 //! | for | see |
 //! |---|---|
 //! | the model and what a trained one can do | [`Vae`] |
-//! | inference networks and what they return | [`encoder`], [`posterior`] |
-//! | generative networks and what their output means | [`decoder`], [`likelihood`] |
+//! | inference networks and their posteriors | [`encoder`], [`posterior`] |
+//! | generative networks and their likelihoods | [`decoder`], [`likelihood`] |
 //! | distributions of codes | [`prior`] |
-//! | what is minimised | [`objective`], [`divergence`] |
-//! | building blocks of networks, invertible maps | [`nn`], [`flow`] |
-//! | models of the literature by name | [`presets`] |
-//! | a discriminator beside the model | [`adversarial`] |
-//! | examples with a condition | [`conditional`] |
+//! | training objectives | [`objective`], [`divergence`] |
+//! | network layers, invertible maps | [`nn`], [`flow`] |
+//! | models from the literature | [`presets`] |
+//! | models with a discriminator | [`adversarial`] |
+//! | conditional models | [`conditional`] |
 //! | randomness | [`Seed`], [`noise`] |
 //! | data | [`data`] |
 //! | training and evaluation | [`train`], [`optim`], [`eval`] |
 //! | models on disk | [`saved`] |
-//! | backends by name | [`backend`] |
+//! | choosing a backend by name | [`backend`] |
 //! | pictures, tables and diagrams | [`viz`], [`latent`], [`summary`] |
 //!
 //! # Features
 //!
-//! | feature | brings | Burn's package |
+//! | feature | adds | Burn's package |
 //! |---|---|---|
 //! | `flex` (default) | the CPU, in pure Rust | burn-flex |
-//! | `ndarray` | the CPU, Burn's older backend, deprecated there | burn-ndarray |
+//! | `ndarray` | the CPU, with Burn's older backend, which Burn has deprecated | burn-ndarray |
 //! | `wgpu` | any GPU | burn-wgpu |
-//! | `vulkan`, `metal` | wgpu with the compiler of that API | burn-wgpu |
-//! | `cuda` | NVIDIA's GPUs | burn-cuda |
+//! | `vulkan`, `metal` | wgpu with that API's compiler | burn-wgpu |
+//! | `cuda` | NVIDIA GPUs | burn-cuda |
 //! | `viz` (default) | pictures, in `viz` | |
 //! | `analysis` (default) | PCA and t-SNE of codes, in [`latent`] | |
 //! | `images` (default) | `data::ImageFolder` | |
-//! | `progress` (default) | a bar that moves within an epoch | |
-//! | `download` | MNIST fetched where no copy lies on disk | burn-dataset |
+//! | `progress` (default) | a progress bar within each epoch | |
+//! | `download` | downloading MNIST if no copy is on disk | burn-dataset |
 //!
-//! Which of the compiled backends computes is decided at run time, by the `Device`.
+//! The `Device` selects one of the compiled backends at run time.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, rustdoc::broken_intra_doc_links)]
 #![deny(unsafe_code)]
-// They panic where nobody reads what they print.
+// They panic if standard output or standard error is closed.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod adversarial;
@@ -155,7 +156,7 @@ pub use reparameterize::Reparameterize;
 pub use seed::Seed;
 pub use vae::{ConvVae, ConvVaeConfig, MlpVae, MlpVaeConfig, Vae, VaeConfig};
 
-/// The code of the README, compiled and run with the other documentation tests.
+/// Compiles and runs the README's code with the other documentation tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_exp_leaves_keeps_its_digits_and_its_slope() {
+    fn exp_residuals_and_their_slopes_keep_their_digits() {
         let at = [-1e4f32, -90.0, -1.0, -0.99, -1e-3, 0.0, 1e-4, 0.5, 1.0, 3.0, 80.0];
         for (&x, found) in at.iter().zip(differentiate(&at, exp_residual)) {
             let x = f64::from(x);

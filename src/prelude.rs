@@ -1,10 +1,10 @@
-//! What most programs need, in one line: `use burn_vae::prelude::*;`.
+//! The items that most programs need, in one line: `use burn_vae::prelude::*;`.
 //!
-//! It holds the traits, the promised components, the model with its configurations and the trainer.
-//! Names that other crates' globs bring as well stay in their modules: [`Result`](crate::Result)
-//! and [`Error`](crate::Error) at the root, `StandardNormal` and `Bernoulli` of `rand_distr` beside
+//! It contains the traits, the common components, the models with their configurations, and the
+//! trainer. Names that may clash with those of other crates' globs stay in their modules:
+//! [`Result`](crate::Result) and [`Error`](crate::Error) at the root, and
 //! [`prior::StandardNormal`](crate::prior::StandardNormal) and
-//! [`posterior::Bernoulli`](crate::posterior::Bernoulli).
+//! [`posterior::Bernoulli`](crate::posterior::Bernoulli), which `rand_distr` also has.
 //!
 //! ```
 //! use burn_vae::prelude::*;

@@ -96,7 +96,7 @@ impl<M: Model, T: Discriminator> AdversarialVae<M, T> {
     }
 }
 
-#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
+#[warn(clippy::missing_trait_methods, reason = "a wrapper forwards every method")]
 impl<M: Model, T: Discriminator> Model for AdversarialVae<M, T> {
     type Posterior = M::Posterior;
     type Prior = M::Prior;

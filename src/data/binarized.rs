@@ -66,7 +66,7 @@ impl Binarized<ByteImages> {
     }
 }
 
-#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
+#[warn(clippy::missing_trait_methods, reason = "a wrapper forwards every method")]
 impl<E: Examples> Examples for Binarized<E> {
     fn len(&self) -> usize {
         self.examples.len()
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_probability_is_refused() {
+    fn values_that_are_not_probabilities_are_refused() {
         struct Bad;
         impl Examples for Bad {
             fn len(&self) -> usize {

@@ -115,7 +115,7 @@ fn all_within(values: &[f32], range: &RangeInclusive<f32>) -> bool {
     values.iter().fold(true, |fine, &value| fine & (value >= least) & (value <= greatest))
 }
 
-#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
+#[warn(clippy::missing_trait_methods, reason = "a wrapper forwards every method")]
 impl Examples for Checked {
     fn len(&self) -> usize {
         self.examples.len()

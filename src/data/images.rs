@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_set_of_images_is_refused() {
+    fn bytes_that_are_not_whole_images_are_refused() {
         for (bytes, shape) in [(5, [1, 2, 1]), (4, [2, 0, 1]), (4, [usize::MAX, 2, 2])] {
             let error = ByteImages::new(vec![0; bytes], shape).unwrap_err();
             assert!(error.to_string().contains("not a whole number of images"), "{error}");

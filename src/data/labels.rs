@@ -76,7 +76,7 @@ impl<E: Examples> WithLabels<E> {
     }
 }
 
-#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
+#[warn(clippy::missing_trait_methods, reason = "a wrapper forwards every method")]
 impl<E: Examples> Examples for WithLabels<E> {
     fn len(&self) -> usize {
         self.examples.len()

@@ -23,7 +23,8 @@ impl Mnist {
     /// 3. With the feature `download`: in Burn's cache, downloaded if necessary.
     ///
     /// # Errors
-    /// If no folder is found (the message says where it was looked for), or if a file is bad.
+    /// If no folder is found or a file is bad. The message names `data_dir` or, without one, the
+    /// working directory in which the search started; for a bad file, that file.
     pub fn find(data_dir: Option<&Path>) -> Result<Self> {
         if let Some(dir) = data_dir {
             return Self::read(dir);

@@ -96,7 +96,7 @@ pub trait Examples: Send + Sync {
     }
 }
 
-#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
+#[warn(clippy::missing_trait_methods, reason = "a wrapper forwards every method")]
 impl<T: Examples + ?Sized> Examples for Arc<T> {
     fn len(&self) -> usize {
         (**self).len()

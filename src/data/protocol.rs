@@ -25,7 +25,7 @@ pub enum Protocol {
         /// The seed of the draws.
         seed: Seed,
     },
-    /// Bits, drawn anew each time an image is used in training (Burda et al. 2016, section 5).
+    /// Bits, drawn anew in each epoch of training (Burda et al. 2016, section 5).
     DynamicBinarization {
         /// The seed of the draws.
         seed: Seed,

@@ -300,7 +300,7 @@ pub struct Scaled {
     scaling: Scaling,
 }
 
-#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
+#[warn(clippy::missing_trait_methods, reason = "a wrapper forwards every method")]
 impl Examples for Scaled {
     fn len(&self) -> usize {
         self.examples.len()

@@ -70,7 +70,7 @@ impl Subset {
     }
 }
 
-#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
+#[warn(clippy::missing_trait_methods, reason = "a wrapper forwards every method")]
 impl Examples for Subset {
     fn len(&self) -> usize {
         match &self.part {

@@ -10,11 +10,11 @@ use crate::nn::{Activation, Conv, ConvBlock, ConvConfig, check_dim, linear, norm
 use crate::seed::Seed;
 use crate::summary::{Describe, Layer};
 
-/// Description of a [`ConvDecoder`]; see [`ConvConfig::decoder`].
+/// Configuration of a [`ConvDecoder`]; see [`ConvConfig::decoder`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConvDecoderConfig {
-    /// Description of the network, shared with the encoder.
+    /// Configuration of the network, shared with the encoder.
     pub network: ConvConfig,
     /// Number of parameters that the likelihood needs per value of an example.
     pub params_per_value: usize,

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::seed::Seed;
 use crate::summary::{Describe, Layer};
 
-/// Description of a [`FirstLayerDecoder`].
+/// Configuration of a [`FirstLayerDecoder`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FirstLayerDecoderConfig<D> {
@@ -29,7 +29,7 @@ pub struct FirstLayerDecoder<D> {
     latent_dim: usize,
 }
 
-#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
+#[warn(clippy::missing_trait_methods, reason = "a wrapper forwards every method")]
 impl<D: Decoder> Decoder for FirstLayerDecoder<D> {
     fn latent_dim(&self) -> usize {
         self.latent_dim

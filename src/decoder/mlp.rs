@@ -10,7 +10,7 @@ use crate::nn::{Activation, Init, Mlp, MlpConfig, check_dim, linear};
 use crate::seed::Seed;
 use crate::summary::{Describe, Layer};
 
-/// Description of an [`MlpDecoder`].
+/// Configuration of an [`MlpDecoder`].
 ///
 /// | field | default | meaning |
 /// |---|---|---|

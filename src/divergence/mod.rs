@@ -67,7 +67,7 @@ pub trait Divergence<Q, P>: Debug + Send + Sync {
 
 macro_rules! forward_divergence {
     ($($pointer:ident),+) => {$(
-        #[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
+        #[warn(clippy::missing_trait_methods, reason = "a wrapper forwards every method")]
         impl<Q, P, V: Divergence<Q, P> + ?Sized> Divergence<Q, P> for $pointer<V> {
             fn terms(&self, posterior: &Q, prior: &P, samples: &Samples) -> DivergenceTerms {
                 (**self).terms(posterior, prior, samples)

@@ -14,11 +14,11 @@ use crate::posterior::{Diagonal, DiagonalHead, Family, Head};
 use crate::seed::Seed;
 use crate::summary::{Describe, Layer};
 
-/// Description of a [`ConvEncoder`]; see [`ConvConfig::encoder`].
+/// Configuration of a [`ConvEncoder`]; see [`ConvConfig::encoder`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConvEncoderConfig<F = Diagonal> {
-    /// Description of the network, shared with the decoder.
+    /// Configuration of the network, shared with the decoder.
     pub network: ConvConfig,
     /// The family of the posterior.
     pub posterior: F,

@@ -12,7 +12,7 @@ use crate::posterior::{Density, HierarchicalPosterior};
 use crate::seed::Seed;
 use crate::summary::{Describe, INPUT, Layer};
 
-/// Description of a [`HierarchicalEncoder`].
+/// Configuration of a [`HierarchicalEncoder`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HierarchicalEncoderConfig<E> {
@@ -68,7 +68,7 @@ impl<E: Encoder<Posterior: Density>> HierarchicalEncoder<E> {
     }
 }
 
-#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
+#[warn(clippy::missing_trait_methods, reason = "a wrapper forwards every method")]
 impl<E: Encoder<Posterior: Density>> Encoder for HierarchicalEncoder<E> {
     type Posterior = HierarchicalPosterior<E>;
 

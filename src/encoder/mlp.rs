@@ -13,7 +13,7 @@ use crate::posterior::{Diagonal, DiagonalHead, Family, Head};
 use crate::seed::Seed;
 use crate::summary::{Describe, INPUT, Layer};
 
-/// Description of an [`MlpEncoder`].
+/// Configuration of an [`MlpEncoder`].
 ///
 /// | field | default | meaning |
 /// |---|---|---|

@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_that_are_all_zero_are_of_no_sample() {
+    fn weights_that_are_all_zero_have_no_effective_samples() {
         let all = [estimate(&[f64::NEG_INFINITY; 3]), estimate(&[-1.0, -1.0, -2.0])];
         assert_eq!((all[0].log_mean, all[0].effective_samples), (f64::NEG_INFINITY, 0.0));
         let found = LogLikelihood::of(&all, [3, 8], Measure::Density, Protocol::Grey);
@@ -371,7 +371,7 @@ mod tests {
 
     /// NaN weights reach the result.
     #[test]
-    fn a_weight_that_is_no_number_is_handed_on() {
+    fn nan_weights_are_propagated() {
         let (bad, good) = (estimate(&[-1.0, f64::NAN, -2.0]), estimate(&[-1.0, -1.0, -2.0]));
         assert!(bad.log_mean.is_nan());
         let found = LogLikelihood::of(&[bad, good], [3, 8], Measure::Density, Protocol::Grey);
@@ -380,7 +380,7 @@ mod tests {
 
     /// Checks the printed line with its warning, and bits per dimension against the closed form.
     #[test]
-    fn figures_are_printed_with_what_they_are_worth() {
+    fn results_are_printed_with_their_reliability() {
         let heavy =
             (0..200).map(|i| -1.2 * (1.0 - (f64::from(i) + 0.5) / 200.0).ln()).collect::<Vec<_>>();
         let all = [estimate(&heavy), estimate(&[-87.5; 200])];

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_tail_or_no_end() {
+    fn missing_and_infinite_tails() {
         assert!(shape(20, [0.0; 20]).is_nan() && shape(1000, []).is_nan());
         assert!(shape(1000, [f64::NAN; 1000]).is_nan());
         assert_eq!(shape(1000, [-3.0; 1000]), f64::NEG_INFINITY);

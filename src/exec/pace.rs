@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_faster_is_done() {
+    fn the_faster_mode_is_used() {
         let steps = course(9000, |step| match step {
             // An occasional slow step.
             _ if step % 50 == 20 => [1000, 1000],
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_saves_little_is_left_to_others() {
+    fn one_thread_is_used_if_more_save_little() {
         let steps = course(9000, |_| [100, 93]);
         assert!(count(&steps[100..]) > 8600);
     }

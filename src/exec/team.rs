@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_run_in_threads_of_their_own() {
+    fn steps_run_on_their_own_threads() {
         let crew = Crew::default();
         let threads = |_| crew.begin(rayon::current_num_threads);
         let all = rayon::current_num_threads();

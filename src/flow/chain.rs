@@ -20,7 +20,7 @@ impl<F: Flow> Inverted<F> {
     }
 }
 
-#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
+#[warn(clippy::missing_trait_methods, reason = "a wrapper forwards every method")]
 impl<F: Flow> Flow for Inverted<F> {
     fn dim(&self) -> usize {
         self.flow.dim()
@@ -78,7 +78,7 @@ impl<F: Flow> Flows<F> {
     }
 }
 
-#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
+#[warn(clippy::missing_trait_methods, reason = "a wrapper forwards every method")]
 impl<F: Flow> Flow for Flows<F> {
     fn dim(&self) -> usize {
         self.steps[0].dim()

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_quantile_or_plane_is_refused() {
+    fn invalid_axes_and_planes_are_refused() {
         assert!(quantile_axis(5, 0.0, 0.5).is_err());
         assert!(quantile_axis(5, 0.5, f64::NAN).is_err());
         assert!(linear_axis(1, 0.0, 1.0).is_err());

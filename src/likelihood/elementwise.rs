@@ -6,17 +6,16 @@ use rand::distr::Open01;
 use super::{Likelihood, Support};
 use crate::seed::Seed;
 
-/// A likelihood whose values are independent given the code, written for one value.
+/// A likelihood whose values are independent given the code, defined by that of a single value.
 ///
-/// Implement it for a module and the module is a [`Likelihood`]: the crate splits the decoder's
-/// output into parameters, sums over the values and draws samples. Implement [`Likelihood`] itself
-/// where the values depend on each other, or where the number of parameters is known at run time
-/// only, as with a [`Scale`](super::Scale).
+/// A module that implements it is a [`Likelihood`]: the crate splits the decoder's output into
+/// parameters, sums over the values and draws samples. Implement [`Likelihood`] itself if the
+/// values depend on each other, or if the number of parameters is known only at run time, as with a
+/// [`Scale`](super::Scale).
 ///
 /// # Shapes
-/// The tensors are the values of a batch, `[num_samples, batch, data_dim]`. Parameters have that
-/// shape; `x` may have 1 in the place of `num_samples`. Work element by element, with broadcasting,
-/// and the shapes take care of themselves.
+/// Parameters are `[num_samples, batch, data_dim]`. `x` has that shape too, or 1 instead of
+/// `num_samples`. Methods that work element by element, with broadcasting, need no further care.
 ///
 /// # Example
 /// ```
@@ -48,31 +47,32 @@ use crate::seed::Seed;
 /// }
 /// ```
 pub trait Elementwise: Module + ModuleDisplay {
-    /// The parameters of a value, `[Tensor<3>; P]` for `P` of them.
+    /// The parameters of a value: `[Tensor<3>; P]` for `P` of them.
     ///
-    /// The decoder outputs `P * data_dim` numbers, first the first parameter of every value.
+    /// The decoder outputs `P * data_dim` columns, first the first parameter of every value.
     type Params: Params;
 
-    /// The values that `x` may take, as in [`Likelihood::support`].
+    /// The set of values that `x` may take, as in [`Likelihood::support`].
     fn support(&self) -> Support;
 
-    /// `-log p(x|z)` of each value, in nats.
+    /// Returns `-log p(x|z)` of each value, in nats.
     fn nll(&self, params: Self::Params, x: Tensor<3>) -> Tensor<3>;
 
-    /// `E[x|z]` of each value.
+    /// Returns `E[x|z]` of each value.
     fn mean(&self, params: Self::Params) -> Tensor<3>;
 
-    /// The inverse of the distribution function at `u`, for each value. Samples are quantiles at
-    /// uniform numbers in `(0, 1)`.
+    /// Returns the inverse of the cumulative distribution function at `u`, for each value. Samples
+    /// are quantiles at uniform draws of `u` from `(0, 1)`.
     fn quantile(&self, params: Self::Params, u: Tensor<3>) -> Tensor<3>;
 }
 
-/// The parameters that an [`Elementwise`] likelihood takes: an array of tensors.
+/// The parameters of an [`Elementwise`] likelihood: an array of tensors.
 pub trait Params: sealed::Sealed {
     /// Number of parameters of each value.
     const COUNT: usize;
 
-    /// Splits the decoder's output, from `[num_samples, batch, COUNT * data_dim]`.
+    /// Splits the decoder's output, `[num_samples, batch, COUNT * data_dim]`, into parameters of
+    /// `[num_samples, batch, data_dim]`.
     fn split(output: Tensor<3>) -> Self;
 }
 

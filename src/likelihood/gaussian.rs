@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::math::{LN_2PI, standardize};
 use crate::seed::Seed;
 
-/// Description of a [`GaussianNll`].
+/// Configuration of a [`GaussianNll`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GaussianNllConfig {
     /// The standard deviation.

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::math::standardize;
 use crate::seed::Seed;
 
-/// Description of a [`LaplaceNll`].
+/// Configuration of a [`LaplaceNll`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LaplaceNllConfig {
     /// The scale, the mean absolute deviation from the location.

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::math::{exp_residual, log1p_ratio, softplus, stirling_error};
 use crate::seed::Seed;
 
-/// Description of a [`NegativeBinomialNll`].
+/// Configuration of a [`NegativeBinomialNll`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NegativeBinomialNllConfig {
     /// The total count.

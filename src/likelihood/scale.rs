@@ -33,7 +33,7 @@ pub enum ScaleSource {
     Predicted,
 }
 
-/// Description of a [`Scale`].
+/// Configuration of a [`Scale`].
 ///
 /// | field | default | meaning |
 /// |---|---|---|

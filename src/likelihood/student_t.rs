@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::math::standardize;
 use crate::seed::Seed;
 
-/// Description of a [`StudentTNll`].
+/// Configuration of a [`StudentTNll`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StudentTNllConfig {
     /// The scale.

@@ -11,7 +11,7 @@ use crate::posterior::Diagonal;
 use crate::seed::Seed;
 use crate::summary::Layer;
 
-/// Description of a convolutional network: an encoder from images to codes and its mirrored
+/// Configuration of a convolutional network: an encoder from images to codes and its mirrored
 /// decoder.
 ///
 /// | field | in [`new`](Self::new) | meaning |
@@ -114,12 +114,12 @@ impl ConvConfig {
         Self { kernel, dense, normalization, ..Self::new(image, channels, latent_dim) }
     }
 
-    /// Returns the description of the network's encoder.
+    /// Returns the configuration of the network's encoder.
     pub fn encoder(&self) -> ConvEncoderConfig {
         ConvEncoderConfig { network: self.clone(), posterior: Diagonal }
     }
 
-    /// Returns the description of the network's decoder, for a likelihood with one parameter per
+    /// Returns the configuration of the network's decoder, for a likelihood with one parameter per
     /// value.
     pub fn decoder(&self) -> ConvDecoderConfig {
         ConvDecoderConfig { network: self.clone(), params_per_value: 1 }

@@ -128,7 +128,7 @@ mod tests {
 
     /// An activation does not hide NaN.
     #[test]
-    fn what_is_no_number_is_handed_on() {
+    fn activations_propagate_nan() {
         let x = Tensor::from_data([[1.0, f32::NAN], [1.0, 1.0]], &Device::flex());
         for activation in ACTIVATIONS {
             let y = values(&linear(&layer(2, 1).valid(), x.clone(), activation));

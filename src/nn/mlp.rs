@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::seed::Seed;
 use crate::summary::Layer;
 
-/// Description of an [`Mlp`].
+/// Configuration of an [`Mlp`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MlpConfig {

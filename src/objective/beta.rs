@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_out_of_range_are_refused() {
+    fn values_out_of_range_are_refused() {
         assert!(Beta::constant(-1.0).is_err());
         assert!(Beta::linear(0).is_err());
         assert!(Beta::cyclical(0, 0.5).is_err());

@@ -191,7 +191,7 @@ pub trait Objective<M>: Debug + Send + Sync {
 
 macro_rules! forward_objective {
     ($($pointer:ident),+) => {$(
-        #[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
+        #[warn(clippy::missing_trait_methods, reason = "a wrapper forwards every method")]
         impl<M, O: Objective<M> + ?Sized> Objective<M> for $pointer<O> {
             fn terms(&self, model: &M, inputs: Inputs) -> Terms {
                 (**self).terms(model, inputs)

@@ -277,22 +277,23 @@ impl Family for CategoricalFamily {
         seed: Seed,
         device: &Device,
     ) -> Result<CategoricalHead> {
-        check_groups(latent_dim, self.categories)?;
+        check_groups("latent_dim", latent_dim, self.categories)?;
         let logits = init.linear(features, latent_dim, seed.child("logits"), device)?;
         Ok(CategoricalHead { logits, family: *self })
     }
 }
 
-/// Checks that the columns of a code divide into groups of `categories`.
-pub(crate) fn check_groups(latent_dim: usize, categories: usize) -> Result<()> {
+/// Checks that the columns of a code divide into groups of `categories`; errors refer to the number
+/// of columns as `name`.
+pub(crate) fn check_groups(name: &str, columns: usize, categories: usize) -> Result<()> {
     if categories < 2 {
         return Err(Error::config(format!(
             "categories is {categories}, but it must be at least 2"
         )));
     }
-    if !latent_dim.is_multiple_of(categories) {
+    if !columns.is_multiple_of(categories) {
         return Err(Error::config(format!(
-            "latent_dim is {latent_dim}, but it must be a multiple of categories, {categories}"
+            "{name} is {columns}, but it must be a multiple of categories, {categories}"
         )));
     }
     Ok(())

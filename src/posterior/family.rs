@@ -13,11 +13,11 @@ use crate::noise::NoiseShape;
 use crate::phase::Phase;
 use crate::seed::Seed;
 
-/// A family of posteriors: the description of an encoder's last layers.
+/// A family of posteriors: the configuration of an encoder's last layers.
 ///
 /// The encoders of this crate consist of a trunk, which outputs features of the data, and a
-/// [`Head`], which maps the features to the posterior. The trunk's description takes any family, so
-/// any posterior goes with any network:
+/// [`Head`], which maps the features to the posterior. The trunk's configuration takes any family,
+/// so any posterior goes with any network:
 ///
 /// ```
 /// use burn_vae::encoder::MlpEncoderConfig;
@@ -27,7 +27,7 @@ use crate::seed::Seed;
 /// assert_eq!(encoder, MlpEncoderConfig::new(784, [200, 200], 50)); // the default
 /// ```
 pub trait Family: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
-    /// The layers that the description builds.
+    /// The layers that the configuration builds.
     type Head: Head;
 
     /// Builds the layers with fresh weights, from `features` inputs to posteriors over codes of

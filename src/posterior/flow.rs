@@ -98,7 +98,7 @@ where
     }
 }
 
-#[warn(clippy::missing_trait_methods, reason = "a wrapper hands on everything")]
+#[warn(clippy::missing_trait_methods, reason = "a wrapper forwards every method")]
 impl<H: Head<Posterior: Density>> Head for TransformedHead<H> {
     type Posterior = TransformedPosterior<H::Posterior>;
 

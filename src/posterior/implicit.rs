@@ -66,7 +66,7 @@ named_config!(Implicit, Implicit { hidden: Vec<usize>, noise_dim: Option<usize>,
 /// An MLP encoder with an [`ImplicitPosterior`].
 pub type ImplicitEncoder = MlpEncoder<ImplicitHead>;
 
-/// Description of an [`ImplicitEncoder`].
+/// Configuration of an [`ImplicitEncoder`].
 pub type ImplicitEncoderConfig = MlpEncoderConfig<Implicit>;
 
 /// The perceptron that maps features and noise to the samples of an [`ImplicitPosterior`].

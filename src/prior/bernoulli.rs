@@ -12,7 +12,7 @@ use crate::phase::Phase;
 use crate::posterior::{Bernoulli, Density, Posterior, Sampling, Temperature};
 use crate::seed::Seed;
 
-/// Description of a [`BernoulliPrior`].
+/// Configuration of a [`BernoulliPrior`].
 ///
 /// | field | default | meaning |
 /// |---|---|---|
@@ -73,7 +73,8 @@ pub struct BernoulliPrior {
 }
 
 impl BernoulliPrior {
-    /// Returns the distribution over codes of length `latent_dim` in a phase, as a batch of one.
+    /// Returns the distribution over codes in a phase, as a batch of one. If logits are set, the
+    /// length of the codes is their number, otherwise `latent_dim`.
     pub fn bound(&self, latent_dim: usize, phase: Phase, device: &Device) -> BoundBernoulli {
         let sampling = Sampling::of(self.temperature, false, phase);
         BoundBernoulli(

@@ -12,7 +12,7 @@ use crate::phase::Phase;
 use crate::posterior::{Categorical, Density, Posterior, Sampling, Temperature, check_groups};
 use crate::seed::Seed;
 
-/// Description of a [`CategoricalPrior`].
+/// Configuration of a [`CategoricalPrior`].
 ///
 /// | field | default | meaning |
 /// |---|---|---|
@@ -79,7 +79,8 @@ pub struct CategoricalPrior {
 }
 
 impl CategoricalPrior {
-    /// Returns the distribution over codes of length `latent_dim` in a phase, as a batch of one.
+    /// Returns the distribution over codes in a phase, as a batch of one. If logits are set, the
+    /// length of the codes is their number, otherwise `latent_dim`.
     ///
     /// # Panics
     /// If that length is not a multiple of the number of categories.
@@ -97,7 +98,7 @@ impl ModuleConfig for CategoricalPriorConfig {
 
     fn init(&self, _seed: Seed, device: &Device) -> Result<CategoricalPrior> {
         let columns = self.logits.as_ref().map_or(self.categories, Vec::len);
-        check_groups(columns, self.categories)?;
+        check_groups("the number of logits", columns, self.categories)?;
         Ok(CategoricalPrior {
             logits: param(self.logits.as_deref(), self.is_learned, device)?,
             categories: self.categories,
@@ -114,7 +115,7 @@ impl<E: Encoder> Prior<E> for CategoricalPrior {
     }
 
     fn check(&self, encoder: &E) -> Result<()> {
-        check_groups(encoder.latent_dim(), self.categories)
+        check_groups("latent_dim", encoder.latent_dim(), self.categories)
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn row(
     }
 }
 
-/// Checks the logits of a description and moves them to a device.
+/// Checks the logits of a configuration and moves them to a device.
 pub(super) fn param(
     logits: Option<&[f32]>,
     is_learned: bool,

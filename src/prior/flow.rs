@@ -12,7 +12,7 @@ use crate::phase::Phase;
 use crate::posterior::Density;
 use crate::seed::Seed;
 
-/// Description of a [`FlowPrior`].
+/// Configuration of a [`FlowPrior`].
 ///
 /// | field | in [`new`](Self::new) | meaning |
 /// |---|---|---|

@@ -12,7 +12,7 @@ use crate::posterior::{Density, DiagonalGaussian};
 use crate::reparameterize::Reparameterize;
 use crate::seed::Seed;
 
-/// Description of a [`GaussianPrior`].
+/// Configuration of a [`GaussianPrior`].
 ///
 /// | field | meaning |
 /// |---|---|

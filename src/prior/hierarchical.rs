@@ -12,7 +12,7 @@ use crate::phase::Phase;
 use crate::posterior::{Density, Posterior};
 use crate::seed::Seed;
 
-/// Description of a [`HierarchicalPrior`].
+/// Configuration of a [`HierarchicalPrior`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HierarchicalPriorConfig<E, P> {

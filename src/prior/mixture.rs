@@ -16,7 +16,7 @@ use crate::phase::Phase;
 use crate::posterior::{Density, DiagonalGaussian, Posterior};
 use crate::seed::Seed;
 
-/// Description of a [`MixturePrior`].
+/// Configuration of a [`MixturePrior`].
 ///
 /// | field | meaning | range |
 /// |---|---|---|

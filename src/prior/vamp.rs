@@ -12,7 +12,7 @@ use crate::phase::Phase;
 use crate::posterior::Density;
 use crate::seed::Seed;
 
-/// Description of a [`VampPrior`].
+/// Configuration of a [`VampPrior`].
 ///
 /// | field | default | meaning | range |
 /// |---|---|---|---|

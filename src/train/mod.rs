@@ -1,8 +1,8 @@
 //! Training on Burn's Learner.
 //!
-//! Three rooms: `plan` (what is to be trained, checked before anything is computed), `learner` (the
-//! adapters that Burn's Learner drives) and `store` (what a run keeps: its history, its checkpoints,
-//! its identity). `plan` makes a `learner::Run`, which reports to a `store::Record`.
+//! Three private modules: `plan` configures a run and checks it before anything is computed,
+//! `learner` holds the adapters that Burn's Learner drives, and `store` keeps a run's history,
+//! checkpoints and fingerprint. `plan` builds a `learner::Run`, which reports to a `store::Record`.
 
 mod learner;
 mod plan;

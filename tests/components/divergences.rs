@@ -315,7 +315,7 @@ fn a_very_narrow_prior_has_a_density_at_its_mean() {
 
 /// A pointer to a divergence forwards every method.
 #[test]
-fn a_pointer_keeps_a_layer_of_its_own() {
+fn a_pointer_forwards_every_method() {
     #[derive(Debug)]
     struct Twice;
     impl Divergence<DiagonalGaussian, StandardNormal> for Twice {

@@ -361,7 +361,7 @@ fn the_context_reaches_the_first_dimension() {
 }
 
 #[test]
-fn descriptions_are_written_checked_and_built() {
+fn configurations_are_written_checked_and_built() {
     let chain = FlowsConfig::planar(1)
         .then(FlowsConfig::radial(1).inverted())
         .then(FlowsConfig::real_nvp(2, [5]));

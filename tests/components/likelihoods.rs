@@ -45,7 +45,7 @@ fn read<C: ModuleConfig<Module: Likelihood + 'static>>(config: &Value) -> Option
     Some(Box::new(config.init(Seed::new(0), &Device::flex()).unwrap()))
 }
 
-/// Builds the only likelihood that a description fits.
+/// Builds the only likelihood that a configuration fits.
 fn build(config: &Value) -> Box<dyn Any> {
     let all: [Read; 10] = [
         read::<BernoulliNll>,

@@ -460,9 +460,9 @@ fn parts_that_do_not_fit_are_refused() {
     assert!(error.contains("at least 2"), "{error}");
 }
 
-/// A description survives serialisation, and is not read as a different one.
+/// A configuration survives serialisation, and is not read as a different one.
 #[test]
-fn descriptions_name_the_family() {
+fn configurations_name_the_family() {
     let config = MlpEncoderConfig::new(6, [3], 2).with_posterior(Implicit::new([4]));
     let json = serde_json::to_string(&config).unwrap();
     assert!(json.contains(r#""posterior":{"Implicit":{"#), "{json}");

@@ -411,7 +411,7 @@ fn combinations_without_a_meaning_stop() {
 }
 
 #[test]
-fn descriptions_are_checked_and_kept() {
+fn configurations_are_checked_and_kept() {
     let (seed, device) = (Seed::new(0), Device::flex());
     let falling = Temperature::exponential(1.0, 3e-5, 0.5).unwrap();
     let family = CategoricalFamily::new(10, falling).straight_through();
@@ -450,7 +450,8 @@ fn descriptions_are_checked_and_kept() {
     assert!(refused(bits().with_logits([])).contains("number of logits is 0"));
     assert!(refused(bits().with_logits([0.0, f32::NAN])).contains("logits[1] is NaN"));
     let odd = CategoricalPriorConfig::new(3).with_logits([0.0; 4]);
-    assert!(odd.init(seed, &device).unwrap_err().to_string().contains("a multiple of categories"));
+    let odd = odd.init(seed, &device).unwrap_err().to_string();
+    assert!(odd.contains("the number of logits is 4, but it must be a multiple of categories"));
     // Without logits it has any length.
     for latent_dim in [1, 20] {
         let bound = bits().init(seed, &device).unwrap().bound(latent_dim, Phase::Eval, &device);
@@ -461,7 +462,7 @@ fn descriptions_are_checked_and_kept() {
 /// The proposal's samples are real numbers, which are not discrete codes, so every weight would be
 /// zero.
 #[test]
-fn a_fitted_gaussian_is_no_proposal_for_bits() {
+fn a_fitted_gaussian_for_bits_is_refused() {
     let device = Device::flex();
     let family = BernoulliFamily::new(Temperature::constant(0.5).unwrap());
     let vae = Vae::new(

@@ -45,7 +45,7 @@ fn few() -> ImportanceSampling {
 }
 
 #[test]
-fn what_a_figure_may_be_called_follows_from_likelihood_and_data() {
+fn the_measure_follows_from_support_and_protocol() {
     let seed = Seed::new(3);
     let (drawn, anew) =
         (Protocol::StaticBinarization { seed }, Protocol::DynamicBinarization { seed });
@@ -70,7 +70,7 @@ fn what_a_figure_may_be_called_follows_from_likelihood_and_data() {
 }
 
 #[test]
-fn data_sets_hand_on_what_they_are() {
+fn data_sets_forward_their_protocol() {
     let seed = Seed::new(3);
     let grey: Arc<dyn Examples> = Arc::new(images());
     assert_eq!(grey.protocol(), Protocol::Grey);
@@ -89,7 +89,7 @@ fn data_sets_hand_on_what_they_are() {
 }
 
 #[test]
-fn every_figure_is_printed_with_what_it_is_of() {
+fn every_result_is_printed_with_its_protocol_and_measure() {
     let evaluate = |examples: Arc<dyn Examples>| {
         let (elbo, noise) = (Elbo::default(), NoiseSource::new(0));
         evaluate(&model(BernoulliNll), &elbo, examples, 10, 1, noise).unwrap()
@@ -120,7 +120,7 @@ fn grey_values_have_no_likelihood_of_bits() {
 
 /// A user's data set may not name its protocol; then the values decide.
 #[test]
-fn values_that_the_likelihood_is_not_of_are_refused() {
+fn values_outside_the_support_are_refused() {
     let names = (0..9).map(|i| i.to_string());
     let mut values = vec![1.0; 18];
     let bits = Table::new(values.clone(), names.clone()).unwrap();
@@ -146,7 +146,7 @@ fn values_that_the_likelihood_is_not_of_are_refused() {
 
 /// A categorical variable is exactly one class: none or two is neither a likelihood nor a loss.
 #[test]
-fn rows_that_are_no_classes_are_refused() {
+fn rows_that_are_not_one_hot_are_refused() {
     let table = |second: [f32; 3]| -> Arc<dyn Examples> {
         let good = [0.0, 1.0, 0.0];
         let rows = [good, good, good, good, second, good].concat();
@@ -286,7 +286,7 @@ fn early_stopping_knows_a_bound_from_above() {
 }
 
 #[test]
-fn numbers_that_mean_nothing_are_refused() {
+fn invalid_arguments_are_refused() {
     let bits: Arc<dyn Examples> = Arc::new(Binarized::once(images(), 0));
     let good = few();
     for (sampling, text) in [

@@ -1,4 +1,4 @@
-//! Likelihoods in models: descriptions, rejected arguments, training, scales.
+//! Likelihoods in models: configurations, rejected arguments, training, scales.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamConfig, GradientsParams};
@@ -68,7 +68,7 @@ impl ModuleVisitor for Collect<'_> {
     }
 }
 
-/// Serialises a description and reads it back, checks that the model has a finite bound with
+/// Serialises a configuration and reads it back, checks that the model has a finite bound with
 /// gradients for all parameters, that all of the likelihood's parameters move in a step, and that
 /// the model can be saved and loaded.
 fn lives<L>(likelihood: L, params_per_value: usize, x: [f32; DATA_DIM], learned: usize)
@@ -203,7 +203,7 @@ fn a_floor_holds_without_stopping_the_gradient() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_with_a_message() {
+fn invalid_likelihoods_are_refused_with_a_message() {
     let device = Device::flex();
     let scale = |config: ScaleConfig| config.init(Seed::new(0), &Device::flex()).err();
     let model = |per_value: usize, scale: ScaleConfig| {
@@ -247,9 +247,9 @@ fn what_makes_no_sense_is_refused_with_a_message() {
     }
 }
 
-/// A description is read as its own type, and as no other.
+/// A configuration is read as its own type only.
 #[test]
-fn descriptions_bear_the_name_of_their_likelihood() {
+fn configurations_name_their_likelihood() {
     let gaussian = GaussianNllConfig::new(ScaleConfig::learned(0.5).with_floor(0.125));
     let json = serde_json::to_string(&gaussian).unwrap();
     let expected =

@@ -85,7 +85,7 @@ fn labels_take_their_place_beside_the_grid() {
 }
 
 #[test]
-fn what_is_no_picture_is_refused() {
+fn invalid_pictures_are_refused() {
     let device = Device::flex();
     let zeros = |shape: [usize; 2]| Tensor::<2>::zeros(shape, &device);
     for (images, shape, columns, reason) in [
@@ -195,7 +195,7 @@ fn the_diagram_shows_the_flow() {
 }
 
 #[test]
-fn axes_are_what_they_are_called() {
+fn axes_have_the_given_titles() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("scatter.png");
     let (points, labels) = ([[0.0, 1.0], [2.0, 3.0]], [0, 1]);

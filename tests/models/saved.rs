@@ -81,7 +81,7 @@ fn equal_models_make_equal_files() {
     assert_eq!(ids.0.len(), all);
 }
 
-/// Edits the description in a folder.
+/// Edits the configuration in a folder.
 fn edit(from: &'static str, to: &'static str) -> impl Fn(&std::path::Path) {
     move |dir| {
         let path = dir.join("config.json");
@@ -91,7 +91,7 @@ fn edit(from: &'static str, to: &'static str) -> impl Fn(&std::path::Path) {
     }
 }
 
-/// Edits the description, then sets the checksum that the error names for intended changes.
+/// Edits the configuration, then sets the checksum that the error names for intended changes.
 fn edit_on_purpose(dir: &std::path::Path, from: &'static str, to: &'static str) {
     edit(from, to)(dir);
     let error = saved::load::<MlpVaeConfig>(dir, &Device::flex()).unwrap_err().to_string();
@@ -103,9 +103,9 @@ fn edit_on_purpose(dir: &std::path::Path, from: &'static str, to: &'static str) 
     std::fs::write(&path, json).unwrap();
 }
 
-/// The layout of a description may change, but its content only on purpose.
+/// The layout of a configuration may change, but its content only on purpose.
 #[test]
-fn a_description_changed_by_hand_is_refused_unless_it_is_on_purpose() {
+fn a_configuration_changed_by_hand_is_refused_unless_on_purpose() {
     let (device, dir) = (Device::flex(), tempfile::tempdir().unwrap());
     let load = || saved::load::<MlpVaeConfig>(dir.path(), &device);
     saved::save(dir.path(), &config(), &config().init(Seed::new(3), &device).unwrap()).unwrap();
@@ -183,7 +183,7 @@ fn what_does_not_fit_is_refused_with_the_file() {
 }
 
 #[test]
-fn descriptions_no_model_can_be_built_from_are_refused() {
+fn configurations_that_build_no_model_are_refused() {
     let device = Device::flex();
     let refused = |config: MlpVaeConfig| config.init(Seed::new(0), &device).err().unwrap();
     for (config, reason) in [

@@ -110,9 +110,10 @@ fn a_run_that_is_stopped_ends_after_the_step_and_goes_on_later() {
     let whole = fit(trainer(4), Pictures::plain()).unwrap();
 
     // In the middle of the first epoch, then of the third.
-    for (epoch, advice) in
-        [(0, "there is no checkpoint of it in"), (2, "the checkpoint of epoch 2 in")]
-    {
+    for (epoch, advice) in [
+        (0, "there is no checkpoint of this run in"),
+        (2, "the run can be resumed from the checkpoint of epoch 2 in"),
+    ] {
         let interrupter = Interrupter::new();
         let handle = interrupter.clone();
         let reads = Mutex::new(0);

@@ -107,7 +107,7 @@ fn a_refused_run_changes_nothing() {
 /// Opening a pipe for writing would wait for a reader.
 #[cfg(unix)]
 #[test]
-fn a_pipe_is_no_lock() {
+fn a_pipe_as_lock_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let pipe = dir.path().join("lock");
     assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
@@ -183,7 +183,7 @@ fn a_used_optimiser_is_refused_with_checkpoints() {
     let used = || trainer(1).with_optimizer(optimizer.clone());
     let kept = used().with_checkpoints(dir.path().join("checkpoint"), Existing::Refuse);
     let error = fit(kept).unwrap_err();
-    assert!(error.to_string().contains("has taken steps before"), "{error}");
+    assert!(error.to_string().contains("has already taken steps"), "{error}");
     fit(used()).unwrap();
 }
 
@@ -191,7 +191,7 @@ const NAMES: &[&str] = &["checkpoint", "history.csv", "model", "latent.png"];
 
 /// The output folder of an example: which run its files belong to.
 #[test]
-fn an_example_writes_to_a_folder_of_its_own() {
+fn an_example_writes_to_its_own_folder() {
     let dir = tempfile::tempdir().unwrap();
     let out = |name: &str| dir.path().join(name);
     let look = |name: &str, how| Output::look(out(name), NAMES, how);

@@ -207,10 +207,10 @@ fn groups_by_id_are_refused_with_checkpoints() {
     let rate = ModuleLrScheduler::from(1e-3);
     let kept = Some((dir.path(), Existing::Refuse));
     let error = run(1, optimizer.clone(), rate.clone(), kept, model.clone()).unwrap_err().error;
-    assert!(error.to_string().contains("goes by the ids of parameters"), "{error}");
+    assert!(error.to_string().contains("is defined by parameter ids"), "{error}");
     assert!(!dir.path().join("state.json").exists());
     let error =
         run(1, RmsProp::new().init(), rate.clone().with_group(group, 1e-4), kept, model.clone());
-    assert!(error.unwrap_err().error.to_string().contains("by the ids"));
+    assert!(error.unwrap_err().error.to_string().contains("by parameter ids"));
     run(1, optimizer, rate, None, model).unwrap();
 }

@@ -150,7 +150,7 @@ fn an_annealing_longer_than_the_training_is_refused() {
         if let Err(stopped) = result {
             let message = stopped.error.to_string();
             assert!(
-                message.contains("no epoch of 2 with 6 steps ends at the full weight"),
+                message.contains("none of 2 epochs with 6 steps ends at the full weight"),
                 "{message}"
             );
         }

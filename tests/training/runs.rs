@@ -269,7 +269,7 @@ fn an_example_that_cannot_be_read_stops_the_run_with_its_error() {
 }
 
 #[test]
-fn data_that_are_no_numbers_stop_the_run_and_are_named() {
+fn nan_in_the_data_stops_the_run_and_is_named() {
     struct Poisoned(ByteImages);
     impl Examples for Poisoned {
         fn len(&self) -> usize {
@@ -355,7 +355,7 @@ fn any_optimiser_and_schedule_of_burn_will_do() {
 
 /// Training does not change the original of a cloned model, and returns a model for inference.
 #[test]
-fn training_returns_another_model() {
+fn training_leaves_the_original_model_unchanged() {
     let (train, test) = digits(100, 50);
     let fresh = model(0);
     let before = weights(&fresh);

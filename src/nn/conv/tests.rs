@@ -159,7 +159,7 @@ fn gradients_do_not_depend_on_each_other() {
 
 /// ReLU does not hide NaN.
 #[test]
-fn relu_hands_on_what_is_no_number() {
+fn relu_propagates_nan() {
     let conv = layer(Geometry::same([2, 2], 1, 1), Direction::Down, [1, 1]);
     let mut x = [[[[1.0f32]; 2]; 2]];
     x[0][1][0][0] = f32::NAN;
@@ -168,7 +168,7 @@ fn relu_hands_on_what_is_no_number() {
 }
 
 #[test]
-fn a_batch_of_none_gives_none() {
+fn an_empty_batch_has_an_empty_output() {
     for direction in [Direction::Down, Direction::Up] {
         let conv = layer(Geometry::same([5, 4], 3, 2), direction, [2, 3]);
         let [height, width, channels] = conv.input_shape();
@@ -209,7 +209,7 @@ fn the_gradient_of_no_images_is_zero() {
 
 #[test]
 #[should_panic(expected = "shape of a convolution's input")]
-fn an_input_of_another_shape_is_refused() {
+fn an_input_of_the_wrong_shape_is_refused() {
     let conv = layer(Geometry::same([4, 4], 3, 2), Direction::Down, [1, 1]);
     conv.forward(Tensor::zeros([2, 4, 5, 1], &Device::flex()), false);
 }

@@ -1,4 +1,4 @@
-//! The bar that moves within an epoch, on standard error where that is a terminal.
+//! A progress bar within each epoch, shown if standard error is a terminal.
 
 #[cfg(feature = "progress")]
 use std::io::IsTerminal;
@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 #[cfg(feature = "progress")]
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Without the feature `progress`, nothing.
+/// The bar; without the feature `progress` it shows nothing.
 pub(super) struct Bar {
     #[cfg(feature = "progress")]
     bar: ProgressBar,
@@ -24,7 +24,7 @@ impl Bar {
         Self { bar }
     }
 
-    /// Runs what prints beside the bar.
+    /// Hides the bar while `print` runs.
     #[cfg(feature = "progress")]
     pub(super) fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
         self.bar.suspend(print)

@@ -4,18 +4,18 @@ use burn::tensor::Tensor;
 
 use crate::math::sum_by_rows;
 
-/// Scales all gradients of a step by the same factor so that their norm, taken over all of them
-/// together, is at most `max_norm` (Pascanu et al. 2013, algorithm 1).
+/// Scales all gradients of a step by one factor, so that their norm over all parameters is at most
+/// `max_norm` (Pascanu et al. 2013, algorithm 1).
 ///
-/// Nothing is read from the device.
+/// Reads nothing from the device.
 pub(super) fn clip<M: Module>(module: &M, gradients: &mut GradientsParams, max_norm: f64) {
     let Some(sum) = squared_norm(module, gradients) else { return };
-    // A norm of zero gives an infinite factor, of which the least with 1 is taken.
+    // A norm of zero makes the factor infinite, so it is clamped to 1 as well.
     let factor = sum.sqrt().recip().mul_scalar(max_norm).clamp_max(1.0);
     module.visit(&mut Scale { gradients, factor });
 }
 
-/// The square of the norm over the gradients of all parameters; `None` if there are none.
+/// Returns the squared norm of the gradients over all parameters; `None` if there are none.
 pub(super) fn squared_norm<M: Module>(
     module: &M,
     gradients: &GradientsParams,
@@ -83,7 +83,7 @@ mod tests {
                 assert!((found - expected * scale).abs() < 1e-5, "{max_norm}: {found}");
             }
         }
-        // Gradients that vanish stay what they are.
+        // Zero gradients stay zero.
         let mut gradients = GradientsParams::new();
         gradients.register(bias, Tensor::<1>::zeros([2], &device));
         clip(&layer, &mut gradients, 1.0);

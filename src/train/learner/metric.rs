@@ -11,13 +11,13 @@ use super::step::TERMS;
 use crate::eval::ReadSums;
 use crate::train::store::Record;
 
-/// The mean of one term over an epoch, each example weighing the same.
+/// The mean of one term over an epoch; each example has the same weight.
 #[derive(Clone)]
 pub(super) struct TermMetric {
     term: usize,
     name: MetricName,
     state: NumericMetricState,
-    /// Counts the steps that were left out, where this is to be done.
+    /// Where skipped steps are counted; `None` if this metric does not count them.
     record: Option<Arc<Record>>,
     skipped: bool,
 }
@@ -28,7 +28,7 @@ impl TermMetric {
         Self { term, name, state: NumericMetricState::new(), record: None, skipped: false }
     }
 
-    /// Also counts the steps that were left out.
+    /// Also counts skipped steps.
     pub(super) fn counting(self, record: &Arc<Record>) -> Self {
         Self { record: Some(record.clone()), ..self }
     }
@@ -88,7 +88,7 @@ impl Numeric for TermMetric {
     }
 }
 
-/// Adds up what the latent dimensions do over the validation set.
+/// Accumulates the statistics of the latent dimensions over the validation set.
 #[derive(Clone)]
 pub(super) struct LatentMetric {
     pub(super) record: Arc<Record>,

@@ -18,33 +18,33 @@ use crate::error::{Error, ErrorKind};
 use crate::eval::LatentStatistics;
 use crate::train::store::{Epoch, Record};
 
-/// How a run shows where it is.
+/// How a run shows its progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Progress {
-    /// A line for each epoch on standard output and, with the feature `progress` and where standard error is a
-    /// terminal, a bar that moves within the epoch.
+    /// Prints a line per epoch on standard output. With the feature `progress`, also shows a
+    /// progress bar within each epoch if standard error is a terminal.
     #[default]
     Auto,
-    /// Nothing.
+    /// Prints nothing.
     Silent,
 }
 
-/// What the monitor must know of the run.
+/// What the monitor needs to know about the run.
 pub(in crate::train) struct Watch {
     pub(in crate::train) csv: Option<PathBuf>,
     pub(in crate::train) progress: Progress,
-    /// What the figures are of.
+    /// A line that says what the figures measure.
     pub(in crate::train) title: String,
     /// Training batches in an epoch.
     pub(in crate::train) batches: u64,
     /// [`Objective::at_full_weight`](crate::Objective::at_full_weight).
     pub(in crate::train) at_full_weight: Box<dyn Fn(u64) -> bool + Send + Sync>,
-    /// By which the run is stopped from outside. It may be there before the run and after it, so what ends
-    /// the run alone has another one.
+    /// Stops the run from outside. The caller may use it before and after the run, so errors of
+    /// the run itself use a separate interrupter.
     pub(in crate::train) request: Interrupter,
 }
 
-/// Burn's renderer: hears of every step, keeps the history, shows the progress.
+/// The renderer that Burn calls at every step; it records the history and shows the progress.
 pub(super) struct Monitor {
     record: Arc<Record>,
     interrupter: Interrupter,
@@ -58,13 +58,13 @@ pub(super) struct Monitor {
     in_train: bool,
 }
 
-/// One pass over one set.
+/// One pass over the training or validation set.
 #[derive(Clone, Copy)]
 struct Split {
     started: Instant,
     took: Duration,
     steps: usize,
-    /// Sum over the examples so far, and their number.
+    /// For each term, the sum over the examples so far and their number.
     running: [(f64, f64); 3],
     means: [f64; 3],
 }
@@ -158,10 +158,10 @@ impl Monitor {
         }
     }
 
-    /// A line beside the bar, if there is to be one.
+    /// Prints a line above the bar, unless progress is silent.
     fn print(&self, line: &str) {
         if self.watch.progress == Progress::Auto {
-            // A reader who has gone away, as `head` does, is no reason to stop training.
+            // A closed pipe, as after `| head`, must not stop the training.
             self.bar.suspend(|| writeln!(std::io::stdout(), "{line}").ok());
         }
     }
@@ -199,7 +199,7 @@ impl TrainingProgressLogger for Monitor {
     }
 
     fn update_epoch(&mut self, epoch: usize) {
-        // A validation that was broken off has no mean to keep.
+        // An interrupted validation has no final means.
         if self.interrupter.should_stop() {
             return;
         }
@@ -209,7 +209,7 @@ impl TrainingProgressLogger for Monitor {
         if skipped_steps as u64 == self.watch.batches {
             return self.record.fail(Error::new(
                 ErrorKind::Training,
-                format!("every step of epoch {epoch} was skipped, so nothing is learnt any more"),
+                format!("every step of epoch {epoch} was skipped, so the model no longer learns"),
             ));
         }
         if let Some(latents) = &latents
@@ -273,7 +273,7 @@ impl MetricsRenderer for Monitor {
     }
 }
 
-/// Burn wants one renderer for training and testing; nothing is tested through it here.
+/// Burn requires one renderer for training and testing; it is not used for testing here.
 impl MetricsRendererEvaluation for Monitor {
     fn update_test(&mut self, _name: EvaluationName, _state: MetricState) {}
 }

@@ -2,7 +2,8 @@ use burn::train::logger::MetricLogger;
 use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
 use burn::train::metric::{MetricDefinition, NumericEntry};
 
-/// Keeps the Learner from writing a file for each metric of each epoch: [`Monitor`](super::monitor::Monitor) has them all.
+/// Discards all metrics, so that the Learner does not write a file per metric and epoch.
+/// [`Monitor`](super::monitor::Monitor) receives them all.
 pub(super) struct NoLog;
 
 impl MetricLogger for NoLog {
@@ -15,6 +16,6 @@ impl MetricLogger for NoLog {
         _epoch: usize,
         _split: &Split,
     ) -> Result<Vec<NumericEntry>, String> {
-        Err("no metric is kept".into())
+        Err("metrics are not logged".into())
     }
 }

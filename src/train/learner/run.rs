@@ -21,7 +21,7 @@ use crate::model::Model;
 use crate::train::store::{Existing, Folder, History, Identity, Keeper, Record, Saved};
 use crate::train::{Stopped, TrainConfig, Trained};
 
-/// All that is needed to train, checked.
+/// A checked run, ready to be launched.
 pub(in crate::train) struct Run<M: Module> {
     pub(in crate::train) trainable: Trainable<M>,
     pub(in crate::train) config: TrainConfig,
@@ -31,7 +31,7 @@ pub(in crate::train) struct Run<M: Module> {
     pub(in crate::train) valid: BatchLoader,
     pub(in crate::train) watch: Watch,
     pub(in crate::train) folder: Option<Folder>,
-    /// Where the run stands: the epochs done and what they have left.
+    /// Number of finished epochs; the fields below hold their results.
     pub(in crate::train) epoch: usize,
     pub(in crate::train) history: History,
     pub(in crate::train) parts: Option<[Vec<u8>; 3]>,
@@ -39,8 +39,8 @@ pub(in crate::train) struct Run<M: Module> {
 }
 
 impl<M: Model + 'static> Run<M> {
-    /// Looks at the places where it is to write and, if all is well, takes them. So nothing is touched for a
-    /// run that cannot be.
+    /// Checks the files and folders that the run writes to, then claims them. A run that is refused
+    /// changes nothing.
     pub(in crate::train) fn enter(
         self,
         folder: Option<(PathBuf, Identity, Existing)>,
@@ -50,7 +50,7 @@ impl<M: Model + 'static> Run<M> {
         if let (Some(csv), false) = (&csv, overwrites) {
             History::check_replaceable(csv)?;
         }
-        // Better now than after the first epoch.
+        // An error now is better than one after the first epoch.
         let make_csv_dir = || match csv.as_ref().and_then(|path| path.parent()) {
             Some(dir) => create_dir(dir),
             None => Ok(()),
@@ -72,7 +72,7 @@ impl<M: Model + 'static> Run<M> {
         Ok(run)
     }
 
-    /// The same run from a checkpoint on.
+    /// Returns the run in the state of a checkpoint.
     fn resume(mut self, saved: Saved) -> Result<Self> {
         let Saved { epoch, history, parts, best, .. } = saved;
         self.trainable = load(self.trainable, parts[0].clone())?;
@@ -89,7 +89,7 @@ impl<M: Model + 'static> Run<M> {
         self.epoch >= epochs || exhausted
     }
 
-    /// Trains, on Burn's Learner.
+    /// Trains on Burn's Learner.
     pub(in crate::train) fn launch(self) -> Result<Trained<M>, Box<Stopped<M>>> {
         let interrupter = Interrupter::new();
         let record = Arc::new(Record::new(self.history, interrupter.clone()));
@@ -98,7 +98,7 @@ impl<M: Model + 'static> Run<M> {
         let keeper = Arc::new(Keeper::new(self.folder, record.clone(), self.epoch, self.best));
         let monitor = Monitor::new(record.clone(), interrupter.clone(), self.watch);
         let config = self.config;
-        // The directory is that of Burn's own log files, of which none is written.
+        // The directory is for Burn's own log files; none are written.
         let mut training = SupervisedTraining::new("", Arc::new(self.train), Arc::new(self.valid))
             .metrics((TermMetric::new(0).counting(&record), TermMetric::new(1), TermMetric::new(2)))
             .metric_valid(LatentMetric { record: record.clone() })
@@ -126,7 +126,7 @@ impl<M: Model + 'static> Run<M> {
             error.or_else(|| result.error.map(|error| Error::around(error, ErrorKind::Training)));
         let epoch = history.last().map_or(0, |last| last.epoch);
         let error = error.or_else(|| {
-            // An epoch may be over and its checkpoint not be made.
+            // An epoch may have finished without its checkpoint being complete.
             let done = if is_kept { keeper.committed().unwrap_or(0) } else { epoch };
             let exhausted = config.patience.is_some_and(|patience| history.is_exhausted(patience));
             let finished = done == epoch && (epoch >= config.epochs || exhausted);

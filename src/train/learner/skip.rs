@@ -6,8 +6,8 @@ use burn::tensor::Tensor;
 
 use super::clip::squared_norm;
 
-/// Whether a step is to be left out: the norm of its gradients is above the threshold, or it or the loss is not
-/// finite (Child 2021, section 4). Reads one number from the device.
+/// Returns whether to skip a step: the norm of its gradients is above the threshold, or the norm or
+/// the loss is not finite (Child 2021, section 4). Reads one value from the device.
 pub(super) fn is_to_be_skipped<M: Module>(
     module: &M,
     gradients: &GradientsParams,
@@ -15,14 +15,14 @@ pub(super) fn is_to_be_skipped<M: Module>(
     threshold: f64,
 ) -> bool {
     let Some(norm) = squared_norm(module, gradients) else { return false };
-    // Nothing is added but what is not finite.
+    // Adds zero if the loss is finite, NaN otherwise.
     let norm = norm.sqrt() + loss.without_autodiff().mul_scalar(0.0);
     let norm = norm.try_into_data().ok().and_then(|data| data.iter::<f64>().next());
-    // A device that fails is reported where the terms are read.
+    // A device failure is reported where the terms are read.
     norm.is_some_and(|norm| !norm.is_finite() || norm > threshold)
 }
 
-/// What a forward pass changes in a module: running statistics, shared with the module's clones.
+/// The tensors that a forward pass changes: running statistics, shared with the module's clones.
 pub(super) struct Buffers(HashMap<ParamId, Box<dyn std::any::Any>>);
 
 impl Buffers {
@@ -32,7 +32,7 @@ impl Buffers {
         buffers
     }
 
-    /// Puts them back into the module, which shares them with its clones.
+    /// Restores the tensors in the module, which shares them with its clones.
     pub(super) fn restore<M: Module>(mut self, module: &M) {
         let _restored = module.clone().map(&mut self);
     }

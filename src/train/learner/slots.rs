@@ -1,4 +1,5 @@
-//! Burn's checkpointers, which hand the parts of a checkpoint to the keeper, and when Burn makes one.
+//! Checkpointers that pass the parts of a checkpoint to the keeper, and the strategies that tell
+//! Burn when to save and when to stop.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +14,8 @@ use crate::error::{Error, ErrorKind};
 use crate::exec::lock;
 use crate::train::store::{Keeper, PARTS, Record};
 
-/// Burn's checkpointers for the three parts. Where a run is resumed, they hand out what was saved.
+/// Returns a checkpointer for each of the three parts. In a resumed run they restore the saved
+/// parts.
 pub(super) fn slots(keeper: &Arc<Keeper>, saved: Option<[Vec<u8>; 3]>) -> [Slot; 3] {
     let mut saved = saved.map(|parts| parts.map(Some)).unwrap_or_default();
     [0, 1, 2].map(|i| Slot {
@@ -23,7 +25,7 @@ pub(super) fn slots(keeper: &Arc<Keeper>, saved: Option<[Vec<u8>; 3]>) -> [Slot;
     })
 }
 
-/// One of the three parts of a checkpoint, as Burn asks for it.
+/// Burn's checkpointer for one of the three parts.
 pub(super) struct Slot {
     keeper: Arc<Keeper>,
     part: &'static str,
@@ -31,12 +33,12 @@ pub(super) struct Slot {
 }
 
 impl<R: Checkpoint> Checkpointer<R> for Slot {
-    /// Stops the run with the error, whose kind would not survive being handed through Burn.
+    /// Stops the run on an error instead of returning it, because Burn would drop the error's kind.
     fn save(&self, epoch: usize, record: R) -> Result<(), CheckpointerError> {
         let mut bytes = record.checkpoint_into_bytes();
         if self.part == PARTS[1] {
-            // Burn writes an optimiser's tensors in the order of a hash table, and reads them in that of their
-            // names.
+            // Burn writes an optimiser's tensors in the order of a hash table, but reads them in the
+            // order of their names, so a second pass sorts them.
             bytes = bytes.and_then(R::checkpoint_from_bytes).and_then(R::checkpoint_into_bytes);
         }
         let bytes = bytes.map_err(|error| Error::around(error, ErrorKind::Saved));
@@ -59,7 +61,7 @@ impl<R: Checkpoint> Checkpointer<R> for Slot {
     }
 }
 
-/// Has a checkpoint made at the end of each epoch.
+/// Saves a checkpoint at the end of each epoch.
 pub(super) struct EveryEpoch;
 
 impl CheckpointingStrategy for EveryEpoch {
@@ -68,7 +70,7 @@ impl CheckpointingStrategy for EveryEpoch {
     }
 }
 
-/// Stops a run whose best epoch lies too far back.
+/// Stops a run `patience` epochs after its best epoch.
 #[derive(Clone)]
 pub(super) struct Patience {
     pub(super) record: Arc<Record>,

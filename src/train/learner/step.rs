@@ -19,26 +19,27 @@ use crate::numbered::Numbered;
 use crate::objective::{Inputs, Objective, Terms};
 use crate::phase::Phase;
 
-/// A model together with what trains it, in the form that Burn's Learner takes.
+/// A model and its training setup, in the form that Burn's Learner takes.
 #[derive(Module, Debug)]
 pub(in crate::train) struct Step<M, S: Clone + Debug + Send> {
     pub(in crate::train) model: Numbered<M>,
-    /// What the objective hands on from step to step.
+    /// The objective's state, passed from step to step.
     pub(in crate::train) state: Option<RunningState<Tensor<1>>>,
     #[module(skip)]
     pub(in crate::train) setup: S,
 }
 
-/// The module of a training. Burn skips no field whose type names the model, so the setup is a type of its own.
+/// The module that is trained. Burn cannot skip a field whose type names the model, so the type of
+/// the setup is a separate parameter.
 pub(in crate::train) type Trainable<M> = Step<M, Setup<M>>;
 
-/// What is the same in every step.
+/// The settings that are the same in every step.
 #[derive(Clone, Debug)]
 pub(in crate::train) struct Setup<M> {
     pub(in crate::train) objective: Arc<dyn Objective<M>>,
     pub(in crate::train) num_samples: usize,
     pub(in crate::train) max_norm: Option<f64>,
-    /// The norm of the gradients above which a step is left out.
+    /// The norm of the gradients above which a step is skipped.
     pub(in crate::train) skip_above: Option<f64>,
     pub(in crate::train) train_noise: NoiseSource,
     pub(in crate::train) valid_noise: NoiseSource,
@@ -117,8 +118,8 @@ impl<M: Model + 'static> InferenceStep for Trainable<M> {
     }
 }
 
-/// Publishes the running statistics and the objective's state that this thread has updated: another
-/// thread may run the next step, and Burn writes them down where a module is cloned for validation.
+/// Publishes the running statistics and the objective's state that this thread has updated, because
+/// another thread may run the next step. Burn does this when it clones a module for validation.
 fn sync_running_state<M: Module>(module: &M) {
     let _published = module.valid();
 }
@@ -126,17 +127,17 @@ fn sync_running_state<M: Module>(module: &M) {
 /// The names of the terms, in the order of [`BatchMeans`].
 pub(in crate::train) const TERMS: [&str; 3] = ["nelbo", "distortion", "divergence"];
 
-/// The terms of a batch and, once they have been read, their means.
+/// The terms of a batch and, once they are read, their means.
 ///
-/// The training step only sets up the computation. The values are read from the device once, all
-/// together, by `sync`, which the Learner calls on another thread before any metric.
+/// The training step only sets up the computation. `sync` reads all values from the device at once;
+/// the Learner calls it on another thread before any metric.
 pub(in crate::train) struct BatchMeans {
     /// `[3, batch]`
     terms: Tensor<2>,
     means: [f64; 3],
     latents: Option<LatentSums>,
     read_latents: Option<ReadSums>,
-    /// Whether the step changes nothing.
+    /// Whether the step is skipped.
     skipped: bool,
 }
 
@@ -165,7 +166,7 @@ impl Adaptor<Option<ReadSums>> for BatchMeans {
     }
 }
 
-/// The means of a batch and the number of its examples, unless its step is left out.
+/// The means of a batch and its number of examples; `None` if its step is skipped.
 impl Adaptor<Option<([f64; 3], usize)>> for BatchMeans {
     fn adapt(&self) -> Option<([f64; 3], usize)> {
         (!self.skipped).then(|| (self.means, self.terms.dims()[1]))

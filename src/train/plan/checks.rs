@@ -4,7 +4,7 @@ use crate::eval::Measure;
 use crate::model::Model;
 use crate::objective::Objective;
 
-/// Checks that the annealing, if there is one, comes to an end.
+/// Checks that some epoch ends with the divergence at full weight.
 pub(super) fn check_annealing<M>(
     objective: &dyn Objective<M>,
     batches: u64,
@@ -15,8 +15,8 @@ pub(super) fn check_annealing<M>(
         return Ok(());
     }
     Err(Error::config(format!(
-        "no epoch of {epochs} with {batches} steps ends at the full weight of the divergence, so none \
-         could be compared with another: anneal it faster or train longer"
+        "none of {epochs} epochs with {batches} steps ends at the full weight of the divergence, so \
+         there is no best epoch to choose: anneal faster or train longer"
     )))
 }
 
@@ -34,7 +34,7 @@ pub(super) fn check_dim(set: &str, examples: &dyn Examples, model: &impl Model) 
     Ok(())
 }
 
-/// What the figures of a run are of.
+/// Returns a line that says what the run's figures measure.
 pub(super) fn title(
     [train, valid]: [Protocol; 2],
     [measure, valid_measure]: [Measure; 2],

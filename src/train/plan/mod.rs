@@ -1,4 +1,4 @@
-//! What is to be trained, checked before anything is computed or written.
+//! The configuration of a run, checked before anything is computed or written.
 
 mod checks;
 mod config;

@@ -4,26 +4,27 @@ use std::fmt;
 use crate::error::Error;
 use crate::train::History;
 
-/// What a training run leaves.
+/// The result of a training run.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Trained<M> {
-    /// The model with the weights of the last step or, with
-    /// [`patience`](crate::train::TrainConfig::patience), of the end of the best epoch.
+    /// The model with the weights after the last step or, with
+    /// [`patience`](crate::train::TrainConfig::patience), after the best epoch.
     pub model: M,
-    /// The epoch that the weights are of.
+    /// The epoch after which the model had these weights.
     pub epoch: usize,
-    /// The course of the run.
+    /// The history of the run.
     pub history: History,
 }
 
-/// A run that ended before its last epoch, and why.
+/// An error that ended a run early, with the result so far.
 #[non_exhaustive]
 pub struct Stopped<M> {
-    /// What stopped it.
+    /// The error.
     pub error: Error,
-    /// What it had learnt by then, with the weights of the moment or, with
-    /// [`patience`](crate::train::TrainConfig::patience), of the best epoch; `None` if it had not begun.
+    /// The result so far, with the current weights or, with
+    /// [`patience`](crate::train::TrainConfig::patience), those of the best epoch; `None` if
+    /// training had not begun.
     pub trained: Option<Trained<M>>,
 }
 
@@ -39,14 +40,14 @@ impl<M> From<Box<Stopped<M>>> for Error {
     }
 }
 
-/// The text of the error.
+/// Formats the error.
 impl<M> fmt::Debug for Stopped<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.error, f)
     }
 }
 
-/// The text of the error.
+/// Formats the error.
 impl<M> fmt::Display for Stopped<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.error, f)

@@ -18,7 +18,7 @@ use crate::train::learner::{Run, Setup, Step, Trainable, Watch};
 use crate::train::store::{DataIdentity, History, Identity, groups, learning_rates, probe};
 
 impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
-    /// Checks everything and puts together what the Learner takes.
+    /// Checks everything and assembles the run.
     pub(super) fn prepare(
         self,
         model: M,
@@ -59,7 +59,7 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
         };
         let state = self.objective.initial_state().map(|state| {
             let device = device.clone().autodiff();
-            // The parameters of the model are numbered from 1.
+            // The model's parameters are numbered from 1, so 0 is free.
             let id = ParamId::from(0);
             RunningState::with_id(id, Tensor::from_data(state.as_slice(), &device))
         });
@@ -98,7 +98,7 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
         run.enter(folder)
     }
 
-    /// What tells this run from another.
+    /// Returns the fingerprint that a run must match to be resumed.
     fn identity(
         &self,
         trainable: &Trainable<M>,
@@ -107,7 +107,7 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
     ) -> Result<Identity> {
         if !self.optimizer.to_record().is_empty() {
             return Err(Error::config(
-                "the optimiser has taken steps before, but a run with checkpoints begins with a fresh one",
+                "the optimiser has already taken steps, but a run with checkpoints needs a fresh one",
             ));
         }
         let mut by_id = trainable.clone();

@@ -17,10 +17,10 @@ use crate::train::store::Existing;
 
 /// Trains a model on Burn's Learner.
 ///
-/// Every random number is a function of the seed and of the number of the step, so the same
-/// configuration gives the same run.
+/// Every random number is a function of the seed and the step, so the same configuration yields the
+/// same run.
 ///
-/// By default the objective is the [`Elbo`] and the optimiser [`RmsProp`].
+/// The default objective is [`Elbo`] and the default optimiser [`RmsProp`].
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -59,7 +59,8 @@ pub struct Trainer<O = Elbo> {
 }
 
 impl Trainer {
-    /// A trainer that minimises the negative ELBO with [`RmsProp`] at a learning rate of 1e-3.
+    /// Creates a trainer that minimises the negative ELBO with [`RmsProp`] at a learning rate of
+    /// 1e-3.
     pub fn new(config: TrainConfig) -> Self {
         Self {
             config,
@@ -77,7 +78,7 @@ impl Trainer {
 }
 
 impl<O> Trainer<O> {
-    /// Another objective.
+    /// Sets the objective.
     pub fn with_objective<O2>(self, objective: O2) -> Trainer<O2> {
         self.map_objective(|_| objective)
     }
@@ -97,111 +98,129 @@ impl<O> Trainer<O> {
         }
     }
 
-    /// Any optimiser of Burn's, also one with others for groups of parameters. In a run with checkpoints
-    /// groups go by the parameters' names, as `ParamGroup::from_predicate("encoder")` does, and the optimiser has
-    /// taken no steps before.
+    /// Sets the optimiser: any of Burn's, including one with different optimisers for groups of
+    /// parameters.
+    ///
+    /// In a run with checkpoints, groups must be defined by parameter names, as by
+    /// `ParamGroup::from_predicate("encoder")`, and the optimiser must not have taken any steps.
     pub fn with_optimizer(self, optimizer: ModuleOptimizer) -> Self {
         Self { optimizer, ..self }
     }
 
-    /// A learning rate, or any schedule of Burn's, which advances once a step; also one with others for
-    /// groups of parameters, as [`with_optimizer`](Self::with_optimizer).
+    /// Sets the learning rate: a constant, or any of Burn's schedules, which advances once per step.
+    /// Groups of parameters may have their own, under the conditions of
+    /// [`with_optimizer`](Self::with_optimizer).
     pub fn with_learning_rate(self, lr: impl Into<ModuleLrScheduler>) -> Self {
         Self { lr: lr.into(), ..self }
     }
 
-    /// Another way to show progress.
+    /// Sets how progress is shown.
     pub fn with_progress(self, progress: Progress) -> Self {
         Self { progress, ..self }
     }
 
-    /// Keeps the history in a CSV file, brought up to date after each epoch. Another history in that place is
-    /// replaced; a file that is none is refused, unless [`Existing::Overwrite`] is given.
+    /// Writes the history to a CSV file after each epoch.
+    ///
+    /// An existing history at that path is replaced. Any other file is refused, unless the run has
+    /// checkpoints with [`Existing::Overwrite`].
     pub fn with_history_csv(self, path: impl Into<PathBuf>) -> Self {
         Self { csv: Some(path.into()), ..self }
     }
 
-    /// Keeps a checkpoint of the end of the last epoch, and the best weights, in a folder: Burn's
-    /// records as `model-`, `optimizer-` and `schedule-<epoch>.bpk`, and `state.json`, which names
-    /// them with their checksums. Records have numbers in the place of Burn's random parameter ids, so the same
-    /// run makes the same records, byte for byte.
+    /// Keeps a checkpoint of the last finished epoch, and the best weights, in a folder.
     ///
-    /// With [`Existing::Resume`] a run that was killed, at any moment, goes on from there and ends
-    /// with the same weights, bit for bit, as one that was not, given the same machine and build.
-    /// Where there is no checkpoint the run starts from the beginning.
+    /// The files are Burn's records, `model-<epoch>.bpk`, `optimizer-<epoch>.bpk` and
+    /// `schedule-<epoch>.bpk`, and `state.json`, which lists them with their checksums. Records
+    /// hold numbers instead of Burn's random parameter ids, so the same run writes the same
+    /// records, byte for byte.
     ///
-    /// What a run is made of must be the same as before: the configuration but for
-    /// [`epochs`](TrainConfig::epochs) and [`patience`](TrainConfig::patience), the objective by its
-    /// `Debug` text, the norms to clip to and to skip above, what the optimiser makes of known gradients and the learning
-    /// rates of steps 1, 10, 100, 1,000 and 10,000, of each group of parameters, and the data sets by their sizes and their first
-    /// and last examples. Weights must have the shapes of the model's.
+    /// With [`Existing::Resume`], a run that was killed, at any moment, continues from its last
+    /// checkpoint. On the same machine and build it ends with the same weights, bit for bit, as an
+    /// uninterrupted run. Without a checkpoint, the run starts from the beginning.
+    ///
+    /// A resumed run must match the earlier one in
+    ///
+    /// - the configuration, except for [`epochs`](TrainConfig::epochs) and
+    ///   [`patience`](TrainConfig::patience)
+    /// - the objective, compared by its `Debug` text
+    /// - the norms for gradient clipping and skipping
+    /// - for each group of parameters, what the optimiser makes of known gradients, and the learning
+    ///   rates of steps 1, 10, 100, 1,000 and 10,000
+    /// - the data sets, compared by their sizes, their protocols, and their first and last examples
+    /// - the shapes of the weights
     pub fn with_checkpoints(self, dir: impl Into<PathBuf>, existing: Existing) -> Self {
         Self { checkpoints: Some((dir.into(), existing)), ..self }
     }
 
-    /// Scales the gradients of a step so that the norm of all of them together is at most
+    /// Scales the gradients of each step so that their norm over all parameters is at most
     /// `max_norm`.
     ///
-    /// Burn's own clipping, of each parameter by itself, is a property of the optimiser.
+    /// Burn's own clipping, of each parameter separately, is set on the optimiser.
     ///
     /// # Errors
-    /// If `max_norm` is not above 0 and finite.
+    /// If `max_norm` is not positive and finite.
     pub fn with_gradient_clipping(self, max_norm: f64) -> Result<Self> {
         if !(max_norm > 0.0 && max_norm.is_finite()) {
             return Err(Error::value(format!(
-                "the norm of the gradients cannot be clipped to {max_norm}, only to a finite number \
+                "gradients cannot be clipped to {max_norm}: the maximum norm must be finite and \
                  above 0"
             )));
         }
         Ok(Self { max_norm: Some(max_norm), ..self })
     }
 
-    /// Leaves out the steps in which the norm of all gradients together is above `threshold`, or it or the
-    /// loss is not finite (Child 2021, "Very Deep VAEs", section 4). Such a step changes nothing but the
-    /// number of steps: neither weights, nor what the optimiser keeps, nor running statistics.
+    /// Skips steps in which the norm of all gradients is above `threshold`, or in which the norm or
+    /// the loss is not finite (Child 2021, "Very Deep VAEs", section 4).
     ///
-    /// The norm is that before any clipping. It is read from the device in each step, so a GPU waits for the
-    /// host. A run stops after an epoch without any other step.
+    /// A skipped step only advances the step count. It changes neither the weights, nor the
+    /// optimiser's state, nor running statistics. If all steps of an epoch are skipped, the run
+    /// stops.
+    ///
+    /// The norm is measured before any clipping. It is read from the device in each step, so a GPU
+    /// waits for the host.
     ///
     /// # Errors
-    /// If `threshold` is not above 0; it may be infinite.
+    /// If `threshold` is not above 0. It may be infinite.
     pub fn with_gradient_skipping(self, threshold: f64) -> Result<Self> {
         if threshold.is_nan() || threshold <= 0.0 {
             return Err(Error::value(format!(
-                "steps cannot be skipped above a norm of {threshold}, only above a number greater than 0"
+                "steps cannot be skipped above a norm of {threshold}: the threshold must be above 0"
             )));
         }
         Ok(Self { skip_above: Some(threshold), ..self })
     }
 
-    /// Lets another thread stop the run, such as a handler of Ctrl-C, by [`Interrupter::stop`]. The step under
-    /// way is finished, sometimes one or two more, then the run ends with an error of the kind
-    /// [`Interrupted`](crate::ErrorKind::Interrupted). With [`checkpoints`](Self::with_checkpoints) at most the epoch
-    /// under way is to be done again.
+    /// Lets another thread, such as a Ctrl-C handler, stop the run with [`Interrupter::stop`].
+    ///
+    /// The current step finishes, sometimes one or two more. The run then returns an error of kind
+    /// [`Interrupted`](crate::ErrorKind::Interrupted). With
+    /// [checkpoints](Self::with_checkpoints), at most the current epoch must be repeated.
     pub fn with_interrupter(self, interrupter: Interrupter) -> Self {
         Self { interrupter, ..self }
     }
 
     /// Trains on the device that holds the model's weights.
     ///
-    /// Validation sees the examples in their own order and, in every epoch, the same noise.
+    /// Validation reads the examples in their stored order, with the same noise in every epoch.
     ///
-    /// On `flex` a training has threads of its own, as many as rayon has where this is called, which all look busy
-    /// in its steps. Several at once are quicker within one rayon pool, whose threads they share.
+    /// On `flex`, a run has its own threads, as many as the current rayon pool has. All of them look
+    /// busy during a step. Several runs at once are faster within one rayon pool, whose threads they
+    /// share.
     ///
     /// # Errors
-    /// - If the configuration or a data set cannot be trained with, or the weight of the divergence
-    ///   would not reach its full value in any epoch's last step; if there is a checkpoint and it is
-    ///   to be refused, of another run, or damaged; if a file that no run has written would be replaced. All
-    ///   that before anything is computed or written: every file is as it was.
-    /// - If an example cannot be read or holds a number that no value of the likelihood is near (outside 0 to
-    ///   1 for bits, or not finite; the message names both), the CSV file or a checkpoint cannot be written, or a term of the objective
-    ///   is no longer finite. The run stops; the message says which example, file or term of which batch it was,
-    ///   and which checkpoint there is. What it has learnt so far is in [`Stopped::trained`].
-    /// - If it is [stopped](Self::with_interrupter).
+    /// - If the configuration or a data set is invalid, or no epoch ends with the divergence at full
+    ///   weight; if there is a checkpoint and it is refused, belongs to another run or is damaged;
+    ///   if a file that no run has written would be replaced. All of this is checked before anything
+    ///   is computed or written, and every file stays as it was.
+    /// - If an example cannot be read or contains a value outside the likelihood's range (outside
+    ///   [0, 1] for bits, or not finite; the message names the example and the value); if the CSV
+    ///   file or a checkpoint cannot be written; if a term of the objective is no longer finite. The
+    ///   run stops. The message names the example, the file, or the term and its batch, and the
+    ///   checkpoint to resume from, if any. The result so far is in [`Stopped::trained`].
+    /// - If the run is [stopped](Self::with_interrupter).
     ///
     /// [`Stopped`] is an error itself. In a function that returns this crate's [`Error`], `?` keeps
-    /// the error and drops what was learnt.
+    /// the error and drops the result so far.
     pub fn fit<M>(
         self,
         model: M,

@@ -1,18 +1,17 @@
-//! Checkpoints: all of a run at the end of an epoch, from which it can go on as if it had never
-//! stopped.
+//! Checkpoints: the whole state of a run at the end of an epoch, from which it continues as if it
+//! had never stopped.
 //!
 //! A folder holds
 //!
-//! - `model-<epoch>.bpk`, `optimizer-<epoch>.bpk`, `schedule-<epoch>.bpk`, Burn's records, of the
+//! - `model-<epoch>.bpk`, `optimizer-<epoch>.bpk` and `schedule-<epoch>.bpk`: Burn's records of the
 //!   last epoch, and `model-<epoch>.bpk` of the best one
-//! - `state.json`, which names them with their checksums, and holds the history and what tells this
-//!   run from another
-//! - `lock`, empty, locked by the run that writes here
+//! - `state.json`: the names and checksums of these files, the history, and the run's fingerprint
+//! - `lock`: empty, locked by the run that writes here
 //!
-//! `state.json` is replaced in one step after all other files have been written, and files it no
-//! longer names are removed after that. So a crash, at any moment, leaves the checkpoint of this
-//! epoch or of the one before. Random numbers need no place here: they are functions of the seed and
-//! the number of the step.
+//! `state.json` is replaced in one step after all other files are written, and files that it no
+//! longer names are removed after that. A crash at any moment therefore leaves the checkpoint of
+//! this epoch or of the one before. Random numbers are not saved: they are functions of the seed
+//! and the step.
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -31,17 +30,20 @@ const LOCK: &str = "lock";
 /// The kinds of records.
 pub(in crate::train) const PARTS: [&str; 3] = ["model", "optimizer", "schedule"];
 
-/// What to do where a folder already holds a checkpoint.
+/// What to do if a folder already holds a checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Existing {
-    /// Return an error; also where other files, which no run of this crate has written, would be replaced.
+    /// Return an error; also if other files, which no run of this crate has written, would be
+    /// replaced.
     #[default]
     Refuse,
-    /// Go on from it. A run that had finished is trained further only if
-    /// [`epochs`](crate::train::TrainConfig::epochs) or [`patience`](crate::train::TrainConfig::patience) allow
-    /// more than before. Where there is none, start anew, unless other files would be replaced.
+    /// Continue from it. A finished run is trained further only if
+    /// [`epochs`](crate::train::TrainConfig::epochs) or
+    /// [`patience`](crate::train::TrainConfig::patience) allow more than before. Without a
+    /// checkpoint, start anew; return an error if other files would be replaced.
     Resume,
-    /// Start anew and replace it, and any other file that has the name of one of the run's.
+    /// Start anew. Replace the checkpoint, and any other file that has the name of one of the run's
+    /// files.
     Overwrite,
 }
 
@@ -77,26 +79,29 @@ pub(in crate::train) struct Saved {
     /// Model, optimiser, schedule.
     pub(in crate::train) parts: [Vec<u8>; 3],
     pub(in crate::train) best: Option<(usize, Vec<u8>)>,
-    /// The names of its files.
+    /// Names of its files.
     pub(in crate::train) files: Vec<String>,
 }
 
-/// A folder of checkpoints and the run they are to be of. No other run writes there as long as it lives.
+/// A checkpoint folder and the run it belongs to. No other run writes there until it is unlocked or
+/// dropped.
 pub(in crate::train) struct Folder {
     pub(in crate::train) dir: PathBuf,
     identity: Identity,
-    /// `None` where it cannot be made; writing the checkpoint then says why.
+    /// `None` if it cannot be created; writing the checkpoint then reports why.
     lock: Option<File>,
-    /// Whether the folder had no lock before.
+    /// Whether the folder had no lock file before.
     is_new: bool,
 }
 
 impl Folder {
-    /// Makes the folder if need be, locks it and looks into it; an error leaves it as it was.
+    /// Creates the folder if necessary, locks it and reads the checkpoint to resume from, if any.
+    /// An error leaves the folder as it was.
     ///
     /// # Errors
-    /// If it cannot be made or used, if another run writes there, or if it holds what is not to be touched, or
-    /// is to be resumed from and holds a checkpoint of another run or a damaged one.
+    /// If the folder cannot be created or used, if another run writes there, or if it holds files
+    /// that must not be replaced; when resuming, also if its checkpoint belongs to another run or is
+    /// damaged.
     pub(in crate::train) fn open(
         dir: PathBuf,
         identity: Identity,
@@ -120,7 +125,7 @@ impl Folder {
             check_regular(&path)?;
         }
         self.lock = File::options().create(true).append(true).open(path).ok();
-        // A file system without locks keeps nobody from training.
+        // On a file system without locks, the run goes on without one.
         match self.lock.as_ref().map(File::try_lock) {
             Some(Err(TryLockError::WouldBlock)) => {
                 Err(self.bad("another run is writing its checkpoints here"))
@@ -129,7 +134,7 @@ impl Folder {
         }
     }
 
-    /// Leaves the folder as it was, for a reason that is handed on with its name.
+    /// Leaves the folder as it was and returns the error with the folder's name.
     pub(in crate::train) fn leave(&self, error: Error) -> Error {
         if self.is_new {
             std::fs::remove_file(self.dir.join(LOCK)).ok();
@@ -137,13 +142,13 @@ impl Folder {
         self.bad(error)
     }
 
-    /// Lets others write there.
+    /// Allows other runs to write there.
     pub(in crate::train) fn unlock(&self) {
-        // What cannot be unlocked was never locked.
+        // If unlocking fails, the file was never locked.
         self.lock.as_ref().map(File::unlock);
     }
 
-    /// Looks into the folder and changes nothing.
+    /// Reads the checkpoint to resume from, if any, without changing the folder.
     pub(in crate::train) fn look(&self, existing: Existing) -> Result<Option<Saved>> {
         let path = self.dir.join(STATE);
         match existing {
@@ -151,14 +156,14 @@ impl Folder {
             _ if !path.exists() => Ok(None),
             Existing::Resume => self.read(&path).map(Some),
             Existing::Refuse => {
-                // Nobody is told to overwrite a file of another program's.
+                // The error must not suggest overwriting another program's file.
                 unseal(&path)?;
                 Err(self.bad("there is a checkpoint already; resume or overwrite it"))
             }
         }
     }
 
-    /// Checks that the first run in a folder would not remove files of another program's.
+    /// Checks that the first run in a folder would not remove another program's files.
     fn check_no_others(&self, existing: Existing) -> Result<()> {
         if existing == Existing::Overwrite || self.dir.join(STATE).exists() || !self.dir.exists() {
             return Ok(());
@@ -167,13 +172,13 @@ impl Folder {
             None => Ok(()),
             Some(name) => Err(Error::saved(
                 &self.dir.join(name),
-                "no run has written this file, so it is not removed; name another folder for the \
+                "no run has written this file, so it is not removed; choose another folder for the \
                  checkpoints, or overwrite it",
             )),
         }
     }
 
-    /// Makes room for the run: removes what is not part of the checkpoint that it goes on from.
+    /// Removes all files of runs that are not part of the checkpoint to continue from.
     pub(in crate::train) fn begin(&self, checkpoint: &[String]) -> Result<()> {
         let state = self.dir.join(STATE);
         if checkpoint.is_empty() && state.exists() {
@@ -189,7 +194,7 @@ impl Folder {
             return Err(Error::saved(path, "the checksum is wrong, so the file is damaged"));
         }
         if let Some(difference) = self.identity.difference(&state.identity) {
-            return Err(self.bad(format!("the checkpoint is of another run: {difference}")));
+            return Err(self.bad(format!("the checkpoint belongs to another run: {difference}")));
         }
         let file = |name: String| {
             let path = self.dir.join(&name);
@@ -210,7 +215,7 @@ impl Folder {
         })
     }
 
-    /// An error that names the folder.
+    /// Returns an error that names the folder.
     fn bad(&self, error: impl std::fmt::Display) -> Error {
         Error::saved(&self.dir, error)
     }
@@ -253,9 +258,8 @@ impl Folder {
 /// Reads `state.json`.
 fn unseal(path: &Path) -> Result<Sealed> {
     let json = read(path)?;
-    serde_json::from_slice(&json).map_err(|error| {
-        Error::saved(path, format!("no state of a run, or a damaged one: {error}"))
-    })
+    serde_json::from_slice(&json)
+        .map_err(|error| Error::saved(path, format!("not the state of a run, or damaged: {error}")))
 }
 
 fn part_name(part: &str, epoch: usize) -> String {
@@ -270,7 +274,7 @@ fn is_part(name: &str) -> bool {
     })
 }
 
-/// The names of the files in a folder.
+/// Returns the names of the files in a folder.
 fn files(dir: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for file in std::fs::read_dir(dir).at(dir)? {
@@ -282,7 +286,7 @@ fn files(dir: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Removes the files of a folder whose names are to go.
+/// Removes the files of a folder whose names satisfy `goes`.
 fn remove(dir: &Path, goes: impl Fn(&str) -> bool) -> Result<()> {
     for name in files(dir)?.into_iter().filter(|name| goes(name)) {
         std::fs::remove_file(dir.join(&name)).at(dir.join(&name))?;

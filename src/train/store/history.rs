@@ -8,22 +8,22 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::{self, write_atomically};
 
-/// The course of a training run, one [`Epoch`] after the other.
+/// The history of a training run, one [`Epoch`] after the other.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
     /// The finished epochs.
     pub epochs: Vec<Epoch>,
 }
 
-/// The means of one epoch in nats per example, and its duration.
+/// The means of one epoch, in nats per example, and its duration.
 ///
-/// Training terms are means over the epoch of a model that changes all the while; validation terms
-/// are those of the model at its end.
+/// Training terms are means over the epoch, during which the model changes. Validation terms are
+/// those of the model at the end of the epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Epoch {
-    /// The number of the epoch, from 1.
+    /// Number of the epoch, counted from 1.
     pub epoch: usize,
     /// Negative ELBO on the training set.
     pub train_nelbo: f64,
@@ -37,39 +37,41 @@ pub struct Epoch {
     pub valid_distortion: f64,
     /// Divergence on the validation set.
     pub valid_divergence: f64,
-    /// Whether annealing was over at the end of the epoch; see
-    /// [`Objective::at_full_weight`](crate::Objective::at_full_weight). No other epoch is ever the
-    /// best.
+    /// Whether annealing had finished by the end of the epoch; see
+    /// [`Objective::at_full_weight`](crate::Objective::at_full_weight). Only such an epoch can be
+    /// the best.
     pub at_full_weight: bool,
-    /// Latent dimensions whose posterior mean varies over the validation set by more than
-    /// [`ACTIVE_UNIT`](crate::eval::ACTIVE_UNIT), where the objective can tell and the set has more than one
-    /// example.
+    /// Number of latent dimensions whose posterior mean has a variance above
+    /// [`ACTIVE_UNIT`](crate::eval::ACTIVE_UNIT) over the validation set; `None` if the objective
+    /// does not report it or the set has a single example.
     pub active_units: Option<usize>,
-    /// Steps that were left out; see [`Trainer::with_gradient_skipping`](crate::train::Trainer::with_gradient_skipping).
-    /// The training terms are means over the others.
+    /// Number of skipped steps; see
+    /// [`Trainer::with_gradient_skipping`](crate::train::Trainer::with_gradient_skipping). The
+    /// training terms are means over the other steps.
     pub skipped_steps: usize,
     /// Seconds spent on training.
     pub train_seconds: f64,
     /// Seconds spent on validation.
     pub valid_seconds: f64,
-    /// The share of each latent dimension in `valid_divergence`; empty where the objective cannot tell.
+    /// Each latent dimension's share of `valid_divergence`; empty if the objective does not report
+    /// it.
     pub divergence_per_dimension: Vec<f64>,
 }
 
 impl History {
-    /// The last finished epoch.
+    /// Returns the last finished epoch.
     pub fn last(&self) -> Option<&Epoch> {
         self.epochs.last()
     }
 
-    /// The epoch with the lowest validation NELBO, the first of equals, among those whose loss had
-    /// its full weights.
+    /// Returns the epoch with the lowest validation NELBO among those that end at full weight; the
+    /// first if several are equal.
     pub fn best(&self) -> Option<&Epoch> {
         let full = self.epochs.iter().filter(|epoch| epoch.at_full_weight);
         full.min_by(|a, b| a.valid_nelbo.total_cmp(&b.valid_nelbo))
     }
 
-    /// Whether the best epoch lies at least `patience` epochs back.
+    /// Returns whether the best epoch is at least `patience` epochs back.
     pub(in crate::train) fn is_exhausted(&self, patience: usize) -> bool {
         match (self.best(), self.last()) {
             (Some(best), Some(last)) => last.epoch - best.epoch >= patience,
@@ -77,15 +79,15 @@ impl History {
         }
     }
 
-    /// Mean seconds of training in an epoch; `None` before the first has finished.
+    /// Returns the mean seconds of training per epoch; `None` before the first has finished.
     pub fn seconds_per_epoch(&self) -> Option<f64> {
         let n = self.epochs.len();
         let sum = self.epochs.iter().map(|epoch| epoch.train_seconds).sum::<f64>();
         (n > 0).then(|| sum / n as f64)
     }
 
-    /// Writes one line for each epoch, below a line with the names of the columns: the fields of
-    /// [`Epoch`], the last of them as `divergence_1`, `divergence_2` and so on.
+    /// Writes a header and one line per epoch. The columns are the fields of [`Epoch`], the last of
+    /// them as `divergence_1`, `divergence_2` and so on.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -105,10 +107,11 @@ impl History {
         write_atomically(path, &bytes)
     }
 
-    /// Reads what [`write_csv`](Self::write_csv) wrote.
+    /// Reads a file that [`write_csv`](Self::write_csv) wrote.
     ///
     /// # Errors
-    /// If the file cannot be read or has other columns; the message names the line.
+    /// If the file cannot be read, has other columns, or has an invalid line, which the message
+    /// names.
     pub fn read_csv(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let mut csv = Self::open(path)?;
@@ -122,12 +125,14 @@ impl History {
         Ok(Self { epochs })
     }
 
-    /// Checks that nothing but another history would be replaced.
+    /// Checks that the file to replace, if any, is a history.
     pub(in crate::train) fn check_replaceable(path: &Path) -> Result<()> {
         match (path.symlink_metadata(), Self::open(path)) {
             (Ok(_), Err(error)) => Err(Error::new(
                 ErrorKind::Saved,
-                format!("{error}; this is no history, so it is not replaced: name another file"),
+                format!(
+                    "{error}; this is not a history, so it is not replaced: choose another file"
+                ),
             )),
             _ => Ok(()),
         }
@@ -142,13 +147,16 @@ impl History {
             && shares.into_iter().all(|(i, name)| name == format!("{SHARE}{}", i + 1));
         if !expected {
             let found = names.iter().collect::<Vec<_>>().join(",");
-            return Err(Error::data(path, format!("no history has the columns {found}")));
+            return Err(Error::data(
+                path,
+                format!("the columns {found} are not those of a history"),
+            ));
         }
         Ok(csv)
     }
 }
 
-/// The columns of the CSV file but for the shares of the divergence.
+/// The columns of the CSV file, except for the shares of the divergence.
 const COLUMNS: [&str; 12] = [
     "epoch",
     "train_nelbo",
@@ -262,7 +270,7 @@ mod tests {
     fn patience_counts_from_the_best_epoch() {
         let course = history(&[(1.0, false), (5.0, true), (4.0, true), (6.0, true), (7.0, true)]);
         assert_eq!([1, 2, 3].map(|patience| course.is_exhausted(patience)), [true, true, false]);
-        // While the weight grows there is nothing to lose patience with.
+        // Epochs before full weight do not count.
         assert!(!history(&[(1.0, false), (2.0, false), (3.0, false)]).is_exhausted(1));
     }
 }

@@ -13,26 +13,27 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::files::crc32;
 use crate::train::TrainConfig;
 
-/// What tells a run from another one. A checkpoint of a run with another identity is refused.
+/// The fingerprint of a run. A checkpoint with a different fingerprint is refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::train) struct Identity {
     pub(in crate::train) config: TrainConfig,
     pub(in crate::train) objective: String,
     pub(in crate::train) max_norm: Option<f64>,
-    /// As text, since JSON has no infinite number.
+    /// As text, because JSON cannot represent infinity.
     pub(in crate::train) skip_above: Option<String>,
-    /// What the optimiser makes of a known parameter and known gradients.
+    /// What the optimiser makes of a known parameter and known gradients; see [`probe`].
     pub(in crate::train) optimizer: Vec<f32>,
     /// The learning rates of steps 1, 10, 100, ..
     pub(in crate::train) learning_rates: Vec<f64>,
-    /// The same of the parameters that are treated in another way; none where all are alike.
+    /// Groups of parameters with a different optimiser or learning rate; empty if all parameters are
+    /// treated alike.
     pub(in crate::train) groups: Vec<Group>,
     pub(in crate::train) train_set: DataIdentity,
     pub(in crate::train) valid_set: DataIdentity,
 }
 
-/// Parameters with an optimiser or a learning rate of their own.
+/// Parameters that share an optimiser and learning rates that differ from the base ones.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::train) struct Group {
@@ -42,7 +43,7 @@ pub(in crate::train) struct Group {
     learning_rates: Vec<f64>,
 }
 
-/// What tells a data set from another one, as far as two of its examples go.
+/// The fingerprint of a data set: its size, its protocol, and its first and last examples.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::train) struct DataIdentity {
@@ -63,7 +64,7 @@ impl DataIdentity {
     }
 }
 
-/// The learning rates that a schedule will give, without touching it.
+/// Returns a schedule's learning rates at steps 1, 10, 100, .. without advancing it.
 pub(in crate::train) fn learning_rates(schedule: &ModuleLrScheduler) -> Vec<f64> {
     rates(schedule).iter().map(ModuleLearningRate::base).collect()
 }
@@ -77,8 +78,8 @@ fn rates(schedule: &ModuleLrScheduler) -> Vec<ModuleLearningRate> {
 const GRADIENTS: [[f32; 3]; 3] = [[0.3, -2.0, 1e-4], [0.1, 1.0, -3e-4], [-0.2, 0.5, 0.0]];
 const RATE: f64 = 0.1;
 
-/// What an optimiser makes of a parameter in three steps: enough to tell its kind and its constants
-/// from others'.
+/// Returns what an optimiser makes of a parameter in three steps, which identifies its kind and its
+/// constants.
 pub(in crate::train) fn probe(optimizer: &ModuleOptimizer, device: &Device) -> Result<Vec<f32>> {
     let device = device.clone().inner();
     let mut optimizer = optimizer.clone();
@@ -93,13 +94,12 @@ pub(in crate::train) fn probe(optimizer: &ModuleOptimizer, device: &Device) -> R
     Ok(data.map_err(|error| Error::around(error, ErrorKind::Training))?.iter().collect())
 }
 
-/// The parameters of a model that an optimiser or a schedule does not treat as its base does
-/// ([`probe`], [`learning_rates`]), group by group. The model comes with the numbers of its parameters and with
-/// their ids.
+/// Returns the groups of parameters that an optimiser or a schedule treats differently from its
+/// base ([`probe`], [`learning_rates`]). `model` presents its parameters by number, `by_id` by id.
 ///
 /// # Errors
-/// If a group goes by ids. A run with checkpoints has numbers in their place, so such a group would lose its
-/// parameters.
+/// If a group is defined by ids. A run with checkpoints replaces ids by numbers, so such a group
+/// would lose its parameters.
 pub(in crate::train) fn groups<M: Module>(
     optimizer: &ModuleOptimizer,
     schedule: &ModuleLrScheduler,
@@ -109,8 +109,9 @@ pub(in crate::train) fn groups<M: Module>(
     let found = outcomes(optimizer, schedule, model, device)?;
     if found != outcomes(optimizer, schedule, by_id, device)? {
         return Err(Error::config(
-            "a group of the optimiser or of the learning rate goes by the ids of parameters, which a run \
-             with checkpoints does not keep: make it of their names, as with ParamGroup::from_predicate",
+            "a group of the optimiser or of the learning rate is defined by parameter ids, which a \
+             run with checkpoints does not keep: define it by names, as with \
+             ParamGroup::from_predicate",
         ));
     }
     let base = (probe(optimizer, device)?, learning_rates(schedule));
@@ -130,10 +131,10 @@ pub(in crate::train) fn groups<M: Module>(
     Ok(groups)
 }
 
-/// A parameter's name, what an optimiser makes of it in the steps of a [`probe`], and its learning rates.
+/// A parameter's name, what an optimiser makes of it in three steps, and its learning rates.
 type Outcome = (String, (Vec<f32>, Vec<f64>));
 
-/// The outcome of each parameter that is trained.
+/// Returns the outcome of each trained parameter.
 fn outcomes<M: Module>(
     optimizer: &ModuleOptimizer,
     schedule: &ModuleLrScheduler,
@@ -154,21 +155,21 @@ fn outcomes<M: Module>(
     read.outcomes.into_iter().collect()
 }
 
-/// The three numbers of a probe as a tensor of any rank.
+/// Returns the three values of a probe as a tensor of rank `D`.
 fn three<const D: usize>(numbers: [f32; 3], device: &Device) -> Tensor<D> {
     let mut shape = [1; D];
     shape[D - 1] = 3;
     Tensor::<1>::from_data(numbers, device).reshape(shape)
 }
 
-/// Puts three numbers in the place of each parameter that is trained.
+/// Replaces each trained parameter by three values.
 struct Shrink(Device);
 
 impl ModuleMapper for Shrink {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (id, tensor, mapper) = param.consume();
         if !tensor.is_require_grad() {
-            // A running statistic is shared with the model that this one is a clone of.
+            // A running statistic is shared with the model that was cloned.
             return Param::from_mapped_value(id, tensor, mapper);
         }
         let small = Tensor::from_inner(three([0.5, -1.0, 2.0], &self.0));
@@ -176,7 +177,7 @@ impl ModuleMapper for Shrink {
     }
 }
 
-/// Gives the same gradient to each parameter that is trained.
+/// Registers the same gradient for each trained parameter.
 struct Register {
     gradients: GradientsParams,
     gradient: [f32; 3],
@@ -219,7 +220,7 @@ impl ModuleVisitor for Read {
 }
 
 impl Identity {
-    /// The first difference, if any, but for how long to train.
+    /// Describes the first difference, if any, other than in `epochs` and `patience`.
     pub(in crate::train) fn difference(&self, other: &Self) -> Option<String> {
         fn fields(identity: &Identity) -> BTreeMap<String, Value> {
             let mut fields = BTreeMap::new();

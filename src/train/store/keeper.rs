@@ -1,4 +1,4 @@
-//! Whole checkpoints of the parts that Burn makes one by one.
+//! Assembles checkpoints from the parts that Burn saves one by one.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -11,8 +11,8 @@ use crate::exec::lock;
 /// The parts of a checkpoint by name.
 pub(super) type Parts = BTreeMap<&'static str, Vec<u8>>;
 
-/// Collects the parts of each epoch's checkpoint and keeps the best model and, in a folder, the last
-/// checkpoint.
+/// Collects the parts of each epoch's checkpoint. Keeps the best model and, if there is a folder,
+/// the last checkpoint.
 pub(in crate::train) struct Keeper {
     folder: Option<Folder>,
     record: Arc<Record>,
@@ -20,17 +20,17 @@ pub(in crate::train) struct Keeper {
 }
 
 struct State {
-    /// The parts at hand of each epoch that is not complete. Burn makes each on a thread of its own,
-    /// so one epoch's may come after some of the next one's.
+    /// The parts received of each incomplete epoch. Burn saves each part on its own thread, so a
+    /// part may arrive after some of the next epoch's.
     pending: BTreeMap<usize, Parts>,
     /// The best epoch so far and its model.
     best: Option<(usize, Vec<u8>)>,
-    /// The last epoch that was kept.
+    /// The last epoch whose checkpoint is complete.
     committed: Option<usize>,
 }
 
 impl Keeper {
-    /// A keeper of a run that has done some epochs, the best of them with a model.
+    /// Creates a keeper for a run with `epochs_done` finished epochs, the best of them with its model.
     pub(in crate::train) fn new(
         folder: Option<Folder>,
         record: Arc<Record>,
@@ -42,7 +42,7 @@ impl Keeper {
         Self { folder, record, state: Mutex::new(state) }
     }
 
-    /// Takes a part; the last one of an epoch completes its checkpoint.
+    /// Adds a part; the last one of an epoch completes its checkpoint.
     pub(in crate::train) fn add(
         &self,
         epoch: usize,
@@ -73,29 +73,29 @@ impl Keeper {
         self.record.fail(error);
     }
 
-    /// The last epoch that was kept.
+    /// Returns the last epoch whose checkpoint is complete.
     pub(in crate::train) fn committed(&self) -> Option<usize> {
         lock(&self.state).committed
     }
 
-    /// The best epoch and its model.
+    /// Takes out the best epoch and its model.
     pub(in crate::train) fn take_best(&self) -> Option<(usize, Vec<u8>)> {
         lock(&self.state).best.take()
     }
 
-    /// Lets other runs write to the folder.
+    /// Allows other runs to write to the folder.
     pub(in crate::train) fn unlock(&self) {
         self.folder.iter().for_each(Folder::unlock);
     }
 
-    /// Says what there is to resume from once a run has been broken off.
+    /// Describes what a stopped run can be resumed from; `None` without a folder.
     pub(in crate::train) fn advice(&self) -> Option<String> {
         let dir = self.folder.as_ref()?.dir.display();
         Some(match self.committed() {
             Some(epoch) => {
-                format!("the checkpoint of epoch {epoch} in {dir} is there to go on from")
+                format!("the run can be resumed from the checkpoint of epoch {epoch} in {dir}")
             }
-            None => format!("there is no checkpoint of it in {dir} yet"),
+            None => format!("there is no checkpoint of this run in {dir} yet"),
         })
     }
 }
@@ -108,7 +108,7 @@ mod tests {
     use crate::train::{History, TrainConfig};
     use burn::train::Interrupter;
 
-    /// Parts that come late, after some of the next epoch's, still go with their own epoch's.
+    /// Parts that arrive after some of the next epoch's still belong to their own epoch.
     #[test]
     fn parts_of_two_epochs_are_not_mixed() {
         let record = |epoch: usize, valid_nelbo: f64| {

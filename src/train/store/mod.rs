@@ -1,4 +1,4 @@
-//! What a run keeps: its history, its checkpoints, and what tells it from another run.
+//! What a run keeps: its history, its checkpoints and its fingerprint.
 
 mod checkpoint;
 mod history;

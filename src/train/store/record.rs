@@ -8,10 +8,10 @@ use crate::error::{Error, Result};
 use crate::eval::{LatentStatistics, LatentTotals, ReadSums};
 use crate::exec::lock;
 
-/// The record of a run under way: Burn's threads write to it, each through its own methods.
+/// The record of a run in progress. Burn's threads write to it, each through its own methods.
 ///
-/// It is shared state and not a channel, because Burn wants answers at once: whether to stop before
-/// a checkpoint is made, and whether patience has run out.
+/// It is shared state instead of a channel, because Burn needs answers at once: whether to stop
+/// before a checkpoint is made, and whether patience has run out.
 pub(in crate::train) struct Record {
     state: Mutex<State>,
     interrupter: Interrupter,
@@ -20,21 +20,21 @@ pub(in crate::train) struct Record {
 #[derive(Default)]
 struct State {
     history: History,
-    /// The first failure.
+    /// The first error.
     error: Option<Error>,
-    /// Statistics of the validation so far.
+    /// Statistics of the current validation so far.
     latents: LatentTotals,
-    /// Steps of the epoch that were skipped.
+    /// Number of skipped steps in the current epoch.
     skipped: usize,
 }
 
 impl Record {
-    /// A record that starts from a history and stops the run by an interrupter.
+    /// Creates a record that continues a history and stops the run through an interrupter.
     pub(in crate::train) fn new(history: History, interrupter: Interrupter) -> Self {
         Self { state: Mutex::new(State { history, ..State::default() }), interrupter }
     }
 
-    /// Stops the run; the first reason is kept.
+    /// Stops the run and keeps the first error.
     pub(in crate::train) fn fail(&self, error: Error) {
         self.interrupter.stop(Some(&error.to_string()));
         lock(&self.state).error.get_or_insert(error);
@@ -56,20 +56,20 @@ impl Record {
         lock(&self.state).latents.add(sums);
     }
 
-    /// Statistics of the validation, and the number of skipped steps of the epoch.
+    /// Returns the statistics of the validation and the epoch's number of skipped steps.
     pub(in crate::train) fn epoch(&self) -> (Option<LatentStatistics>, usize) {
         let state = lock(&self.state);
         (state.latents.statistics(), state.skipped)
     }
 
-    /// Adds an epoch to the history and, if there is one, brings its CSV file up to date.
+    /// Adds an epoch to the history and writes the CSV file, if there is one.
     pub(in crate::train) fn finish_epoch(&self, epoch: Epoch, csv: Option<&Path>) -> Result<()> {
         let mut state = lock(&self.state);
         state.history.epochs.push(epoch);
         csv.map_or(Ok(()), |path| state.history.write_csv(path))
     }
 
-    /// The history up to an epoch. Burn may be further.
+    /// Returns the history up to an epoch; Burn may have finished later ones.
     pub(super) fn history_until(&self, epoch: usize) -> History {
         let mut history = lock(&self.state).history.clone();
         history.epochs.retain(|record| record.epoch <= epoch);
@@ -80,7 +80,7 @@ impl Record {
         lock(&self.state).history.is_exhausted(patience)
     }
 
-    /// Ends the record: the history, and the first failure.
+    /// Ends the record and returns the history and the first error.
     pub(in crate::train) fn close(&self) -> (History, Option<Error>) {
         let State { history, error, .. } = std::mem::take(&mut *lock(&self.state));
         (history, error)

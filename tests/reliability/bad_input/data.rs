@@ -91,7 +91,7 @@ pub(super) fn rows() -> Vec<Row> {
             "0 values are not a whole number of rows of 0 columns",
             || Table::new(vec![], Vec::<String>::new()),
         ),
-        row("a scaling of no numbers", Data, "no values", || Scaling::standard(&images(0))),
+        row("a scaling fitted to no values", Data, "no values", || Scaling::standard(&images(0))),
         row("a scaling of other columns", Shape, "have 6 columns, but the scaling has 2", || {
             Scaling::standard(&table(vec![0.0, 1.0, 2.0, 3.0]))?.scaled(Arc::new(images(2)))
         }),

@@ -77,7 +77,7 @@ fn weights(dir: &Path) -> PathBuf {
     files.into_iter().find(|path| path.extension().is_some_and(|e| e == "bpk")).unwrap()
 }
 
-/// Replaces a text in the description.
+/// Replaces a text in the configuration.
 fn edit(dir: &Path, from: &str, to: &str) {
     let path = dir.join("config.json");
     let json = std::fs::read_to_string(&path).unwrap();
@@ -151,7 +151,7 @@ fn no_files() -> Vec<Row> {
             |path| saved::load::<MlpVaeConfig>(path, &Device::flex()),
         ),
         no_file(
-            "a pipe in the place of a description that is to be replaced",
+            "a pipe in place of a configuration to replace",
             "config.json: this is a pipe, not a file",
             |dir| {
                 folder(dir);
@@ -260,7 +260,7 @@ fn of_files() -> Vec<Row> {
         file("NaN in a table", "line 2", "a,b\n1,NaN\n", table),
         file("a line with a cell too few", "line 3", "a,b\n1,2\n3\n", table),
         file("a line with a cell too many", "line 3", "a,b\n1,2\n3,4,5\n", table),
-        file("bytes that are no text", "line 2", b"a,b\n1,\xff\xfe\n".to_vec(), table),
+        file("bytes that are not text", "line 2", b"a,b\n1,\xff\xfe\n".to_vec(), table),
         file("lines of old Macs", "line 1 has a carriage return", "1,2\r3,4\r", table),
         file("a quoted line within a line", "line 2 has a carriage", "1,2\n\"3\",4\r5,6\n", table),
         file("a first row of missing values", "line 1, column 1: `?`", "?,?\n1,2\n", table),
@@ -271,9 +271,9 @@ fn of_files() -> Vec<Row> {
         file("a table read as needed, with a word", "line 3", "a,b\n1,2\n3,four\n", |path| {
             TableFile::open(path, &TableOptions::new())
         }),
-        file("a history of other columns", "no history", "a,b\n1,2\n", History::read_csv),
+        file("a history of other columns", "those of a history", "a,b\n1,2\n", History::read_csv),
         // Scalings and models
-        of_kind(Saved, "a scaling that is no JSON", "input", "scale", Scaling::load),
+        of_kind(Saved, "a scaling that is not JSON", "input", "scale", Scaling::load),
         of_kind(
             Saved,
             "a scaling by 0",
@@ -284,21 +284,21 @@ fn of_files() -> Vec<Row> {
         row("a model that is not there", Io, "config.json", || {
             saved::load::<MlpVaeConfig>("nowhere", &Device::flex())
         }),
-        model_folder("half a description", Saved, "config.json", |dir| {
+        model_folder("half a configuration", Saved, "config.json", |dir| {
             let path = dir.join("config.json");
             let json = std::fs::read(&path).unwrap();
             std::fs::write(&path, &json[..json.len() / 2]).unwrap();
         }),
-        model_folder("a description of no kind of layer", Saved, "relux", |dir| {
+        model_folder("a configuration with an unknown activation", Saved, "relux", |dir| {
             edit(dir, "relu", "relux")
         }),
-        model_folder("a description with a field too many", Saved, "extra", |dir| {
+        model_folder("a configuration with an unknown field", Saved, "extra", |dir| {
             edit(dir, "\"hidden\"", "\"extra\": 1, \"hidden\"");
         }),
-        model_folder("a description with a number below 0", Saved, "-2", |dir| {
+        model_folder("a configuration with a value below 0", Saved, "-2", |dir| {
             edit(dir, "\"latent_dim\": 2", "\"latent_dim\": -2");
         }),
-        row("a description of other weights", Saved, "weights-", || {
+        row("a configuration of other weights", Saved, "weights-", || {
             let dir = tempfile::tempdir().unwrap();
             saved::save(dir.path(), &MlpVaeConfig::mlp(6, [5], 2), &model()).unwrap();
             saved::load::<MlpVaeConfig>(dir.path(), &Device::flex())

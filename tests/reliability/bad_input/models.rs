@@ -1,4 +1,4 @@
-//! Descriptions that cannot be built, incompatible parts, tensors of the wrong shape.
+//! Configurations that cannot be built, incompatible parts, tensors of the wrong shape.
 
 use burn::tensor::{Device, Tensor};
 use burn_vae::ErrorKind::{Backend, Config, Shape, Value};
@@ -23,12 +23,12 @@ use burn_vae::{
 
 use super::{Row, row};
 
-/// A description that cannot be built.
+/// A configuration that cannot be built.
 fn built<C: ModuleConfig + 'static>(what: &'static str, message: &'static str, config: C) -> Row {
     row(what, Config, message, move || config.init(Seed::new(0), &Device::flex()))
 }
 
-/// The description of a small model with a different likelihood or prior.
+/// The configuration of a small model with a different likelihood or prior.
 fn with<L, P>(likelihood: L, prior: P) -> VaeConfig<MlpEncoderConfig, MlpDecoderConfig, L, P> {
     let MlpVaeConfig { encoder, decoder, .. } = MlpVaeConfig::mlp(6, [4], 2);
     VaeConfig { encoder, decoder, likelihood, prior }
@@ -302,7 +302,7 @@ pub(super) fn rows() -> Vec<Row> {
                 3,
             )
         }),
-        row("a backend there is not", Backend, "there is no backend `abacus`", || {
+        row("an unknown backend", Backend, "there is no backend `abacus`", || {
             backend::device("abacus")
         }),
     ]

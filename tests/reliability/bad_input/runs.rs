@@ -95,7 +95,7 @@ pub(super) fn rows() -> Vec<Row> {
     vec![
         // Training
         config("0 epochs", Config, "epochs is 0", |c| c.epochs = 0),
-        config("2^64 epochs", Config, "epochs is 18446744073709551615, but at most", |c| {
+        config("2^64 epochs", Config, "18446744073709551615, but it must be at most", |c| {
             c.epochs = usize::MAX;
         }),
         config("batches of 0", Config, "batch_size is 0", |c| c.batch_size = 0),
