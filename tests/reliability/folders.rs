@@ -1,6 +1,7 @@
 //! Folders with existing files: files that the crate did not write are left alone, and so is
 //! everything if a run is refused.
 
+#[allow(dead_code, reason = "the tests have no command line")]
 #[path = "../../examples/common/output.rs"]
 mod output;
 
@@ -14,7 +15,7 @@ use burn_vae::data::ByteImages;
 use burn_vae::optim::Adam;
 use burn_vae::train::{Existing, Progress, TrainConfig, Trainer};
 use burn_vae::{ErrorKind, MlpVaeConfig, ModuleConfig, Seed, saved};
-use output::{Output, existing};
+use output::Output;
 
 /// All files of a folder with their content, and all folders.
 fn snapshot(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -201,16 +202,14 @@ fn an_example_writes_to_its_own_folder() {
         assert!(error.contains(reason), "{error}, not {reason}");
         assert!(snapshot(dir.path()) == before);
     };
-    let [refuse, resume, overwrite] =
-        [(false, false), (true, false), (false, true)].map(|(r, o)| Some(existing(r, o)));
-    let all = [refuse, resume, overwrite, None];
+    let (refuse, resume, overwrite) = (Existing::Refuse, Existing::Resume, Existing::Overwrite);
 
     // Nothing, nothing in the way, and the files of a run interrupted at once.
     write(out("notes/diary.txt"), "");
     write(out("early/checkpoint/lock"), "");
     std::fs::create_dir(out("empty")).unwrap();
     for name in ["new", "empty", "notes", "early"] {
-        for how in all {
+        for how in [refuse, resume, overwrite] {
             assert_eq!(look(name, how).unwrap().join("latent.png"), out(name).join("latent.png"));
         }
     }
@@ -220,14 +219,9 @@ fn an_example_writes_to_its_own_folder() {
         write(out(&folder).join(name), "mine");
         let place = out(&folder).join(name.split('/').next().unwrap()).display().to_string();
         for how in [refuse, resume] {
-            refused(&folder, how, &format!("{place} is in the way"));
-            refused(&folder, how, "or overwrite it by --overwrite");
+            refused(&folder, how, &format!("{place} is in the way, and no run has written it"));
+            refused(&folder, how, "name another folder by --out, or overwrite it by --overwrite");
         }
-        refused(
-            &folder,
-            None,
-            "is in the way, and no run has left it: name another folder by --out",
-        );
         look(&folder, overwrite).unwrap();
     }
     write(out("file"), "");
@@ -237,17 +231,18 @@ fn an_example_writes_to_its_own_folder() {
     let kept = trainer(1).with_checkpoints(out("run/checkpoint"), Existing::Refuse);
     fit(kept.with_history_csv(out("run/history.csv"))).unwrap();
     write(out("run/latent.png"), "a picture");
-    refused("run", refuse, "holds a run already: go on with it by --resume");
-    for how in [resume, overwrite, None] {
+    refused("run", refuse, "holds a run already: resume it by --resume");
+    for how in [resume, overwrite] {
         look("run", how).unwrap();
     }
     std::fs::remove_dir_all(out("run/checkpoint")).unwrap();
     let model = config().init(Seed::new(0), &Device::flex()).unwrap();
     saved::save(out("run/model"), &config(), &model).unwrap();
     refused("run", refuse, "holds a run already: replace it by --overwrite");
-    refused("run", resume, "but no checkpoint to go on from");
+    refused("run", resume, "but no checkpoint to resume from");
     std::fs::remove_file(out("run/history.csv")).unwrap();
-    assert_eq!(look("run", None).unwrap().display().to_string(), out("run").display().to_string());
+    let shown = look("run", overwrite).unwrap().display().to_string();
+    assert_eq!(shown, out("run").display().to_string());
 }
 
 /// An example never writes where it reads its data.
@@ -261,7 +256,7 @@ fn an_example_does_not_write_to_its_data() {
     write(at("out/model/1.png"), "");
     write(at("out/history.csv"), "");
     let check = |out: PathBuf, data: PathBuf| {
-        let out = Output::look(out, NAMES, Some(Existing::Overwrite)).unwrap();
+        let out = Output::look(out, NAMES, Existing::Overwrite).unwrap();
         out.apart_from(&data).map(|_| ())
     };
     let mut refused = vec![
