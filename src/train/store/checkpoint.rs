@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::history::{Epoch, History};
 use super::identity::Identity;
-use super::keeper::Parts;
+
 use crate::error::{At, Error, Result};
 use crate::files::{UNFINISHED, check_regular, crc32, create_dir, read, write_atomically};
 
@@ -29,6 +29,9 @@ const STATE: &str = "state.json";
 const LOCK: &str = "lock";
 /// The kinds of records.
 pub(in crate::train) const PARTS: [&str; 3] = ["model", "optimizer", "schedule"];
+
+/// The parts of a checkpoint by name.
+pub(super) type Parts = BTreeMap<&'static str, Vec<u8>>;
 
 /// What to do if a folder already holds a checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

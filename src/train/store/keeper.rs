@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use super::checkpoint::{Folder, PARTS};
+use super::checkpoint::{Folder, PARTS, Parts};
 use super::record::Record;
 use crate::error::Result;
 use crate::exec::lock;
-
-/// The parts of a checkpoint by name.
-pub(super) type Parts = BTreeMap<&'static str, Vec<u8>>;
 
 /// Collects the parts of each epoch's checkpoint. Keeps the best model and, if there is a folder,
 /// the last checkpoint.
