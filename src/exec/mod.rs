@@ -5,9 +5,9 @@
 //! computes a value, not how.
 
 mod lock;
-#[cfg(feature = "flex")]
+#[cfg(any(feature = "flex", feature = "ndarray"))]
 mod pace;
-#[cfg(feature = "flex")]
+#[cfg(any(feature = "flex", feature = "ndarray"))]
 mod team;
 mod threads;
 

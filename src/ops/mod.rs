@@ -2,7 +2,7 @@
 //!
 //! | engine | runs on | module |
 //! |---|---|---|
-//! | `host` | `flex`, over slices in host memory | `ops/host` |
+//! | `host` | `flex` and `ndarray`, over slices in host memory | `ops/host` |
 //! | `plain` | any backend, as tensor operations | `ops/plain` |
 //!
 //! An entry point documents the computation and its shapes, and [`on_engine`] selects the engine.
@@ -11,7 +11,8 @@
 //! [`on_engine`]; to remove one, delete these.
 
 mod geometry;
-#[cfg(feature = "flex")]
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+#[allow(deprecated, reason = "`ndarray` is kept for those who ask for it by name")]
 mod host;
 mod plain;
 
@@ -23,7 +24,7 @@ use burn::tensor::Tensor;
 /// Runs an operation on the first engine that can use all the tensors in brackets.
 macro_rules! on_engine {
     ([$($tensor:expr),+], $operation:ident($($argument:expr),+ $(,)?)) => {{
-        #[cfg(feature = "flex")]
+        #[cfg(any(feature = "flex", feature = "ndarray"))]
         if $(host::runs_on(&$tensor))&&+ {
             return host::$operation($($argument),+);
         }
@@ -167,5 +168,5 @@ pub(crate) fn rms_prop<const D: usize>(
     on_engine!([weights, gradient], rms_prop(step, weights, gradient, average))
 }
 
-#[cfg(all(test, feature = "flex"))]
+#[cfg(all(test, any(feature = "flex", feature = "ndarray")))]
 mod tests;

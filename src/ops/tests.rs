@@ -1,4 +1,7 @@
-//! Compares every operation of the host engine with its plain twin, in value and in all gradients.
+//! Compares every operation of the host engine with its plain twin, in value and in all gradients, on
+//! each backend that the engine serves.
+
+use std::cell::RefCell;
 
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use proptest::prelude::*;
@@ -7,10 +10,34 @@ use rand_distr::{Distribution, StandardNormal};
 use super::{AdamStep, Direction, Finish, Geometry, RmsPropStep, host, plain};
 use crate::seed::Seed;
 
+thread_local! {
+    /// The device of the tensors that the tests make.
+    static DEVICE: RefCell<Device> = RefCell::default();
+}
+
+/// Runs a check on each backend of the engine.
+#[allow(deprecated, reason = "`ndarray` is kept for those who ask for it by name")]
+fn on_each_backend(check: impl Fn()) {
+    let devices: &[Device] = &[
+        #[cfg(feature = "flex")]
+        Device::flex(),
+        #[cfg(feature = "ndarray")]
+        Device::ndarray(),
+    ];
+    for device in devices {
+        DEVICE.set(device.clone());
+        check();
+    }
+}
+
+fn device() -> Device {
+    DEVICE.with_borrow(Device::clone)
+}
+
 fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
     let len = shape.iter().product();
     let values = StandardNormal.sample_iter(Seed::new(seed).rng()).take(len).collect();
-    Tensor::from_data(TensorData::new::<f32, _>(values, shape), &Device::flex())
+    Tensor::from_data(TensorData::new::<f32, _>(values, shape), &device())
 }
 
 fn leaf<const D: usize>(x: Tensor<D>) -> Tensor<D> {
@@ -70,7 +97,7 @@ fn check_conv(
         let gradients = [gradient(&x, &grads), gradient(&weight, &grads), gradient(&bias, &grads)];
         [vec![values(y)], gradients.into()].concat()
     };
-    agree(run(host::conv), run(plain::conv), 1e-5);
+    on_each_backend(|| agree(run(host::conv), run(plain::conv), 1e-5));
 }
 
 proptest! {
@@ -91,7 +118,7 @@ proptest! {
             let grads = backward(&y);
             vec![values(y), gradient(&x, &grads), gradient(&weight, &grads), gradient(&bias, &grads)]
         };
-        agree(run(host::linear), run(plain::linear), 1e-5);
+        on_each_backend(|| agree(run(host::linear), run(plain::linear), 1e-5));
     }
 
     #[test]
@@ -123,7 +150,7 @@ proptest! {
             let grads = backward(&y);
             vec![values(y), gradient(&logits, &grads), gradient(&x, &grads)]
         };
-        agree(run(host::bernoulli_nll), run(plain::bernoulli_nll), 2e-6);
+        on_each_backend(|| agree(run(host::bernoulli_nll), run(plain::bernoulli_nll), 2e-6));
     }
 
     #[test]
@@ -136,7 +163,7 @@ proptest! {
             let gradients = [gradient(&mean, &grads), gradient(&log_var, &grads)];
             [vec![values(z)], gradients.into(), vec![gradient(&noise, &grads)]].concat()
         };
-        agree(run(host::rsample), run(plain::rsample), 1e-5);
+        on_each_backend(|| agree(run(host::rsample), run(plain::rsample), 1e-5));
     }
 }
 
@@ -158,7 +185,7 @@ fn divergences_of_gaussians() {
     for log_vars in [[0.0f32, 1e-4, -1e-6, 0.3], [-80.0, -3.0, 5.0, 80.0], [0.0, 0.0, 0.0, 88.0]] {
         let run = |kl: fn(Tensor<2>, Tensor<2>) -> Tensor<1>| {
             let mean = leaf(random([3, 4], 1));
-            let log_var = Tensor::<1>::from_data(log_vars, &Device::flex()).unsqueeze_dim::<2>(0);
+            let log_var = Tensor::<1>::from_data(log_vars, &device()).unsqueeze_dim::<2>(0);
             let log_var = leaf(log_var.expand([3, 4]));
             let kl = kl(mean.clone(), log_var.clone());
             let grads = backward(&kl);
@@ -166,7 +193,7 @@ fn divergences_of_gaussians() {
             let all = [values(kl), gradient(&mean, &grads), gradient(&log_var, &grads)].concat();
             all.into_iter().map(|value| vec![value]).collect::<Vec<_>>()
         };
-        agree(run(host::gaussian_kl), run(plain::gaussian_kl), 2e-6);
+        on_each_backend(|| agree(run(host::gaussian_kl), run(plain::gaussian_kl), 2e-6));
     }
 }
 
@@ -174,33 +201,38 @@ fn divergences_of_gaussians() {
 /// parts and a remainder.
 #[test]
 fn steps_of_optimisers() {
-    let draw = |seed| random([3, 7, 2_003], seed);
-    let start = || (draw(0), draw(1), draw(2).square());
-    let (mut a, mut b) = (start(), start());
-    for time in 0..3 {
-        let step = AdamStep { beta_1: 0.9, beta_2: 0.999, rate: 0.01, epsilon: 1e-8 };
-        let next = |(w, [m, v]): (Tensor<3>, [Tensor<3>; 2])| (w, m, v);
-        a = next(host::adam(step, a.0, draw(time + 3), [a.1, a.2]));
-        b = next(plain::adam(step, b.0, draw(time + 3), [b.1, b.2]));
-        let list =
-            |(w, m, v): &(Tensor<3>, Tensor<3>, Tensor<3>)| [w, m, v].map(|x| values(x.clone()));
-        assert!(list(&a) == list(&b), "Adam, step {time}");
-    }
-    let (mut a, mut b) = ((draw(0), draw(1).square()), (draw(0), draw(1).square()));
-    for time in 0..3 {
-        let step = RmsPropStep { rho: 0.9, rate: 0.01, epsilon: 1e-7 };
-        a = host::rms_prop(step, a.0, draw(time + 3), a.1);
-        b = plain::rms_prop(step, b.0, draw(time + 3), b.1);
-        let list = |(w, v): &(Tensor<3>, Tensor<3>)| [w, v].map(|x| values(x.clone()));
-        assert!(list(&a) == list(&b), "RMSprop, step {time}");
-    }
+    on_each_backend(|| {
+        let draw = |seed| random([3, 7, 2_003], seed);
+        let start = || (draw(0), draw(1), draw(2).square());
+        let (mut a, mut b) = (start(), start());
+        for time in 0..3 {
+            let step = AdamStep { beta_1: 0.9, beta_2: 0.999, rate: 0.01, epsilon: 1e-8 };
+            let next = |(w, [m, v]): (Tensor<3>, [Tensor<3>; 2])| (w, m, v);
+            a = next(host::adam(step, a.0, draw(time + 3), [a.1, a.2]));
+            b = next(plain::adam(step, b.0, draw(time + 3), [b.1, b.2]));
+            let list = |(w, m, v): &(Tensor<3>, Tensor<3>, Tensor<3>)| {
+                [w, m, v].map(|x| values(x.clone()))
+            };
+            assert!(list(&a) == list(&b), "Adam, step {time}");
+        }
+        let (mut a, mut b) = ((draw(0), draw(1).square()), (draw(0), draw(1).square()));
+        for time in 0..3 {
+            let step = RmsPropStep { rho: 0.9, rate: 0.01, epsilon: 1e-7 };
+            a = host::rms_prop(step, a.0, draw(time + 3), a.1);
+            b = plain::rms_prop(step, b.0, draw(time + 3), b.1);
+            let list = |(w, v): &(Tensor<3>, Tensor<3>)| [w, v].map(|x| values(x.clone()));
+            assert!(list(&a) == list(&b), "RMSprop, step {time}");
+        }
+    });
 }
 
 /// The value has the same bits with and without gradients.
 #[test]
 fn a_graph_does_not_change_the_value() {
-    let (logits, x) = (random([3, 7, 100], 1), Tensor::full([7, 100], 0.25, &Device::flex()));
-    let alone = values(host::bernoulli_nll(logits.clone(), x.clone()));
-    let with_graph = host::bernoulli_nll(leaf(logits), Tensor::from_inner(x));
-    assert_eq!(values(with_graph), alone);
+    on_each_backend(|| {
+        let (logits, x) = (random([3, 7, 100], 1), Tensor::full([7, 100], 0.25, &device()));
+        let alone = values(host::bernoulli_nll(logits.clone(), x.clone()));
+        let with_graph = host::bernoulli_nll(leaf(logits), Tensor::from_inner(x));
+        assert_eq!(values(with_graph), alone);
+    });
 }

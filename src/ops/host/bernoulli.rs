@@ -7,15 +7,14 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, Tensor};
 use rayon::prelude::*;
 
 use super::elementary::{exp, sigmoid_by, vectorized};
 use super::rows::share;
-use super::storage::{contiguous, editable, tensor, values};
+use super::storage::Host;
 
 pub(crate) fn bernoulli_nll(logits: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as FusedBernoulli>::fused_bernoulli(
@@ -24,20 +23,20 @@ pub(crate) fn bernoulli_nll(logits: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
     ))
 }
 
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
 trait FusedBernoulli: Backend {
     fn fused_bernoulli(logits: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
-impl FusedBernoulli for Flex {
-    fn fused_bernoulli(logits: FlexTensor, x: FlexTensor) -> FlexTensor {
-        let (logits, x) = (contiguous(logits), contiguous(x));
+impl<B: Host> FusedBernoulli for B {
+    fn fused_bernoulli(logits: FloatTensor<B>, x: FloatTensor<B>) -> FloatTensor<B> {
+        let (logits, x) = (B::contiguous(logits), B::contiguous(x));
         let columns = logits.shape()[2];
         let mut nll = vec![0.0; logits.shape()[0] * logits.shape()[1]];
         let rows = share(columns);
-        let pairs = nll.par_chunks_mut(rows).zip(values(&logits).par_chunks(rows * columns));
+        let pairs = nll.par_chunks_mut(rows).zip(B::values(&logits).par_chunks(rows * columns));
         pairs.enumerate().for_each(|(i, (nll, logits))| {
-            let x = data_rows(values(&x), columns, i * rows);
+            let x = data_rows(B::values(&x), columns, i * rows);
             for ((nll, logits), x) in nll.iter_mut().zip(logits.chunks_exact(columns)).zip(x) {
                 *nll = vectorized(
                     #[inline(always)]
@@ -45,11 +44,11 @@ impl FusedBernoulli for Flex {
                 );
             }
         });
-        tensor(nll, Shape::from([logits.shape()[0], logits.shape()[1]]))
+        B::tensor(nll, Shape::from([logits.shape()[0], logits.shape()[1]]))
     }
 }
 
-impl<C: CheckpointStrategy> FusedBernoulli for Autodiff<Flex, C> {
+impl<B: Host, C: CheckpointStrategy> FusedBernoulli for Autodiff<B, C> {
     fn fused_bernoulli(logits: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self> {
         let nodes = [logits.node(), x.node()];
         let is_x_tracked = x.is_tracked();
@@ -57,11 +56,11 @@ impl<C: CheckpointStrategy> FusedBernoulli for Autodiff<Flex, C> {
         let (logits, x) = (logits.into_primitive(), x.into_primitive());
         match prep {
             OpsKind::Tracked(prep) => {
-                let logits_if_x_tracked = is_x_tracked.then(|| contiguous(logits.clone()));
-                let (nll, residuals) = with_residuals(logits, contiguous(x));
+                let logits_if_x_tracked = is_x_tracked.then(|| B::contiguous(logits.clone()));
+                let (nll, residuals) = with_residuals::<B>(logits, B::contiguous(x));
                 prep.finish(State { residuals, logits_if_x_tracked }, nll)
             }
-            OpsKind::UnTracked(prep) => prep.finish(Flex::fused_bernoulli(logits, x)),
+            OpsKind::UnTracked(prep) => prep.finish(B::fused_bernoulli(logits, x)),
         }
     }
 }
@@ -70,51 +69,54 @@ impl<C: CheckpointStrategy> FusedBernoulli for Autodiff<Flex, C> {
 struct BernoulliBackward;
 
 #[derive(Clone, Debug)]
-struct State {
+struct State<B: Host> {
     /// `sigmoid(l) - x`
-    residuals: FlexTensor,
-    logits_if_x_tracked: Option<FlexTensor>,
+    residuals: FloatTensor<B>,
+    logits_if_x_tracked: Option<FloatTensor<B>>,
 }
 
-impl Backward<Flex, 2> for BernoulliBackward {
-    type State = State;
+impl<B: Host> Backward<B, 2> for BernoulliBackward {
+    type State = State<B>;
 
-    fn backward(self, ops: Ops<State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let dy = contiguous(grads.consume::<Flex>(&ops.node));
+    fn backward(self, ops: Ops<State<B>, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = B::contiguous(grads.consume::<B>(&ops.node));
         let [logits_node, x_node] = ops.parents;
         let State { mut residuals, logits_if_x_tracked } = ops.state;
         if let (Some(node), Some(logits)) = (x_node, logits_if_x_tracked) {
             let [_, batch, columns] = [0, 1, 2].map(|i| logits.shape()[i]);
             let mut dx = vec![0.0; batch * columns];
-            let rows = values(&logits).chunks_exact(columns).zip(values(&dy)).enumerate();
+            let rows = B::values(&logits).chunks_exact(columns).zip(B::values(&dy)).enumerate();
             for (i, (logits, dy)) in rows {
                 let dx = &mut dx[i % batch * columns..][..columns];
                 dx.iter_mut().zip(logits).for_each(|(dx, l)| *dx -= dy * l);
             }
-            grads.register::<Flex>(node.id, tensor(dx, Shape::from([batch, columns])));
+            grads.register::<B>(node.id, B::tensor(dx, Shape::from([batch, columns])));
         }
         let Some(node) = logits_node else { return };
         let columns = residuals.shape()[2];
         let rows = share(columns);
-        let parts = residuals.storage_mut::<f32>().par_chunks_mut(rows * columns);
-        parts.zip(values(&dy).par_chunks(rows)).for_each(|(residuals, dy)| {
+        let parts = B::values_mut(&mut residuals).par_chunks_mut(rows * columns);
+        parts.zip(B::values(&dy).par_chunks(rows)).for_each(|(residuals, dy)| {
             for (row, dy) in residuals.chunks_exact_mut(columns).zip(dy) {
                 row.iter_mut().for_each(|value| *value *= dy);
             }
         });
-        grads.register::<Flex>(node.id, residuals);
+        grads.register::<B>(node.id, residuals);
     }
 }
 
 /// Returns the sums, and `sigmoid(l) - x` in the storage of the logits.
-fn with_residuals(logits: FlexTensor, x: FlexTensor) -> (FlexTensor, FlexTensor) {
-    let mut residuals = editable(logits);
+fn with_residuals<B: Host>(
+    logits: FloatTensor<B>,
+    x: FloatTensor<B>,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let mut residuals = B::editable(logits);
     let [samples, batch, columns] = [0, 1, 2].map(|i| residuals.shape()[i]);
     let mut nll = vec![0.0; samples * batch];
     let rows = share(columns);
-    let parts = residuals.storage_mut::<f32>().par_chunks_mut(rows * columns);
+    let parts = B::values_mut(&mut residuals).par_chunks_mut(rows * columns);
     nll.par_chunks_mut(rows).zip(parts).enumerate().for_each(|(i, (nll, logits))| {
-        let x = data_rows(values(&x), columns, i * rows);
+        let x = data_rows(B::values(&x), columns, i * rows);
         for ((nll, logits), x) in nll.iter_mut().zip(logits.chunks_exact_mut(columns)).zip(x) {
             vectorized(
                 #[inline(always)]
@@ -122,7 +124,7 @@ fn with_residuals(logits: FlexTensor, x: FlexTensor) -> (FlexTensor, FlexTensor)
             );
         }
     });
-    (tensor(nll, Shape::from([samples, batch])), residuals)
+    (B::tensor(nll, Shape::from([samples, batch])), residuals)
 }
 
 /// The data for the rows of logits from `first` on; the data repeat for each sample.

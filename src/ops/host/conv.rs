@@ -5,13 +5,12 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, Tensor};
 
 use super::convolution::{Convolution, LayerGradients};
-use super::storage::{contiguous, register, tensor, values};
+use super::storage::{Host, register};
 use crate::ops::{Direction, Geometry};
 
 pub(crate) fn conv(
@@ -32,7 +31,7 @@ pub(crate) fn conv(
     ))
 }
 
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
 trait FusedConv: Backend {
     fn fused_conv(
         x: FloatTensor<Self>,
@@ -44,20 +43,27 @@ trait FusedConv: Backend {
     ) -> FloatTensor<Self>;
 }
 
-impl FusedConv for Flex {
+impl<B: Host> FusedConv for B {
     fn fused_conv(
-        x: FlexTensor,
-        weight: FlexTensor,
-        bias: FlexTensor,
+        x: FloatTensor<B>,
+        weight: FloatTensor<B>,
+        bias: FloatTensor<B>,
         geometry: Geometry,
         direction: Direction,
         relu: bool,
-    ) -> FlexTensor {
-        forward(&contiguous(x), &contiguous(weight), &contiguous(bias), geometry, direction, relu)
+    ) -> FloatTensor<B> {
+        forward::<B>(
+            &B::contiguous(x),
+            &B::contiguous(weight),
+            &B::contiguous(bias),
+            geometry,
+            direction,
+            relu,
+        )
     }
 }
 
-impl<C: CheckpointStrategy> FusedConv for Autodiff<Flex, C> {
+impl<B: Host, C: CheckpointStrategy> FusedConv for Autodiff<B, C> {
     fn fused_conv(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -68,10 +74,10 @@ impl<C: CheckpointStrategy> FusedConv for Autodiff<Flex, C> {
     ) -> FloatTensor<Self> {
         let nodes = [x.node(), weight.node(), bias.node()];
         let prep = ConvBackward.prepare::<C>(nodes).compute_bound().stateful();
-        let x = contiguous(x.into_primitive());
-        let weight = contiguous(weight.into_primitive());
-        let bias = contiguous(bias.into_primitive());
-        let y = forward(&x, &weight, &bias, geometry, direction, relu);
+        let x = B::contiguous(x.into_primitive());
+        let weight = B::contiguous(weight.into_primitive());
+        let bias = B::contiguous(bias.into_primitive());
+        let y = forward::<B>(&x, &weight, &bias, geometry, direction, relu);
         match prep {
             OpsKind::Tracked(prep) => {
                 let y_if_relu = relu.then(|| y.clone());
@@ -86,50 +92,54 @@ impl<C: CheckpointStrategy> FusedConv for Autodiff<Flex, C> {
 struct ConvBackward;
 
 #[derive(Clone, Debug)]
-struct State {
-    x: FlexTensor,
-    weight: FlexTensor,
-    y_if_relu: Option<FlexTensor>,
+struct State<B: Host> {
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    y_if_relu: Option<FloatTensor<B>>,
     geometry: Geometry,
     direction: Direction,
 }
 
-impl Backward<Flex, 3> for ConvBackward {
-    type State = State;
+impl<B: Host> Backward<B, 3> for ConvBackward {
+    type State = State<B>;
 
-    fn backward(self, ops: Ops<State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<State<B>, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let [x_id, weight_id, bias_id] = ops.parents.map(|node| node.map(|node| node.id));
         let State { x, weight, y_if_relu, geometry, direction } = ops.state;
-        let dy = contiguous(grads.consume::<Flex>(&ops.node));
-        let layer = layer(geometry, direction, &weight);
+        let dy = B::contiguous(grads.consume::<B>(&ops.node));
+        let layer = layer::<B>(geometry, direction, &weight);
         let wanted = [x_id.is_some(), weight_id.is_some()];
-        let y = y_if_relu.as_ref().map(values);
+        let y = y_if_relu.as_ref().map(B::values);
         let LayerGradients { x: dx, weight: dw, bias: db } =
-            layer.backward(values(&x), y, values(&dy), wanted);
+            layer.backward(B::values(&x), y, B::values(&dy), wanted);
         let gradients = [
             (x_id, dx, x.shape()),
             (weight_id, dw, weight.shape()),
             (bias_id, Some(db), Shape::from([dy.shape()[3]])),
         ];
-        register(grads, gradients);
+        register::<B, _>(grads, gradients);
     }
 }
 
-fn forward(
-    x: &FlexTensor,
-    weight: &FlexTensor,
-    bias: &FlexTensor,
+fn forward<B: Host>(
+    x: &FloatTensor<B>,
+    weight: &FloatTensor<B>,
+    bias: &FloatTensor<B>,
     geometry: Geometry,
     direction: Direction,
     relu: bool,
-) -> FlexTensor {
+) -> FloatTensor<B> {
     let [height, width] = geometry.output(direction);
-    let shape = Shape::from([x.shape()[0], height, width, values(bias).len()]);
-    let y = layer(geometry, direction, weight).forward(values(x), values(bias), relu);
-    tensor(y, shape)
+    let shape = Shape::from([x.shape()[0], height, width, B::values(bias).len()]);
+    let y = layer::<B>(geometry, direction, weight).forward(B::values(x), B::values(bias), relu);
+    B::tensor(y, shape)
 }
 
-fn layer(geometry: Geometry, direction: Direction, weight: &FlexTensor) -> Convolution<'_> {
+fn layer<B: Host>(
+    geometry: Geometry,
+    direction: Direction,
+    weight: &FloatTensor<B>,
+) -> Convolution<'_> {
     let shape = weight.shape();
-    Convolution::new(geometry, direction, [shape[0], shape[1]], values(weight))
+    Convolution::new(geometry, direction, [shape[0], shape[1]], B::values(weight))
 }

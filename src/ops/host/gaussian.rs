@@ -8,12 +8,11 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, Tensor};
 
-use super::storage::{contiguous, tensor, values};
+use super::storage::Host;
 
 pub(crate) fn rsample(mean: Tensor<2>, log_var: Tensor<2>, noise: Tensor<3>) -> Tensor<3> {
     Tensor::from_dispatch(<Dispatch as FusedGaussian>::fused_rsample(
@@ -30,7 +29,7 @@ pub(crate) fn gaussian_kl(mean: Tensor<2>, log_var: Tensor<2>) -> Tensor<1> {
     ))
 }
 
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
 trait FusedGaussian: Backend {
     fn fused_rsample(
         mean: FloatTensor<Self>,
@@ -41,18 +40,22 @@ trait FusedGaussian: Backend {
     fn fused_kl(mean: FloatTensor<Self>, log_var: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
-impl FusedGaussian for Flex {
-    fn fused_rsample(mean: FlexTensor, log_var: FlexTensor, noise: FlexTensor) -> FlexTensor {
-        let std = standard_deviations(&contiguous(log_var));
-        samples(&contiguous(mean), &std, &contiguous(noise))
+impl<B: Host> FusedGaussian for B {
+    fn fused_rsample(
+        mean: FloatTensor<B>,
+        log_var: FloatTensor<B>,
+        noise: FloatTensor<B>,
+    ) -> FloatTensor<B> {
+        let std = standard_deviations::<B>(&B::contiguous(log_var));
+        samples::<B>(&B::contiguous(mean), &std, &B::contiguous(noise))
     }
 
-    fn fused_kl(mean: FlexTensor, log_var: FlexTensor) -> FlexTensor {
-        divergence(&contiguous(mean), &contiguous(log_var))
+    fn fused_kl(mean: FloatTensor<B>, log_var: FloatTensor<B>) -> FloatTensor<B> {
+        divergence::<B>(&B::contiguous(mean), &B::contiguous(log_var))
     }
 }
 
-impl<C: CheckpointStrategy> FusedGaussian for Autodiff<Flex, C> {
+impl<B: Host, C: CheckpointStrategy> FusedGaussian for Autodiff<B, C> {
     fn fused_rsample(
         mean: FloatTensor<Self>,
         log_var: FloatTensor<Self>,
@@ -60,10 +63,10 @@ impl<C: CheckpointStrategy> FusedGaussian for Autodiff<Flex, C> {
     ) -> FloatTensor<Self> {
         let nodes = [mean.node(), log_var.node(), noise.node()];
         let prep = RsampleBackward.prepare::<C>(nodes).compute_bound().stateful();
-        let mean = contiguous(mean.into_primitive());
-        let std = standard_deviations(&contiguous(log_var.into_primitive()));
-        let noise = contiguous(noise.into_primitive());
-        let z = samples(&mean, &std, &noise);
+        let mean = B::contiguous(mean.into_primitive());
+        let std = standard_deviations::<B>(&B::contiguous(log_var.into_primitive()));
+        let noise = B::contiguous(noise.into_primitive());
+        let z = samples::<B>(&mean, &std, &noise);
         match prep {
             OpsKind::Tracked(prep) => prep.finish((std, noise), z),
             OpsKind::UnTracked(prep) => prep.finish(z),
@@ -73,9 +76,9 @@ impl<C: CheckpointStrategy> FusedGaussian for Autodiff<Flex, C> {
     fn fused_kl(mean: FloatTensor<Self>, log_var: FloatTensor<Self>) -> FloatTensor<Self> {
         let nodes = [mean.node(), log_var.node()];
         let prep = KlBackward.prepare::<C>(nodes).compute_bound().stateful();
-        let mean = contiguous(mean.into_primitive());
-        let log_var = contiguous(log_var.into_primitive());
-        let kl = divergence(&mean, &log_var);
+        let mean = B::contiguous(mean.into_primitive());
+        let log_var = B::contiguous(log_var.into_primitive());
+        let kl = divergence::<B>(&mean, &log_var);
         match prep {
             OpsKind::Tracked(prep) => prep.finish((mean, log_var), kl),
             OpsKind::UnTracked(prep) => prep.finish(kl),
@@ -86,36 +89,41 @@ impl<C: CheckpointStrategy> FusedGaussian for Autodiff<Flex, C> {
 #[derive(Debug)]
 struct RsampleBackward;
 
-impl Backward<Flex, 3> for RsampleBackward {
+impl<B: Host> Backward<B, 3> for RsampleBackward {
     /// The standard deviations and the noise.
-    type State = (Vec<f32>, FlexTensor);
+    type State = (Vec<f32>, FloatTensor<B>);
 
-    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let dz = contiguous(grads.consume::<Flex>(&ops.node));
+    fn backward(
+        self,
+        ops: Ops<(Vec<f32>, FloatTensor<B>), 3>,
+        grads: &mut Gradients,
+        _: &mut Checkpointer,
+    ) {
+        let dz = B::contiguous(grads.consume::<B>(&ops.node));
         let [mean_node, log_var_node, noise_node] = ops.parents;
         let (std, noise) = ops.state;
         let shape = Shape::from([noise.shape()[1], noise.shape()[2]]);
-        let samples = || values(&dz).chunks_exact(std.len().max(1));
+        let samples = || B::values(&dz).chunks_exact(std.len().max(1));
         if let Some(node) = mean_node {
             let mut sum = vec![0.0; std.len()];
             for dz in samples() {
                 sum.iter_mut().zip(dz).for_each(|(sum, dz)| *sum += dz);
             }
-            grads.register::<Flex>(node.id, tensor(sum, shape.clone()));
+            grads.register::<B>(node.id, B::tensor(sum, shape.clone()));
         }
         if let Some(node) = log_var_node {
             let mut sum = vec![0.0; std.len()];
-            for (dz, noise) in samples().zip(values(&noise).chunks_exact(std.len().max(1))) {
+            for (dz, noise) in samples().zip(B::values(&noise).chunks_exact(std.len().max(1))) {
                 let pairs = dz.iter().zip(noise);
                 sum.iter_mut().zip(pairs).for_each(|(sum, (dz, noise))| *sum += dz * noise);
             }
             sum.iter_mut().zip(&std).for_each(|(sum, std)| *sum *= 0.5 * std);
-            grads.register::<Flex>(node.id, tensor(sum, shape));
+            grads.register::<B>(node.id, B::tensor(sum, shape));
         }
         if let Some(node) = noise_node {
             let scaled = |dz: &[f32]| dz.iter().zip(&std).map(|(dz, std)| dz * std).collect();
             let dnoise = samples().flat_map(|dz| -> Vec<f32> { scaled(dz) }).collect();
-            grads.register::<Flex>(node.id, tensor(dnoise, noise.shape()));
+            grads.register::<B>(node.id, B::tensor(dnoise, noise.shape()));
         }
     }
 }
@@ -123,45 +131,50 @@ impl Backward<Flex, 3> for RsampleBackward {
 #[derive(Debug)]
 struct KlBackward;
 
-impl Backward<Flex, 2> for KlBackward {
+impl<B: Host> Backward<B, 2> for KlBackward {
     /// Means and log-variances.
-    type State = (FlexTensor, FlexTensor);
+    type State = (FloatTensor<B>, FloatTensor<B>);
 
-    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let dy = contiguous(grads.consume::<Flex>(&ops.node));
+    fn backward(
+        self,
+        ops: Ops<(FloatTensor<B>, FloatTensor<B>), 2>,
+        grads: &mut Gradients,
+        _: &mut Checkpointer,
+    ) {
+        let dy = B::contiguous(grads.consume::<B>(&ops.node));
         let [mean_node, log_var_node] = ops.parents;
         let (mean, log_var) = ops.state;
-        let gradient = |x: &FlexTensor, derivative: fn(f32) -> f32| {
-            let rows = values(x).chunks_exact(x.shape()[1].max(1)).zip(values(&dy));
+        let gradient = |x: &FloatTensor<B>, derivative: fn(f32) -> f32| {
+            let rows = B::values(x).chunks_exact(x.shape()[1].max(1)).zip(B::values(&dy));
             let dx = rows.flat_map(|(x, dy)| x.iter().map(move |&x| dy * derivative(x)));
-            tensor(dx.collect(), x.shape())
+            B::tensor(dx.collect(), x.shape())
         };
         if let Some(node) = mean_node {
-            grads.register::<Flex>(node.id, gradient(&mean, |mean| mean));
+            grads.register::<B>(node.id, gradient(&mean, |mean| mean));
         }
         if let Some(node) = log_var_node {
-            grads.register::<Flex>(node.id, gradient(&log_var, |log_var| 0.5 * log_var.exp_m1()));
+            grads.register::<B>(node.id, gradient(&log_var, |log_var| 0.5 * log_var.exp_m1()));
         }
     }
 }
 
-fn standard_deviations(log_var: &FlexTensor) -> Vec<f32> {
-    values(log_var).iter().map(|log_var| (0.5 * log_var).exp()).collect()
+fn standard_deviations<B: Host>(log_var: &FloatTensor<B>) -> Vec<f32> {
+    B::values(log_var).iter().map(|log_var| (0.5 * log_var).exp()).collect()
 }
 
-fn samples(mean: &FlexTensor, std: &[f32], noise: &FlexTensor) -> FlexTensor {
-    let parameters = values(mean).iter().zip(std).cycle();
-    let z = values(noise).iter().zip(parameters).map(|(noise, (mean, std))| mean + std * noise);
-    tensor(z.collect(), noise.shape())
+fn samples<B: Host>(mean: &FloatTensor<B>, std: &[f32], noise: &FloatTensor<B>) -> FloatTensor<B> {
+    let parameters = B::values(mean).iter().zip(std).cycle();
+    let z = B::values(noise).iter().zip(parameters).map(|(noise, (mean, std))| mean + std * noise);
+    B::tensor(z.collect(), noise.shape())
 }
 
-fn divergence(mean: &FlexTensor, log_var: &FlexTensor) -> FlexTensor {
+fn divergence<B: Host>(mean: &FloatTensor<B>, log_var: &FloatTensor<B>) -> FloatTensor<B> {
     let (batch, latent_dim) = (mean.shape()[0], mean.shape()[1]);
     let share = |(mean, log_var): (&f32, &f32)| mean * mean + (log_var.exp_m1() - log_var);
     let row = |row: usize| {
         let columns = row * latent_dim..(row + 1) * latent_dim;
-        let pairs = values(mean)[columns.clone()].iter().zip(&values(log_var)[columns]);
+        let pairs = B::values(mean)[columns.clone()].iter().zip(&B::values(log_var)[columns]);
         0.5 * pairs.map(share).sum::<f32>()
     };
-    tensor((0..batch).map(row).collect(), Shape::from([batch]))
+    B::tensor((0..batch).map(row).collect(), Shape::from([batch]))
 }

@@ -4,16 +4,15 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, Tensor};
 use rayon::prelude::*;
 
 use super::elementary::{sigmoid, tanh, vectorized};
 use super::matmul::{Matrix, product};
 use super::rows::{add, column_sums, for_each, share};
-use super::storage::{contiguous, editable, register, tensor, values};
+use super::storage::{Host, register};
 use crate::ops::Finish;
 
 pub(crate) fn linear(
@@ -30,7 +29,7 @@ pub(crate) fn linear(
     ))
 }
 
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
 trait FusedLinear: Backend {
     fn fused_linear(
         x: FloatTensor<Self>,
@@ -40,18 +39,18 @@ trait FusedLinear: Backend {
     ) -> FloatTensor<Self>;
 }
 
-impl FusedLinear for Flex {
+impl<B: Host> FusedLinear for B {
     fn fused_linear(
-        x: FlexTensor,
-        weight: FlexTensor,
-        bias: FlexTensor,
+        x: FloatTensor<B>,
+        weight: FloatTensor<B>,
+        bias: FloatTensor<B>,
         finish: Finish,
-    ) -> FlexTensor {
-        forward(&contiguous(x), &contiguous(weight), &contiguous(bias), finish)
+    ) -> FloatTensor<B> {
+        forward::<B>(&B::contiguous(x), &B::contiguous(weight), &B::contiguous(bias), finish)
     }
 }
 
-impl<C: CheckpointStrategy> FusedLinear for Autodiff<Flex, C> {
+impl<B: Host, C: CheckpointStrategy> FusedLinear for Autodiff<B, C> {
     fn fused_linear(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -60,9 +59,9 @@ impl<C: CheckpointStrategy> FusedLinear for Autodiff<Flex, C> {
     ) -> FloatTensor<Self> {
         let nodes = [x.node(), weight.node(), bias.node()];
         let prep = LinearBackward.prepare::<C>(nodes).compute_bound().stateful();
-        let x = contiguous(x.into_primitive());
-        let weight = contiguous(weight.into_primitive());
-        let y = forward(&x, &weight, &contiguous(bias.into_primitive()), finish);
+        let x = B::contiguous(x.into_primitive());
+        let weight = B::contiguous(weight.into_primitive());
+        let y = forward::<B>(&x, &weight, &B::contiguous(bias.into_primitive()), finish);
         match prep {
             OpsKind::Tracked(prep) => {
                 let y_if_finished = (finish != Finish::Identity).then(|| y.clone());
@@ -77,30 +76,30 @@ impl<C: CheckpointStrategy> FusedLinear for Autodiff<Flex, C> {
 struct LinearBackward;
 
 #[derive(Clone, Debug)]
-struct State {
-    x: FlexTensor,
-    weight: FlexTensor,
-    y_if_finished: Option<FlexTensor>,
+struct State<B: Host> {
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    y_if_finished: Option<FloatTensor<B>>,
     finish: Finish,
 }
 
-impl Backward<Flex, 3> for LinearBackward {
-    type State = State;
+impl<B: Host> Backward<B, 3> for LinearBackward {
+    type State = State<B>;
 
-    fn backward(self, ops: Ops<State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<State<B>, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let [x_id, weight_id, bias_id] = ops.parents.map(|node| node.map(|node| node.id));
         let State { x, weight, y_if_finished, finish } = ops.state;
-        let mut dy = grads.consume::<Flex>(&ops.node);
+        let mut dy = grads.consume::<B>(&ops.node);
         if let Some(y) = y_if_finished {
-            dy = editable(dy);
-            through(finish, dy.storage_mut(), values(&y));
+            dy = B::editable(dy);
+            through(finish, B::values_mut(&mut dy), B::values(&y));
         }
-        let dy = contiguous(dy);
+        let dy = B::contiguous(dy);
         let [inputs, outputs] = [weight.shape()[0], weight.shape()[1]];
-        let dy = Matrix::new(values(&dy), outputs);
+        let dy = Matrix::new(B::values(&dy), outputs);
         // The three are independent, so a thread that finishes one can start the next.
-        let dx = || product(dy, Matrix::new(values(&weight), outputs).t());
-        let dw = || product(Matrix::new(values(&x), inputs).t(), dy);
+        let dx = || product(dy, Matrix::new(B::values(&weight), outputs).t());
+        let dw = || product(Matrix::new(B::values(&x), inputs).t(), dy);
         let db = || column_sums(dy.data(), outputs);
         let (dx, (dw, db)) = rayon::join(
             || x_id.map(|_| dx()),
@@ -111,15 +110,20 @@ impl Backward<Flex, 3> for LinearBackward {
             (weight_id, dw, weight.shape()),
             (bias_id, db, Shape::from([outputs])),
         ];
-        register(grads, gradients);
+        register::<B, _>(grads, gradients);
     }
 }
 
-fn forward(x: &FlexTensor, weight: &FlexTensor, bias: &FlexTensor, finish: Finish) -> FlexTensor {
+fn forward<B: Host>(
+    x: &FloatTensor<B>,
+    weight: &FloatTensor<B>,
+    bias: &FloatTensor<B>,
+    finish: Finish,
+) -> FloatTensor<B> {
     let (batch, [inputs, outputs]) = (x.shape()[0], [weight.shape()[0], weight.shape()[1]]);
-    let (x, weight) = (Matrix::new(values(x), inputs), Matrix::new(values(weight), outputs));
+    let (x, weight) = (Matrix::new(B::values(x), inputs), Matrix::new(B::values(weight), outputs));
     let mut y = product(x, weight);
-    let bias = values(bias);
+    let bias = B::values(bias);
     for_each(&mut y, outputs, |row| {
         vectorized(
             #[inline(always)]
@@ -136,7 +140,7 @@ fn forward(x: &FlexTensor, weight: &FlexTensor, bias: &FlexTensor, finish: Finis
             },
         )
     });
-    tensor(y, Shape::from([batch, outputs]))
+    B::tensor(y, Shape::from([batch, outputs]))
 }
 
 /// Replaces the gradient after the activation with the one before it.

@@ -42,11 +42,5 @@ pub(super) use bernoulli::bernoulli_nll;
 pub(super) use conv::conv;
 pub(super) use gaussian::{gaussian_kl, rsample};
 pub(super) use linear::linear;
+pub(super) use storage::runs_on;
 pub(super) use update::{adam, rms_prop};
-
-use burn::tensor::{DType, Device, Tensor};
-
-/// Whether the operations of this engine can use a tensor.
-pub(super) fn runs_on<const D: usize>(x: &Tensor<D>) -> bool {
-    x.dtype() == DType::F32 && x.device().inner() == Device::flex()
-}

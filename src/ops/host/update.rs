@@ -4,14 +4,12 @@
 //! allocated: the state is edited in place, and the new parameter overwrites the gradient, because
 //! the Learner's copy of the model still holds the old parameter.
 
-use burn::backend::Flex;
-use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use super::elementary::vectorized;
 use super::rows::share;
-use super::storage::{contiguous, editable, primitive, values};
+use super::storage::{Host, on_host};
 use crate::ops::{AdamStep, RmsPropStep};
 
 /// Averages of gradients or of their squares with a smaller magnitude become zero. Otherwise the
@@ -78,16 +76,26 @@ fn update<const D: usize, const N: usize>(
     state: [Tensor<D>; N],
     rule: impl Fn(f32, f32, [f32; N]) -> (f32, [f32; N]) + Sync,
 ) -> (Tensor<D>, [Tensor<D>; N]) {
+    on_host!(parameter.device(), B => update_on::<B, D, N>(parameter, gradient, state, rule))
+}
+
+fn update_on<B: Host, const D: usize, const N: usize>(
+    parameter: Tensor<D>,
+    gradient: Tensor<D>,
+    state: [Tensor<D>; N],
+    rule: impl Fn(f32, f32, [f32; N]) -> (f32, [f32; N]) + Sync,
+) -> (Tensor<D>, [Tensor<D>; N]) {
     assert!(
         state.iter().chain([&gradient]).all(|tensor| tensor.dims() == parameter.dims()),
         "a parameter, its gradient and its state differ in shape"
     );
-    let parameter = contiguous(primitive(parameter));
-    let mut gradient = editable(primitive(gradient));
-    let mut state = state.map(|tensor| editable(primitive(tensor)));
-    let mut states = state.each_mut().map(FlexTensor::storage_mut::<f32>);
+    let parameter = B::contiguous(B::unwrap(parameter));
+    let mut gradient = B::editable(B::unwrap(gradient));
+    let mut state = state.map(|tensor| B::editable(B::unwrap(tensor)));
+    let mut states = state.each_mut().map(B::values_mut);
     let share = share(1);
-    let parts = values(&parameter).chunks(share).zip(gradient.storage_mut().chunks_mut(share));
+    let parts =
+        B::values(&parameter).chunks(share).zip(B::values_mut(&mut gradient).chunks_mut(share));
     let parts = parts.map(|(weights, gradients)| {
         let states = states.each_mut().map(|rest| {
             let (part, after) = std::mem::take(rest).split_at_mut(weights.len());
@@ -103,8 +111,7 @@ fn update<const D: usize, const N: usize>(
             || part(weights, gradients, states, &rule),
         );
     });
-    let tensor = Tensor::from_primitive::<Flex>;
-    (tensor(gradient), state.map(tensor))
+    (B::wrap(gradient), state.map(B::wrap))
 }
 
 const LANES: usize = 16;
