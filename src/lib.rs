@@ -86,7 +86,7 @@
 //! | feature | adds | Burn's package |
 //! |---|---|---|
 //! | `flex` (default) | the CPU, in pure Rust | burn-flex |
-//! | `ndarray` | the CPU, with Burn's older backend, which Burn has deprecated | burn-ndarray |
+//! | `ndarray` | the CPU, as fast as `flex` in training; Burn has deprecated it | burn-ndarray |
 //! | `wgpu` | any GPU | burn-wgpu |
 //! | `vulkan`, `metal` | wgpu with that API's compiler | burn-wgpu |
 //! | `cuda` | NVIDIA GPUs | burn-cuda |
