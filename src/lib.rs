@@ -109,6 +109,7 @@ pub mod conditional;
 mod config;
 pub mod data;
 pub mod decoder;
+mod describe;
 pub mod divergence;
 pub mod encoder;
 mod error;

@@ -1,8 +1,5 @@
-//! What a model looks like: a table of its layers and a diagram.
+//! Model summaries: a table of the layers and a diagram.
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::nn::Linear;
-use burn::tensor::Tensor;
 use std::fmt;
 use std::path::Path;
 
@@ -14,136 +11,7 @@ use crate::likelihood::Likelihood;
 use crate::prior::Prior;
 use crate::vae::Vae;
 
-/// One layer of a network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Layer {
-    /// Its name within the network.
-    pub name: String,
-    /// What it is.
-    pub kind: String,
-    /// The shape of its output for one example.
-    pub output: Vec<usize>,
-    /// The layer it takes its input from: `None` for the one above it in the table.
-    pub input: Option<String>,
-    /// Its numbers of parameters.
-    pub params: ParamCount,
-}
-
-impl Layer {
-    /// A layer of any module.
-    pub fn new<M: Module>(
-        name: impl Into<String>,
-        kind: impl Into<String>,
-        output: impl Into<Vec<usize>>,
-        module: &M,
-    ) -> Self {
-        Self {
-            name: name.into(),
-            kind: kind.into(),
-            output: output.into(),
-            input: None,
-            params: ParamCount::of(module),
-        }
-    }
-
-    /// A fully connected layer.
-    pub fn linear(name: impl Into<String>, kind: impl Into<String>, linear: &Linear) -> Self {
-        Self::new(name, kind, [linear.weight.dims()[1]], linear)
-    }
-
-    /// A whole network as one row, named after its type.
-    pub fn opaque<M: Module>(module: &M, output: impl Into<Vec<usize>>) -> Self {
-        let path = std::any::type_name::<M>();
-        let kind = path.split('<').next().and_then(|path| path.rsplit("::").next());
-        Self::new("network", kind.unwrap_or(path), output, module)
-    }
-
-    /// Places the layers of a network whose input is the layer `above`.
-    pub(crate) fn all_after(above: &str, layers: Vec<Self>) -> Vec<Self> {
-        let place = |layer: Self| match layer.input.as_deref() {
-            Some(INPUT) => layer.after(above),
-            _ => layer,
-        };
-        layers.into_iter().map(place).collect()
-    }
-
-    /// The layers of a network within a larger one, where `above` is what it is given.
-    pub(crate) fn all_within(part: &str, above: &str, layers: Vec<Self>) -> Vec<Self> {
-        let rename = |(i, layer): (usize, Self)| {
-            let input = match layer.input.as_deref() {
-                None if i > 0 => None,
-                None | Some(INPUT) => Some(above.to_string()),
-                Some(name) => Some(format!("{part}.{name}")),
-            };
-            Self { name: format!("{part}.{}", layer.name), input, ..layer }
-        };
-        layers.into_iter().enumerate().map(rename).collect()
-    }
-
-    /// Names the layer this one takes its input from; [`INPUT`] is what the network is given.
-    pub fn after(mut self, input: &str) -> Self {
-        self.input = Some(input.into());
-        self
-    }
-}
-
-/// A network that a [`Summary`] shows.
-///
-/// Implement it for your own encoder or decoder: `impl Describe for MyEncoder {}` gives it one row,
-/// [`layers`](Self::layers) one per layer.
-pub trait Describe: Module {
-    /// Returns the rows of a [`Summary`], one per layer.
-    fn layers(&self) -> Vec<Layer> {
-        vec![Layer::opaque(self, [])]
-    }
-}
-
-/// The name of a network's input, for [`Layer::after`].
-pub const INPUT: &str = "input";
-
-/// Numbers of parameters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ParamCount {
-    /// Those that an optimiser changes.
-    pub trainable: usize,
-    /// Those it does not: frozen weights and running statistics.
-    pub fixed: usize,
-}
-
-impl ParamCount {
-    /// Counts the parameters of a module.
-    pub fn of<M: Module>(module: &M) -> Self {
-        struct Visitor(ParamCount);
-        impl ModuleVisitor for Visitor {
-            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                let count = param.lazy_shape().num_elements();
-                match param.val().is_require_grad() {
-                    true => self.0.trainable += count,
-                    false => self.0.fixed += count,
-                }
-            }
-        }
-        let mut visitor = Visitor(Self::default());
-        // Only in training mode does a tensor say whether it wants a gradient.
-        module.clone().train().visit(&mut visitor);
-        visitor.0
-    }
-
-    /// All parameters.
-    pub fn total(&self) -> usize {
-        self.trainable + self.fixed
-    }
-}
-
-impl std::iter::Sum for ParamCount {
-    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
-        counts.fold(Self::default(), |sum, count| Self {
-            trainable: sum.trainable + count.trainable,
-            fixed: sum.fixed + count.fixed,
-        })
-    }
-}
+pub use crate::describe::{Describe, INPUT, Layer, ParamCount};
 
 /// A model's layers as a table (`Display`) and as a diagram ([`to_dot`](Summary::to_dot)).
 ///
@@ -169,7 +37,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Looks at a model.
+    /// Summarises a model.
     pub fn of<E, D, L, P>(vae: &Vae<E, D, L, P>) -> Self
     where
         E: Encoder + Describe,
@@ -188,17 +56,17 @@ impl Summary {
         }
     }
 
-    /// The parameters of the encoder.
+    /// Returns the numbers of parameters of the encoder.
     pub fn encoder_params(&self) -> ParamCount {
         self.encoder.iter().map(|layer| layer.params).sum()
     }
 
-    /// The parameters of the decoder.
+    /// Returns the numbers of parameters of the decoder.
     pub fn decoder_params(&self) -> ParamCount {
         self.decoder.iter().map(|layer| layer.params).sum()
     }
 
-    /// The parameters of the whole model.
+    /// Returns the numbers of parameters of the whole model.
     pub fn params(&self) -> ParamCount {
         let rest = [self.likelihood.params, self.prior.params];
         [self.encoder_params(), self.decoder_params()].into_iter().chain(rest).sum()
@@ -212,7 +80,7 @@ impl Summary {
         write_atomically(path.as_ref(), self.to_dot().as_bytes())
     }
 
-    /// The architecture in the DOT language, for `dot -Tsvg` and any other Graphviz tool.
+    /// Returns the architecture in the DOT language, for `dot -Tsvg` and any other Graphviz tool.
     pub fn to_dot(&self) -> String {
         let mut edges = Vec::new();
         let mut nodes = vec![node("x", "x", &[self.data_dim]), node("eps", "noise", &[])];
@@ -236,7 +104,7 @@ impl Summary {
         nodes.push(node("z", "Reparameterize", &[self.latent_dim]));
         nodes.push(node("prior", &self.prior.kind, &[self.latent_dim]));
         nodes.push(node("nll", &self.likelihood.kind, &[]));
-        // The heads of the encoder are the layers nothing else takes its input from.
+        // The heads of the encoder are the layers that provide no other layer's input.
         let heads = self.encoder.iter().map(|layer| format!("encoder.{}", layer.name));
         let heads = heads.filter(|id| edges.iter().all(|(from, _)| from != id)).collect::<Vec<_>>();
         edges.extend(heads.into_iter().map(|head| (head, "divergence".into())));
@@ -255,7 +123,7 @@ impl Summary {
     }
 }
 
-/// The rows of a network; one that says nothing of its output has the model's length of it.
+/// Returns the rows of a network. A row without an output shape gets the length that the model knows.
 fn rows(network: &impl Describe, output_dim: usize) -> Vec<Layer> {
     let shaped = |layer: Layer| match layer.output.is_empty() {
         true => Layer { output: vec![output_dim], ..layer },
@@ -269,13 +137,13 @@ fn node(id: &str, label: &str, shape: &[usize]) -> String {
     format!("  \"{id}\" [label=\"{label}{shape}\"];\n")
 }
 
-/// The shape of a batch of outputs.
+/// Formats the shape of a batch of outputs.
 fn show(shape: &[usize]) -> String {
     let dims = shape.iter().map(|dim| format!(", {dim}")).collect::<String>();
     format!("[batch{dims}]")
 }
 
-/// 404244 as 404,244.
+/// Formats 404244 as 404,244.
 fn grouped(n: usize) -> String {
     let digits = n.to_string();
     let groups = digits.as_bytes().rchunks(3).rev();

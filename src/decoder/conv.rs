@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Decoder;
 use crate::config::ModuleConfig;
+use crate::describe::{Describe, Layer};
 use crate::error::{Error, Result};
 use crate::nn::{Activation, Conv, ConvBlock, ConvConfig, check_dim, linear, normalize};
 use crate::seed::Seed;
-use crate::summary::{Describe, Layer};
 
 /// Configuration of a [`ConvDecoder`]; see [`ConvConfig::decoder`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

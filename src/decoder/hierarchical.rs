@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Decoder;
 use crate::config::ModuleConfig;
+use crate::describe::{Describe, Layer};
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::seed::Seed;
-use crate::summary::{Describe, Layer};
 
 /// Configuration of a [`FirstLayerDecoder`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Decoder;
 use crate::config::ModuleConfig;
+use crate::describe::{Describe, Layer};
 use crate::error::{Error, Result};
 use crate::nn::{Activation, Init, Mlp, MlpConfig, check_dim, linear};
 use crate::seed::Seed;
-use crate::summary::{Describe, Layer};
 
 /// Configuration of an [`MlpDecoder`].
 ///

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Encoder;
 use crate::config::ModuleConfig;
+use crate::describe::{Describe, Layer};
 use crate::error::Result;
 use crate::likelihood::Support;
 use crate::nn::{ConvBlock, ConvConfig, Mlp, MlpConfig, normalize};
@@ -12,7 +13,6 @@ use crate::noise::NoiseShape;
 use crate::phase::Phase;
 use crate::posterior::{Diagonal, DiagonalHead, Family, Head};
 use crate::seed::Seed;
-use crate::summary::{Describe, Layer};
 
 /// Configuration of a [`ConvEncoder`]; see [`ConvConfig::encoder`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

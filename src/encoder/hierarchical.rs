@@ -4,13 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Encoder;
 use crate::config::{ModuleConfig, init_each};
+use crate::describe::{Describe, INPUT, Layer};
 use crate::error::{Error, Result};
 use crate::likelihood::Support;
 use crate::noise::NoiseShape;
 use crate::phase::Phase;
 use crate::posterior::{Density, HierarchicalPosterior};
 use crate::seed::Seed;
-use crate::summary::{Describe, INPUT, Layer};
 
 /// Configuration of a [`HierarchicalEncoder`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Encoder;
 use crate::config::ModuleConfig;
+use crate::describe::{Describe, INPUT, Layer};
 use crate::error::Result;
 use crate::likelihood::Support;
 use crate::nn::{Activation, Init, Mlp, MlpConfig, check_dim};
@@ -11,7 +12,6 @@ use crate::noise::NoiseShape;
 use crate::phase::Phase;
 use crate::posterior::{Diagonal, DiagonalHead, Family, Head};
 use crate::seed::Seed;
-use crate::summary::{Describe, INPUT, Layer};
 
 /// Configuration of an [`MlpEncoder`].
 ///

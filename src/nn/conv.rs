@@ -2,10 +2,10 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
 use super::Init;
+use crate::describe::Layer;
 use crate::error::{Error, Result};
 use crate::ops::{self, Direction, Geometry};
 use crate::seed::Seed;
-use crate::summary::Layer;
 
 /// A convolution or transposed convolution with bias and optional ReLU.
 #[derive(Module, Debug)]

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Activation, Conv, Direction, Geometry, Init, Normalization, check_dim, normalize};
 use crate::decoder::ConvDecoderConfig;
+use crate::describe::Layer;
 use crate::encoder::ConvEncoderConfig;
 use crate::error::{Error, Result};
 use crate::posterior::Diagonal;
 use crate::seed::Seed;
-use crate::summary::Layer;
 
 /// Configuration of a convolutional network: an encoder from images to codes and its mirrored
 /// decoder.

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Activation, Init, MAX_WEIGHTS, linear};
 use crate::config::ModuleConfig;
+use crate::describe::Layer;
 use crate::error::{Error, Result};
 use crate::seed::Seed;
-use crate::summary::Layer;
 
 /// Configuration of an [`Mlp`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use burn::tensor::{Device, Int, Tensor};
 use super::temperature::Sampling;
 use super::{Density, Family, Head, Posterior, Temperature};
 use crate::config::named_config;
+use crate::describe::{Describe, INPUT, Layer};
 use crate::error::Result;
 use crate::likelihood::Support;
 use crate::math::gradient_of;
@@ -13,7 +14,6 @@ use crate::nn::{Init, linear};
 use crate::noise::{Noise, NoiseShape};
 use crate::phase::Phase;
 use crate::seed::Seed;
-use crate::summary::{Describe, INPUT, Layer};
 
 /// Minimum distance of a relaxed bit from 0 and 1, 2^-22. Just below 1, 32-bit floats are 2^-24
 /// apart, so closer to it `log(1 - z)` would have no digits.

@@ -6,6 +6,7 @@ use burn::tensor::{Device, Int, Tensor};
 use super::temperature::Sampling;
 use super::{Density, Family, Head, Posterior, Temperature};
 use crate::config::named_config;
+use crate::describe::{Describe, INPUT, Layer};
 use crate::error::{Error, Result};
 use crate::likelihood::Support;
 use crate::math::{LN_2PI, gradient_of, log_sum_exp, stirling_error};
@@ -13,7 +14,6 @@ use crate::nn::{Init, linear};
 use crate::noise::{Noise, NoiseShape};
 use crate::phase::Phase;
 use crate::seed::Seed;
-use crate::summary::{Describe, INPUT, Layer};
 
 /// Minimum component of a relaxed sample, 2^-100. Its inverse, which occurs in the gradient of a
 /// density, still fits a 32-bit float with room for other factors.

@@ -5,13 +5,13 @@ use burn::tensor::{Device, FloatDType, Int, Tensor};
 use super::{Density, Family, Head, Posterior, Samples};
 use crate::backend::is_cpu;
 use crate::config::unit_name;
+use crate::describe::{Describe, INPUT, Layer};
 use crate::error::Result;
 use crate::math::{LN_2PI, gradient_of, log_sum_exp, normal_log_prob, standardize};
 use crate::nn::{Init, linear};
 use crate::phase::Phase;
 use crate::reparameterize::Reparameterize;
 use crate::seed::Seed;
-use crate::summary::{Describe, INPUT, Layer};
 
 /// `q(z|x) = N(z; mean, diag(exp(log_var)))`, the posterior of Kingma and Welling (2014, eq. 9).
 #[derive(Clone, Debug)]

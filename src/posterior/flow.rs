@@ -3,6 +3,7 @@ use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{Density, Family, Head, Posterior, Samples};
+use crate::describe::{Describe, Layer};
 use crate::error::{Error, Result};
 use crate::flow::{Flow, Flows, FlowsConfig};
 use crate::likelihood::Support;
@@ -11,7 +12,6 @@ use crate::noise::NoiseShape;
 use crate::phase::Phase;
 use crate::posterior::Diagonal;
 use crate::seed::Seed;
-use crate::summary::{Describe, Layer};
 
 /// The family of posteriors that pass the samples of a base family through a chain of flows
 /// (Rezende and Mohamed 2015).

@@ -4,6 +4,7 @@ use burn::tensor::{Device, Int, Tensor};
 
 use super::{Density, Family, Head, Posterior, Samples};
 use crate::config::unit_name;
+use crate::describe::{Describe, INPUT, Layer};
 use crate::divergence::{Divergence, DivergenceTerms, KlDivergence};
 use crate::error::Result;
 use crate::math::{LN_2PI, expm1, gradient_of, standardize};
@@ -12,7 +13,6 @@ use crate::phase::Phase;
 use crate::posterior::DiagonalGaussian;
 use crate::prior::DiagonalPrior;
 use crate::seed::Seed;
-use crate::summary::{Describe, INPUT, Layer};
 
 /// `q(z|x) = N(z; mean, C C^T)` with a lower triangular Cholesky factor `C` (Kingma and Welling
 /// 2019, section 2.5.1).

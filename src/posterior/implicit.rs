@@ -3,13 +3,13 @@ use burn::tensor::{Device, Int, Tensor};
 
 use super::{Family, Head, Posterior};
 use crate::config::{named, named_config};
+use crate::describe::{Describe, INPUT, Layer};
 use crate::encoder::{MlpEncoder, MlpEncoderConfig};
 use crate::error::Result;
 use crate::nn::{Activation, Init, Joint, JointDims, check_dim};
 use crate::noise::NoiseShape;
 use crate::phase::Phase;
 use crate::seed::Seed;
-use crate::summary::{Describe, INPUT, Layer};
 
 /// The family of [`ImplicitPosterior`]s: `z = g(f(x), eps)` with a perceptron `g` that takes noise.
 ///
