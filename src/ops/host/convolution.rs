@@ -44,11 +44,11 @@ impl Scratch {
 
 /// A layer with its weights.
 pub(super) struct Convolution<'a> {
-    patches: Patches,
-    small_channels: usize,
-    direction: Direction,
+    pub(super) patches: Patches,
+    pub(super) small_channels: usize,
+    pub(super) direction: Direction,
     /// `[small channels, large channels, kernel, kernel]`
-    weight: &'a [f32],
+    pub(super) weight: &'a [f32],
 }
 
 /// Gradients of a layer; those of the input and the weights only if requested.
@@ -72,6 +72,9 @@ impl<'a> Convolution<'a> {
     /// Applies the layer to `x`, with `bias` and, if `relu`, a ReLU.
     pub(super) fn forward(&self, x: &[f32], bias: &[f32], relu: bool) -> Vec<f32> {
         let [x_len, y_len] = self.lens();
+        if self.is_heavy(x.len() / x_len) {
+            return self.forward_heavy(x, bias, relu);
+        }
         let weight = match self.direction {
             Direction::Down => self.weight_by_patch(),
             Direction::Up => self.weight_by_channel(),
@@ -113,6 +116,9 @@ impl<'a> Convolution<'a> {
         [wants_dx, wants_dw]: [bool; 2],
     ) -> LayerGradients {
         let [x_len, y_len] = self.lens();
+        if self.is_heavy(x.len() / x_len) {
+            return self.backward_heavy(x, y_if_relu, dy, [wants_dx, wants_dw]);
+        }
         let weight = match (wants_dx, self.direction) {
             (false, _) => Vec::new(),
             (_, Direction::Down) => self.weight_by_channel(),
@@ -209,19 +215,19 @@ impl<'a> Convolution<'a> {
     }
 
     /// `W`: `[kernel, kernel, large channels, small channels]`
-    fn weight_by_patch(&self) -> Vec<f32> {
+    pub(super) fn weight_by_patch(&self) -> Vec<f32> {
         let [small, large, taps] = self.dims();
         permuted(self.weight, [taps, large, small], [1, taps, large * taps])
     }
 
     /// `W^T`: `[small channels, kernel, kernel, large channels]`
-    fn weight_by_channel(&self) -> Vec<f32> {
+    pub(super) fn weight_by_channel(&self) -> Vec<f32> {
         let [small, large, taps] = self.dims();
         permuted(self.weight, [small, taps, large], [large * taps, 1, taps])
     }
 
     /// Converts the order of [`weight_by_patch`](Self::weight_by_patch) back to that of the layer.
-    fn unpack(&self, dw: &[f32]) -> Vec<f32> {
+    pub(super) fn unpack(&self, dw: &[f32]) -> Vec<f32> {
         let [small, large, taps] = self.dims();
         permuted(dw, [small, large, taps], [1, small, large * small])
     }
@@ -253,7 +259,7 @@ fn permuted(values: &[f32], dims: [usize; 3], strides: [usize; 3]) -> Vec<f32> {
 
 /// Adds the bias to each pixel and, if `relu`, applies the ReLU. NaN is preserved, as in Burn's
 /// ReLU.
-fn finish(y: &mut [f32], bias: &[f32], relu: bool) {
+pub(super) fn finish(y: &mut [f32], bias: &[f32], relu: bool) {
     vectorized(
         #[inline(always)]
         || {
@@ -270,7 +276,20 @@ fn finish(y: &mut [f32], bias: &[f32], relu: bool) {
 
 /// The gradient with respect to the input of a ReLU, given that of its output, `dy`.
 fn through_relu<'a>(dy: &[f32], y: &[f32], scratch: &'a mut Vec<f32>) -> &'a [f32] {
-    let masked = room(scratch, dy.len());
+    let out = room(scratch, dy.len());
+    mask(out, dy, y);
+    out
+}
+
+/// [`through_relu`] of a whole batch.
+pub(super) fn masked(dy: &[f32], y: &[f32]) -> Vec<f32> {
+    let share = share(1);
+    let parts = dy.chunks(share).zip(y.chunks(share));
+    let work = |(dy, y): (&[f32], &[f32]), out: &mut Blank| mask(out.zeros(dy.len()), dy, y);
+    in_parts(dy.len(), share, parts, work).0
+}
+
+fn mask(masked: &mut [f32], dy: &[f32], y: &[f32]) {
     vectorized(
         #[inline(always)]
         || {
@@ -279,7 +298,6 @@ fn through_relu<'a>(dy: &[f32], y: &[f32], scratch: &'a mut Vec<f32>) -> &'a [f3
             }
         },
     );
-    masked
 }
 
 /// Returns a buffer of `len` values with unspecified contents.

@@ -31,6 +31,7 @@ mod conv;
 mod convolution;
 mod elementary;
 mod gaussian;
+mod heavy;
 mod linear;
 mod matmul;
 mod patches;

@@ -47,7 +47,7 @@ impl Patches {
         self.geometry.large[0] * self.image_row_len()
     }
 
-    fn is_by_value(&self) -> bool {
+    pub(super) fn is_by_value(&self) -> bool {
         self.row_len() < LONG
     }
 
