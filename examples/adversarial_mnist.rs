@@ -1,6 +1,6 @@
-//! Adversarial variational Bayes (Mescheder et al. 2017) on dynamically binarised MNIST: a posterior that is
-//! a network fed noise, a discriminator in the place of its density, and a plain variational autoencoder of
-//! the same sizes to compare.
+//! Adversarial variational Bayes (Mescheder et al. 2017) on dynamically binarised MNIST: a posterior
+//! that is a network with noise as an input, a discriminator in place of its density, and a plain
+//! variational autoencoder of the same sizes for comparison.
 //!
 //! ```sh
 //! cargo run --release --example adversarial_mnist
@@ -24,13 +24,13 @@ use clap::Parser;
 use common::{CtrlC, Place, count, exit_code, positive};
 use study::Defaults;
 
-/// What a run writes.
+/// The files of a run.
 const WRITTEN: &[&str] = &["checkpoint", "history.csv", "model", "nelbo.png", "samples.png"];
 
 /// Trains a variational autoencoder with an implicit posterior, and one with a Gaussian posterior.
 #[derive(Parser)]
 struct Args {
-    /// Passes over the training set; by default 20
+    /// Epochs; by default 20
     #[arg(long, value_parser = count())]
     epochs: Option<usize>,
 
@@ -38,19 +38,19 @@ struct Args {
     #[arg(long, default_value_t = 256, value_parser = count())]
     hidden: usize,
 
-    /// Length of a code
+    /// Latent dimensions
     #[arg(long, default_value_t = 8, value_parser = count())]
     latent_dim: usize,
 
-    /// Noise values that go into a sample of the posterior
+    /// Noise values per sample of the posterior
     #[arg(long, default_value_t = 32, value_parser = count())]
     noise_dim: usize,
 
-    /// Draws of each posterior for adaptive contrast; 0 has the discriminator tell posterior from prior
+    /// Draws per posterior for adaptive contrast; 0 turns it off
     #[arg(long, default_value_t = 32)]
     contrast: usize,
 
-    /// Learning rate of the models; at 1e-3 the discriminator does not keep up
+    /// Learning rate of the models; at 1e-3 the discriminator cannot keep up
     #[arg(long, default_value_t = 4e-4, value_parser = positive)]
     lr: f64,
 
@@ -115,7 +115,7 @@ fn start() -> Result<()> {
 
     let plain = study.log_likelihood(&plain, test.clone(), FromPosterior)?;
     let estimate = study.evaluate(&model, &objective, test.clone(), 1)?;
-    // The posterior of the model has no density to sample by.
+    // The model's posterior has no density, so a fitted Gaussian is the proposal.
     let likelihood = study.log_likelihood(&model, test, FittedGaussian::default())?;
     say!("\nmodel, history and pictures are in {}", out.display());
     say!("estimate of the discriminator, no bound: {estimate}");

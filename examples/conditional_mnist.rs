@@ -1,5 +1,5 @@
 //! A conditional variational autoencoder (Sohn et al. 2015) of dynamically binarised MNIST: encoder and
-//! decoder are told the class of the digit, and the code is left to say the rest.
+//! decoder receive the class of the digit, so the code carries everything else.
 //!
 //! ```sh
 //! cargo run --release --example conditional_mnist
@@ -27,17 +27,17 @@ use study::Defaults;
 
 const CLASSES: usize = 10;
 
-/// What a run writes.
+/// The files of a run.
 const WRITTEN: &[&str] = &["checkpoint", "history.csv", "model", "classes.png"];
 
 /// Trains a conditional variational autoencoder and draws each class from the same codes.
 #[derive(Parser)]
 struct Args {
-    /// Passes over the training set; by default 20
+    /// Epochs; by default 20
     #[arg(long, value_parser = count())]
     epochs: Option<usize>,
 
-    /// Length of a code
+    /// Latent dimensions
     #[arg(long, default_value_t = 8, value_parser = count())]
     latent_dim: usize,
 
@@ -58,7 +58,7 @@ fn start() -> Result<()> {
     let study = args.study.load(Defaults { test_samples: 1000, test_images: 1000 })?;
     let (seed, device, pixels) = (study.seed, &study.device, study.pixels());
 
-    // [pixels, class]: the bits are drawn of the pixels, and the class is put behind them.
+    // [pixels, class]: bits sampled from the pixels, then the class.
     let labels = |images: &ByteImages| images.labels().unwrap_or(&[]).to_vec();
     let [train, test] = study.bits();
     let train = Arc::new(WithLabels::new(train, labels(&study.train), CLASSES)?);

@@ -21,7 +21,7 @@ use serde::Serialize;
 /// Trains a convolutional variational autoencoder on MNIST and draws what it learnt.
 #[derive(Parser, Serialize)]
 struct Args {
-    /// The network and how it is trained, unless told otherwise
+    /// The network, and the defaults of its training
     #[arg(long, value_enum, default_value_t = Arch::StepUp)]
     arch: Arch,
 
@@ -36,9 +36,9 @@ enum Arch {
     /// NELBO on the test set
     StepUp,
     /// 8 and 16 channels with batch normalisation. 100 epochs of Adam in batches of 128; the weights
-    /// of the best one, by a fifth of the training set
+    /// of the best epoch, validated on a fifth of the training set
     Batchnorm,
-    /// 128 to 1,024 channels with 5x5 kernels and batch normalisation. 5 epochs, else the same
+    /// 128 to 1,024 channels with 5x5 kernels and batch normalisation. 5 epochs, otherwise as batchnorm
     Dcgan,
 }
 
@@ -91,7 +91,7 @@ fn train() -> Result<()> {
     let summary = Summary::of(&vae);
     say!("{summary}\n");
 
-    // Nothing is written before the training has checked everything.
+    // Nothing is written before the trainer has checked everything.
     let trained = run.train(&config, vae)?;
     summary.save_dot(run.out.join("architecture.dot"))?;
     let result = run.evaluate(&trained.model)?;

@@ -36,7 +36,7 @@ impl Divergence<DiagonalGaussian, StandardNormal> for Wasserstein {
         _samples: &Samples,
     ) -> DivergenceTerms {
         let std = q.log_var.clone().mul_scalar(0.5).exp();
-        // The history tells the share of each latent dimension.
+        // The shares of the latent dimensions appear in the history.
         DivergenceTerms::sum_of(q.mean.clone().square() + std.sub_scalar(1.0).square())
     }
 }
@@ -60,7 +60,7 @@ fn main() -> Result<()> {
         .fit(vae, train, test.clone())?
         .model;
 
-    // The same model seen through its own divergence and through another one.
+    // The same model under its own divergence and under the KL divergence.
     let noise = NoiseSource::new(1);
     let own = evaluate(&vae, &objective, test.clone(), 100, 1, noise)?;
     let kl = evaluate(&vae, &Elbo::new(KlDivergence), test, 100, 1, noise)?;

@@ -66,8 +66,8 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Trains a model with a likelihood and returns the median distance between where the points were before
-/// they were moved and their reconstructions.
+/// Trains a model with a likelihood and returns the median distance between the clean points and
+/// their reconstructions.
 fn error(
     likelihood: impl Likelihood + 'static,
     epochs: usize,
@@ -98,7 +98,7 @@ fn error(
     Ok(distances[distances.len() / 2])
 }
 
-/// Points of a spiral, and the same with noise, one in ten thrown anywhere.
+/// Points of a spiral, with noise and without; one in ten of the noisy points lies anywhere.
 fn spiral(n: usize, device: &Device) -> (Vec<f32>, Vec<[f32; 3]>) {
     let noise = NoiseSource::new(0).draw(0, [1, n, 3], device);
     let noise = noise.into_data().iter::<f32>().collect::<Vec<_>>();

@@ -6,9 +6,9 @@
 //! cargo run --release --example discrete_mnist -- --latents bits --bits 200 --hidden none
 //! ```
 //!
-//! `gumbel` takes the divergence of the discrete distributions, `bits` that of the relaxed densities,
-//! the straight-through ones exact samples. Adam at 1e-3; pixels binarised anew in every epoch, the test
-//! set once. The figure is -log p(x) of the discrete model by importance sampling.
+//! `gumbel` uses the divergence of the discrete distributions, `bits` that of the relaxed densities, and
+//! the straight-through variants exact samples. Adam at 1e-3; pixels binarised anew in each epoch, the
+//! test set once. The figure is -log p(x) of the discrete model by importance sampling.
 
 #[macro_use]
 mod common;
@@ -33,7 +33,7 @@ use clap::{Parser, ValueEnum};
 use common::{CtrlC, Hidden, Place, count, exit_code, hidden};
 use study::Defaults;
 
-/// What a run writes.
+/// The files of a run.
 const WRITTEN: &[&str] = &[
     "checkpoint",
     "history.csv",
@@ -46,7 +46,7 @@ const WRITTEN: &[&str] = &[
 /// Trains a variational autoencoder with discrete codes on binarised MNIST and estimates its likelihood.
 #[derive(Parser)]
 struct Args {
-    /// What a code is, and what training makes of it
+    /// Kind of code, and how training relaxes it
     #[arg(long, value_enum, default_value_t = Latents::Gumbel)]
     latents: Latents,
 
@@ -54,7 +54,7 @@ struct Args {
     #[arg(long, default_value_t = 20, value_parser = count())]
     groups: usize,
 
-    /// Categories of each
+    /// Categories of each variable
     #[arg(long, default_value_t = 10, value_parser = count())]
     categories: usize,
 
@@ -62,23 +62,23 @@ struct Args {
     #[arg(long, default_value_t = 200, value_parser = count())]
     bits: usize,
 
-    /// Units of the hidden layers of the encoder, or `none`; the decoder has them reversed
+    /// Units of the encoder's hidden layers, or `none`; the decoder has them in reverse order
     #[arg(long, default_value = "512,256", value_parser = hidden)]
     hidden: Hidden,
 
-    /// Temperature at the start
+    /// Initial temperature
     #[arg(long, default_value_t = 1.0)]
     temperature: f64,
 
-    /// Its decay in a step
+    /// Exponential decay of the temperature per step
     #[arg(long, default_value_t = 3e-5)]
     rate: f64,
 
-    /// The least temperature
+    /// Lowest temperature
     #[arg(long, default_value_t = 0.5)]
     floor: f64,
 
-    /// Passes over the training set; by default 50
+    /// Epochs; by default 50
     #[arg(long, value_parser = count())]
     epochs: Option<usize>,
 
@@ -93,11 +93,11 @@ struct Args {
 enum Latents {
     /// Categorical variables, relaxed
     Gumbel,
-    /// Categorical variables, exact with the gradients of relaxed ones
+    /// Categorical variables, exact with straight-through gradients
     GumbelSt,
     /// Bits, relaxed
     Bits,
-    /// Bits, exact with the gradients of relaxed ones
+    /// Bits, exact with straight-through gradients
     BitsSt,
 }
 
@@ -159,7 +159,7 @@ where
     ctrl_c.release();
     let vae = trained.model;
     saved::save(out.join("model"), &config, &vae)?;
-    // The very bits that the figures below are of, for others to be measured on.
+    // The exact bits of the figures below, so that other programs can be measured on them.
     idx::write_images(out.join("test-images-idx3-ubyte.gz"), &test.to_images()?)?;
 
     study::draw_run(&out, &trained.history, vae.sample(100, seed), study.test.shape());

@@ -4,7 +4,7 @@
 //! cargo run --release --example flows_mnist -- --flow iaf --steps 2
 //! ```
 //!
-//! 784-200-200-50-200-200-784, tanh; pixels binarised anew at every use, the test set once; Adam. The figure
+//! 784-200-200-50-200-200-784, tanh; pixels binarised anew in each epoch, the test set once; Adam. The figure
 //! is -log p(x) by importance sampling.
 
 #[macro_use]
@@ -30,17 +30,17 @@ use clap::{Parser, ValueEnum};
 use common::{CtrlC, Place, count, exit_code, up_to};
 use study::Defaults;
 
-/// What a run writes.
+/// The files of a run.
 const WRITTEN: &[&str] = &["checkpoint", "history.csv", "model", "nelbo.png", "samples.png"];
 
 /// Trains a variational autoencoder with a richer posterior and estimates its likelihood.
 #[derive(Parser)]
 struct Args {
-    /// What the posterior is made of
+    /// Kind of posterior
     #[arg(long, value_enum, default_value_t = Kind::Planar)]
     flow: Kind,
 
-    /// Flows one after the other
+    /// Number of flows in the chain
     #[arg(
         long,
         default_value_t = 10,
@@ -54,7 +54,7 @@ struct Args {
     #[arg(long, default_value_t = 200, value_parser = count())]
     hidden: usize,
 
-    /// Passes over the training set; by default 50
+    /// Epochs; by default 50
     #[arg(long, value_parser = count())]
     epochs: Option<usize>,
 
@@ -114,7 +114,7 @@ where
         likelihood: BernoulliNll,
         prior: StandardNormal,
     };
-    // There is no divergence of flows in closed form; the same estimate is taken for all.
+    // Flows have no divergence in closed form; all posteriors use the same estimate.
     let objective = Elbo::new(MonteCarloKl::default());
     let vae = config.init(seed, &study.device)?;
     let params = vae.num_params();

@@ -4,7 +4,7 @@
 //! cargo run --release --example iwae_mnist -- --objective iwae --samples 5
 //! ```
 //!
-//! 784-200-200-50-200-200-784, tanh; pixels binarised anew at every use, the test set once; the
+//! 784-200-200-50-200-200-784, tanh; pixels binarised anew in each epoch, the test set once; the
 //! decoder's output starts at the logits of the training set's means; Adam, a learning rate of
 //! 1e-3 * 10^(-i/7) for 3^i epochs, i = 0, 1, .. The figure is -log p(x) by importance sampling.
 
@@ -35,7 +35,7 @@ use clap::{Parser, ValueEnum, value_parser};
 use common::{CtrlC, Place, count, exit_code, up_to};
 use study::Defaults;
 
-/// What a run writes.
+/// The files of a run.
 const WRITTEN: &[&str] = &[
     "checkpoint",
     "history.csv",
@@ -48,11 +48,11 @@ const WRITTEN: &[&str] = &[
 /// Trains an importance-weighted autoencoder on binarised MNIST and estimates its likelihood.
 #[derive(Parser)]
 struct Args {
-    /// What is maximised
+    /// The bound to maximise
     #[arg(long, value_enum, default_value_t = Bound::Iwae)]
     objective: Bound,
 
-    /// Monte Carlo samples of the posterior of each example, K
+    /// Monte Carlo samples per example, K
     #[arg(long, default_value_t = 5, value_parser = up_to(10_000))]
     samples: usize,
 
@@ -73,7 +73,7 @@ struct Args {
     #[arg(long, value_parser = value_parser!(u32).range(1..=20))]
     stages: Option<u32>,
 
-    /// Examples in a training step
+    /// Examples per training step
     #[arg(long, default_value_t = 100, value_parser = count())]
     batch_size: usize,
 
@@ -90,15 +90,15 @@ enum Bound {
     Vae,
     /// The importance-weighted bound
     Iwae,
-    /// The same by its doubly reparameterised gradient
+    /// The importance-weighted bound with the doubly reparameterised gradient
     Dreg,
-    /// The same by the gradient along the path alone
+    /// The importance-weighted bound with the sticking-the-landing gradient
     Stl,
-    /// Means over groups of samples
+    /// The mean of importance-weighted bounds over groups of samples
     Miwae,
-    /// The same for the encoder alone
+    /// The same for the encoder, the importance-weighted bound for the decoder
     Piwae,
-    /// The ELBO and the importance-weighted bound in one
+    /// A combination of the ELBO and the importance-weighted bound
     Ciwae,
     /// The variational Renyi bound
     Renyi,
@@ -159,7 +159,7 @@ fn run(args: &Args, objective: impl Objective<MlpVae> + 'static) -> Result<()> {
     ctrl_c.release();
     let vae = trained.model;
     saved::save(out.join("model"), &config, &vae)?;
-    // The very bits that the figures below are of, for others to be measured on.
+    // The exact bits of the figures below, so that other programs can be measured on them.
     idx::write_images(out.join("test-images-idx3-ubyte.gz"), &test.to_images()?)?;
 
     study::draw_run(&out, &trained.history, vae.sample(100, seed), study.test.shape());
@@ -178,7 +178,7 @@ fn run(args: &Args, objective: impl Objective<MlpVae> + 'static) -> Result<()> {
     Ok(())
 }
 
-/// One rate after the other, each for its number of epochs.
+/// Chains constant rates, each for its number of epochs.
 fn schedule(
     stages: impl Iterator<Item = (f64, usize)>,
     batches: usize,

@@ -1,14 +1,14 @@
-//! One model after the other on binarised MNIST, each with another posterior, prior or hierarchy, and all with
-//! the same networks and the same budget.
+//! Models on binarised MNIST that differ in posterior, prior or hierarchy, all with the same networks and
+//! the same budget.
 //!
 //! ```sh
 //! cargo run --release --example latent_models -- --only planar --seed 0
 //! ```
 //!
 //! 784-200-200-50-200-200-784, tanh; the decoder's output starts at the logits of the training set's means;
-//! pixels binarised anew at every use, the test set once; Adam, 1e-3, batch 100, one sample, the divergence
-//! estimated from it. The figure is -log p(x) by importance sampling. The last two rows are of grey pixels, and
-//! densities.
+//! pixels binarised anew in each epoch, the test set once; Adam, 1e-3, batch 100, one sample, the divergence
+//! estimated from it. The figure is -log p(x) by importance sampling. The last two rows are densities of
+//! grey pixels.
 
 #[macro_use]
 mod common;
@@ -43,14 +43,14 @@ use clap::Parser;
 use common::count;
 use study::{Defaults, Study};
 
-/// Trains one model after the other and estimates its likelihood.
+/// Trains each model and estimates its likelihood.
 #[derive(Parser)]
 struct Args {
-    /// The rows with this in their names
+    /// Runs only the rows whose names contain this
     #[arg(long, default_value = "")]
     only: String,
 
-    /// Passes over the training set; by default 20
+    /// Epochs; by default 20
     #[arg(long, value_parser = count())]
     epochs: Option<usize>,
 
@@ -62,17 +62,17 @@ struct Args {
     study: study::Options,
 }
 
-/// What all rows share.
+/// What the rows share.
 struct Bench {
     args: Args,
     study: Study,
-    /// Logits of the training set's means.
+    /// Logits of the means of the training set.
     bias: Vec<f32>,
     bits: Split,
     grey: Split,
 }
 
-/// What to train on and what to test on.
+/// Training set and test set.
 type Split = [Arc<dyn Examples>; 2];
 
 const LATENT_DIM: usize = 50;
@@ -139,7 +139,7 @@ fn main() -> Result<()> {
         Ok(vae)
     })?;
 
-    // A pixel that is black in all images would draw the noise to zero.
+    // Without a floor, pixels that are black in all images would drive the noise to zero.
     let noise = ScaleConfig::learned(0.2).with_floor(0.05);
     bench.row("non-linear factor analysis", &bench.grey, estimate, || {
         let mut config = nonlinear_factor_analysis(784, [200, 200], LATENT_DIM, noise);
@@ -154,7 +154,7 @@ fn main() -> Result<()> {
 }
 
 impl Bench {
-    /// A row with another posterior.
+    /// A row that swaps the posterior.
     fn posterior<F, V>(&self, name: &str, family: F, divergence: V) -> Result<()>
     where
         F: Family<Head: Head<Posterior: Density> + 'static>,
@@ -167,7 +167,7 @@ impl Bench {
         })
     }
 
-    /// A row with another prior.
+    /// A row that swaps the prior.
     fn prior<P>(&self, name: &str, prior: impl Fn() -> Result<P>) -> Result<()>
     where
         P: Prior<MlpEncoder> + 'static,
@@ -207,7 +207,7 @@ impl Bench {
             .with_output_bias(&self.bias)
     }
 
-    /// Trains and evaluates a model, unless its row is not asked for.
+    /// Trains and evaluates a model, if its row is selected.
     fn row<E, D, L, P, V>(
         &self,
         name: &str,

@@ -19,11 +19,11 @@ use serde::Serialize;
 
 /// Trains a variational autoencoder of fully connected layers on MNIST and draws what it learnt.
 ///
-/// Unless told otherwise: 50 epochs of RMSprop in batches of 100, validated on the test set, into
+/// Defaults: 50 epochs of RMSprop with batches of 100, validated on the test set, written to
 /// out/mlp_mnist.
 #[derive(Parser, Serialize)]
 struct Args {
-    /// Units of the hidden layers of the encoder, as in 512,256; the decoder has them reversed.
+    /// Units of the encoder's hidden layers, as in 512,256; the decoder has them in reverse order.
     /// `none` makes the decoder logistic factor analysis
     #[arg(long, default_value = "256", value_parser = hidden)]
     hidden: Hidden,
@@ -56,7 +56,7 @@ fn train() -> Result<()> {
     let summary = Summary::of(&vae);
     say!("{summary}\n");
 
-    // Nothing is written before the training has checked everything.
+    // Nothing is written before the trainer has checked everything.
     let trained = run.train(&config, vae)?;
     summary.save_dot(run.out.join("architecture.dot"))?;
     let result = run.evaluate(&trained.model)?;

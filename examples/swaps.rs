@@ -1,5 +1,5 @@
-//! One component of a variational autoencoder swapped at a time, all else equal: the same network, data,
-//! seed and number of steps.
+//! Swaps one component of a variational autoencoder at a time, with the same network, data, seed and
+//! number of steps.
 //!
 //! ```sh
 //! cargo run --release --example swaps                    # all of them
@@ -38,18 +38,18 @@ use clap::Parser;
 use common::count;
 use study::{Defaults, Study};
 
-/// Swaps one component at a time and prints what comes of it.
+/// Swaps one component at a time and compares the results.
 #[derive(Parser)]
 struct Args {
-    /// The rows whose names contain this
+    /// Runs only the rows whose names contain this
     #[arg(long, default_value = "")]
     only: String,
 
-    /// Passes over the training set; by default 5
+    /// Epochs; by default 5
     #[arg(long, value_parser = count())]
     epochs: Option<usize>,
 
-    /// Length of a code
+    /// Latent dimensions
     #[arg(long, default_value_t = 8, value_parser = count())]
     latent_dim: usize,
 
@@ -57,7 +57,7 @@ struct Args {
     study: study::Options,
 }
 
-/// What to train on and what to test on.
+/// Training set and test set.
 type Split = [Arc<dyn Examples>; 2];
 
 type Model<L> = Vae<Encoding, MlpDecoder, L, StandardNormal>;
@@ -91,10 +91,10 @@ impl Encoder for Encoding {
     }
 }
 
-/// An objective that is chosen while the program runs.
+/// An objective chosen at run time.
 type AnyObjective = Box<dyn Objective<Model<BernoulliNll>>>;
 
-/// The rows of bits: divergences with one sample, bounds with eight.
+/// The rows on bits, with their numbers of samples: divergences with one, bounds with eight.
 fn objectives() -> Result<Vec<(&'static str, AnyObjective, usize)>> {
     let (mc, iwae) = (MonteCarloKl::default(), Iwae::default());
     let imq = Kernel::inverse_multiquadratic(4.0)?;
@@ -157,9 +157,10 @@ fn main() -> Result<()> {
         row(&args, &study, name, &bits, BernoulliNll, objective, samples)?;
     }
 
-    // Of grey values the first are densities, the last two probabilities of a byte: they do not compare.
+    // On grey values, the first rows are densities and the last two probabilities of bytes, which cannot
+    // be compared.
     let grey: Split = [Arc::new(study.train.clone()), Arc::new(study.test.clone())];
-    // The same value in all images, such as the black border, would draw a scale to zero.
+    // Without a floor, pixels with the same value in all images would drive a scale to zero.
     let learned = || ScaleConfig::learned(0.2).with_floor(0.05).init(study.seed, &study.device);
     let predicted = ScaleConfig::predicted().with_floor(0.05).init(study.seed, &study.device)?;
     let kl = Elbo::default();
@@ -207,7 +208,7 @@ fn main() -> Result<()> {
     row(&args, &study, "likelihood: mixture of 3 of them", &grey, mixture, kl, 1)
 }
 
-/// Trains and evaluates one model, unless its row is not asked for.
+/// Trains and evaluates a model, if its row is selected.
 fn row<L, O>(
     args: &Args,
     study: &Study,

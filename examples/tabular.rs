@@ -4,8 +4,8 @@
 //! cargo run --release --example tabular -- --csv SUSY.csv.gz --rows 500000
 //! ```
 //!
-//! Columns are brought to a mean of 0 and a deviation of 1, and modelled as Gaussian with a deviation
-//! that is learned for each. The figure is a log-density in these units.
+//! Columns are scaled to mean 0 and deviation 1, and modelled as Gaussian with a learned deviation for
+//! each column. The figure is a log-density in these units.
 
 #[macro_use]
 mod common;
@@ -52,30 +52,30 @@ const SUSY: [&str; 18] = [
     "cos(theta_r1)",
 ];
 
-/// What a run writes.
+/// The files of a run.
 const WRITTEN: &[&str] = &["checkpoint", "history.csv", "model", "latent.png"];
 
 /// Trains a variational autoencoder on a table of numbers whose first column is the class.
 #[derive(Parser)]
 struct Args {
-    /// The table, raw or compressed with gzip; without it, one with the columns of SUSY is made up
+    /// The table, raw or compressed with gzip; by default a stand-in with the columns of SUSY
     #[arg(long)]
     csv: Option<PathBuf>,
 
-    /// Whether the first line of the table names its columns; found out unless it is told
+    /// Whether the first line of the table names its columns; detected by default
     #[arg(long, requires = "csv")]
     header: Option<bool>,
 
-    /// What stands between two fields of the table, a character or `tab`
+    /// Delimiter between the fields of the table, a character or `tab`
     #[arg(long, requires = "csv", default_value = ",", value_parser = parse_delimiter)]
     delimiter: char,
 
-    /// Rows to take of the table, by default all, or to make up, by default 50,000; the last tenth is to
-    /// test on
+    /// Rows of the table to use, by default all, or rows of the stand-in, by default 50,000; the last
+    /// tenth is the test set
     #[arg(long, value_parser = count())]
     rows: Option<usize>,
 
-    /// Passes over the training set
+    /// Epochs, passes over the training set
     #[arg(long, default_value_t = 20, default_value_if("quick", "true", "2"), value_parser = count())]
     epochs: usize,
 
@@ -83,11 +83,11 @@ struct Args {
     #[arg(long, default_value_t = 1.0, value_parser = non_negative)]
     beta: f64,
 
-    /// Where the stand-in, weights, shuffles and noise come from
+    /// Seed of the stand-in, weights, shuffles and noise
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
-    /// Takes 2,000 rows and 2 epochs, unless told otherwise, to see that everything works
+    /// Small run, to see that everything works: by default 2,000 rows and 2 epochs
     #[arg(long)]
     quick: bool,
 
@@ -133,7 +133,7 @@ fn start() -> Result<()> {
     let config = VaeConfig {
         encoder: MlpEncoderConfig::new(dim, [64], 2),
         decoder: MlpDecoderConfig::new(2, [64], dim),
-        // A column that follows from the code exactly would draw its deviation to zero.
+        // Without a floor, a column that is a function of the code would drive its deviation to zero.
         likelihood: GaussianNllConfig::new(
             ScaleConfig::learned_per_value(1.0, dim).with_floor(0.01),
         ),
@@ -167,11 +167,11 @@ fn start() -> Result<()> {
     Ok(())
 }
 
-/// Reads a table, and says so if it goes on after the rows that are taken.
+/// Reads a table, and prints a line if it has more rows than are used.
 fn read(csv: &Path, rows: Option<usize>, args: &Args) -> Result<Table> {
     let mut options = TableOptions::new().with_label(0).with_delimiter(args.delimiter);
     options.header = args.header;
-    // One more tells whether there are more.
+    // One more row shows whether there are more.
     options.max_rows = rows.map(|rows| rows.saturating_add(1));
     let table = Table::read(csv, &options)?;
     match rows {
@@ -183,9 +183,9 @@ fn read(csv: &Path, rows: Option<usize>, args: &Args) -> Result<Table> {
     }
 }
 
-/// Makes up rows with the columns of SUSY: two leptons, what is missing to balance them, and what is
-/// computed of these. They look like such events, but simulate none. About half are signal, in which
-/// heavy particles that are not seen take momentum away.
+/// Generates rows with the columns of SUSY: two leptons, the missing momentum that balances them, and
+/// functions of these. They resemble such events without simulating them. About half are signal, in
+/// which unseen heavy particles carry momentum away.
 fn stand_in(rows: usize, seed: Seed) -> Result<Table> {
     let (mut values, mut labels) = (Vec::new(), Vec::new());
     for row in 0..rows {

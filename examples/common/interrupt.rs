@@ -1,4 +1,4 @@
-//! Ctrl-C: once stops after the step under way, twice at once.
+//! Ctrl-C: the first stops the training after the current step, the second ends the program.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ impl CtrlC {
             warn!("\nstopping after this step; Ctrl-C again stops at once");
             request.stop(Some("Ctrl-C"));
         });
-        // Without a handler Ctrl-C does what it always did.
+        // Without a handler, Ctrl-C ends the program.
         set.unwrap_or_else(|error| warn!("Ctrl-C will stop at once: {error}"));
         Self { interrupter, is_over }
     }

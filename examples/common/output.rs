@@ -25,20 +25,20 @@ pub struct Place {
     overwrite: bool,
 }
 
-/// The folder of a run, and the names of all that the run may write there.
+/// The folder of a run, and the names of all files that the run may write there.
 pub struct Output {
     dir: PathBuf,
     names: &'static [&'static str],
-    /// What to do with a run that is there already.
+    /// What to do with an existing run.
     pub existing: Existing,
 }
 
 impl Place {
-    /// Looks at the folder, and changes nothing. Without `--out` it is that of the example.
+    /// Checks the folder without changing it. Without `--out` it is `out/` and the example's name.
     ///
     /// # Errors
-    /// If there is something of one of the names that no run has written, unless it is to be
-    /// overwritten; if a run is there that is not to be touched.
+    /// If a file with one of the names is not a run's, or if the folder holds a run, unless the options
+    /// say what to do with it.
     pub fn look(&self, example: &str, names: &'static [&'static str]) -> Result<Output> {
         let existing = match (self.resume, self.overwrite) {
             (true, _) => Existing::Resume,
@@ -89,8 +89,7 @@ impl Output {
         refuse(format!("{place} holds a run already: {advice}, or name another folder by --out"))
     }
 
-    /// Checks that the run does not write to where its data, a file or a folder, are read from, now or by the
-    /// next run.
+    /// Checks that the run does not write to the file or folder that its data are read from.
     pub fn apart_from(self, data: &Path) -> Result<Self> {
         let (out, real) = (resolve(&self.dir), resolve(data));
         let refuse = |message| Err(Error::new(ErrorKind::Config, message));
@@ -113,7 +112,7 @@ impl Output {
         }
     }
 
-    /// The path of one of the names.
+    /// Returns the path of one of the names.
     pub fn join(&self, name: &str) -> PathBuf {
         let known = self.names.iter().any(|known| Path::new(name).starts_with(known));
         assert!(known, "{name} was not looked for when the run began");
@@ -124,7 +123,7 @@ impl Output {
         self.dir.display()
     }
 
-    /// Whether a run has written here: a history, a model or a checkpoint of it is there.
+    /// Whether the folder holds the history, the model or the checkpoint of a run.
     fn holds_a_run(&self) -> bool {
         let marked = ["checkpoint/state.json", "model/config.json", "stopped/config.json"];
         History::read_csv(self.dir.join("history.csv")).is_ok()
@@ -136,7 +135,7 @@ impl Output {
     }
 }
 
-/// Whether a file is there, or a folder with something in it but the lock of a run that was broken off early.
+/// Whether a path is a file, or a folder with more in it than the lock of an aborted run.
 fn is_taken(path: &Path) -> bool {
     match std::fs::read_dir(path) {
         Ok(mut files) => files.any(|file| file.is_ok_and(|file| file.file_name() != "lock")),
@@ -144,7 +143,7 @@ fn is_taken(path: &Path) -> bool {
     }
 }
 
-/// The path without links and `..`, as far as it exists.
+/// Resolves links and `..`, as far as the path exists.
 fn resolve(path: impl AsRef<Path>) -> PathBuf {
     let mut real = std::env::current_dir().unwrap_or_default();
     for part in path.as_ref().components() {
@@ -157,7 +156,7 @@ fn resolve(path: impl AsRef<Path>) -> PathBuf {
     real
 }
 
-/// A folder and all folders below it, also through links.
+/// Returns a folder and all folders below it, following links.
 fn folders(dir: PathBuf) -> BTreeSet<PathBuf> {
     let (mut found, mut left) = (BTreeSet::new(), vec![dir]);
     while let Some(dir) = left.pop() {

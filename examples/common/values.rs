@@ -43,7 +43,7 @@ pub fn hidden(text: &str) -> Result<Hidden, String> {
 pub struct Hidden(pub Vec<usize>);
 
 impl Hidden {
-    /// The units in the order of the decoder.
+    /// Returns the units in the decoder's order.
     pub fn reversed(&self) -> Vec<usize> {
         self.0.iter().rev().copied().collect()
     }

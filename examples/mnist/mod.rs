@@ -1,4 +1,4 @@
-//! The main job: the way from a fresh model to pictures, for the examples that train on images.
+//! The main job of the examples that train on images: from a fresh model to pictures.
 
 mod options;
 mod pictures;
@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use crate::common::{CtrlC, Output};
 
-/// What a run writes.
+/// The files of a run.
 const WRITTEN: &[&str] = &[
     "checkpoint",
     "history.csv",
@@ -53,7 +53,7 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Looks at the output folder and reads the data.
+    /// Checks the output folder and reads the data.
     pub fn start(args: &impl Serialize, options: &'a Options, defaults: Defaults) -> Result<Self> {
         let device = backend::device(&options.backend)?;
         let mut out = options.place.look(defaults.name, WRITTEN)?;
@@ -80,7 +80,7 @@ impl<'a> Run<'a> {
         self.train.shape()
     }
 
-    /// Trains a model and saves it. What a run had learnt when it was stopped is saved as `stopped`.
+    /// Trains a model and saves it. If the run is stopped, the model is saved as `stopped`.
     pub fn train<C>(&self, config: &C, model: C::Module) -> Result<Trained<C::Module>>
     where
         C: ModuleConfig<Module: Model + 'static>,
@@ -120,7 +120,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The ELBO on the test set.
+    /// Evaluates the ELBO on the test set.
     pub fn evaluate<M>(&self, model: &M) -> Result<Evaluation>
     where
         M: Model,
@@ -187,7 +187,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The images to train on and those to test on.
+/// Reads the training set and the test set.
 fn read(options: &Options) -> Result<(ByteImages, ByteImages)> {
     let Some(dir) = &options.image_dir else {
         let Mnist { train, test } = Mnist::find(options.data_dir.as_deref())?;

@@ -19,19 +19,19 @@ pub struct Options {
     #[arg(long, default_value = backend::names()[0], value_parser = backend::names().to_vec())]
     pub backend: String,
 
-    /// Passes over the training set
+    /// Epochs, passes over the training set
     #[arg(long, value_parser = count())]
     pub epochs: Option<usize>,
 
-    /// Examples in a training step
+    /// Examples per training step
     #[arg(long, value_parser = count())]
     pub batch_size: Option<usize>,
 
-    /// Length of a code
+    /// Latent dimensions
     #[arg(long, default_value_t = 2, value_parser = count())]
     pub latent_dim: usize,
 
-    /// What turns gradients into steps
+    /// Optimiser
     #[arg(long, value_enum)]
     pub optimizer: Option<Optimizer>,
 
@@ -39,11 +39,11 @@ pub struct Options {
     #[arg(long, default_value_t = 1e-3, value_parser = positive)]
     pub lr: f64,
 
-    /// How the learning rate goes on
+    /// Schedule of the learning rate
     #[arg(long, value_enum, default_value_t = LrSchedule::Constant)]
     pub lr_schedule: LrSchedule,
 
-    /// Norm that the gradients of a step are clipped to
+    /// Largest norm of the gradients of a step; larger ones are clipped
     #[arg(long, value_parser = positive)]
     pub clip: Option<f64>,
 
@@ -51,7 +51,7 @@ pub struct Options {
     #[arg(long, default_value_t = 1.0, value_parser = non_negative)]
     pub beta: f64,
 
-    /// Epochs over which the weight of the divergence grows from 0 to 1; fewer than there are
+    /// Epochs of warm-up, in which the weight of the divergence grows from 0 to 1; fewer than all
     #[arg(long, conflicts_with_all = ["beta", "cycle", "target_kl"], value_parser = positive)]
     pub warmup: Option<f64>,
 
@@ -59,48 +59,47 @@ pub struct Options {
     #[arg(long, conflicts_with_all = ["beta", "target_kl"], value_parser = positive)]
     pub cycle: Option<f64>,
 
-    /// Divergence in nats that a controller of its weight leads to
+    /// Target of the divergence in nats, which a controller of its weight aims at
     #[arg(long, conflicts_with = "beta", value_parser = positive)]
     pub target_kl: Option<f64>,
 
-    /// Nats of divergence that each latent dimension has for free
+    /// Free nats of divergence of each latent dimension
     #[arg(long, default_value_t = 0.0, value_parser = non_negative)]
     pub free_bits: f64,
 
-    /// Where weights, shuffles and noise come from
+    /// Seed of weights, shuffles and noise
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
 
-    /// Monte Carlo samples of the posterior of each example
+    /// Monte Carlo samples per example
     #[arg(long, default_value_t = 1, value_parser = count())]
     pub samples: usize,
 
-    /// What the model is validated on after each epoch
+    /// Data for the validation after each epoch
     #[arg(long, value_enum)]
     pub validation: Option<Validation>,
 
-    /// Epochs without a better validation NELBO after which training stops and the best weights are
-    /// taken; 0 for none, and the last weights. Where the divergence has another weight than 1 or a
-    /// target, 0 unless told otherwise
+    /// Epochs without a better validation NELBO after which training stops and keeps the best weights; 0
+    /// trains to the end and keeps the last ones, the default if --beta is not 1 or with --target-kl
     #[arg(long)]
     pub patience: Option<usize>,
 
-    /// Folder with the four files of MNIST, or of a data set in the same format; without it, the
-    /// clone's own copy
+    /// Folder with the four files of MNIST, or of a data set in the same format; by default the
+    /// repository's copy
     #[arg(long)]
     pub data_dir: Option<PathBuf>,
 
-    /// Folder of images to train on in the place of MNIST, in sub-folders that are their classes or
-    /// without; a tenth of them is to test on
+    /// Folder of images to train on instead of MNIST, with or without a sub-folder for each class; a
+    /// tenth is the test set
     #[arg(long, conflicts_with = "data_dir")]
     pub image_dir: Option<PathBuf>,
 
-    /// Takes the images of a folder as grey
+    /// Converts the images of a folder to grey
     #[arg(long, requires = "image_dir")]
     pub grey: bool,
 
-    /// Scales the images of a folder to a size, as in 64x48 (width x height); without it, all must
-    /// have the same
+    /// Scales the images of a folder to a size such as 64x48 (width x height); by default all must have
+    /// the same size
     #[arg(long, requires = "image_dir", value_parser = parse_size)]
     pub size: Option<Size>,
 
@@ -108,12 +107,12 @@ pub struct Options {
     #[serde(flatten)]
     pub place: Place,
 
-    /// Takes 2,000 images and, unless told otherwise, 2 epochs, to see that everything works
+    /// Small run, to see that everything works: 2,000 images and, by default, 2 epochs
     #[arg(long)]
     pub quick: bool,
 }
 
-/// What an example does where its user does not say otherwise, and where its pictures look.
+/// The defaults of an example, and the ranges of its pictures.
 pub struct Defaults {
     /// The folder in out/.
     pub name: &'static str,
@@ -138,8 +137,8 @@ impl Options {
         Elbo::default().with_schedule(beta).with_free_bits(self.free_bits)
     }
 
-    /// How long to wait for a better epoch. Early stopping compares NELBOs, which are not what is
-    /// minimised where the divergence has another weight or a target.
+    /// Returns the patience. Early stopping compares NELBOs, which is not what training minimises if
+    /// the divergence has another weight or a target.
     pub fn patience(&self, default: usize) -> Option<usize> {
         let bound = self.beta == 1.0 && self.target_kl.is_none();
         let default = if bound { default } else { 0 };
@@ -160,13 +159,13 @@ impl Options {
 pub enum Validation {
     /// The test set, as in some of the posts: early stopping then looks at it
     Test,
-    /// The last fifth of the training set, which is then not trained on
+    /// The last fifth of the training set, which is not trained on
     Split,
 }
 
 #[derive(Clone, Copy, Serialize, ValueEnum)]
 pub enum LrSchedule {
-    /// The same in each step
+    /// The same in every step
     Constant,
     /// Along a cosine down to 0 at the last step
     Cosine,

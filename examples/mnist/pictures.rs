@@ -13,16 +13,16 @@ use burn_vae::{Decoder, Encoder, Error, ErrorKind, Likelihood, Posterior, Result
 use super::WRITTEN;
 use crate::common::{Output, draw};
 
-/// t-SNE takes a time that grows with the number of points; so many are drawn.
+/// Number of points for t-SNE, whose time grows with it.
 const TSNE_POINTS: usize = 3000;
 
-/// Where the pictures of the manifold look.
+/// The ranges of the pictures of the manifold, and the seed of the samples.
 pub struct View {
     pub ranges: [(f64, f64); 2],
     pub seed: u64,
 }
 
-/// Draws all pictures into a folder, and removes those of an earlier run that are not drawn now.
+/// Draws all pictures into a folder and removes those of an earlier run.
 pub fn draw_all<E, D, L>(
     vae: &Vae<E, D, L, StandardNormal>,
     history: &History,
@@ -56,7 +56,7 @@ where
     }
     let codes = codes(vae, test)?;
     let is_wide = vae.latent_dim() > 2 && test.len() > 1;
-    // What has no components has no picture of them.
+    // Codes without principal components have no such pictures.
     match is_wide.then(|| Pca::fit(codes.clone())).transpose() {
         Ok(pca) => {
             scatters(&codes, pca.as_ref(), test.labels(), out);
@@ -81,7 +81,7 @@ where
     Ok(Tensor::cat(batches.collect::<Result<Vec<_>>>()?, 0))
 }
 
-/// The codes coloured by class, through a projection where there are more than two dimensions.
+/// Draws the codes coloured by class, projected if there are more than two dimensions.
 fn scatters(codes: &Tensor<2>, pca: Option<&Pca>, labels: Option<&[u8]>, out: &Output) {
     let [n, latent_dim] = codes.dims();
     let all_equal = vec![0; n];
@@ -102,7 +102,7 @@ fn scatters(codes: &Tensor<2>, pca: Option<&Pca>, labels: Option<&[u8]>, out: &O
             if count as f64 <= 3.0 * options.perplexity + 1.0 {
                 return;
             }
-            // Spread over the set, which may be sorted by class.
+            // Spread over the set, because it may be sorted by class.
             let rows = (0..count).map(|i| i * n / count).collect::<Vec<_>>();
             let labels = rows.iter().map(|&row| labels[row]).collect::<Vec<_>>();
             let rows = rows.iter().map(|&row| row as i32).collect::<Vec<_>>();
@@ -115,8 +115,8 @@ fn scatters(codes: &Tensor<2>, pca: Option<&Pca>, labels: Option<&[u8]>, out: &O
     }
 }
 
-/// Decoded planes of the latent space: quantiles of the prior and a linear range. With more than two
-/// dimensions the plane is that of the first two principal components.
+/// Draws decoded planes of the latent space, at quantiles of the prior and over a linear range. With
+/// more than two dimensions it is the plane of the first two principal components.
 fn manifolds<E, D, L>(
     vae: &Vae<E, D, L, StandardNormal>,
     pca: Option<&Pca>,
@@ -156,7 +156,7 @@ where
     Ok(())
 }
 
-/// Reconstructions, interpolations and samples.
+/// Draws reconstructions, interpolations and samples.
 fn examples<E, D, L>(
     vae: &Vae<E, D, L, StandardNormal>,
     test: &ByteImages,
@@ -168,7 +168,7 @@ where
     D: Decoder,
     L: Likelihood,
 {
-    // Spread over the set, which may be sorted by class.
+    // Spread over the set, because it may be sorted by class.
     let (shape, count) = (test.shape(), test.len().min(12));
     let spread = (0..count).map(|i| i * test.len() / count).collect::<Vec<_>>();
     let some = test.select(&spread)?.tensor(0..count, &vae.device())?;

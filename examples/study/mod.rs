@@ -22,12 +22,11 @@ use crate::common::{Output, count, draw};
 /// The options that these examples share.
 #[derive(Args)]
 pub struct Options {
-    /// Samples of the estimate of the likelihood; by default those of the published figures
+    /// Importance samples for the likelihood; by default as many as for the published figures
     #[arg(long, value_parser = count())]
     test_samples: Option<usize>,
 
-    /// Images of the test set, spread over it, that the figures are of; by default those of the
-    /// published figures
+    /// Test images to evaluate, spread over the test set; by default as for the published figures
     #[arg(long, value_parser = count())]
     test_images: Option<usize>,
 
@@ -35,21 +34,21 @@ pub struct Options {
     #[arg(long, default_value = backend::names()[0], value_parser = backend::names().to_vec())]
     backend: String,
 
-    /// Where weights, shuffles, bits and noise come from
+    /// Seed of weights, shuffles, bits and noise
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
-    /// Folder with the four files of MNIST; without it, the clone's own copy
+    /// Folder with the four files of MNIST; by default the repository's copy
     #[arg(long)]
     data_dir: Option<PathBuf>,
 
-    /// Takes 2,000 images and, unless told otherwise, one epoch, 200 test images and 20 samples, to
-    /// see that everything works
+    /// Small run, to see that everything works: 2,000 images and, by default, one epoch, 200 test
+    /// images and 20 importance samples
     #[arg(long)]
     quick: bool,
 }
 
-/// What an example does unless told otherwise.
+/// The defaults of an example.
 pub struct Defaults {
     pub test_samples: usize,
     pub test_images: usize,
@@ -84,12 +83,12 @@ impl Options {
 }
 
 impl Study {
-    /// Values of an image.
+    /// Returns the number of values of an image.
     pub fn pixels(&self) -> usize {
         self.train.dim()
     }
 
-    /// The binarised images to train on and to test on.
+    /// Returns the binarised training set and test set.
     pub fn bits(&self) -> [Binarized<ByteImages>; 2] {
         [
             Binarized::each_epoch(self.train.clone(), self.seed.child("bits")),
@@ -97,7 +96,7 @@ impl Study {
         ]
     }
 
-    /// How to train for a number of epochs, or for `usual` if none is given.
+    /// Returns the configuration of a training of `epochs` epochs, or of `usual` if none are given.
     pub fn training(&self, epochs: Option<usize>, usual: usize) -> TrainConfig {
         let epochs = epochs.unwrap_or(if self.is_quick { 1 } else { usual });
         TrainConfig { epochs, seed: self.seed, ..TrainConfig::default() }
@@ -108,7 +107,7 @@ impl Study {
         NoiseSource::new(self.seed.child("test"))
     }
 
-    /// The terms of an objective on the test set.
+    /// Evaluates an objective on the test set.
     pub fn evaluate<M: Model>(
         &self,
         model: &M,
@@ -119,7 +118,7 @@ impl Study {
         evaluate(model, objective, test, 100, num_samples, self.noise())
     }
 
-    /// The likelihood of the test set, by samples of a proposal.
+    /// Estimates the likelihood of the test set with samples of a proposal.
     pub fn log_likelihood<M: Model, R: Propose<M>>(
         &self,
         model: &M,
@@ -131,7 +130,7 @@ impl Study {
     }
 }
 
-/// Draws the course of a run, and samples of a model.
+/// Draws the history of a run and samples of its model.
 pub fn draw_run(out: &Output, history: &History, samples: Result<Tensor<2>>, shape: [usize; 3]) {
     draw(&out.join("nelbo.png"), |path| curves(history, path));
     draw(&out.join("samples.png"), |path| ImageGrid::new(samples?, shape, 10)?.save(path));
