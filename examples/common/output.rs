@@ -61,7 +61,7 @@ impl Output {
         let place = output.dir.display();
         let refuse = |message| Err(Error::new(ErrorKind::Saved, message));
         if output.dir.exists() && !output.dir.is_dir() {
-            return refuse(format!("{place} is no folder; name another by --out"));
+            return refuse(format!("{place} is not a folder; name another by --out"));
         }
         if existing == Existing::Overwrite {
             return Ok(output);

@@ -22,7 +22,7 @@ pub fn positive(text: &str) -> Result<f64, String> {
 pub fn non_negative(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value >= 0.0 && value <= f64::from(f32::MAX) => Ok(value),
-        Ok(value) => Err(format!("{value:e} is not from 0 to 3.4e38")),
+        Ok(_) => Err(format!("{text} is not from 0 to 3.4e38")),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -225,7 +225,7 @@ fn an_example_writes_to_its_own_folder() {
         look(&folder, overwrite).unwrap();
     }
     write(out("file"), "");
-    refused("file", overwrite, "is no folder");
+    refused("file", overwrite, "is not a folder");
 
     // A run, interrupted and finished.
     let kept = trainer(1).with_checkpoints(out("run/checkpoint"), Existing::Refuse);
