@@ -54,7 +54,7 @@ use crate::error::Result;
 /// Implement it to train on your own data: in memory, memory-mapped, or read from files on demand.
 /// One batch is read at a time, into memory that the caller owns.
 ///
-/// On `flex`, training reads its batches on a rayon thread of the training's own pool. Code that
+/// On the CPU, training reads its batches on a rayon thread of the training's own pool. Code that
 /// waits there for other rayon work may wait for ever, and thread-locals of the thread that called
 /// `fit` are out of reach. Images in memory or in files and [`Binarized`] read on all of rayon's
 /// threads. An implementation that reads from one of these must not hold a lock or a thread-local

@@ -1,7 +1,7 @@
 //! Optimisers that are fast on the CPU.
 //!
 //! Any of Burn's optimisers trains a model of this crate ([`Trainer::with_optimizer`]). This module
-//! has Adam and RMSprop as the reference implementations define them. On `flex` a step is a single
+//! has Adam and RMSprop as the reference implementations define them. On the CPU a step is a single
 //! pass over parameters, gradients and state (`src/ops/host/update.rs`).
 //!
 //! [`Trainer::with_optimizer`]: crate::train::Trainer::with_optimizer

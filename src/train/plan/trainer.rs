@@ -203,7 +203,7 @@ impl<O> Trainer<O> {
     ///
     /// Validation reads the examples in their stored order, with the same noise in every epoch.
     ///
-    /// On `flex`, a run has its own threads, as many as the current rayon pool has. All of them look
+    /// On the CPU, a run has its own threads, as many as the current rayon pool has. All of them look
     /// busy during a step. Several runs at once are faster within one rayon pool, whose threads they
     /// share.
     ///
