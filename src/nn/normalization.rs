@@ -3,6 +3,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::ops;
 
 /// Normalisation of the outputs of a layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -51,5 +52,20 @@ pub(crate) fn normalize<const D: usize>(norm: &Option<BatchNorm>, x: Tensor<D>) 
     let shape = x.dims();
     let features = shape[D - 1];
     let rows = shape[..D - 1].iter().product();
-    norm.forward(x.reshape([rows, features])).reshape(shape)
+    let x = x.reshape([rows, features]);
+    match x.device().is_autodiff() && norm.training.is_enabled() {
+        true => normalize_by_batch(norm, x),
+        false => norm.forward(x),
+    }
+    .reshape(shape)
+}
+
+/// The forward pass of Burn's module in training, with this crate's operation.
+fn normalize_by_batch(norm: &BatchNorm, x: Tensor<2>) -> Tensor<2> {
+    let (y, statistics) = ops::batch_norm(x, norm.gamma.val(), norm.beta.val(), norm.epsilon);
+    for (average, new) in [&norm.running_mean, &norm.running_var].into_iter().zip(statistics) {
+        let kept = average.value_sync().to_device(&new.device()).mul_scalar(1.0 - norm.momentum);
+        average.update((kept + new.mul_scalar(norm.momentum)).detach());
+    }
+    y
 }

@@ -80,6 +80,26 @@ pub(crate) fn conv(
     on_engine!([x], conv(x, weight, bias, geometry, direction, relu))
 }
 
+/// Batch normalisation in training: `(x - mean) / sqrt(variance + epsilon) * scale + shift`, by the
+/// mean and the variance of each column. Returns the statistics too, without gradient.
+///
+/// # Shapes
+/// - `x`: `[rows, features]`
+/// - `scale`, `shift`, mean, variance: `[features]`
+///
+/// # Panics
+/// If the shapes do not agree.
+pub(crate) fn batch_norm(
+    x: Tensor<2>,
+    scale: Tensor<1>,
+    shift: Tensor<1>,
+    epsilon: f64,
+) -> (Tensor<2>, [Tensor<1>; 2]) {
+    let features = [x.dims()[1]];
+    assert_eq!((scale.dims(), shift.dims()), (features, features), "features of a normalisation");
+    on_engine!([x], batch_norm(x, scale, shift, epsilon))
+}
+
 /// `sum_j softplus(l_j) - x_j l_j`, in nats.
 ///
 /// # Shapes

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::{self, log_sigmoid};
-use burn::tensor::module::{conv_transpose2d, conv2d};
+use burn::tensor::module::{batch_norm_train, conv_transpose2d, conv2d};
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 
 use super::{AdamStep, Direction, Finish, Geometry, RmsPropStep};
@@ -56,6 +56,16 @@ pub(super) fn conv(
     };
     let y = y.permute([0, 2, 3, 1]);
     if relu { activation::relu(y) } else { y }
+}
+
+pub(super) fn batch_norm(
+    x: Tensor<2>,
+    scale: Tensor<1>,
+    shift: Tensor<1>,
+    epsilon: f64,
+) -> (Tensor<2>, [Tensor<1>; 2]) {
+    let result = batch_norm_train(x, scale, shift, epsilon);
+    (result.output, [result.mean, result.variance])
 }
 
 pub(super) fn bernoulli_nll(logits: Tensor<3>, x: Tensor<2>) -> Tensor<2> {

@@ -71,6 +71,8 @@ fn agree(host: Vec<Vec<f32>>, plain: Vec<Vec<f32>>, tolerance: f32) {
     }
 }
 
+type Norm = fn(Tensor<2>, Tensor<1>, Tensor<1>, f64) -> (Tensor<2>, [Tensor<1>; 2]);
+
 type Conv = fn(Tensor<4>, Tensor<4>, Tensor<1>, Geometry, Direction, bool) -> Tensor<4>;
 
 fn check_conv(
@@ -137,6 +139,29 @@ proptest! {
     ) {
         let direction = if up { Direction::Up } else { Direction::Down };
         check_conv(Geometry::same(large, kernel, stride), direction, channels, batch, relu);
+    }
+
+    #[test]
+    fn batch_normalisations(
+        rows in 2usize..600,
+        columns in 1usize..20,
+        offset in prop_oneof![Just(0.0f32), Just(30.0)],
+    ) {
+        let run = |norm: Norm| {
+            let x = leaf(random([rows, columns], 1).add_scalar(offset));
+            let (scale, shift) = (leaf(random([columns], 2)), leaf(random([columns], 3)));
+            let (y, [mean, variance]) = norm(x.clone(), scale.clone(), shift.clone(), 1e-3);
+            let grads = backward(&y);
+            // Sums over the rows, known as well as a sum of that size.
+            let size = (rows as f32).sqrt();
+            let sums = [gradient(&scale, &grads), gradient(&shift, &grads)]
+                .map(|sums| sums.iter().map(|sum| sum / size).collect());
+            let values = vec![values(y), values(mean), values(variance), gradient(&x, &grads)];
+            [values, sums.into()].concat()
+        };
+        // The backends' own statistics lose digits where the mean is large.
+        let tolerance = if offset == 0.0 { 2e-5 } else { 2e-4 };
+        on_each_backend(|| agree(run(host::batch_norm), run(plain::batch_norm), tolerance));
     }
 
     /// Includes rows with more factors than are multiplied before a logarithm.

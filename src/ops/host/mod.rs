@@ -26,6 +26,7 @@
 //! only on sizes, and they are added in a fixed order. Threads decide who computes a value, not
 //! how.
 
+mod batch_norm;
 mod bernoulli;
 mod conv;
 mod convolution;
@@ -39,6 +40,7 @@ mod rows;
 mod storage;
 mod update;
 
+pub(super) use batch_norm::batch_norm;
 pub(super) use bernoulli::bernoulli_nll;
 pub(super) use conv::conv;
 pub(super) use gaussian::{gaussian_kl, rsample};

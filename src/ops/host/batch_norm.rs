@@ -1,0 +1,248 @@
+//! Batch normalisation in training, as one autodiff operation over rows of channels.
+//!
+//! As tensor operations of the backends it runs on one thread, with copies between the orders of
+//! rows and channels.
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension};
+use burn::tensor::{Shape, Tensor};
+use rayon::prelude::*;
+
+use super::elementary::vectorized;
+use super::rows::{PARTS, share};
+use super::storage::{Host, on_host, register};
+
+pub(crate) fn batch_norm(
+    x: Tensor<2>,
+    scale: Tensor<1>,
+    shift: Tensor<1>,
+    epsilon: f64,
+) -> (Tensor<2>, [Tensor<1>; 2]) {
+    let is_autodiff = x.device().is_autodiff();
+    let statistics = moments(x.clone().without_autodiff());
+    let [mean, variance] = statistics.clone().map(Tensor::into_dispatch);
+    let y = Tensor::from_dispatch(<Dispatch as FusedBatchNorm>::fused_batch_norm(
+        x.into_dispatch(),
+        scale.into_dispatch(),
+        shift.into_dispatch(),
+        mean,
+        variance,
+        epsilon as f32,
+    ));
+    match is_autodiff {
+        true => (y, statistics.map(Tensor::from_inner)),
+        false => (y, statistics),
+    }
+}
+
+/// Returns the mean and the variance of each column.
+fn moments(x: Tensor<2>) -> [Tensor<1>; 2] {
+    on_host!(x.device(), B => moments_on::<B>(x))
+}
+
+fn moments_on<B: Host>(x: Tensor<2>) -> [Tensor<1>; 2] {
+    let [rows, columns] = x.dims();
+    let x = B::contiguous(B::unwrap(x));
+    let x = B::values(&x);
+    let mean = |sums: Vec<f64>| -> Vec<f32> {
+        sums.iter().map(|sum| (sum / rows as f64) as f32).collect()
+    };
+    let means = mean(sums(rows, columns, |i, sums| {
+        sums.iter_mut().zip(&x[i * columns..]).for_each(|(sum, x)| *sum += x);
+    }));
+    // Not from the squares, whose difference would lose digits.
+    let variances = mean(sums(rows, columns, |i, sums| {
+        let values = x[i * columns..].iter().zip(&means);
+        sums.iter_mut().zip(values).for_each(|(sum, (x, mean))| *sum += (x - mean) * (x - mean));
+    }));
+    [means, variances].map(|values| B::wrap(B::tensor(values, Shape::from([columns]))))
+}
+
+#[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
+trait FusedBatchNorm: Backend {
+    fn fused_batch_norm(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> FloatTensor<Self>;
+}
+
+impl<B: Host> FusedBatchNorm for B {
+    fn fused_batch_norm(
+        x: FloatTensor<B>,
+        scale: FloatTensor<B>,
+        shift: FloatTensor<B>,
+        mean: FloatTensor<B>,
+        variance: FloatTensor<B>,
+        epsilon: f32,
+    ) -> FloatTensor<B> {
+        let columns = Columns::new::<B>(&scale, &mean, &variance, epsilon);
+        forward::<B>(&B::contiguous(x), &columns, &B::contiguous(shift))
+    }
+}
+
+impl<B: Host, C: CheckpointStrategy> FusedBatchNorm for Autodiff<B, C> {
+    fn fused_batch_norm(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), scale.node(), shift.node()];
+        let prep = BatchNormBackward.prepare::<C>(nodes).compute_bound().stateful();
+        let x = B::contiguous(x.into_primitive());
+        let shift = B::contiguous(shift.into_primitive());
+        let [scale, mean, variance] = [scale, mean, variance].map(|x| x.into_primitive());
+        let columns = Columns::new::<B>(&scale, &mean, &variance, epsilon);
+        let y = forward::<B>(&x, &columns, &shift);
+        match prep {
+            OpsKind::Tracked(prep) => prep.finish((x, columns), y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+}
+
+/// The constants of each column.
+#[derive(Clone, Debug)]
+struct Columns {
+    scale: Vec<f32>,
+    mean: Vec<f32>,
+    /// One over the standard deviation.
+    precision: Vec<f32>,
+}
+
+impl Columns {
+    fn new<B: Host>(
+        scale: &FloatTensor<B>,
+        mean: &FloatTensor<B>,
+        variance: &FloatTensor<B>,
+        epsilon: f32,
+    ) -> Self {
+        let values = |x: &FloatTensor<B>| B::values(&B::contiguous(x.clone())).to_vec();
+        let mut precision = values(variance);
+        precision.iter_mut().for_each(|variance| *variance = (*variance + epsilon).sqrt().recip());
+        Self { scale: values(scale), mean: values(mean), precision }
+    }
+}
+
+fn forward<B: Host>(
+    x: &FloatTensor<B>,
+    columns: &Columns,
+    shift: &FloatTensor<B>,
+) -> FloatTensor<B> {
+    let (shape, len) = (x.shape(), columns.mean.len());
+    let mut y = B::values(x).to_vec();
+    let factors = columns.scale.iter().zip(&columns.precision).map(|(scale, p)| scale * p);
+    let (factors, shift) = (factors.collect::<Vec<_>>(), B::values(shift));
+    y.par_chunks_mut(share(len) * len).for_each(|rows| {
+        vectorized(
+            #[inline(always)]
+            || {
+                for row in rows.chunks_exact_mut(len) {
+                    for j in 0..len {
+                        row[j] = (row[j] - columns.mean[j]) * factors[j] + shift[j];
+                    }
+                }
+            },
+        );
+    });
+    B::tensor(y, shape)
+}
+
+#[derive(Debug)]
+struct BatchNormBackward;
+
+impl<B: Host> Backward<B, 3> for BatchNormBackward {
+    type State = (FloatTensor<B>, Columns);
+
+    fn backward(
+        self,
+        ops: Ops<(FloatTensor<B>, Columns), 3>,
+        grads: &mut Gradients,
+        _: &mut Checkpointer,
+    ) {
+        let [x_id, scale_id, shift_id] = ops.parents.map(|node| node.map(|node| node.id));
+        let (x, Columns { scale, mean, precision }) = ops.state;
+        let mut dy = B::editable(grads.consume::<B>(&ops.node));
+        let (shape, len) = (x.shape(), mean.len());
+        let (rows, x) = (shape[0], B::values(&x));
+        // Sums over the rows of the gradient, and of its products with the normalised values.
+        let values = B::values(&dy);
+        let sums = sums(rows, 2 * len, |i, sums| {
+            let (sum, products) = sums.split_at_mut(len);
+            let (x, dy) = (&x[i * len..][..len], &values[i * len..][..len]);
+            for j in 0..len {
+                sum[j] += dy[j];
+                products[j] += dy[j] * ((x[j] - mean[j]) * precision[j]);
+            }
+        });
+        let totals = sums.iter().map(|sum| *sum as f32).collect::<Vec<_>>();
+        let dx = x_id.map(|_| {
+            let means = sums.iter().map(|sum| (sum / rows as f64) as f32).collect::<Vec<_>>();
+            let (mean_dy, mean_product) = means.split_at(len);
+            let share = share(len) * len;
+            let parts = B::values_mut(&mut dy).par_chunks_mut(share).zip(x.par_chunks(share));
+            parts.for_each(|(dy, x)| {
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (dy, x) in dy.chunks_exact_mut(len).zip(x.chunks_exact(len)) {
+                            for j in 0..len {
+                                let normal = (x[j] - mean[j]) * precision[j];
+                                let centred = dy[j] - mean_dy[j] - normal * mean_product[j];
+                                dy[j] = scale[j] * precision[j] * centred;
+                            }
+                        }
+                    },
+                );
+            });
+        });
+        if let (Some(id), Some(())) = (x_id, dx) {
+            grads.register::<B>(id, dy);
+        }
+        let (dshift, dscale) = totals.split_at(len);
+        let gradients = [
+            (scale_id, Some(dscale.to_vec()), Shape::from([len])),
+            (shift_id, Some(dshift.to_vec()), Shape::from([len])),
+        ];
+        register::<B, _>(grads, gradients);
+    }
+}
+
+/// Number of rows whose sums are accumulated in 32 bits before they are added in 64.
+const BLOCK: usize = 64;
+
+/// Calls `add` with the number of each row and sums of `width` values, and returns the totals, in
+/// parts that depend on the number of rows alone.
+fn sums(rows: usize, width: usize, add: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f64> {
+    let part = rows.div_ceil(PARTS).max(1);
+    let starts = (0..rows).step_by(part).collect::<Vec<_>>();
+    let parts = starts.into_par_iter().map(|start| {
+        let (mut total, mut block) = (vec![0.0f64; width], vec![0.0f32; width]);
+        let end = rows.min(start + part);
+        for first in (start..end).step_by(BLOCK) {
+            block.fill(0.0);
+            vectorized(
+                #[inline(always)]
+                || (first..end.min(first + BLOCK)).for_each(|i| add(i, &mut block)),
+            );
+            total.iter_mut().zip(&block).for_each(|(total, sum)| *total += f64::from(*sum));
+        }
+        total
+    });
+    let parts = parts.collect::<Vec<_>>();
+    let mut total = vec![0.0; width];
+    for part in parts {
+        total.iter_mut().zip(part).for_each(|(total, sum)| *total += sum);
+    }
+    total
+}
