@@ -1,6 +1,6 @@
-//! Adversarial variational Bayes (Mescheder et al. 2017) on dynamically binarised MNIST: a posterior
-//! that is a network with noise as an input, a discriminator in place of its density, and a plain
-//! variational autoencoder of the same sizes for comparison.
+//! Adversarial variational Bayes (Mescheder et al. 2017) on dynamically binarised MNIST. The
+//! posterior is a network with noise as an input, and a discriminator replaces its density. A plain
+//! variational autoencoder of the same sizes is trained for comparison.
 //!
 //! ```sh
 //! cargo run --release --example adversarial_mnist
@@ -118,7 +118,7 @@ fn start() -> Result<()> {
     // The model's posterior has no density, so a fitted Gaussian is the proposal.
     let likelihood = study.log_likelihood(&model, test, FittedGaussian::default())?;
     say!("\nmodel, history and pictures are in {}", out.display());
-    say!("estimate of the discriminator, no bound: {estimate}");
+    say!("the discriminator's estimate, not a bound: {estimate}");
     say!("Gaussian posterior: {plain}");
     study::report(&likelihood);
     Ok(())

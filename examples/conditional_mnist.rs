@@ -1,5 +1,5 @@
-//! A conditional variational autoencoder (Sohn et al. 2015) of dynamically binarised MNIST: encoder and
-//! decoder receive the class of the digit, so the code carries everything else.
+//! A conditional variational autoencoder (Sohn et al. 2015) of dynamically binarised MNIST: encoder
+//! and decoder receive the class of the digit, so the code carries everything else.
 //!
 //! ```sh
 //! cargo run --release --example conditional_mnist

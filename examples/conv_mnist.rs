@@ -35,10 +35,11 @@ enum Arch {
     /// 32 and 64 channels. 30 epochs of RMSprop in batches of 32, stopped after 2 without a better
     /// NELBO on the test set
     StepUp,
-    /// 8 and 16 channels with batch normalisation. 100 epochs of Adam in batches of 128; the weights
-    /// of the best epoch, validated on a fifth of the training set
+    /// 8 and 16 channels with batch normalisation. 100 epochs of Adam in batches of 128, validated
+    /// on a fifth of the training set; keeps the weights of the best epoch
     Batchnorm,
-    /// 128 to 1,024 channels with 5x5 kernels and batch normalisation. 5 epochs, otherwise as batchnorm
+    /// 128 to 1,024 channels with 5x5 kernels and batch normalisation. 5 epochs, otherwise as
+    /// batchnorm
     Dcgan,
 }
 

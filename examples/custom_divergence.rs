@@ -1,4 +1,4 @@
-//! A custom divergence in place of the KL divergence, written as in another crate.
+//! A custom divergence in place of the KL divergence, written as it would be in your crate.
 //!
 //! ```sh
 //! cargo run --release --example custom_divergence
@@ -22,9 +22,9 @@ use burn_vae::{
 };
 use common::Output;
 
-/// The squared 2-Wasserstein distance, which between diagonal Gaussians is the squared distance of the
-/// means and of the standard deviations. Unlike the KL divergence it stays finite for a posterior
-/// without spread.
+/// The squared 2-Wasserstein distance: between diagonal Gaussians, the squared distance of the
+/// means plus that of the standard deviations. Unlike the KL divergence it stays finite for a
+/// posterior without spread.
 #[derive(Clone, Copy, Debug)]
 struct Wasserstein;
 
@@ -60,7 +60,7 @@ fn main() -> Result<()> {
         .fit(vae, train, test.clone())?
         .model;
 
-    // The same model under its own divergence and under the KL divergence.
+    // Evaluate the model under the divergence it was trained with and under the KL divergence.
     let noise = NoiseSource::new(1);
     let own = evaluate(&vae, &objective, test.clone(), 100, 1, noise)?;
     let kl = evaluate(&vae, &Elbo::new(KlDivergence), test, 100, 1, noise)?;

@@ -1,5 +1,5 @@
-//! A custom likelihood, written as in another crate: a Cauchy distribution. Its heavy tails ignore
-//! outliers, to which a Gaussian likelihood bends the model.
+//! A custom likelihood, written as it would be in your crate: a Cauchy distribution. Its heavy
+//! tails ignore outliers, towards which a Gaussian likelihood pulls the model.
 //!
 //! ```sh
 //! cargo run --release --example custom_likelihood
@@ -60,7 +60,7 @@ fn main() -> Result<()> {
     let gaussian = GaussianNll::new(Scale::learned(scale, &device)?);
     let cauchy = CauchyNll { log_scale: Param::from_data([[[scale.ln() as f32]]], &device) };
     let points = Arc::new(Table::new(points, ["x", "y", "z"])?);
-    say!("points of a spiral, one in ten of them anywhere; median distance to the spiral:");
+    say!("points of a spiral, one in ten an outlier; median distance to the spiral:");
     say!("gaussian: {:.3}", error(gaussian, epochs, &points, &clean, &device)?);
     say!("cauchy: {:.3}", error(cauchy, epochs, &points, &clean, &device)?);
     Ok(())
@@ -98,7 +98,7 @@ fn error(
     Ok(distances[distances.len() / 2])
 }
 
-/// Points of a spiral, with noise and without; one in ten of the noisy points lies anywhere.
+/// Returns the points of a spiral with noise and without; one in ten noisy points is an outlier.
 fn spiral(n: usize, device: &Device) -> (Vec<f32>, Vec<[f32; 3]>) {
     let noise = NoiseSource::new(0).draw(0, [1, n, 3], device);
     let noise = noise.into_data().iter::<f32>().collect::<Vec<_>>();

@@ -1,14 +1,15 @@
-//! Discrete codes on binarised MNIST: the Gumbel-softmax variational autoencoder (Jang et al. 2017) and the
-//! sigmoid belief network with concrete bits (Maddison et al. 2017).
+//! Discrete codes on binarised MNIST: the Gumbel-softmax variational autoencoder (Jang et al. 2017)
+//! and the sigmoid belief network with concrete bits (Maddison et al. 2017).
 //!
 //! ```sh
 //! cargo run --release --example discrete_mnist -- --latents gumbel --groups 20 --categories 10
 //! cargo run --release --example discrete_mnist -- --latents bits --bits 200 --hidden none
 //! ```
 //!
-//! `gumbel` uses the divergence of the discrete distributions, `bits` that of the relaxed densities, and
-//! the straight-through variants exact samples. Adam at 1e-3; pixels binarised anew in each epoch, the
-//! test set once. The figure is -log p(x) of the discrete model by importance sampling.
+//! `gumbel` uses the divergence of the discrete distributions, and `bits` that of the relaxed
+//! densities. The straight-through variants use exact samples. Adam at 1e-3; pixels binarised anew
+//! in each epoch, the test set once. The figure is -log p(x) of the discrete model by importance
+//! sampling.
 
 #[macro_use]
 mod common;
@@ -43,22 +44,23 @@ const WRITTEN: &[&str] = &[
     "samples.png",
 ];
 
-/// Trains a variational autoencoder with discrete codes on binarised MNIST and estimates its likelihood.
+/// Trains a variational autoencoder with discrete codes on binarised MNIST and estimates its
+/// likelihood.
 #[derive(Parser)]
 struct Args {
     /// Kind of code, and how training relaxes it
     #[arg(long, value_enum, default_value_t = Latents::Gumbel)]
     latents: Latents,
 
-    /// Categorical variables of a code
+    /// Categorical variables per code, for gumbel and gumbel-st
     #[arg(long, default_value_t = 20, value_parser = count())]
     groups: usize,
 
-    /// Categories of each variable
+    /// Categories per variable, for gumbel and gumbel-st
     #[arg(long, default_value_t = 10, value_parser = count())]
     categories: usize,
 
-    /// Bits of a code
+    /// Bits per code, for bits and bits-st
     #[arg(long, default_value_t = 200, value_parser = count())]
     bits: usize,
 
@@ -70,7 +72,7 @@ struct Args {
     #[arg(long, default_value_t = 1.0)]
     temperature: f64,
 
-    /// Exponential decay of the temperature per step
+    /// Rate of the temperature's exponential decay, per step
     #[arg(long, default_value_t = 3e-5)]
     rate: f64,
 

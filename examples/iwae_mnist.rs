@@ -1,4 +1,5 @@
-//! Importance-weighted autoencoders (Burda et al. 2016) on binarised MNIST, by the paper's protocol.
+//! Importance-weighted autoencoders (Burda et al. 2016) on binarised MNIST, with the paper's
+//! protocol.
 //!
 //! ```sh
 //! cargo run --release --example iwae_mnist -- --objective iwae --samples 5
@@ -96,7 +97,7 @@ enum Bound {
     Stl,
     /// The mean of importance-weighted bounds over groups of samples
     Miwae,
-    /// The same for the encoder, the importance-weighted bound for the decoder
+    /// The miwae bound for the encoder, the importance-weighted bound for the decoder
     Piwae,
     /// A combination of the ELBO and the importance-weighted bound
     Ciwae,

@@ -1,14 +1,14 @@
-//! Models on binarised MNIST that differ in posterior, prior or hierarchy, all with the same networks and
-//! the same budget.
+//! Models on binarised MNIST that differ in posterior, prior or hierarchy, compared at one training
+//! budget.
 //!
 //! ```sh
 //! cargo run --release --example latent_models -- --only planar --seed 0
 //! ```
 //!
-//! 784-200-200-50-200-200-784, tanh; the decoder's output starts at the logits of the training set's means;
-//! pixels binarised anew in each epoch, the test set once; Adam, 1e-3, batch 100, one sample, the divergence
-//! estimated from it. The figure is -log p(x) by importance sampling. The last two rows are densities of
-//! grey pixels.
+//! 784-200-200-50-200-200-784, tanh; the decoder's output starts at the logits of the training
+//! set's means; pixels binarised anew in each epoch, the test set once; Adam, 1e-3, batch 100, one
+//! sample, the divergence estimated from it. The figure is -log p(x) by importance sampling. The
+//! last two rows are densities of grey pixels.
 
 #[macro_use]
 mod common;
@@ -54,7 +54,7 @@ struct Args {
     #[arg(long, value_parser = count())]
     epochs: Option<usize>,
 
-    /// Components of a mixture; by default 500
+    /// Components of the mixture and VampPrior; by default 500, or 20 with --quick
     #[arg(long, value_parser = count())]
     components: Option<usize>,
 
@@ -83,7 +83,7 @@ fn main() -> Result<()> {
     let components = args.components.unwrap_or(if study.is_quick { 20 } else { 500 });
     if components > study.train.len() {
         let message = format!(
-            "--components is {components}, but there are only {} images to start from",
+            "--components is {components}, but there are only {} training images",
             study.train.len()
         );
         return Err(Error::new(ErrorKind::Config, message));
@@ -99,7 +99,7 @@ fn main() -> Result<()> {
     };
     let (seed, device) = (bench.study.seed, &bench.study.device);
     say!("{:<28} {:>6} {:>10} {:>8} {:>8}", "", "seed", "divergence", "nll", "seconds");
-    say!("{:<28} {:>6} {:>10} {:>8} {:>8}\n", "", "", "", "", "an epoch");
+    say!("{:<28} {:>6} {:>10} {:>8} {:>8}\n", "", "", "", "", "per epoch");
 
     let estimate = MonteCarloKl::default();
     bench.posterior("vae", Diagonal, estimate)?;

@@ -1,4 +1,4 @@
-//! Swaps one component of a variational autoencoder at a time, with the same network, data, seed and
+//! Swaps one component of a variational autoencoder at a time and keeps the network, data, seed and
 //! number of steps.
 //!
 //! ```sh
@@ -62,8 +62,8 @@ type Split = [Arc<dyn Examples>; 2];
 
 type Model<L> = Vae<Encoding, MlpDecoder, L, StandardNormal>;
 
-/// A custom encoder that wraps one of this crate's and can keep its posteriors narrower than the prior:
-/// wider ones have infinite divergences of some kinds.
+/// A custom encoder that wraps the crate's and can keep its posteriors narrower than the prior.
+/// Some divergences of wider posteriors are infinite.
 #[derive(Module, Debug)]
 struct Encoding {
     network: MlpEncoder,
@@ -140,7 +140,7 @@ fn objectives() -> Result<Vec<(&'static str, AnyObjective, usize)>> {
 fn main() -> Result<()> {
     let args = Args::parse();
     let study = args.study.load(Defaults { test_samples: 100, test_images: 10_000 })?;
-    say!("nats per example; nll by {} samples", study.test_samples);
+    say!("nats per example; nll from {} samples", study.test_samples);
     say!(
         "{:<36} {:>10} {:>10} {:>8} {:>8} {:>6}",
         "",
@@ -157,8 +157,8 @@ fn main() -> Result<()> {
         row(&args, &study, name, &bits, BernoulliNll, objective, samples)?;
     }
 
-    // On grey values, the first rows are densities and the last two probabilities of bytes, which cannot
-    // be compared.
+    // On grey values, the last two rows are probabilities of bytes and the others densities, which
+    // cannot be compared.
     let grey: Split = [Arc::new(study.train.clone()), Arc::new(study.test.clone())];
     // Without a floor, pixels with the same value in all images would drive a scale to zero.
     let learned = || ScaleConfig::learned(0.2).with_floor(0.05).init(study.seed, &study.device);

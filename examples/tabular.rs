@@ -4,8 +4,8 @@
 //! cargo run --release --example tabular -- --csv SUSY.csv.gz --rows 500000
 //! ```
 //!
-//! Columns are scaled to mean 0 and deviation 1, and modelled as Gaussian with a learned deviation for
-//! each column. The figure is a log-density in these units.
+//! Columns are scaled to mean 0 and standard deviation 1, and modelled as Gaussian with a learned
+//! standard deviation per column. The figure is a log-density in these units.
 
 #[macro_use]
 mod common;
@@ -70,8 +70,8 @@ struct Args {
     #[arg(long, requires = "csv", default_value = ",", value_parser = parse_delimiter)]
     delimiter: char,
 
-    /// Rows of the table to use, by default all, or rows of the stand-in, by default 50,000; the last
-    /// tenth is the test set
+    /// Rows to use, the last tenth as the test set; by default all of the table, or 50,000 of the
+    /// stand-in
     #[arg(long, value_parser = count())]
     rows: Option<usize>,
 
@@ -100,7 +100,7 @@ fn parse_delimiter(text: &str) -> Result<char, String> {
     match (text, characters.next(), characters.next()) {
         ("tab" | "\\t", ..) => Ok('\t'),
         (_, Some(delimiter), None) => Ok(delimiter),
-        _ => Err("it is not one character, nor `tab`".into()),
+        _ => Err("expected one character or `tab`".into()),
     }
 }
 
@@ -120,20 +120,21 @@ fn start() -> Result<()> {
         Some(csv) => (csv.display().to_string(), read(csv, rows, &args)?),
         None => {
             let table = stand_in(rows.unwrap_or(50_000), seed.child("stand-in"))?;
-            ("a made-up table".into(), table)
+            ("the stand-in table".into(), table)
         }
     };
     let (train, test) = table.split_last(0.1)?;
     let scaling = Scaling::standard(&train)?;
     let (train, test) = (Arc::new(scaling.table(&train)?), Arc::new(scaling.table(&test)?));
     say!("{name}: {} rows to train on, {} to test on", train.len(), test.len());
-    say!("{} columns, of mean 0 and deviation 1\n", train.dim());
+    say!("{} columns, scaled to mean 0 and standard deviation 1\n", train.dim());
 
     let dim = train.dim();
     let config = VaeConfig {
         encoder: MlpEncoderConfig::new(dim, [64], 2),
         decoder: MlpDecoderConfig::new(2, [64], dim),
-        // Without a floor, a column that is a function of the code would drive its deviation to zero.
+        // Without a floor, a column that is a function of the code would drive its standard
+        // deviation to zero.
         likelihood: GaussianNllConfig::new(
             ScaleConfig::learned_per_value(1.0, dim).with_floor(0.01),
         ),
@@ -176,16 +177,19 @@ fn read(csv: &Path, rows: Option<usize>, args: &Args) -> Result<Table> {
     let table = Table::read(csv, &options)?;
     match rows {
         Some(rows) if rows < table.len() => {
-            say!("only the first {rows} rows of {} are taken; --rows takes more", csv.display());
+            say!(
+                "only the first {rows} rows of {} are used; --rows sets their number",
+                csv.display()
+            );
             table.select(&(0..rows).collect::<Vec<_>>())
         }
         _ => Ok(table),
     }
 }
 
-/// Generates rows with the columns of SUSY: two leptons, the missing momentum that balances them, and
-/// functions of these. They resemble such events without simulating them. About half are signal, in
-/// which unseen heavy particles carry momentum away.
+/// Generates rows with the columns of SUSY: two leptons, the missing momentum that balances them,
+/// and functions of these. The rows resemble such events but are not simulated. About half are
+/// signal, in which unseen heavy particles carry momentum away.
 fn stand_in(rows: usize, seed: Seed) -> Result<Table> {
     let (mut values, mut labels) = (Vec::new(), Vec::new());
     for row in 0..rows {
@@ -196,7 +200,7 @@ fn stand_in(rows: usize, seed: Seed) -> Result<Table> {
         let (pt1, pt2) = (a.max(b), a.min(b));
         let mut normal = || -> f64 { StandardNormal.sample(&mut rng) };
         let (eta1, eta2) = (normal(), normal());
-        // The direction of two normal numbers is uniform.
+        // A point with two normal coordinates has a uniform angle.
         let (phi1, phi2) = (normal().atan2(normal()), normal().atan2(normal()));
         let lost = [normal(), normal()].map(|x| x * if signal { 0.9 } else { 0.25 });
 

@@ -56,17 +56,17 @@ impl Summary {
         }
     }
 
-    /// Returns the numbers of parameters of the encoder.
+    /// Counts the parameters of the encoder.
     pub fn encoder_params(&self) -> ParamCount {
         self.encoder.iter().map(|layer| layer.params).sum()
     }
 
-    /// Returns the numbers of parameters of the decoder.
+    /// Counts the parameters of the decoder.
     pub fn decoder_params(&self) -> ParamCount {
         self.decoder.iter().map(|layer| layer.params).sum()
     }
 
-    /// Returns the numbers of parameters of the whole model.
+    /// Counts the parameters of the whole model.
     pub fn params(&self) -> ParamCount {
         let rest = [self.likelihood.params, self.prior.params];
         [self.encoder_params(), self.decoder_params()].into_iter().chain(rest).sum()
@@ -104,7 +104,7 @@ impl Summary {
         nodes.push(node("z", "Reparameterize", &[self.latent_dim]));
         nodes.push(node("prior", &self.prior.kind, &[self.latent_dim]));
         nodes.push(node("nll", &self.likelihood.kind, &[]));
-        // The heads of the encoder are the layers that provide no other layer's input.
+        // The encoder's heads are the layers whose output feeds no other layer.
         let heads = self.encoder.iter().map(|layer| format!("encoder.{}", layer.name));
         let heads = heads.filter(|id| edges.iter().all(|(from, _)| from != id)).collect::<Vec<_>>();
         edges.extend(heads.into_iter().map(|head| (head, "divergence".into())));
@@ -123,7 +123,7 @@ impl Summary {
     }
 }
 
-/// Returns the rows of a network. A row without an output shape gets the length that the model knows.
+/// Returns the rows of a network. A row without an output shape is given `[output_dim]`.
 fn rows(network: &impl Describe, output_dim: usize) -> Vec<Layer> {
     let shaped = |layer: Layer| match layer.output.is_empty() {
         true => Layer { output: vec![output_dim], ..layer },

@@ -1,4 +1,4 @@
-//! Pictures; a run has its figures without them.
+//! Pictures. If one cannot be drawn, the run warns and continues.
 
 use std::path::Path;
 

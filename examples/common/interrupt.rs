@@ -10,7 +10,7 @@ use burn_vae::{ErrorKind, Result};
 /// The exit code that a shell expects after Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
-/// Lets Ctrl-C stop the training that has its interrupter, until it is released.
+/// Turns Ctrl-C into a request to stop the training that has the interrupter, until released.
 pub struct CtrlC {
     interrupter: Interrupter,
     is_over: Arc<AtomicBool>,
@@ -42,12 +42,12 @@ impl CtrlC {
     }
 }
 
-/// The exit code of a program's result, whose error is printed.
+/// Returns the exit code of a program's result and prints its error.
 pub fn exit_code(result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.kind() == ErrorKind::Interrupted => {
-            warn!("{error}; resume it by --resume");
+            warn!("{error}; resume it with --resume");
             INTERRUPTED.into()
         }
         Err(error) => {

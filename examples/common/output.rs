@@ -11,16 +11,16 @@ use serde::Serialize;
 /// The options that name the folder.
 #[derive(Args, Serialize)]
 pub struct Place {
-    /// Folder for all that the run writes; by default out/ and the example's name
+    /// Folder that the run writes to; by default out/ and the example's name
     #[arg(long)]
     out: Option<PathBuf>,
 
-    /// Resumes the run in the output folder, which must have been started with the same options but
-    /// for the epochs and the patience; starts one where there is none
+    /// Resumes the run in the output folder, or starts one if there is none; the options must be
+    /// the same except for the number of epochs and the patience
     #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
 
-    /// Replaces the run in the output folder, or other files that are in its way
+    /// Replaces the run in the output folder and other files that are in the way
     #[arg(long)]
     overwrite: bool,
 }
@@ -37,8 +37,8 @@ impl Place {
     /// Checks the folder without changing it. Without `--out` it is `out/` and the example's name.
     ///
     /// # Errors
-    /// If a file with one of the names is not a run's, or if the folder holds a run, unless the options
-    /// say what to do with it.
+    /// If a file with one of the names was not written by a run, or if the folder holds a run,
+    /// unless the options say what to do with it.
     pub fn look(&self, example: &str, names: &'static [&'static str]) -> Result<Output> {
         let existing = match (self.resume, self.overwrite) {
             (true, _) => Existing::Resume,
@@ -61,7 +61,7 @@ impl Output {
         let place = output.dir.display();
         let refuse = |message| Err(Error::new(ErrorKind::Saved, message));
         if output.dir.exists() && !output.dir.is_dir() {
-            return refuse(format!("{place} is not a folder; name another by --out"));
+            return refuse(format!("{place} is not a folder; choose another with --out"));
         }
         if existing == Existing::Overwrite {
             return Ok(output);
@@ -69,8 +69,8 @@ impl Output {
         let taken = names.iter().map(|name| output.dir.join(name)).find(|path| is_taken(path));
         if let (Some(path), false) = (taken, output.holds_a_run()) {
             return refuse(format!(
-                "{} is in the way, and no run has written it: name another folder by --out, or \
-                 overwrite it by --overwrite",
+                "{} is in the way and was not written by a run: choose another folder with --out, \
+                 or replace it with --overwrite",
                 path.display()
             ));
         }
@@ -78,25 +78,27 @@ impl Output {
         let has_model = output.dir.join("model/config.json").exists();
         let advice = match existing {
             Existing::Refuse if has_checkpoint => {
-                "resume it by --resume, replace it by --overwrite"
+                "resume it with --resume, replace it with --overwrite"
             }
-            Existing::Refuse if has_model => "replace it by --overwrite",
+            Existing::Refuse if has_model => "replace it with --overwrite",
             Existing::Resume if has_model && !has_checkpoint => {
-                "but no checkpoint to resume from: replace it by --overwrite"
+                "but no checkpoint to resume from: replace it with --overwrite"
             }
             _ => return Ok(output),
         };
-        refuse(format!("{place} holds a run already: {advice}, or name another folder by --out"))
+        refuse(format!(
+            "{place} already holds a run: {advice}, or choose another folder with --out"
+        ))
     }
 
-    /// Checks that the run does not write to the file or folder that its data are read from.
+    /// Checks that the run does not write to the file or folder it reads its data from.
     pub fn apart_from(self, data: &Path) -> Result<Self> {
         let (out, real) = (resolve(&self.dir), resolve(data));
         let refuse = |message| Err(Error::new(ErrorKind::Config, message));
         if data.is_dir() && folders(real.clone()).iter().any(|folder| out.starts_with(folder)) {
             return refuse(format!(
-                "{} is in {}, so what is written there would be data of the next run: name another folder \
-                 by --out",
+                "{} is in {}, so the next run would read the output of this one as data: choose \
+                 another folder with --out",
                 self.dir.display(),
                 data.display()
             ));
@@ -104,7 +106,8 @@ impl Output {
         let mut written = self.names.iter().map(|name| resolve(self.dir.join(name)));
         match written.find(|path| real.starts_with(path)) {
             Some(path) => refuse(format!(
-                "{} would be overwritten by the run, which writes to {}: name another folder by --out",
+                "{} would be overwritten by the run, which writes to {}: choose another folder with \
+                 --out",
                 data.display(),
                 path.display()
             )),
@@ -115,7 +118,7 @@ impl Output {
     /// Returns the path of one of the names.
     pub fn join(&self, name: &str) -> PathBuf {
         let known = self.names.iter().any(|known| Path::new(name).starts_with(known));
-        assert!(known, "{name} was not looked for when the run began");
+        assert!(known, "{name} is not among the names that the run may write");
         self.dir.join(name)
     }
 

@@ -1,4 +1,4 @@
-//! Prints without panicking where nobody reads, as after `| head -1`, unlike `println!`.
+//! Printing that, unlike `println!`, does not panic if the reader is gone, as after `| head -1`.
 
 /// Prints a line on standard output.
 macro_rules! say {

@@ -1,33 +1,33 @@
-//! Values of options: a bad one is refused, with the name of its option, before anything is read.
+//! Parsers of option values. Clap names the option of a bad value before anything is read.
 
 use clap::builder::RangedU64ValueParser;
 
-/// From 1 to a maximum.
+/// Accepts 1 to a maximum.
 pub fn up_to(maximum: u64) -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..=maximum)
 }
 
-/// At least 1, and no more than fits in memory.
+/// Accepts 1 to 2^30.
 pub fn count() -> RangedU64ValueParser<usize> {
     up_to(1 << 30)
 }
 
-/// A number above 0 that a 32-bit float can hold.
+/// Accepts a number above 0 that a 32-bit float can hold.
 pub fn positive(text: &str) -> Result<f64, String> {
     let value = non_negative(text)?;
     if value > 0.0 { Ok(value) } else { Err(format!("{value} is not above 0")) }
 }
 
-/// 0, or a number above it that a 32-bit float can hold.
+/// Accepts 0 or a number above 0 that a 32-bit float can hold.
 pub fn non_negative(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value >= 0.0 && value <= f64::from(f32::MAX) => Ok(value),
-        Ok(_) => Err(format!("{text} is not from 0 to 3.4e38")),
+        Ok(_) => Err(format!("{text} is not between 0 and 3.4e38")),
         Err(error) => Err(error.to_string()),
     }
 }
 
-/// Units of hidden layers, as in `512,256`, or `none`.
+/// Parses the units of hidden layers, as in `512,256`, or `none`.
 pub fn hidden(text: &str) -> Result<Hidden, String> {
     let units = text.split(',').map(str::trim).filter(|_| text != "none");
     let parse = |units: &str| match units.parse() {
@@ -38,7 +38,7 @@ pub fn hidden(text: &str) -> Result<Hidden, String> {
     Ok(Hidden(units.map(parse).collect::<Result<_, String>>()?))
 }
 
-/// Clap would take a plain vector as values of several options.
+/// Units of hidden layers, as one option value; clap would treat a plain vector as several.
 #[derive(Clone, serde::Serialize)]
 pub struct Hidden(pub Vec<usize>);
 

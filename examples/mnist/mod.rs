@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use crate::common::{CtrlC, Output};
 
-/// The files of a run.
+/// All files that a run may write.
 const WRITTEN: &[&str] = &[
     "checkpoint",
     "history.csv",
@@ -113,7 +113,7 @@ impl<'a> Run<'a> {
             Err(stopped) => {
                 let kept = stopped.trained.as_ref().map(|t| self.save("stopped", config, &t.model));
                 if let Some(Err(error)) = kept {
-                    warn!("the model as it was then could not be saved: {error}");
+                    warn!("the stopped model could not be saved: {error}");
                 }
                 Err(stopped.error)
             }
@@ -131,7 +131,7 @@ impl<'a> Run<'a> {
         evaluate(model, &Elbo::default(), test, batch, self.options.samples, noise)
     }
 
-    /// Draws what the model has learnt.
+    /// Draws the pictures of a trained model.
     pub fn draw<E, D, L>(
         &self,
         trained: &Trained<Vae<E, D, L, StandardNormal>>,
@@ -150,7 +150,7 @@ impl<'a> Run<'a> {
     /// Prints the figures of a trained model.
     pub fn report<M>(&self, trained: &Trained<M>, result: &Evaluation) {
         if trained.history.epochs.len() > trained.epoch {
-            say!("\nthe weights are those of epoch {}, the best", trained.epoch);
+            say!("\nthe weights are from epoch {}, the best", trained.epoch);
         }
         say!("\nmodel, history and pictures are in {}", self.out.display());
         say!(
@@ -202,7 +202,7 @@ fn read(options: &Options) -> Result<(ByteImages, ByteImages)> {
     for (class, name) in folder.classes().iter().enumerate() {
         say!("class {class}: {name}");
     }
-    // The files come class by class.
+    // The files are sorted by class.
     let seed = Seed::new(options.seed).child("order of the images");
     folder.load()?.shuffled(seed).split_last(0.1)
 }

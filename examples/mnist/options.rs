@@ -15,15 +15,15 @@ use crate::common::{Place, count, non_negative, positive};
 
 #[derive(Args, Serialize)]
 pub struct Options {
-    /// Where to compute; GPUs need a build with a feature, as in `cargo run --features wgpu`
+    /// Backend to compute on; GPUs need a build with a feature, as in `cargo run --features wgpu`
     #[arg(long, default_value = backend::names()[0], value_parser = backend::names().to_vec())]
     pub backend: String,
 
-    /// Epochs, passes over the training set
+    /// Epochs, passes over the training set; by default the example's, or 2 with --quick
     #[arg(long, value_parser = count())]
     pub epochs: Option<usize>,
 
-    /// Examples per training step
+    /// Examples per training step; by default the example's
     #[arg(long, value_parser = count())]
     pub batch_size: Option<usize>,
 
@@ -31,7 +31,7 @@ pub struct Options {
     #[arg(long, default_value_t = 2, value_parser = count())]
     pub latent_dim: usize,
 
-    /// Optimiser
+    /// Optimiser; by default the example's
     #[arg(long, value_enum)]
     pub optimizer: Option<Optimizer>,
 
@@ -43,7 +43,7 @@ pub struct Options {
     #[arg(long, value_enum, default_value_t = LrSchedule::Constant)]
     pub lr_schedule: LrSchedule,
 
-    /// Largest norm of the gradients of a step; larger ones are clipped
+    /// Maximum norm of a step's gradients, to which larger ones are clipped; by default none
     #[arg(long, value_parser = positive)]
     pub clip: Option<f64>,
 
@@ -55,15 +55,15 @@ pub struct Options {
     #[arg(long, conflicts_with_all = ["beta", "cycle", "target_kl"], value_parser = positive)]
     pub warmup: Option<f64>,
 
-    /// Epochs of a cycle, in the first half of which the weight of the divergence grows from 0 to 1
+    /// Epochs per cycle; the weight of the divergence grows from 0 to 1 in the first half of each
     #[arg(long, conflicts_with_all = ["beta", "target_kl"], value_parser = positive)]
     pub cycle: Option<f64>,
 
-    /// Target of the divergence in nats, which a controller of its weight aims at
+    /// Target for the divergence, in nats; a controller adjusts its weight
     #[arg(long, conflicts_with = "beta", value_parser = positive)]
     pub target_kl: Option<f64>,
 
-    /// Free nats of divergence of each latent dimension
+    /// Free nats of divergence per latent dimension
     #[arg(long, default_value_t = 0.0, value_parser = non_negative)]
     pub free_bits: f64,
 
@@ -75,12 +75,13 @@ pub struct Options {
     #[arg(long, default_value_t = 1, value_parser = count())]
     pub samples: usize,
 
-    /// Data for the validation after each epoch
+    /// Data to validate on after each epoch; by default the example's
     #[arg(long, value_enum)]
     pub validation: Option<Validation>,
 
-    /// Epochs without a better validation NELBO after which training stops and keeps the best weights; 0
-    /// trains to the end and keeps the last ones, the default if --beta is not 1 or with --target-kl
+    /// Epochs without a better validation NELBO after which training stops and keeps the best
+    /// weights; 0 trains to the end and keeps the last. By default the example's, or 0 if --beta is
+    /// not 1 or with --target-kl
     #[arg(long)]
     pub patience: Option<usize>,
 
@@ -89,17 +90,17 @@ pub struct Options {
     #[arg(long)]
     pub data_dir: Option<PathBuf>,
 
-    /// Folder of images to train on instead of MNIST, with or without a sub-folder for each class; a
-    /// tenth is the test set
+    /// Folder of images to train on instead of MNIST, optionally with a sub-folder for each class;
+    /// a tenth is the test set
     #[arg(long, conflicts_with = "data_dir")]
     pub image_dir: Option<PathBuf>,
 
-    /// Converts the images of a folder to grey
+    /// Converts the images of --image-dir to grey; by default they are RGB
     #[arg(long, requires = "image_dir")]
     pub grey: bool,
 
-    /// Scales the images of a folder to a size such as 64x48 (width x height); by default all must have
-    /// the same size
+    /// Scales the images of --image-dir to a width x height in pixels, such as 64x48; by default
+    /// all must have the same size
     #[arg(long, requires = "image_dir", value_parser = parse_size)]
     pub size: Option<Size>,
 
@@ -137,8 +138,8 @@ impl Options {
         Elbo::default().with_schedule(beta).with_free_bits(self.free_bits)
     }
 
-    /// Returns the patience. Early stopping compares NELBOs, which is not what training minimises if
-    /// the divergence has another weight or a target.
+    /// Returns the patience. Early stopping compares NELBOs, which training does not minimise if
+    /// the divergence has a weight other than 1 or a target.
     pub fn patience(&self, default: usize) -> Option<usize> {
         let bound = self.beta == 1.0 && self.target_kl.is_none();
         let default = if bound { default } else { 0 };
@@ -157,7 +158,7 @@ impl Options {
 
 #[derive(Clone, Copy, Serialize, ValueEnum)]
 pub enum Validation {
-    /// The test set, as in some of the posts: early stopping then looks at it
+    /// The test set, as in some of the posts; early stopping then depends on it
     Test,
     /// The last fifth of the training set, which is not trained on
     Split,
@@ -165,9 +166,9 @@ pub enum Validation {
 
 #[derive(Clone, Copy, Serialize, ValueEnum)]
 pub enum LrSchedule {
-    /// The same in every step
+    /// Constant
     Constant,
-    /// Along a cosine down to 0 at the last step
+    /// Falls along a cosine to 0 at the last step
     Cosine,
 }
 
@@ -202,9 +203,9 @@ pub struct Size {
 
 fn parse_size(text: &str) -> Result<Size, String> {
     let (width, height) =
-        text.split_once('x').ok_or("a size is width x height in pixels, as in 64x48")?;
+        text.split_once('x').ok_or("expected width x height in pixels, as in 64x48")?;
     let parse = |pixels: &str| match pixels.parse() {
-        Ok(0) => Err("0 pixels are too few".to_string()),
+        Ok(0) => Err("expected at least 1 pixel, not 0".to_string()),
         Ok(pixels) => Ok(pixels),
         Err(error) => Err(format!("{pixels}: {error}")),
     };

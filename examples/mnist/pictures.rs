@@ -13,7 +13,7 @@ use burn_vae::{Decoder, Encoder, Error, ErrorKind, Likelihood, Posterior, Result
 use super::WRITTEN;
 use crate::common::{Output, draw};
 
-/// Number of points for t-SNE, whose time grows with it.
+/// Maximum number of points for t-SNE, which is slow for many.
 const TSNE_POINTS: usize = 3000;
 
 /// The ranges of the pictures of the manifold, and the seed of the samples.
@@ -56,7 +56,7 @@ where
     }
     let codes = codes(vae, test)?;
     let is_wide = vae.latent_dim() > 2 && test.len() > 1;
-    // Codes without principal components have no such pictures.
+    // These pictures need principal components if there are more than two dimensions.
     match is_wide.then(|| Pca::fit(codes.clone())).transpose() {
         Ok(pca) => {
             scatters(&codes, pca.as_ref(), test.labels(), out);
@@ -67,7 +67,7 @@ where
     examples(vae, test, view, out)
 }
 
-/// The posterior means of all images, `[images, latent_dim]`.
+/// Returns the posterior means of all images, `[images, latent_dim]`.
 fn codes<E, D, L>(vae: &Vae<E, D, L, StandardNormal>, images: &ByteImages) -> Result<Tensor<2>>
 where
     E: Encoder<Posterior = DiagonalGaussian>,
@@ -115,8 +115,8 @@ fn scatters(codes: &Tensor<2>, pca: Option<&Pca>, labels: Option<&[u8]>, out: &O
     }
 }
 
-/// Draws decoded planes of the latent space, at quantiles of the prior and over a linear range. With
-/// more than two dimensions it is the plane of the first two principal components.
+/// Draws a decoded plane of the latent space, at quantiles of the prior and over a linear range.
+/// With more than two dimensions, the plane is that of the first two principal components.
 fn manifolds<E, D, L>(
     vae: &Vae<E, D, L, StandardNormal>,
     pca: Option<&Pca>,

@@ -1,5 +1,6 @@
-//! The protocol of the examples on binarised MNIST: pixels are binarised anew in each epoch, those of
-//! the test set once, the same in every run; the figure is -log p(x) by importance sampling.
+//! The protocol of the examples on binarised MNIST. Training pixels are binarised anew in each
+//! epoch; the test set is binarised once, with the same bits in every run. The figure is -log p(x)
+//! by importance sampling.
 
 #![allow(dead_code, reason = "no example needs all of it")]
 
@@ -30,7 +31,7 @@ pub struct Options {
     #[arg(long, value_parser = count())]
     test_images: Option<usize>,
 
-    /// Where to compute; GPUs need a build with a feature, as in `cargo run --features wgpu`
+    /// Backend to compute on; GPUs need a build with a feature, as in `cargo run --features wgpu`
     #[arg(long, default_value = backend::names()[0], value_parser = backend::names().to_vec())]
     backend: String,
 
@@ -96,13 +97,14 @@ impl Study {
         ]
     }
 
-    /// Returns the configuration of a training of `epochs` epochs, or of `usual` if none are given.
+    /// Returns the training configuration. Without `epochs`, it trains for `usual` epochs, or for
+    /// one in a quick run.
     pub fn training(&self, epochs: Option<usize>, usual: usize) -> TrainConfig {
         let epochs = epochs.unwrap_or(if self.is_quick { 1 } else { usual });
         TrainConfig { epochs, seed: self.seed, ..TrainConfig::default() }
     }
 
-    /// The noise of all evaluations.
+    /// Returns the noise of all evaluations.
     fn noise(&self) -> NoiseSource {
         NoiseSource::new(self.seed.child("test"))
     }
@@ -136,7 +138,7 @@ pub fn draw_run(out: &Output, history: &History, samples: Result<Tensor<2>>, sha
     draw(&out.join("samples.png"), |path| ImageGrid::new(samples?, shape, 10)?.save(path));
 }
 
-/// Prints the last lines of an example.
+/// Prints the likelihood, and the bits per dimension if it has them, as an example's last lines.
 pub fn report(likelihood: &LogLikelihood) {
     if let Some(bits) = likelihood.bits_per_dim(0.0) {
         say!("bits per dimension: {bits:.3}");

@@ -219,8 +219,12 @@ fn an_example_writes_to_its_own_folder() {
         write(out(&folder).join(name), "mine");
         let place = out(&folder).join(name.split('/').next().unwrap()).display().to_string();
         for how in [refuse, resume] {
-            refused(&folder, how, &format!("{place} is in the way, and no run has written it"));
-            refused(&folder, how, "name another folder by --out, or overwrite it by --overwrite");
+            refused(&folder, how, &format!("{place} is in the way and was not written by a run"));
+            refused(
+                &folder,
+                how,
+                "choose another folder with --out, or replace it with --overwrite",
+            );
         }
         look(&folder, overwrite).unwrap();
     }
@@ -231,14 +235,14 @@ fn an_example_writes_to_its_own_folder() {
     let kept = trainer(1).with_checkpoints(out("run/checkpoint"), Existing::Refuse);
     fit(kept.with_history_csv(out("run/history.csv"))).unwrap();
     write(out("run/latent.png"), "a picture");
-    refused("run", refuse, "holds a run already: resume it by --resume");
+    refused("run", refuse, "already holds a run: resume it with --resume");
     for how in [resume, overwrite] {
         look("run", how).unwrap();
     }
     std::fs::remove_dir_all(out("run/checkpoint")).unwrap();
     let model = config().init(Seed::new(0), &Device::flex()).unwrap();
     saved::save(out("run/model"), &config(), &model).unwrap();
-    refused("run", refuse, "holds a run already: replace it by --overwrite");
+    refused("run", refuse, "already holds a run: replace it with --overwrite");
     refused("run", resume, "but no checkpoint to resume from");
     std::fs::remove_file(out("run/history.csv")).unwrap();
     let shown = look("run", overwrite).unwrap().display().to_string();
@@ -298,7 +302,7 @@ fn an_example_does_not_write_to_its_data() {
         let error = check(out.clone(), data.clone()).err();
         let error = error.unwrap_or_else(|| panic!("{out:?} is accepted with {data:?}"));
         assert_eq!(error.kind(), ErrorKind::Config);
-        assert!(error.to_string().contains("name another folder by --out"), "{error}");
+        assert!(error.to_string().contains("choose another folder with --out"), "{error}");
     }
     for (out, data) in fine {
         check(out, data).unwrap();

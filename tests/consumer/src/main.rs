@@ -46,7 +46,7 @@ struct Outcome {
     /// Median distance between readings and their reconstructions.
     error: f64,
     kl: f64,
-    /// Whether the loaded model is the saved one.
+    /// Whether the loaded model reconstructs exactly as the saved one.
     same: bool,
 }
 
@@ -92,7 +92,7 @@ fn main() -> Result<()> {
     let out = std::env::args().nth(1).map_or_else(|| PathBuf::from("out/consumer"), PathBuf::from);
     std::fs::create_dir_all(&out).expect("a folder to write to");
     let Outcome { error, kl, same } = run(&out, 4000, 40, Progress::Auto)?;
-    assert!(same, "the model that was read is not the one that was written");
+    assert!(same, "the loaded model differs from the saved one");
     println!("median error {error:.3}, rate {kl:.2} nats, model in {}", out.display());
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Parts that burn-vae does not have: an encoder, a likelihood and a divergence.
+//! Custom components that burn-vae does not provide: an encoder, a likelihood and a divergence.
 
 use burn::module::Module;
 use burn::nn::Linear;
