@@ -265,3 +265,45 @@ fn a_graph_does_not_change_the_value() {
         assert_eq!(values(with_graph), alone);
     });
 }
+
+/// Batch normalisation and a convolution by whole batches have the same bits on any number of
+/// threads, forwards and backwards.
+#[test]
+fn threads_do_not_change_the_bits() {
+    let run = || {
+        let x = leaf(random([700, 12], 1));
+        let (scale, shift) = (leaf(random([12], 2)), leaf(random([12], 3)));
+        let (y, [mean, variance]) = host::batch_norm(x.clone(), scale.clone(), shift.clone(), 1e-3);
+        let grads = backward(&y);
+        let all = [values(y), values(mean), values(variance), gradient(&x, &grads)];
+        let norm = [all.concat(), gradient(&scale, &grads), gradient(&shift, &grads)].concat();
+
+        let geometry = Geometry::same([9, 7], 3, 2);
+        let (x, weight) = (leaf(random([20, 9, 7, 8], 1)), leaf(random([40, 8, 3, 3], 2)));
+        let y = host::conv(
+            x.clone(),
+            weight.clone(),
+            leaf(random([40], 3)),
+            geometry,
+            Direction::Down,
+            true,
+        );
+        let grads = backward(&y);
+        let conv = [values(y), gradient(&x, &grads), gradient(&weight, &grads)].concat();
+        [norm, conv].concat().into_iter().map(f32::to_bits).collect::<Vec<_>>()
+    };
+    on_each_backend(|| {
+        let device = device();
+        let on = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                DEVICE.set(device.clone());
+                run()
+            })
+        };
+        let one = on(1);
+        for threads in [2, 3, 16] {
+            assert!(on(threads) == one, "{threads} threads");
+        }
+    });
+}
