@@ -88,7 +88,7 @@ fn start() -> Result<()> {
 
     let likelihood = study.log_likelihood(&vae, test, FromPosterior)?;
     say!("\nmodel, history and picture are in {}", out.display());
-    say!("-log p(x|y), the class given");
+    say!("-log p(x|y), given the class");
     study::report(&likelihood);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Posteriors made of normalizing flows, and one with a full covariance, on binarised MNIST.
+//! Posteriors made of normalising flows, and one with a full covariance, on binarised MNIST.
 //!
 //! ```sh
 //! cargo run --release --example flows_mnist -- --flow iaf --steps 2

@@ -2,7 +2,7 @@
 //! number of steps.
 //!
 //! ```sh
-//! cargo run --release --example swaps                    # all of them
+//! cargo run --release --example swaps                    # all rows
 //! cargo run --release --example swaps -- --only mmd
 //! ```
 
@@ -94,7 +94,8 @@ impl Encoder for Encoding {
 /// An objective chosen at run time.
 type AnyObjective = Box<dyn Objective<Model<BernoulliNll>>>;
 
-/// The rows on bits, with their numbers of samples: divergences with one, bounds with eight.
+/// Returns the rows on binary pixels: the name, the objective and the Monte Carlo samples per
+/// example. Bounds and the Monte Carlo Renyi divergence take eight samples, the other rows one.
 fn objectives() -> Result<Vec<(&'static str, AnyObjective, usize)>> {
     let (mc, iwae) = (MonteCarloKl::default(), Iwae::default());
     let imq = Kernel::inverse_multiquadratic(4.0)?;

@@ -8,7 +8,7 @@ use burn_vae::{Error, ErrorKind, Result};
 use clap::Args;
 use serde::Serialize;
 
-/// The options that name the folder.
+/// The options of the output folder.
 #[derive(Args, Serialize)]
 pub struct Place {
     /// Folder that the run writes to; by default out/ and the example's name
@@ -51,7 +51,7 @@ impl Place {
 }
 
 impl Output {
-    /// As [`Place::look`].
+    /// Checks the folder without changing it, as [`Place::look`] does.
     pub fn look(
         dir: impl Into<PathBuf>,
         names: &'static [&'static str],

@@ -12,13 +12,13 @@ pub fn count() -> RangedU64ValueParser<usize> {
     up_to(1 << 30)
 }
 
-/// Accepts a number above 0 that a 32-bit float can hold.
+/// Accepts a number above 0, up to the largest 32-bit float.
 pub fn positive(text: &str) -> Result<f64, String> {
     let value = non_negative(text)?;
     if value > 0.0 { Ok(value) } else { Err(format!("{value} is not above 0")) }
 }
 
-/// Accepts 0 or a number above 0 that a 32-bit float can hold.
+/// Accepts a number from 0 to the largest 32-bit float.
 pub fn non_negative(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value >= 0.0 && value <= f64::from(f32::MAX) => Ok(value),

@@ -1,4 +1,4 @@
-//! The main job of the examples that train on images: from a fresh model to pictures.
+//! A run of an example that trains on images, from reading the data to drawing pictures.
 
 mod options;
 mod pictures;
@@ -150,7 +150,7 @@ impl<'a> Run<'a> {
     /// Prints the figures of a trained model.
     pub fn report<M>(&self, trained: &Trained<M>, result: &Evaluation) {
         if trained.history.epochs.len() > trained.epoch {
-            say!("\nthe weights are from epoch {}, the best", trained.epoch);
+            say!("\nthe weights are from the best epoch, {}", trained.epoch);
         }
         say!("\nmodel, history and pictures are in {}", self.out.display());
         say!(

@@ -1,4 +1,4 @@
-//! The options of the main job.
+//! The options of a run.
 
 use std::path::PathBuf;
 
@@ -51,7 +51,8 @@ pub struct Options {
     #[arg(long, default_value_t = 1.0, value_parser = non_negative)]
     pub beta: f64,
 
-    /// Epochs of warm-up, in which the weight of the divergence grows from 0 to 1; fewer than all
+    /// Epochs of warm-up, in which the weight of the divergence grows from 0 to 1; must be fewer
+    /// than --epochs
     #[arg(long, conflicts_with_all = ["beta", "cycle", "target_kl"], value_parser = positive)]
     pub warmup: Option<f64>,
 
