@@ -40,7 +40,7 @@ struct Args {
     #[arg(long, value_enum, default_value_t = Kind::Planar)]
     flow: Kind,
 
-    /// Number of flows in the chain; by default 2 for iaf, 4 for realnvp and 10 otherwise
+    /// Number of flows in the chain; not for none and full; by default 2 for iaf, 4 for realnvp and 10 otherwise
     #[arg(
         long,
         default_value_t = 10,

@@ -69,8 +69,8 @@ struct Args {
     #[arg(long, default_value_t = 0.5, allow_hyphen_values = true)]
     alpha: f64,
 
-    /// Stages of the learning rate, of 1, 3, 9, .. epochs, by default 5; the paper has 8 at a batch
-    /// size of 20
+    /// Stages of the learning rate, of 1, 3, 9, .. epochs, by default 5, or 1 in a quick run; the
+    /// paper has 8 at a batch size of 20
     #[arg(long, value_parser = value_parser!(u32).range(1..=20))]
     stages: Option<u32>,
 
@@ -141,12 +141,14 @@ fn run(args: &Args, objective: impl Objective<MlpVae> + 'static) -> Result<()> {
 
     let [train, test] = study.bits().map(Arc::new);
     let batches = train.len().div_ceil(args.batch_size);
-    let stages = 0..args.stages.unwrap_or(if study.is_quick { 1 } else { 5 });
+    let stages = 0..study.or_default(args.stages, 1, 5);
     let stages = stages.map(|i| (1e-3 * 10f64.powf(-f64::from(i) / 7.0), 3usize.pow(i)));
     let training = TrainConfig {
+        epochs: stages.clone().map(|(_, epochs)| epochs).sum(),
         batch_size: args.batch_size,
         num_samples: args.samples,
-        ..study.training(Some(stages.clone().map(|(_, epochs)| epochs).sum()), 0)
+        seed,
+        ..TrainConfig::default()
     };
     let ctrl_c = CtrlC::catch();
     let trained = Trainer::new(training)

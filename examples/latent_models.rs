@@ -82,7 +82,7 @@ const LATENT_DIM: usize = 50;
 fn main() -> Result<()> {
     let args = Args::parse();
     let study = args.study.load(Defaults { test_samples: 1000, test_images: 10_000 })?;
-    let components = args.components.unwrap_or(if study.is_quick { 20 } else { 500 });
+    let components = study.or_default(args.components, 20, 500);
     if components > study.train.len() {
         let message = format!(
             "--components is {components}, but there are only {} training images",

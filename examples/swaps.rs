@@ -1,5 +1,5 @@
-//! Swaps one component of a variational autoencoder at a time and keeps the network, data, seed and
-//! number of steps.
+//! Swaps one component of a variational autoencoder at a time and keeps the hidden layers, seed and
+//! number of steps. Divergences and bounds share binary pixels, other likelihoods share grey ones.
 //!
 //! ```sh
 //! cargo run --release --example swaps                    # all rows
@@ -152,10 +152,12 @@ fn main() -> Result<()> {
         "active"
     );
 
+    let swaps = Swaps { args, study };
+    let study = &swaps.study;
     let [train, test] = study.bits();
     let bits: Split = [Arc::new(train), Arc::new(test)];
     for (name, objective, samples) in objectives()? {
-        row(&args, &study, name, &bits, BernoulliNll, objective, samples)?;
+        swaps.row(name, &bits, BernoulliNll, objective, samples)?;
     }
 
     // On grey values, the last two rows are probabilities of bytes and the others densities, which
@@ -164,98 +166,84 @@ fn main() -> Result<()> {
     // Without a floor, pixels with the same value in all images would drive a scale to zero.
     let learned = || ScaleConfig::learned(0.2).with_floor(0.05).init(study.seed, &study.device);
     let predicted = ScaleConfig::predicted().with_floor(0.05).init(study.seed, &study.device)?;
-    let kl = Elbo::default();
-    row(&args, &study, "likelihood: continuous bernoulli", &grey, ContinuousBernoulliNll, kl, 1)?;
-    row(
-        &args,
-        &study,
-        "likelihood: gaussian, 0.2",
-        &grey,
-        GaussianNll::new(Scale::fixed(0.2)?),
-        kl,
-        1,
-    )?;
-    row(
-        &args,
-        &study,
-        "likelihood: gaussian, learned",
-        &grey,
-        GaussianNll::new(learned()?),
-        kl,
-        1,
-    )?;
-    row(
-        &args,
-        &study,
-        "likelihood: gaussian, predicted",
-        &grey,
-        GaussianNll::new(predicted),
-        kl,
-        1,
-    )?;
-    row(&args, &study, "likelihood: laplace, learned", &grey, LaplaceNll::new(learned()?), kl, 1)?;
-    row(
-        &args,
-        &study,
-        "likelihood: student-t, learned",
-        &grey,
-        StudentTNll::new(learned()?, 5.0)?,
-        kl,
-        1,
-    )?;
-    let logistic = DiscretizedLogisticNll::new(256)?;
-    row(&args, &study, "likelihood: discretised logistic", &grey, logistic, kl, 1)?;
+    let fixed = Scale::fixed(0.2)?;
+    swaps.likelihood("continuous bernoulli", &grey, ContinuousBernoulliNll)?;
+    swaps.likelihood("gaussian, 0.2", &grey, GaussianNll::new(fixed))?;
+    swaps.likelihood("gaussian, learned", &grey, GaussianNll::new(learned()?))?;
+    swaps.likelihood("gaussian, predicted", &grey, GaussianNll::new(predicted))?;
+    swaps.likelihood("laplace, learned", &grey, LaplaceNll::new(learned()?))?;
+    swaps.likelihood("student-t, learned", &grey, StudentTNll::new(learned()?, 5.0)?)?;
+    swaps.likelihood("discretised logistic", &grey, DiscretizedLogisticNll::new(256)?)?;
     let mixture = DiscretizedLogisticMixtureNll::new(256, 3)?;
-    row(&args, &study, "likelihood: mixture of 3 of them", &grey, mixture, kl, 1)
+    swaps.likelihood("mixture of 3 of them", &grey, mixture)
 }
 
-/// Trains and evaluates a model, if its row is selected.
-fn row<L, O>(
-    args: &Args,
-    study: &Study,
-    name: &str,
-    [train, test]: &Split,
-    likelihood: L,
-    objective: O,
-    num_samples: usize,
-) -> Result<()>
-where
-    L: Likelihood + 'static,
-    O: Objective<Model<L>> + 'static,
-{
-    if !name.contains(&args.only) {
-        return Ok(());
-    }
-    let (seed, device) = (study.seed, &study.device);
-    let is_narrow = name.ends_with("narrow");
-    let (data_dim, latent_dim) = (train.dim(), args.latent_dim);
-    let output_dim = likelihood.params_per_value() * data_dim;
-    let encoder = MlpEncoderConfig::new(data_dim, [256], latent_dim);
-    let vae = Vae::new(
-        Encoding { network: encoder.init(seed.child("encoder"), device)?, is_narrow },
-        MlpDecoderConfig::new(latent_dim, [256], output_dim).init(seed.child("decoder"), device)?,
-        likelihood,
-        StandardNormal,
-    )?;
-    let config = TrainConfig { num_samples, ..study.training(args.epochs, 5) };
-    let vae = Trainer::new(config)
-        .with_objective(objective)
-        .with_optimizer(Adam::new().with_epsilon(1e-5)?.init())
-        .with_progress(Progress::Silent)
-        .fit(vae, train.clone(), test.clone())?
-        .model;
+/// What the rows share.
+struct Swaps {
+    args: Args,
+    study: Study,
+}
 
-    let elbo = study.evaluate(&vae, &Elbo::default(), test.clone(), 1)?;
-    let likelihood = study.log_likelihood(&vae, test.clone(), FromPosterior)?;
-    let (nll, protocol, measure) = (likelihood.nll, likelihood.protocol, likelihood.measure);
-    let active = elbo.latents.as_ref().and_then(|latents| latents.active_units()).unwrap_or(0);
-    let (divergence, distortion) = (elbo.divergence, elbo.distortion);
-    // Bytes were divided by 255.
-    let bits = likelihood.bits_per_dim(data_dim as f64 * 255f64.ln()).unwrap_or(f64::NAN);
-    let reliability = likelihood.reliability();
-    say!(
-        "{name:<36} {divergence:>10.2} {distortion:>10.2} {nll:>8.2} {bits:>8.3} {active:>6}  {reliability}; \
-         {protocol}; {measure}"
-    );
-    Ok(())
+impl Swaps {
+    /// A row that swaps the likelihood.
+    fn likelihood(
+        &self,
+        name: &str,
+        data: &Split,
+        likelihood: impl Likelihood + 'static,
+    ) -> Result<()> {
+        self.row(&format!("likelihood: {name}"), data, likelihood, Elbo::default(), 1)
+    }
+
+    /// Trains and evaluates a model, if its row is selected.
+    fn row<L, O>(
+        &self,
+        name: &str,
+        [train, test]: &Split,
+        likelihood: L,
+        objective: O,
+        num_samples: usize,
+    ) -> Result<()>
+    where
+        L: Likelihood + 'static,
+        O: Objective<Model<L>> + 'static,
+    {
+        let Self { args, study } = self;
+        if !name.contains(&args.only) {
+            return Ok(());
+        }
+        let (seed, device) = (study.seed, &study.device);
+        let is_narrow = name.ends_with("narrow");
+        let (data_dim, latent_dim) = (train.dim(), args.latent_dim);
+        let output_dim = likelihood.params_per_value() * data_dim;
+        let encoder = MlpEncoderConfig::new(data_dim, [256], latent_dim);
+        let vae = Vae::new(
+            Encoding { network: encoder.init(seed.child("encoder"), device)?, is_narrow },
+            MlpDecoderConfig::new(latent_dim, [256], output_dim)
+                .init(seed.child("decoder"), device)?,
+            likelihood,
+            StandardNormal,
+        )?;
+        let config = TrainConfig { num_samples, ..study.training(args.epochs, 5) };
+        let vae = Trainer::new(config)
+            .with_objective(objective)
+            .with_optimizer(Adam::new().with_epsilon(1e-5)?.init())
+            .with_progress(Progress::Silent)
+            .fit(vae, train.clone(), test.clone())?
+            .model;
+
+        let elbo = study.evaluate(&vae, &Elbo::default(), test.clone(), 1)?;
+        let likelihood = study.log_likelihood(&vae, test.clone(), FromPosterior)?;
+        let (nll, protocol, measure) = (likelihood.nll, likelihood.protocol, likelihood.measure);
+        let active = elbo.latents.as_ref().and_then(|latents| latents.active_units()).unwrap_or(0);
+        let (divergence, distortion) = (elbo.divergence, elbo.distortion);
+        // Bytes were divided by 255.
+        let bits = likelihood.bits_per_dim(data_dim as f64 * 255f64.ln()).unwrap_or(f64::NAN);
+        let reliability = likelihood.reliability();
+        say!(
+            "{name:<36} {divergence:>10.2} {distortion:>10.2} {nll:>8.2} {bits:>8.3} {active:>6}  {reliability}; \
+             {protocol}; {measure}"
+        );
+        Ok(())
+    }
 }

@@ -12,10 +12,10 @@ pub fn count() -> RangedU64ValueParser<usize> {
     up_to(1 << 30)
 }
 
-/// Accepts a number above 0, up to the largest 32-bit float.
+/// Accepts a number above 0 as a 32-bit float.
 pub fn positive(text: &str) -> Result<f64, String> {
     let value = non_negative(text)?;
-    if value > 0.0 { Ok(value) } else { Err(format!("{value} is not above 0")) }
+    if value as f32 > 0.0 { Ok(value) } else { Err(format!("{text} is not above 0")) }
 }
 
 /// Accepts a number from 0 to the largest 32-bit float.

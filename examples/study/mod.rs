@@ -62,7 +62,7 @@ pub struct Study {
     pub train: ByteImages,
     pub test: ByteImages,
     pub test_samples: usize,
-    pub is_quick: bool,
+    is_quick: bool,
 }
 
 impl Options {
@@ -97,10 +97,14 @@ impl Study {
         ]
     }
 
-    /// Returns the training configuration. Without `epochs`, it trains for `usual` epochs, or for
-    /// one in a quick run.
+    /// Returns the value of an option or its default, which is another one in a quick run.
+    pub fn or_default<T>(&self, given: Option<T>, quick: T, usual: T) -> T {
+        given.unwrap_or(if self.is_quick { quick } else { usual })
+    }
+
+    /// Returns the training configuration, of one epoch in a quick run unless `epochs` are given.
     pub fn training(&self, epochs: Option<usize>, usual: usize) -> TrainConfig {
-        let epochs = epochs.unwrap_or(if self.is_quick { 1 } else { usual });
+        let epochs = self.or_default(epochs, 1, usual);
         TrainConfig { epochs, seed: self.seed, ..TrainConfig::default() }
     }
 

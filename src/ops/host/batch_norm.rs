@@ -22,29 +22,34 @@ pub(crate) fn batch_norm(
     shift: Tensor<1>,
     epsilon: f64,
 ) -> (Tensor<2>, [Tensor<1>; 2]) {
-    let is_autodiff = x.device().is_autodiff();
-    let statistics = moments(x.clone().without_autodiff());
-    let [mean, variance] = statistics.clone().map(Tensor::into_dispatch);
+    let device = x.device();
+    let [mean, variance] = moments(x.clone().without_autodiff());
+    let statistics = [&mean, &variance].map(|values| Tensor::from_data(values.as_slice(), &device));
+    let precision = variance.iter().map(|variance| (variance + epsilon as f32).sqrt().recip());
+    let columns = Columns { mean, precision: precision.collect() };
     let y = Tensor::from_dispatch(<Dispatch as FusedBatchNorm>::fused_batch_norm(
         x.into_dispatch(),
         scale.into_dispatch(),
         shift.into_dispatch(),
-        mean,
-        variance,
-        epsilon as f32,
+        columns,
     ));
-    match is_autodiff {
-        true => (y, statistics.map(Tensor::from_inner)),
-        false => (y, statistics),
-    }
+    (y, statistics)
+}
+
+/// What each column is normalised by.
+#[derive(Clone, Debug)]
+struct Columns {
+    mean: Vec<f32>,
+    /// One over the standard deviation.
+    precision: Vec<f32>,
 }
 
 /// Returns the mean and the variance of each column.
-fn moments(x: Tensor<2>) -> [Tensor<1>; 2] {
+fn moments(x: Tensor<2>) -> [Vec<f32>; 2] {
     on_host!(x.device(), B => moments_on::<B>(x))
 }
 
-fn moments_on<B: Host>(x: Tensor<2>) -> [Tensor<1>; 2] {
+fn moments_on<B: Host>(x: Tensor<2>) -> [Vec<f32>; 2] {
     let [rows, columns] = x.dims();
     let x = B::contiguous(B::unwrap(x));
     let x = B::values(&x);
@@ -54,12 +59,12 @@ fn moments_on<B: Host>(x: Tensor<2>) -> [Tensor<1>; 2] {
     let means = mean(sums(rows, columns, |i, sums| {
         sums.iter_mut().zip(&x[i * columns..]).for_each(|(sum, x)| *sum += x);
     }));
-    // Not from the squares, whose difference would lose digits.
+    // The difference of squares would lose digits.
     let variances = mean(sums(rows, columns, |i, sums| {
         let values = x[i * columns..].iter().zip(&means);
         sums.iter_mut().zip(values).for_each(|(sum, (x, mean))| *sum += (x - mean) * (x - mean));
     }));
-    [means, variances].map(|values| B::wrap(B::tensor(values, Shape::from([columns]))))
+    [means, variances]
 }
 
 #[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
@@ -68,9 +73,7 @@ trait FusedBatchNorm: Backend {
         x: FloatTensor<Self>,
         scale: FloatTensor<Self>,
         shift: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
-        epsilon: f32,
+        columns: Columns,
     ) -> FloatTensor<Self>;
 }
 
@@ -79,12 +82,10 @@ impl<B: Host> FusedBatchNorm for B {
         x: FloatTensor<B>,
         scale: FloatTensor<B>,
         shift: FloatTensor<B>,
-        mean: FloatTensor<B>,
-        variance: FloatTensor<B>,
-        epsilon: f32,
+        columns: Columns,
     ) -> FloatTensor<B> {
-        let columns = Columns::new::<B>(&scale, &mean, &variance, epsilon);
-        forward::<B>(&B::contiguous(x), &columns, &B::contiguous(shift))
+        let [x, scale, shift] = [x, scale, shift].map(B::contiguous);
+        forward::<B>(&x, &scale, &shift, &columns)
     }
 }
 
@@ -93,55 +94,28 @@ impl<B: Host, C: CheckpointStrategy> FusedBatchNorm for Autodiff<B, C> {
         x: FloatTensor<Self>,
         scale: FloatTensor<Self>,
         shift: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
-        epsilon: f32,
+        columns: Columns,
     ) -> FloatTensor<Self> {
         let nodes = [x.node(), scale.node(), shift.node()];
         let prep = BatchNormBackward.prepare::<C>(nodes).compute_bound().stateful();
-        let x = B::contiguous(x.into_primitive());
-        let shift = B::contiguous(shift.into_primitive());
-        let [scale, mean, variance] = [scale, mean, variance].map(|x| x.into_primitive());
-        let columns = Columns::new::<B>(&scale, &mean, &variance, epsilon);
-        let y = forward::<B>(&x, &columns, &shift);
+        let [x, scale, shift] = [x, scale, shift].map(|x| B::contiguous(x.into_primitive()));
+        let y = forward::<B>(&x, &scale, &shift, &columns);
         match prep {
-            OpsKind::Tracked(prep) => prep.finish((x, columns), y),
+            OpsKind::Tracked(prep) => prep.finish((x, scale, columns), y),
             OpsKind::UnTracked(prep) => prep.finish(y),
         }
     }
 }
 
-/// The constants of each column.
-#[derive(Clone, Debug)]
-struct Columns {
-    scale: Vec<f32>,
-    mean: Vec<f32>,
-    /// One over the standard deviation.
-    precision: Vec<f32>,
-}
-
-impl Columns {
-    fn new<B: Host>(
-        scale: &FloatTensor<B>,
-        mean: &FloatTensor<B>,
-        variance: &FloatTensor<B>,
-        epsilon: f32,
-    ) -> Self {
-        let values = |x: &FloatTensor<B>| B::values(&B::contiguous(x.clone())).to_vec();
-        let mut precision = values(variance);
-        precision.iter_mut().for_each(|variance| *variance = (*variance + epsilon).sqrt().recip());
-        Self { scale: values(scale), mean: values(mean), precision }
-    }
-}
-
 fn forward<B: Host>(
     x: &FloatTensor<B>,
-    columns: &Columns,
+    scale: &FloatTensor<B>,
     shift: &FloatTensor<B>,
+    Columns { mean, precision }: &Columns,
 ) -> FloatTensor<B> {
-    let (shape, len) = (x.shape(), columns.mean.len());
+    let (shape, len) = (x.shape(), mean.len());
     let mut y = B::values(x).to_vec();
-    let factors = columns.scale.iter().zip(&columns.precision).map(|(scale, p)| scale * p);
+    let factors = B::values(scale).iter().zip(precision).map(|(scale, p)| scale * p);
     let (factors, shift) = (factors.collect::<Vec<_>>(), B::values(shift));
     y.par_chunks_mut(share(len) * len).for_each(|rows| {
         vectorized(
@@ -149,7 +123,7 @@ fn forward<B: Host>(
             || {
                 for row in rows.chunks_exact_mut(len) {
                     for j in 0..len {
-                        row[j] = (row[j] - columns.mean[j]) * factors[j] + shift[j];
+                        row[j] = (row[j] - mean[j]) * factors[j] + shift[j];
                     }
                 }
             },
@@ -162,19 +136,20 @@ fn forward<B: Host>(
 struct BatchNormBackward;
 
 impl<B: Host> Backward<B, 3> for BatchNormBackward {
-    type State = (FloatTensor<B>, Columns);
+    /// The input, the scale, and what was normalised by.
+    type State = (FloatTensor<B>, FloatTensor<B>, Columns);
 
     fn backward(
         self,
-        ops: Ops<(FloatTensor<B>, Columns), 3>,
+        ops: Ops<(FloatTensor<B>, FloatTensor<B>, Columns), 3>,
         grads: &mut Gradients,
         _: &mut Checkpointer,
     ) {
         let [x_id, scale_id, shift_id] = ops.parents.map(|node| node.map(|node| node.id));
-        let (x, Columns { scale, mean, precision }) = ops.state;
+        let (x, scale, Columns { mean, precision }) = ops.state;
         let mut dy = B::editable(grads.consume::<B>(&ops.node));
         let (shape, len) = (x.shape(), mean.len());
-        let (rows, x) = (shape[0], B::values(&x));
+        let (rows, x, scale) = (shape[0], B::values(&x), B::values(&scale));
         // Sums over the rows of the gradient, and of its products with the normalised values.
         let values = B::values(&dy);
         let sums = sums(rows, 2 * len, |i, sums| {
@@ -185,8 +160,7 @@ impl<B: Host> Backward<B, 3> for BatchNormBackward {
                 products[j] += dy[j] * ((x[j] - mean[j]) * precision[j]);
             }
         });
-        let totals = sums.iter().map(|sum| *sum as f32).collect::<Vec<_>>();
-        let dx = x_id.map(|_| {
+        if let Some(id) = x_id {
             let means = sums.iter().map(|sum| (sum / rows as f64) as f32).collect::<Vec<_>>();
             let (mean_dy, mean_product) = means.split_at(len);
             let share = share(len) * len;
@@ -205,10 +179,9 @@ impl<B: Host> Backward<B, 3> for BatchNormBackward {
                     },
                 );
             });
-        });
-        if let (Some(id), Some(())) = (x_id, dx) {
             grads.register::<B>(id, dy);
         }
+        let totals = sums.iter().map(|sum| *sum as f32).collect::<Vec<_>>();
         let (dshift, dscale) = totals.split_at(len);
         let gradients = [
             (scale_id, Some(dscale.to_vec()), Shape::from([len])),

@@ -15,15 +15,15 @@ use crate::ops::Direction;
 /// kinds.
 const WEIGHTS: usize = if cfg!(test) { 1 << 9 } else { 1 << 18 };
 
-/// Maximum number of patch values of a batch (256 MiB).
-const PATCH_VALUES: usize = 1 << 26;
+/// Maximum number of patch values of a batch (256 MiB); larger batches go chunk by chunk.
+const BATCH_VALUES: usize = 1 << 26;
 
 impl Convolution<'_> {
     /// Whether a layer is computed here for a number of images.
     pub(super) fn is_heavy(&self, batch: usize) -> bool {
         let values = batch.saturating_mul(self.patches.count() * self.patches.patch_len());
         self.weight.len() >= WEIGHTS
-            && (1..=PATCH_VALUES).contains(&values)
+            && (1..=BATCH_VALUES).contains(&values)
             && !self.patches.is_by_value()
     }
 

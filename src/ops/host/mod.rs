@@ -1,5 +1,5 @@
-//! Operations over slices in host memory, for Burn's `flex` backend, which runs each much faster as
-//! one fused operation.
+//! Operations over slices in host memory, for Burn's backends `flex` and `ndarray`, which run each
+//! much faster as one fused operation.
 //!
 //! **Fully connected layers and Bernoulli likelihoods.** As tensor operations, bias, activation and
 //! likelihood take a dozen passes over memory, with a call into the C library for each value. Here
@@ -12,7 +12,11 @@
 //! convolutions, each with its own copies. Here a convolution and its gradients are matrix products
 //! over patches in the order `[batch, height, width, channels]`, in chunks whose patches stay in
 //! the cache, with bias and ReLU in the same pass. The backward pass also uses each chunk of the
-//! gradient for everything while it is in the cache.
+//! gradient for everything while it is in the cache. Layers with many weights go by whole batches
+//! (`heavy`).
+//!
+//! **Batch normalisation.** Statistics, forward and backward pass run on all threads, over rows of
+//! channels.
 //!
 //! **Diagonal Gaussians.** Sampling and the divergence from the standard normal distribution
 //! involve few values but many autodiff operations; here each is one.

@@ -93,7 +93,7 @@ fn main() -> Result<()> {
     std::fs::create_dir_all(&out).expect("a folder to write to");
     let Outcome { error, kl, same } = run(&out, 4000, 40, Progress::Auto)?;
     assert!(same, "the loaded model differs from the saved one");
-    println!("median error {error:.3}, rate {kl:.2} nats, model in {}", out.display());
+    println!("median error {error:.3}, divergence {kl:.2} nats, model in {}", out.display());
     Ok(())
 }
 
@@ -109,6 +109,6 @@ mod tests {
         let Outcome { error, kl, same } = run(dir.path(), 2000, 30, Progress::Silent).unwrap();
         assert!(same);
         assert!(error < 0.25, "the median error is {error}");
-        assert!((kl - CAPACITY).abs() < 0.5, "the rate is {kl}, not {CAPACITY}");
+        assert!((kl - CAPACITY).abs() < 0.5, "the divergence is {kl}, not {CAPACITY}");
     }
 }
