@@ -16,6 +16,7 @@ use burn_vae::nn::{Activation, ConvConfig};
 use burn_vae::objective::Iwae;
 use burn_vae::optim::Adam;
 use burn_vae::prior::StandardNormal;
+use burn_vae::summary::ParamCount;
 use burn_vae::train::{Progress, TrainConfig, Trained, Trainer};
 use burn_vae::{
     BernoulliNll, ConvVaeConfig, Elbo, MlpVaeConfig, ModuleConfig, Objective, Seed, backend,
@@ -49,6 +50,10 @@ enum Model {
     Mlp4096,
     /// The step-up post's network, 134,165 parameters, batch 32
     Conv,
+    /// The network with batch normalisation, 24,641 trainable parameters, batch 128
+    Batchnorm,
+    /// The network after DCGAN, 60.7 million trainable parameters, batch 128
+    Dcgan,
     /// 784-200-200-50 and back, tanh, batch 100, binarised anew in each epoch
     #[value(name = "iwae1")]
     Iwae1,
@@ -66,7 +71,10 @@ fn main() {
     let elbo = Elbo::default();
     let config = TrainConfig { epochs, batch_size: 100, ..TrainConfig::default() };
     let mlp = MlpVaeConfig::mlp(784, [256], 2);
-    let conv = ConvVaeConfig::conv(ConvConfig::step_up([28, 28, 1], 2));
+    let conv = |network: fn([usize; 3], usize) -> ConvConfig, batch_size, digits| {
+        let config = TrainConfig { batch_size, ..config };
+        run(&ConvVaeConfig::conv(network([28, 28, 1], 2)), elbo, config, digits, &device)
+    };
     let deep = MlpVaeConfig {
         encoder: MlpEncoderConfig::new(784, [200, 200], 50).with_activation(Activation::Tanh),
         decoder: MlpDecoderConfig::new(50, [200, 200], 784).with_activation(Activation::Tanh),
@@ -82,7 +90,9 @@ fn main() {
         Model::Mlp4096 => {
             run(&mlp, elbo, TrainConfig { batch_size: 4096, ..config }, digits, &device)
         }
-        Model::Conv => run(&conv, elbo, TrainConfig { batch_size: 32, ..config }, digits, &device),
+        Model::Conv => conv(ConvConfig::step_up, 32, digits),
+        Model::Batchnorm => conv(ConvConfig::batch_norm, 128, digits),
+        Model::Dcgan => conv(ConvConfig::dcgan, 128, digits),
         Model::Iwae1 => iwae(1),
         Model::Iwae5 => iwae(5),
         Model::Iwae50 => iwae(50),
@@ -103,10 +113,13 @@ fn run<C: ModuleConfig, O: Objective<C::Module> + 'static>(
     let adam = Adam::new().with_epsilon(1e-7).expect("a constant").init();
     let trainer = Trainer::new(config).with_objective(objective).with_optimizer(adam);
     let model = network.init(Seed::new(0), device).expect("a network");
+    let parameters = ParamCount::of(&model).trainable;
     let Trained { history, .. } =
         trainer.with_progress(Progress::Silent).fit(model, digits, one).expect("a training");
     let epochs = &history.epochs;
     let seconds = epochs.iter().map(|epoch| epoch.train_seconds).collect::<Vec<_>>();
     let losses = epochs.iter().map(|epoch| epoch.train_nelbo).collect::<Vec<_>>();
-    println!("{}", serde_json::json!({ "seconds": seconds, "losses": losses }));
+    let result =
+        serde_json::json!({ "seconds": seconds, "losses": losses, "parameters": parameters });
+    println!("{result}");
 }

@@ -104,7 +104,9 @@ def main():
     history = model.fit(
         data, data, batch_size=batch_size, epochs=args.epochs, callbacks=[clock], verbose=0
     )
-    print(json.dumps({"seconds": clock.seconds, "losses": history.history["loss"]}))
+    parameters = sum(int(ops.size(weights)) for weights in model.trainable_weights)
+    losses = history.history["loss"]
+    print(json.dumps({"seconds": clock.seconds, "losses": losses, "parameters": parameters}))
 
 
 if __name__ == "__main__":

@@ -97,6 +97,38 @@ def conv():
     )
 
 
+def normalized(features, image=False):
+    """Batch normalisation with the constants of Keras."""
+    kind = nn.BatchNorm2d if image else nn.BatchNorm1d
+    return nn.ReLU(), kind(features, eps=1e-3, momentum=0.01)
+
+
+def with_batch_norm(channels, kernel, sizes):
+    """The post's networks with batch normalisation after each activation."""
+    pad, low, high = kernel // 2, sizes[-1], channels[-1]
+    encoder, decoder = [nn.Unflatten(1, (1, 28, 28))], []
+    for before, after in zip([1, *channels], channels):
+        encoder += [nn.Conv2d(before, after, kernel, 2, pad), *normalized(after, True)]
+    flat = high * low * low
+    encoder += [nn.Flatten(), nn.Linear(flat, 20), *normalized(20)]
+    decoder += [nn.Linear(2, flat), *normalized(flat), nn.Unflatten(1, (high, low, low))]
+    before = high
+    for after, small, large in zip(channels[::-1], sizes[::-1], [*sizes[-2::-1], 28]):
+        odd = dict(output_padding=large - (2 * small - 1))
+        decoder += [nn.ConvTranspose2d(before, after, kernel, 2, pad, **odd), *normalized(after, True)]
+        before = after
+    decoder += [nn.ConvTranspose2d(before, 1, 3, 1, 1)]
+    return Vae(nn.Sequential(*encoder), 20, 2, nn.Sequential(*decoder))
+
+
+def batchnorm():
+    return with_batch_norm([8, 16], 3, [14, 7])
+
+
+def dcgan():
+    return with_batch_norm([128, 256, 512, 1024], 5, [14, 7, 4, 2])
+
+
 def deep():
     return Vae(
         nn.Sequential(nn.Linear(784, 200), nn.Tanh(), nn.Linear(200, 200), nn.Tanh()),
@@ -113,6 +145,8 @@ MODELS = {
     "mlp": (mlp, 100, 1, False),
     "mlp4096": (mlp, 4096, 1, False),
     "conv": (conv, 32, 1, False),
+    "batchnorm": (batchnorm, 128, 1, False),
+    "dcgan": (dcgan, 128, 1, False),
     "iwae1": (deep, 100, 1, True),
     "iwae5": (deep, 100, 5, True),
     "iwae50": (deep, 100, 50, True),
@@ -132,7 +166,8 @@ def main():
     torch.set_flush_denormal(True)
     network, batch_size, samples, is_binarized = MODELS[args.model]
     data, model = digits(args.examples).to(args.device), network().to(args.device)
-    if args.model == "conv":
+    parameters = sum(weights.numel() for weights in model.parameters())
+    if args.model in ("conv", "batchnorm", "dcgan"):
         model = model.to(memory_format=torch.channels_last)
     objective = model.iwae if is_binarized else model.elbo
     if args.compile:
@@ -154,7 +189,7 @@ def main():
             total += loss.detach() * len(x)
         losses.append(total.item() / len(data))
         seconds.append(time.perf_counter() - start)
-    print(json.dumps({"seconds": seconds, "losses": losses}))
+    print(json.dumps({"seconds": seconds, "losses": losses, "parameters": parameters}))
 
 
 if __name__ == "__main__":
