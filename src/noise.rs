@@ -5,6 +5,7 @@ use std::ops::Range;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::seed::Seed;
@@ -73,11 +74,12 @@ impl NoiseShape {
         self.parts.iter().map(|(_, dim)| dim).sum()
     }
 
-    /// Appends the noise of `samples` samples to `values`.
-    fn draw(&self, samples: usize, std: f32, rng: &mut impl Rng, values: &mut Vec<f32>) {
-        for _ in 0..samples {
+    /// Draws the noise of some samples in order, [`dim`](Self::dim) values each.
+    fn draw(&self, std: f32, rng: &mut impl Rng, mut values: &mut [f32]) {
+        while !values.is_empty() {
             for &(noise, dim) in &self.parts {
-                values.extend((0..dim).map(|_| noise.draw(rng, std)));
+                let part = values.split_off_mut(..dim).expect("whole samples");
+                part.fill_with(|| noise.draw(rng, std));
             }
         }
     }
@@ -148,12 +150,9 @@ impl NoiseSource {
         device: &Device,
     ) -> Tensor<3> {
         let dims = [samples.clone().count(), batch, shape.dim()];
-        let mut values = Vec::with_capacity(dims.iter().product());
-        for sample in samples {
-            let mut rng = self.seed.at(step).at(sample).rng();
-            shape.draw(batch, self.std, &mut rng, &mut values);
-        }
-        Tensor::from_data(TensorData::new::<f32, _>(values, dims), device)
+        let seed = self.seed.at(step);
+        let stream = |i| seed.at(samples.start + i);
+        self.draw_parts(dims, batch * shape.dim(), shape, stream, device)
     }
 
     /// Draws the normal noise of a step.
@@ -178,13 +177,36 @@ impl NoiseSource {
         shape: &NoiseShape,
         device: &Device,
     ) -> Tensor<3> {
-        let mut rng = self.seed.at(step).rng();
         let dims = [num_samples, batch, shape.dim()];
-        let mut values = Vec::with_capacity(dims.iter().product());
-        shape.draw(num_samples * batch, self.std, &mut rng, &mut values);
+        let seed = self.seed.at(step);
+        let stream = |i| if i == 0 { seed } else { seed.child("more").at(i) };
+        let rows = STREAM.div_ceil(shape.dim().max(1));
+        self.draw_parts(dims, rows * shape.dim(), shape, stream, device)
+    }
+
+    /// Draws values in parts of `part` values, each from a stream of its own, on all threads.
+    fn draw_parts(
+        &self,
+        dims: [usize; 3],
+        part: usize,
+        shape: &NoiseShape,
+        stream: impl Fn(u64) -> Seed + Sync,
+        device: &Device,
+    ) -> Tensor<3> {
+        let mut values = vec![0.0; dims.iter().product()];
+        let draw = |(i, part): (usize, &mut [f32])| {
+            shape.draw(self.std, &mut stream(i as u64).rng(), part);
+        };
+        match values.len() > part {
+            true => values.par_chunks_mut(part).enumerate().for_each(draw),
+            false => draw((0, &mut values)),
+        }
         Tensor::from_data(TensorData::new::<f32, _>(values, dims), device)
     }
 }
+
+/// Minimum number of values that are drawn from one stream.
+const STREAM: usize = 1 << 13;
 
 /// Maximum number of values in one tensor.
 const MAX_LEN: usize = 1 << 30;
@@ -267,6 +289,24 @@ mod tests {
             assert_eq!(Noise::Uniform.draw(&mut Constant(bits), 1.0), expected);
             assert!(Noise::Gumbel.draw(&mut Constant(bits), 1.0).is_finite());
         }
+    }
+
+    /// Neither the number of threads nor that of samples changes a value.
+    #[test]
+    fn threads_and_samples_do_not_change_the_draw() {
+        let shape = NoiseShape::normal(30).and(&NoiseShape::new(Noise::Gumbel, 20));
+        let draw = |samples, threads| -> Vec<f32> {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let draw = || draw(&shape, samples).into_iter().map(|x| x as f32).collect();
+            pool.install(draw)
+        };
+        let seven = draw(7, 1);
+        assert_eq!(seven, draw(7, 3));
+        let first = draw(1, 2);
+        assert_eq!(first, seven[..first.len()]);
+        // Every value is a draw of its own.
+        let distinct = seven.iter().map(|x| x.to_bits()).collect::<std::collections::HashSet<_>>();
+        assert!(distinct.len() * 100 > seven.len() * 99, "{} of {}", distinct.len(), seven.len());
     }
 
     /// Kinds are adjacent in every row, and the standard deviation affects only the normal ones.

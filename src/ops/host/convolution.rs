@@ -24,6 +24,9 @@ use crate::ops::{Direction, Geometry};
 /// So small in tests that every case takes several rounds.
 const PATCH_VALUES: usize = if cfg!(test) { 1 << 7 } else { 1 << 16 };
 
+/// Number of images that are worth a thread of its own.
+const FEW: usize = 4;
+
 thread_local! {
     /// One per thread, so that layers do not allocate large buffers anew.
     static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };
@@ -187,7 +190,9 @@ impl<'a> Convolution<'a> {
         start: impl Fn() -> S + Sync,
         run: impl Fn(&mut S, Range<usize>, &mut Scratch, &mut Blank) + Sync,
     ) -> (Vec<f32>, Vec<S>) {
-        let part = batch.div_ceil(PARTS).max(1);
+        // Each part has its own gradient of the weights, so parts of a few images cost more than
+        // they gain.
+        let part = batch.div_ceil(PARTS).min(FEW).max(batch.div_ceil(2 * PARTS)).max(1);
         let chunk = (PATCH_VALUES / (self.patches.count() * self.patches.patch_len())).max(1);
         let parts = (0..batch).step_by(part);
         in_parts(batch * len, part * len, parts, |first, out| {

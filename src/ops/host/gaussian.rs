@@ -4,6 +4,8 @@
 //! There are few values, so the overhead of autodiff dominates: tensor operations would make 16
 //! nodes of a graph instead of 2.
 
+use std::ops::Range;
+
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -11,7 +13,10 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, Tensor};
+use rayon::prelude::*;
 
+use super::elementary::vectorized;
+use super::rows::{WIDE, share};
 use super::storage::Host;
 
 pub(crate) fn rsample(mean: Tensor<2>, log_var: Tensor<2>, noise: Tensor<3>) -> Tensor<3> {
@@ -99,33 +104,61 @@ impl<B: Host> Backward<B, 3> for RsampleBackward {
         grads: &mut Gradients,
         _: &mut Checkpointer,
     ) {
-        let dz = B::contiguous(grads.consume::<B>(&ops.node));
+        let mut dz = B::contiguous(grads.consume::<B>(&ops.node));
         let [mean_node, log_var_node, noise_node] = ops.parents;
         let (std, noise) = ops.state;
         let shape = Shape::from([noise.shape()[1], noise.shape()[2]]);
-        let samples = || B::values(&dz).chunks_exact(std.len().max(1));
+        let len = std.len();
         if let Some(node) = mean_node {
-            let mut sum = vec![0.0; std.len()];
-            for dz in samples() {
-                sum.iter_mut().zip(dz).for_each(|(sum, dz)| *sum += dz);
-            }
+            let sum = sum_over_samples(len, B::values(&dz), B::values(&noise), |dz, _| dz);
             grads.register::<B>(node.id, B::tensor(sum, shape.clone()));
         }
         if let Some(node) = log_var_node {
-            let mut sum = vec![0.0; std.len()];
-            for (dz, noise) in samples().zip(B::values(&noise).chunks_exact(std.len().max(1))) {
-                let pairs = dz.iter().zip(noise);
-                sum.iter_mut().zip(pairs).for_each(|(sum, (dz, noise))| *sum += dz * noise);
-            }
+            let values = (B::values(&dz), B::values(&noise));
+            let mut sum = sum_over_samples(len, values.0, values.1, |dz, noise| dz * noise);
             sum.iter_mut().zip(&std).for_each(|(sum, std)| *sum *= 0.5 * std);
             grads.register::<B>(node.id, B::tensor(sum, shape));
         }
         if let Some(node) = noise_node {
-            let scaled = |dz: &[f32]| dz.iter().zip(&std).map(|(dz, std)| dz * std).collect();
-            let dnoise = samples().flat_map(|dz| -> Vec<f32> { scaled(dz) }).collect();
-            grads.register::<B>(node.id, B::tensor(dnoise, noise.shape()));
+            dz = B::editable(dz);
+            for_each_sample(B::values_mut(&mut dz), len, |at, dz| {
+                dz.iter_mut().zip(&std[at]).for_each(|(dz, std)| *dz *= std);
+            });
+            grads.register::<B>(node.id, dz);
         }
     }
+}
+
+/// Calls `f` in parallel for parts of samples of `len` values, with their place in the sample.
+fn for_each_sample(values: &mut [f32], len: usize, f: impl Fn(Range<usize>, &mut [f32]) + Sync) {
+    let part = share(1);
+    values.par_chunks_mut(len.max(1)).for_each(|sample| {
+        let parts = sample.par_chunks_mut(part).enumerate();
+        parts.for_each(|(i, values)| f(i * part..i * part + values.len(), values));
+    });
+}
+
+/// Sums a function of two values over samples of `len` values, in order.
+fn sum_over_samples(
+    len: usize,
+    x: &[f32],
+    y: &[f32],
+    f: impl Fn(f32, f32) -> f32 + Sync,
+) -> Vec<f32> {
+    let mut sum = vec![0.0; len];
+    let part = share(x.len() / len.max(1)).max(WIDE);
+    sum.par_chunks_mut(part).enumerate().for_each(|(i, sum)| {
+        vectorized(
+            #[inline(always)]
+            || {
+                for (x, y) in x.chunks_exact(len).zip(y.chunks_exact(len)) {
+                    let pairs = x[i * part..].iter().zip(&y[i * part..]);
+                    sum.iter_mut().zip(pairs).for_each(|(sum, (x, y))| *sum += f(*x, *y));
+                }
+            },
+        );
+    });
+    sum
 }
 
 #[derive(Debug)]
@@ -163,9 +196,12 @@ fn standard_deviations<B: Host>(log_var: &FloatTensor<B>) -> Vec<f32> {
 }
 
 fn samples<B: Host>(mean: &FloatTensor<B>, std: &[f32], noise: &FloatTensor<B>) -> FloatTensor<B> {
-    let parameters = B::values(mean).iter().zip(std).cycle();
-    let z = B::values(noise).iter().zip(parameters).map(|(noise, (mean, std))| mean + std * noise);
-    B::tensor(z.collect(), noise.shape())
+    let (mean, mut z) = (B::values(mean), B::values(noise).to_vec());
+    for_each_sample(&mut z, std.len(), |at, z| {
+        let parameters = mean[at.clone()].iter().zip(&std[at]);
+        z.iter_mut().zip(parameters).for_each(|(z, (mean, std))| *z = mean + std * *z);
+    });
+    B::tensor(z, noise.shape())
 }
 
 fn divergence<B: Host>(mean: &FloatTensor<B>, log_var: &FloatTensor<B>) -> FloatTensor<B> {

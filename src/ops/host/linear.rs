@@ -10,8 +10,8 @@ use burn::tensor::{Shape, Tensor};
 use rayon::prelude::*;
 
 use super::elementary::{sigmoid, tanh, vectorized};
-use super::matmul::{Matrix, product};
-use super::rows::{add, column_sums, for_each, share};
+use super::matmul::{Matrix, product, product_with};
+use super::rows::{add, column_sums, share};
 use super::storage::{Host, register};
 use crate::ops::Finish;
 
@@ -122,20 +122,19 @@ fn forward<B: Host>(
 ) -> FloatTensor<B> {
     let (batch, [inputs, outputs]) = (x.shape()[0], [weight.shape()[0], weight.shape()[1]]);
     let (x, weight) = (Matrix::new(B::values(x), inputs), Matrix::new(B::values(weight), outputs));
-    let mut y = product(x, weight);
     let bias = B::values(bias);
-    for_each(&mut y, outputs, |row| {
+    let y = product_with(x, weight, |columns, y| {
         vectorized(
             #[inline(always)]
             || {
-                add(row, bias);
+                add(y, &bias[columns]);
                 match finish {
                     Finish::Identity => {}
                     Finish::Relu => {
-                        row.iter_mut().for_each(|y| *y = if *y <= 0.0 { 0.0 } else { *y })
+                        y.iter_mut().for_each(|y| *y = if *y <= 0.0 { 0.0 } else { *y })
                     }
-                    Finish::Tanh => row.iter_mut().for_each(|y| *y = tanh(*y)),
-                    Finish::Sigmoid => row.iter_mut().for_each(|y| *y = sigmoid(*y)),
+                    Finish::Tanh => y.iter_mut().for_each(|y| *y = tanh(*y)),
+                    Finish::Sigmoid => y.iter_mut().for_each(|y| *y = sigmoid(*y)),
                 }
             },
         )

@@ -1,34 +1,20 @@
 //! The unsafe code of this crate: matrix products over slices, and results written by several
 //! threads.
 //!
-//! [`product`] does not zero its result first, an extra pass over memory that would take 3 % of a
-//! training step of an MLP. [`in_parts`] lets each thread write the part that it computes.
+//! [`product_with`] does not zero its result first, an extra pass over memory that would take 3 % of
+//! a training step of an MLP. [`in_parts`] lets each thread write the part that it computes.
 
 #![allow(unsafe_code, reason = "the interface of the `gemm` crate is raw pointers")]
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
+use std::slice;
 
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-/// Number of multiplications that are worth a thread. Smaller in tests, so that products are split,
-/// and smaller still in an interpreter.
-const PART: usize = if cfg!(miri) {
-    1 << 8
-} else if cfg!(test) {
-    1 << 14
-} else {
-    1 << 22
-};
-
-/// Minimum rows or columns of a part of a product. If a product has at most 64 rows and 64 columns,
-/// or at most 256 values, `gemm` splits long sums at other places, and a part would differ from the
-/// whole.
-const WIDTH: usize = 72;
-
-/// Minimum size of the other side of a product that is split; with [`WIDTH`], more than 256 values.
-const OTHER_SIDE: usize = 4;
+use super::grid::{Grid, split_sums};
+use super::rows::{add_all, for_each};
 
 /// A matrix over a slice, stored by rows or, if transposed, by columns.
 ///
@@ -99,36 +85,58 @@ fn writes_to_slice(a: Matrix, b: Matrix) -> bool {
 /// # Panics
 /// If the shapes do not agree.
 pub(super) fn product(a: Matrix, b: Matrix) -> Vec<f32> {
+    product_with(a, b, |_, _| ())
+}
+
+/// Returns `a b`, stored by rows, after a call of `finish` for each row or for parts of it, with
+/// their columns. The thread that computed the values calls it, while they are in its cache.
+///
+/// # Panics
+/// If the shapes do not agree.
+pub(super) fn product_with(
+    a: Matrix,
+    b: Matrix,
+    finish: impl Fn(Range<usize>, &mut [f32]) + Sync,
+) -> Vec<f32> {
     let (m, n, k) = (a.rows, b.cols, a.cols);
     assert_eq!(k, b.rows, "inner dimensions of a product");
     let len = m.checked_mul(n).expect("size of a product");
+    let finish_rows = |mut out: Vec<f32>| {
+        for_each(&mut out, n, |row| finish(0..n, row));
+        out
+    };
     if writes_to_slice(a, b) {
         let mut out = vec![0.0; len];
         matmul(&mut out, a, b, false);
-        return out;
+        return finish_rows(out);
+    }
+    let parts = split_sums([m, n, k]);
+    if parts.len() > 1 {
+        let work = |part: Range<usize>, out: &mut Blank| {
+            out.product(a.columns(part.clone()), b.rows(part));
+        };
+        let (sums, _) = in_parts(parts.len() * len, len, parts.into_iter(), work);
+        let (first, rest) = sums.split_at(len);
+        let mut sum = first.to_vec();
+        add_all(&mut sum, &rest.chunks_exact(len).collect::<Vec<_>>());
+        return finish_rows(sum);
     }
     let mut out = Vec::with_capacity(len);
-    // Splitting does not change the result: each value is the sum of the same products in the same
-    // order.
-    let leaves_less_to_pack = a.row_stride == 1 && k < m.min(n);
-    let by_rows = (leaves_less_to_pack && m >= 2 * WIDTH) || n < 2 * WIDTH;
-    let other_side = if by_rows { n } else { m };
-    let parts = match other_side < OTHER_SIDE {
-        true => 1,
-        false => (len.saturating_mul(k) / PART).clamp(1, rayon::current_num_threads()),
-    };
     let place = Place(out.as_mut_ptr());
-    let ranges = split(if by_rows { m } else { n }, parts);
-    // SAFETY: the vector has room for `m * n` values. The parts are disjoint blocks of rows or
-    // columns that together cover it, and `gemm` writes each whole without reading it, since it
-    // does not accumulate. If one panics, the vector is still empty.
-    ranges.into_par_iter().for_each(|range| unsafe {
-        let start = if by_rows { range.start * n } else { range.start };
-        let (a, b) = match by_rows {
-            true => (a.rows(range), b),
-            false => (a, b.columns(range)),
-        };
-        gemm({ place }.0.add(start), n, a, b, false);
+    let grid = Grid::new([m, n, k], a.row_stride == 1, rayon::current_num_threads());
+    let blocks =
+        grid.rows.iter().flat_map(|rows| grid.columns.iter().map(move |columns| (rows, columns)));
+    // SAFETY: the vector has room for `m * n` values. The blocks are disjoint and together cover
+    // it, and `gemm` writes each whole without reading it, since it does not accumulate. Then its
+    // rows are slices of initialised values to which nothing else refers. If one panics, the vector
+    // is still empty.
+    blocks.collect::<Vec<_>>().into_par_iter().for_each(|(rows, columns)| unsafe {
+        let block = { place }.0.add(rows.start * n + columns.start);
+        gemm(block, n, a.rows(rows.clone()), b.columns(columns.clone()), false);
+        for row in 0..rows.len() {
+            let row = slice::from_raw_parts_mut(block.add(row * n), columns.len());
+            finish(columns.clone(), row);
+        }
     });
     // SAFETY: see above.
     unsafe { out.set_len(len) };
@@ -235,21 +243,6 @@ struct Place(*mut f32);
 // parts disjoint.
 unsafe impl Send for Place {}
 unsafe impl Sync for Place {}
-
-/// Splits `len` rows or columns into at most `parts` ranges of at least [`WIDTH`], or one shorter
-/// range.
-fn split(len: usize, parts: usize) -> Vec<Range<usize>> {
-    // The kernels of `gemm` process eight values at a time.
-    let size = len.div_ceil(parts).max(WIDTH).next_multiple_of(8);
-    let mut starts = (0..len).step_by(size).collect::<Vec<_>>();
-    if let [_, .., last] = starts[..]
-        && len - last < WIDTH
-    {
-        starts.pop();
-    }
-    let ends = starts.iter().skip(1).copied().chain([len]);
-    starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
-}
 
 /// Computes `out = a b` or `out += a b`, with rows of `out` `stride` values apart.
 ///
@@ -427,21 +420,6 @@ mod tests {
             let (out, _) =
                 in_parts(2 * cols * cols, cols * cols, 0..2, |_, part| part.product(a, b).len());
             assert_eq!(out, [product(a, b), product(a, b)].concat());
-        }
-    }
-
-    #[test]
-    fn parts_are_all_of_it() {
-        for len in [0, 1, 31, 32, 33, 63, 64, 65, 100, 784, 1000] {
-            for parts in [1, 2, 3, 16] {
-                let ranges = split(len, parts);
-                assert!(ranges.len() <= parts && ranges.iter().all(|range| !range.is_empty()));
-                assert!(ranges.len() < 2 || ranges.iter().all(|range| range.len() >= WIDTH));
-                assert_eq!(
-                    ranges.into_iter().flatten().collect::<Vec<_>>(),
-                    (0..len).collect::<Vec<_>>()
-                );
-            }
         }
     }
 

@@ -36,6 +36,7 @@ mod conv;
 mod convolution;
 mod elementary;
 mod gaussian;
+mod grid;
 mod heavy;
 mod linear;
 mod matmul;

@@ -12,7 +12,7 @@ pub(super) const PARTS: usize = 8;
 const SHARE: usize = 1 << 13;
 
 /// Minimum number of values to add at once.
-const WIDE: usize = 64;
+pub(super) const WIDE: usize = 64;
 
 /// Number of rows of `columns` values that are worth a thread.
 pub(super) fn share(columns: usize) -> usize {
@@ -52,11 +52,16 @@ pub(super) fn add_rows(sum: &mut [f32], matrix: &[f32]) {
 pub(super) fn sum(vectors: Vec<Vec<f32>>, len: usize) -> Vec<f32> {
     let mut vectors = vectors.into_iter();
     let mut sum = vectors.next().unwrap_or_else(|| vec![0.0; len]);
-    let rest = vectors.as_slice();
-    sum.par_chunks_mut(SHARE).enumerate().for_each(|(i, sum)| {
-        rest.iter().for_each(|vector| add(sum, &vector[i * SHARE..][..sum.len()]));
-    });
+    add_all(&mut sum, vectors.as_slice());
     sum
+}
+
+/// Adds vectors of the same length, in order.
+pub(super) fn add_all(sum: &mut [f32], vectors: &[impl AsRef<[f32]> + Sync]) {
+    let part = share(vectors.len()).max(WIDE);
+    sum.par_chunks_mut(part).enumerate().for_each(|(i, sum)| {
+        vectors.iter().for_each(|vector| add(sum, &vector.as_ref()[i * part..][..sum.len()]));
+    });
 }
 
 /// Sums each column.
