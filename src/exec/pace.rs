@@ -1,6 +1,7 @@
-//! Chooses whether the steps of a training run on all threads or on one: periodically times the
-//! other mode and keeps the faster. Threads that save less than a tenth of the time are left to
-//! other programs.
+//! Chooses the number of threads that run the steps of a training: all, half of them, a quarter and
+//! so on, or one. Periodically times steps on the next smaller or larger number and keeps the
+//! faster. If all threads together save less than a tenth of the time of one, one is used, and the
+//! others are left to other programs.
 
 use std::time::Duration;
 
@@ -19,28 +20,19 @@ const LONGEST: u32 = 1024;
 /// Durations of the steps and the decision that follows from them.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// The mode of all steps except those of a trial.
-    is_alone_usual: bool,
+    /// How often the number of threads is halved in all steps except those of a trial.
+    usual: u32,
+    /// The number of halvings that leaves one thread.
+    most: u32,
+    /// Whether the next trial is on fewer threads.
+    tries_fewer: bool,
     /// The current step, counted from the last decision; 0 before the first.
     step: u32,
     step_took: Duration,
     period: u32,
     /// Durations of the last steps before a trial, and of the trial.
-    usual: Vec<Duration>,
-    other: Vec<Duration>,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            is_alone_usual: false,
-            step: 0,
-            step_took: Duration::ZERO,
-            period: SHORTEST,
-            usual: Vec::new(),
-            other: Vec::new(),
-        }
-    }
+    before: Vec<Duration>,
+    trial: Vec<Duration>,
 }
 
 /// Total duration of the steps without the slowest and the fastest eighth, and their number. The
@@ -54,18 +46,36 @@ fn middle(steps: &[Duration]) -> (Duration, u32) {
 }
 
 impl Pace {
-    /// Whether the current step runs on one thread.
-    pub(super) fn is_alone(&self) -> bool {
-        self.is_alone_usual != self.is_trial()
+    /// Starts with all of `threads`.
+    pub(super) fn new(threads: usize) -> Self {
+        Self {
+            usual: 0,
+            most: threads.max(1).ilog2(),
+            tries_fewer: true,
+            step: 0,
+            step_took: Duration::ZERO,
+            period: SHORTEST,
+            before: Vec::new(),
+            trial: Vec::new(),
+        }
     }
 
-    /// Whether steps outside of trials run on one thread.
-    pub(super) fn is_alone_usual(&self) -> bool {
-        self.is_alone_usual
+    /// How often the number of threads is halved for the current step.
+    pub(super) fn halvings(&self) -> u32 {
+        match self.is_trial() {
+            true if self.tries_fewer => self.usual + 1,
+            true => self.usual - 1,
+            false => self.usual,
+        }
+    }
+
+    /// How often it is halved for steps outside of trials.
+    pub(super) fn usual_halvings(&self) -> u32 {
+        self.usual
     }
 
     fn is_trial(&self) -> bool {
-        self.step > self.period
+        self.most > 0 && self.step > self.period
     }
 
     /// Adds the duration of a part of the current step.
@@ -77,26 +87,45 @@ impl Pace {
     pub(super) fn advance(&mut self) {
         let took = std::mem::take(&mut self.step_took);
         if self.is_trial() {
-            self.other.push(took);
-        } else if self.step > 0 && self.step + WINDOW > self.period {
-            self.usual.push(took);
-        }
-        // A trial ends as soon as it has used the time of a whole trial, so a far slower mode costs
-        // little.
-        let has_lost = self.is_trial() && {
-            let (usual, count) = middle(&self.usual);
-            let (usual, other) = (usual * (TRIAL - 2), middle(&self.other).0 * count);
-            match self.is_alone_usual {
-                true => other * 10 >= usual * 9,
-                false => other * 9 >= usual * 10,
+            self.trial.push(took);
+            let has_lost = self.has_lost();
+            if has_lost || self.step == self.period + TRIAL {
+                self.decide(has_lost);
             }
-        };
-        if has_lost || self.step == self.period + TRIAL {
-            self.is_alone_usual ^= !has_lost;
-            self.period = if has_lost { (4 * self.period).min(LONGEST) } else { SHORTEST };
-            (self.step, self.usual, self.other) = Default::default();
+        } else if self.step > 0 && self.step + WINDOW > self.period {
+            self.before.push(took);
         }
         self.step += 1;
+    }
+
+    /// Whether the trial can no longer win. It ends as soon as it has used the time of a whole
+    /// trial, so a far slower number of threads costs little.
+    fn has_lost(&self) -> bool {
+        let (before, count) = middle(&self.before);
+        let (before, trial) = (before * (TRIAL - 2), middle(&self.trial).0 * count);
+        // All halvings together may cost a tenth of the time.
+        let slower = (10.0f64 / 9.0).powf(1.0 / f64::from(self.most));
+        match self.tries_fewer {
+            true => trial >= before.mul_f64(slower),
+            false => trial.mul_f64(slower) >= before,
+        }
+    }
+
+    /// Ends a trial. The next one after a loss is in the other direction, if there is one.
+    fn decide(&mut self, has_lost: bool) {
+        if has_lost {
+            self.period = (4 * self.period).min(LONGEST);
+            self.tries_fewer ^= true;
+        } else {
+            self.usual = self.halvings();
+            self.period = SHORTEST;
+        }
+        self.tries_fewer = match self.usual {
+            0 => true,
+            usual if usual == self.most => false,
+            _ => self.tries_fewer,
+        };
+        (self.step, self.before, self.trial) = Default::default();
     }
 }
 
@@ -104,16 +133,23 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Which steps run on one thread, given the milliseconds of a step alone and together.
-    fn course(steps: u64, took: impl Fn(u64) -> [u64; 2]) -> Vec<bool> {
-        let mut pace = Pace::default();
+    /// The number of threads of each step, given their number and the microseconds of a step on so
+    /// many.
+    fn numbers(threads: usize, steps: u64, took: impl Fn(u64, usize) -> u64) -> Vec<usize> {
+        let mut pace = Pace::new(threads);
         let step = |step| {
             pace.advance();
-            let [alone, together] = took(step);
-            pace.add(Duration::from_millis(if pace.is_alone() { alone } else { together }));
-            pace.is_alone()
+            let threads = threads >> pace.halvings();
+            pace.add(Duration::from_micros(took(step, threads)));
+            threads
         };
         (0..steps).map(step).collect()
+    }
+
+    /// Which steps of two threads run on one, given the milliseconds of a step alone and together.
+    fn course(steps: u64, took: impl Fn(u64) -> [u64; 2]) -> Vec<bool> {
+        let took = |step, threads| 1000 * took(step)[threads - 1];
+        numbers(2, steps, took).into_iter().map(|threads| threads == 1).collect()
     }
 
     fn count(steps: &[bool]) -> usize {
@@ -172,5 +208,32 @@ mod tests {
     fn a_way_that_is_far_slower_is_tried_for_two_steps() {
         let steps = course(40, |_| [500, 5]);
         assert_eq!(count(&steps), 2);
+    }
+
+    /// Work with a part that does not scale and a cost per thread, fastest on `best` threads.
+    #[test]
+    fn the_fastest_number_is_found() {
+        for (overhead, best) in [(0, 16), (10, 8), (30, 4), (150, 2), (2000, 1)] {
+            let took = |_, threads: usize| 1000 / threads as u64 + overhead * threads as u64;
+            let numbers = numbers(16, 3000, took);
+            let found = numbers[500..].iter().filter(|threads| **threads == best).count();
+            assert!(found > 2300, "{overhead}: {found} steps on {best}, {:?}", &numbers[..60]);
+        }
+    }
+
+    #[test]
+    fn more_threads_are_used_again_when_they_help() {
+        let took = |step, threads| match step {
+            ..3000 => 100 * threads as u64,
+            _ => 10_000 / threads as u64,
+        };
+        let numbers = numbers(12, 9000, took);
+        assert!(numbers[1500..3000].iter().filter(|threads| **threads == 1).count() > 1400);
+        assert!(numbers[6000..].iter().filter(|threads| **threads == 12).count() > 2800);
+    }
+
+    #[test]
+    fn one_thread_stays_one() {
+        assert!(numbers(1, 100, |_, _| 1).iter().all(|threads| *threads == 1));
     }
 }

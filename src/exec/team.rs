@@ -6,8 +6,9 @@
 //! training therefore runs on a thread of its own pool. During a step, and for a moment after it,
 //! the other threads keep looking for work.
 //!
-//! If another program needs the processor, a step waits for threads that wait for the processor.
-//! Steps on one thread are therefore [tried](super::pace) periodically.
+//! If another program needs the processor, a step waits for threads that wait for the processor, and
+//! small steps are not worth many threads. Steps on fewer threads are therefore
+//! [tried](super::pace) periodically.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -27,20 +28,48 @@ const PATIENCE: Duration = Duration::from_micros(100);
 /// memory.
 const LINGER: Duration = Duration::from_millis(1);
 
-/// Runs the steps of a training on all threads or on one.
+/// Runs the steps of a training on all threads or on some.
 ///
 /// The results are the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Crew(Arc<Inner>);
+pub(crate) struct Crew(Arc<OnceLock<Gathered>>);
 
-#[derive(Debug, Default)]
-struct Inner {
+/// The threads of a training: all, half of them, a quarter and so on.
+#[derive(Debug)]
+struct Gathered {
     pace: Mutex<Pace>,
-    /// One thread of its own pool.
-    alone: OnceLock<Option<ThreadPool>>,
+    squads: Vec<Squad>,
+}
+
+#[derive(Debug)]
+struct Squad {
+    threads: usize,
+    /// The pool of the training itself if there is none.
+    pool: OnceLock<Option<ThreadPool>>,
     team: Arc<Team>,
-    /// Whether the training has its own threads.
-    is_gathered: AtomicBool,
+}
+
+impl Gathered {
+    fn new(threads: usize) -> Self {
+        let squad = |halvings: u32| Squad {
+            threads: threads >> halvings,
+            pool: if halvings == 0 { OnceLock::from(None) } else { OnceLock::new() },
+            team: Arc::default(),
+        };
+        let most = threads.max(1).ilog2();
+        Self { pace: Mutex::new(Pace::new(threads)), squads: (0..=most).map(squad).collect() }
+    }
+}
+
+impl Squad {
+    fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        let threads = self.threads;
+        let pool = || pool(threads, move |i| format!("training {i} of {threads}"));
+        match self.pool.get_or_init(pool) {
+            Some(pool) => pool.install(|| Team::lead(&self.team, work)),
+            None => Team::lead(&self.team, work),
+        }
+    }
 }
 
 impl Crew {
@@ -56,42 +85,33 @@ impl Crew {
         let threads = rayon::current_num_threads();
         let pool = pool(threads, |i| format!("training {i}"));
         let Some(pool) = pool else { return training() };
-        self.0.is_gathered.store(true, Ordering::SeqCst);
+        self.0.get_or_init(|| Gathered::new(threads));
         pool.install(training)
     }
 
     /// Starts a step and runs its first part.
     pub(crate) fn begin<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        self.pace(Pace::advance);
+        if let Some(gathered) = self.0.get() {
+            lock(&gathered.pace).advance();
+        }
         self.go_on(work)
     }
 
     /// Runs another part of the same step.
     pub(crate) fn go_on<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        let Some(Gathered { pace, squads }) = self.0.get() else { return work() };
+        let halvings = lock(pace).halvings();
         let start = Instant::now();
-        let result = self.run(self.pace(|pace| pace.is_alone()), work);
-        self.pace(|pace| pace.add(start.elapsed()));
+        let result = squads[halvings as usize].run(work);
+        lock(pace).add(start.elapsed());
         result
     }
 
     /// Runs work that is not part of a step.
     pub(crate) fn run_apart<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        self.run(self.pace(|pace| pace.is_alone_usual()), work)
-    }
-
-    fn run<R: Send>(&self, is_alone: bool, work: impl FnOnce() -> R + Send) -> R {
-        if !self.0.is_gathered.load(Ordering::SeqCst) || rayon::current_num_threads() == 1 {
-            return work();
-        }
-        let alone = || self.0.alone.get_or_init(|| pool(1, |_| "training alone".into())).as_ref();
-        match is_alone.then(alone).flatten() {
-            Some(alone) => alone.install(work),
-            None => Team::lead(&self.0.team, work),
-        }
-    }
-
-    fn pace<R>(&self, f: impl FnOnce(&mut Pace) -> R) -> R {
-        f(&mut lock(&self.0.pace))
+        let Some(Gathered { pace, squads }) = self.0.get() else { return work() };
+        let halvings = lock(pace).usual_halvings();
+        squads[halvings as usize].run(work)
     }
 }
 
@@ -262,9 +282,10 @@ mod tests {
         let threads = |_| crew.begin(rayon::current_num_threads);
         let all = rayon::current_num_threads();
         let counts = crew.gather(|| (0..=SHORTEST).map(threads).collect::<Vec<_>>());
-        // On all threads at first, then a trial on one.
-        let (one, usual) = counts.split_last().unwrap();
-        assert!(usual.iter().all(|count| *count == all) && *one == 1, "{counts:?}");
+        // On all threads at first, then a trial on half of them.
+        let (half, usual) = counts.split_last().unwrap();
+        let expected = if all == 1 { 1 } else { all / 2 };
+        assert!(usual.iter().all(|count| *count == all) && *half == expected, "{counts:?}");
         assert_eq!(crew.run_apart(rayon::current_num_threads), all);
         assert_eq!(crew.go_on(|| 3), 3);
     }
