@@ -6,6 +6,7 @@ use burn::data::dataset::DatasetError;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::seq::SliceRandom;
 
+use super::ahead::{Plan, Reader};
 use super::{Examples, Subset};
 use crate::error::{Error, Result};
 use crate::seed::Seed;
@@ -116,7 +117,14 @@ impl BatchLoader {
                 (Some(epoch), epoch * self.batches() as u64)
             }
         };
-        Batches { loader: self, epoch, indices, next: 0, step }
+        Batches {
+            loader: self,
+            epoch,
+            indices: indices.into(),
+            next: 0,
+            step,
+            reader: Reader::new(),
+        }
     }
 }
 
@@ -125,32 +133,31 @@ pub struct Batches<'a> {
     loader: &'a BatchLoader,
     /// `None` if the examples are in their own order, as in evaluation.
     epoch: Option<u64>,
-    indices: Vec<usize>,
+    indices: Arc<[usize]>,
     next: usize,
     step: u64,
+    reader: Reader,
 }
 
 impl Iterator for Batches<'_> {
     type Item = Result<Batch, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let rest = &self.indices[self.next..];
-        if rest.is_empty() {
+        let BatchLoader { examples, batch_size, device, .. } = self.loader;
+        if self.next == self.indices.len() {
             return None;
         }
-        let rows = &rest[..rest.len().min(self.loader.batch_size)];
-        let shape = [rows.len(), self.loader.examples.dim()];
-        let mut values = vec![0.0; shape[0] * shape[1]];
-        let examples = &self.loader.examples;
-        let read = match self.epoch {
-            Some(epoch) => examples.read_in(epoch, rows, &mut values),
-            None => examples.read(rows, &mut values),
+        let plan =
+            Plan { examples, epoch: self.epoch, indices: &self.indices, batch_size: *batch_size };
+        let values = match self.reader.read(plan, self.next) {
+            Ok(values) => values,
+            Err(error) => {
+                self.next = self.indices.len();
+                return Some(Err(DatasetError::new(error)));
+            }
         };
-        if let Err(error) = read {
-            self.next = self.indices.len();
-            return Some(Err(DatasetError::new(error)));
-        }
-        let x = Tensor::from_data(TensorData::new::<f32, _>(values, shape), &self.loader.device);
+        let shape = [values.len() / examples.dim().max(1), examples.dim()];
+        let x = Tensor::from_data(TensorData::new::<f32, _>(values, shape), device);
         let batch = Batch { x, step: self.step };
         self.next += shape[0];
         self.step += 1;
