@@ -8,7 +8,7 @@ use super::level_mean::mean_over_levels;
 use super::{Likelihood, Support};
 use crate::config::{ModuleConfig, named_config};
 use crate::error::{Error, Result};
-use crate::math::{log_one_minus_exp_neg_exp, softplus};
+use crate::ops::{self, Logistics};
 use crate::seed::Seed;
 
 /// Negative log-likelihood of a logistic distribution, integrated over the width of each level.
@@ -65,29 +65,6 @@ pub(super) fn check_levels(levels: u32) -> Result<()> {
     )))
 }
 
-/// Returns `log p` of each value; `x` broadcasts to the shape of the parameters.
-pub(super) fn log_prob<const D: usize>(
-    x: Tensor<D>,
-    location: Tensor<D>,
-    log_scale: Tensor<D>,
-    levels: u32,
-) -> Tensor<D> {
-    let half = 0.5 / f64::from(levels - 1);
-    let shape = location.dims();
-    let lowest = x.clone().lower_scalar(half).expand(shape);
-    let highest = x.clone().greater_scalar(1.0 - half).expand(shape);
-
-    let width = log_scale.clone().neg().sub_scalar(f64::from(levels - 1).ln());
-    let inverse_scale = log_scale.neg().exp();
-    let centre = (x - location) * inverse_scale.clone();
-    let half_width = inverse_scale.mul_scalar(half);
-    let above = softplus((centre.clone() + half_width.clone()).neg());
-    let below = softplus(centre - half_width);
-    let width = log_one_minus_exp_neg_exp(width);
-    let width = width.mask_fill(lowest.clone(), 0.0).mask_fill(highest.clone(), 0.0);
-    width - above.mask_fill(highest, 0.0) - below.mask_fill(lowest, 0.0)
-}
-
 /// Rounds a number to the nearest level.
 pub(super) fn nearest_level(x: f64, levels: u32) -> f64 {
     let steps = f64::from(levels - 1);
@@ -104,9 +81,7 @@ impl Likelihood for DiscretizedLogisticNll {
     }
 
     fn nll(&self, params: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
-        let [location, log_scale] = halves(params);
-        let log_prob = log_prob(x.unsqueeze_dim(0), location, log_scale, self.levels);
-        log_prob.sum_dim(2).squeeze_dim(2).neg()
+        ops::logistic_nll(params, x, Logistics { levels: self.levels, components: None })
     }
 
     fn mean(&self, params: Tensor<2>) -> Tensor<2> {
@@ -122,9 +97,9 @@ impl Likelihood for DiscretizedLogisticNll {
     }
 }
 
-fn halves<const D: usize>(params: Tensor<D>) -> [Tensor<D>; 2] {
-    let len = params.dims()[D - 1] / 2;
-    [params.clone().narrow(D - 1, 0, len), params.narrow(D - 1, len, len)]
+fn halves(params: Tensor<2>) -> [Tensor<2>; 2] {
+    let len = params.dims()[1] / 2;
+    [params.clone().narrow(1, 0, len), params.narrow(1, len, len)]
 }
 
 named_config!(DiscretizedLogisticNll, DiscretizedLogisticNll { levels: u32 });

@@ -1,16 +1,16 @@
 use burn::module::Module;
-use burn::tensor::activation::{log_softmax, softmax};
+use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use rand_distr::Open01;
 
-use super::discretized_logistic::{check_levels, log_prob, nearest_level};
+use super::discretized_logistic::{check_levels, nearest_level};
 use super::draw::{host, logistic};
 use super::level_mean::mean_over_levels;
 use super::{Likelihood, Support};
 use crate::config::{ModuleConfig, named_config};
 use crate::error::{Error, Result};
-use crate::math::log_sum_exp;
+use crate::ops::{self, Logistics};
 use crate::seed::Seed;
 
 /// Negative log-likelihood of a mixture of discretised logistic distributions.
@@ -79,15 +79,8 @@ impl Likelihood for DiscretizedLogisticMixtureNll {
     }
 
     fn nll(&self, params: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
-        let [samples, batch, len] = params.dims();
-        let data_dim = x.dims()[1];
-        let parts = self.parts(params.reshape([samples * batch, len]));
-        let shape = [samples, batch, self.components, data_dim];
-        let [logits, location, log_scale] = parts.map(|part| part.reshape(shape));
-        let x = x.reshape([1, batch, 1, data_dim]);
-        let joint = log_softmax(logits, 2) + log_prob(x, location, log_scale, self.levels);
-        let log_prob = log_sum_exp(joint, 2).squeeze_dim::<3>(2);
-        log_prob.sum_dim(2).squeeze_dim(2).neg()
+        let components = Some(self.components);
+        ops::logistic_nll(params, x, Logistics { levels: self.levels, components })
     }
 
     fn mean(&self, params: Tensor<2>) -> Tensor<2> {

@@ -114,6 +114,36 @@ pub(crate) fn bernoulli_nll(logits: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
     on_engine!([logits, x], bernoulli_nll(logits, x))
 }
 
+/// Discretised logistic distributions over `levels` evenly spaced levels in `[0, 1]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Logistics {
+    /// At least 2.
+    pub(crate) levels: u32,
+    /// The number of components of a mixture. `None` if each value has one distribution without a
+    /// weight.
+    pub(crate) components: Option<usize>,
+}
+
+/// `-log sum_c w_c p(x|location_c, log_scale_c)` with weights `w = softmax(logits)`, in nats, summed
+/// over the values. [`DiscretizedLogisticNll`](crate::likelihood::DiscretizedLogisticNll) defines
+/// `p`. There is no gradient with respect to `x`.
+///
+/// # Shapes
+/// - `params`: `[num_samples, batch, 3 * components * data_dim]`: the logits of the first component
+///   for every value, those of the second and so on, then the locations, then the log-scales; or
+///   `[num_samples, batch, 2 * data_dim]` without components
+/// - `x`: `[batch, data_dim]`
+/// - output: `[num_samples, batch]`
+///
+/// # Panics
+/// If the shapes do not agree.
+pub(crate) fn logistic_nll(params: Tensor<3>, x: Tensor<2>, logistics: Logistics) -> Tensor<2> {
+    let ([_, batch, len], [rows, data_dim]) = (params.dims(), x.dims());
+    let per_value = logistics.components.map_or(2, |components| 3 * components);
+    assert_eq!([batch, len], [rows, per_value * data_dim], "parameters and data differ in shape");
+    on_engine!([params, x], logistic_nll(params, x, logistics))
+}
+
 /// `mean + exp(log_var / 2) * noise`
 ///
 /// # Shapes

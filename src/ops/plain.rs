@@ -5,8 +5,8 @@ use burn::tensor::activation::{self, log_sigmoid};
 use burn::tensor::module::{batch_norm_train, conv_transpose2d, conv2d};
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 
-use super::{AdamStep, Direction, Finish, Geometry, RmsPropStep};
-use crate::math::expm1;
+use super::{AdamStep, Direction, Finish, Geometry, Logistics, RmsPropStep};
+use crate::math::{expm1, log_one_minus_exp_neg_exp, log_sum_exp, softplus};
 
 pub(super) fn linear(
     x: Tensor<2>,
@@ -73,6 +73,47 @@ pub(super) fn bernoulli_nll(logits: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
     // that of max(l, 0) + log1p(exp(-|l|)) would lose half its value at l = 0.
     let softplus = log_sigmoid(logits.clone().neg()).neg();
     (softplus - logits * x.unsqueeze_dim(0)).sum_dim(2).squeeze_dim(2)
+}
+
+pub(super) fn logistic_nll(params: Tensor<3>, x: Tensor<2>, logistics: Logistics) -> Tensor<2> {
+    let ([samples, batch, len], data_dim) = (params.dims(), x.dims()[1]);
+    let Logistics { levels, components } = logistics;
+    let x = x.detach().reshape([1, batch, 1, data_dim]);
+    let part = |i: usize, parts: usize| {
+        let part = params.clone().narrow(2, i * (len / parts), len / parts);
+        part.reshape([samples, batch, components.unwrap_or(1), data_dim])
+    };
+    let log_prob = match components {
+        Some(_) => {
+            let log_prob = log_prob_of_level(x, part(1, 3), part(2, 3), levels);
+            log_sum_exp(activation::log_softmax(part(0, 3), 2) + log_prob, 2)
+        }
+        None => log_prob_of_level(x, part(0, 2), part(1, 2), levels),
+    };
+    log_prob.sum_dim(3).reshape([samples, batch]).neg()
+}
+
+/// The logarithm of the probability of each value; `x` broadcasts to the shape of the parameters.
+fn log_prob_of_level(
+    x: Tensor<4>,
+    location: Tensor<4>,
+    log_scale: Tensor<4>,
+    levels: u32,
+) -> Tensor<4> {
+    let half = 0.5 / f64::from(levels - 1);
+    let shape = location.dims();
+    let lowest = x.clone().lower_scalar(half).expand(shape);
+    let highest = x.clone().greater_scalar(1.0 - half).expand(shape);
+
+    let width = log_scale.clone().neg().sub_scalar(f64::from(levels - 1).ln());
+    let inverse_scale = log_scale.neg().exp();
+    let centre = (x - location) * inverse_scale.clone();
+    let half_width = inverse_scale.mul_scalar(half);
+    let above = softplus((centre.clone() + half_width.clone()).neg());
+    let below = softplus(centre - half_width);
+    let width = log_one_minus_exp_neg_exp(width);
+    let width = width.mask_fill(lowest.clone(), 0.0).mask_fill(highest.clone(), 0.0);
+    width - above.mask_fill(highest, 0.0) - below.mask_fill(lowest, 0.0)
 }
 
 pub(super) fn rsample(mean: Tensor<2>, log_var: Tensor<2>, noise: Tensor<3>) -> Tensor<3> {

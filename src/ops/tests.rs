@@ -7,7 +7,7 @@ use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use proptest::prelude::*;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::{AdamStep, Direction, Finish, Geometry, RmsPropStep, host, plain};
+use super::{AdamStep, Direction, Finish, Geometry, Logistics, RmsPropStep, host, plain};
 use crate::seed::Seed;
 
 thread_local! {
@@ -183,6 +183,29 @@ proptest! {
     }
 
     #[test]
+    fn logistic_likelihoods(
+        samples in 1usize..4,
+        batch in 1usize..4,
+        data_dim in 1usize..40,
+        levels in 2u32..300,
+        components in 0usize..4,
+        scale in 0.1f32..6.0,
+    ) {
+        let logistics = Logistics { levels, components: (components > 0).then_some(components) };
+        let per_value = if components == 0 { 2 } else { 3 * components };
+        let run = |nll: fn(Tensor<3>, Tensor<2>, Logistics) -> Tensor<2>| {
+            let params = random([samples, batch, per_value * data_dim], 1).mul_scalar(scale);
+            let params = leaf(params);
+            let x = burn::tensor::activation::sigmoid(random([batch, data_dim], 2).mul_scalar(3.0));
+            let x = x.mul_scalar(levels - 1).round().div_scalar(levels - 1);
+            let y = nll(params.clone(), Tensor::from_inner(x), logistics);
+            let grads = backward(&y);
+            vec![values(y), gradient(&params, &grads)]
+        };
+        on_each_backend(|| agree(run(host::logistic_nll), run(plain::logistic_nll), 1e-5));
+    }
+
+    #[test]
     fn samples_of_gaussians(samples in 1usize..5, batch in 1usize..7, dim in 1usize..9) {
         let run = |rsample: fn(Tensor<2>, Tensor<2>, Tensor<3>) -> Tensor<3>| {
             let [mean, log_var] = [1, 2].map(|seed| leaf(random([batch, dim], seed)));
@@ -290,7 +313,20 @@ fn threads_do_not_change_the_bits() {
         );
         let grads = backward(&y);
         let conv = [values(y), gradient(&x, &grads), gradient(&weight, &grads)].concat();
-        [norm, conv].concat().into_iter().map(f32::to_bits).collect::<Vec<_>>()
+
+        let (x, weight) = (leaf(random([700, 12], 1)), leaf(random([12, 90], 2)));
+        let y = host::linear(x.clone(), weight.clone(), leaf(random([90], 3)), Finish::Tanh);
+        let grads = backward(&y);
+        let linear = [values(y), gradient(&x, &grads), gradient(&weight, &grads)].concat();
+
+        let [mean, log_var] = [1, 2].map(|seed| leaf(random([100, 30], seed)));
+        let noise = leaf(random([9, 100, 30], 3));
+        let z = host::rsample(mean.clone(), log_var.clone(), noise.clone());
+        let grads = backward(&z);
+        let gradients = [gradient(&mean, &grads), gradient(&log_var, &grads)].concat();
+        let gaussian = [values(z), gradients, gradient(&noise, &grads)].concat();
+
+        [norm, conv, linear, gaussian].concat().into_iter().map(f32::to_bits).collect::<Vec<_>>()
     };
     on_each_backend(|| {
         let device = device();

@@ -15,6 +15,9 @@
 //! gradient for everything while it is in the cache. Layers with many weights go by whole batches
 //! (`heavy`).
 //!
+//! **Discretised logistic likelihoods.** All components of a mixture are computed for sixteen values
+//! at a time, with their gradients.
+//!
 //! **Batch normalisation.** Statistics, forward and backward pass run on all threads, over rows of
 //! channels.
 //!
@@ -39,6 +42,7 @@ mod gaussian;
 mod grid;
 mod heavy;
 mod linear;
+mod logistic;
 mod matmul;
 mod patches;
 mod rows;
@@ -50,5 +54,6 @@ pub(super) use bernoulli::bernoulli_nll;
 pub(super) use conv::conv;
 pub(super) use gaussian::{gaussian_kl, rsample};
 pub(super) use linear::linear;
+pub(super) use logistic::logistic_nll;
 pub(super) use storage::runs_on;
 pub(super) use update::{adam, rms_prop};
