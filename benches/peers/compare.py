@@ -40,9 +40,9 @@ GPU_BACKENDS = ["vulkan", "cuda"]
 KERAS_MODELS = ["mlp", "conv"]
 OURS = "burn-vae"
 OUR_VARIABLES = {"MIMALLOC_PURGE_DELAY": "-1"}
-# Losses of different tools start from different weights; after a few steps of a large network they still
-# show it.
-TOLERANCE = {"dcgan": 0.15}
+# Losses of different tools start from different weights, which they show for long: five seeds of PyTorch
+# take `conv` to 192 to 204 nats.
+TOLERANCE = {"conv": 0.06, "dcgan": 0.15}
 USUAL_TOLERANCE = 0.03
 
 
@@ -150,8 +150,10 @@ def table(model, rounds):
             f"{tool} | {medians[tool]:.1f} ({min(times):.1f} to {max(times):.1f}) | "
             f"{losses[tool]:.2f} | {max(run[2] for run in runs):.0f}"
         )
-    fastest = min(peers, key=peers.get)
     for tool in filter(lambda tool: tool.startswith(OURS), rounds):
+        # With --threads, those on as many threads.
+        alike = [peer for peer in peers if peer.endswith(tool.removeprefix(OURS))]
+        fastest = min(alike or peers, key=peers.get)
         ratios = [ours[0] / peer[0] for ours, peer in zip(rounds[tool], rounds[fastest])]
         print(
             f"{model}: {tool} takes {medians[tool] / peers[fastest]:.2f} of the time of the fastest, "

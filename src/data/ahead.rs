@@ -2,13 +2,15 @@
 //!
 //! Examples in memory are copied in a few microseconds, which is not worth a thread. Where reading
 //! takes more than a tenth of the time of an epoch, as with folders of images, the rest of the epoch
-//! is read by a thread of its own, one batch ahead of the training.
+//! is read by threads of its own, one batch ahead of the training.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use rayon::ThreadPoolBuilder;
 
 use super::Examples;
 use crate::error::Result;
@@ -72,11 +74,15 @@ impl Ahead {
     fn start(plan: Plan, first: usize) -> Option<Self> {
         let Plan { epoch, batch_size, .. } = plan;
         let (examples, indices) = (plan.examples.clone(), plan.indices.clone());
+        // The threads of the caller's pool may all be waiting for their batches.
+        let pool = ThreadPoolBuilder::new().num_threads(rayon::current_num_threads());
+        let pool =
+            pool.thread_name(|i| format!("examples {i}")).stack_size(8 << 20).build().ok()?;
         // The finished batch waits in the thread until it is asked for.
         let (sender, batches) = sync_channel(0);
         let work = move || {
             for rows in indices[first..].chunks(batch_size) {
-                let values = read(&*examples, epoch, rows);
+                let values = pool.install(|| read(&*examples, epoch, rows));
                 let is_last = values.is_err();
                 if sender.send(values).is_err() || is_last {
                     break;
@@ -177,7 +183,7 @@ mod tests {
     fn slow_examples_are_read_by_another_thread_in_the_same_order() {
         let (values, slow) = epoch(Slow::default());
         assert_eq!(values.unwrap(), (0..LEN).rev().map(|i| i as f32).collect::<Vec<_>>());
-        assert_eq!(slow.threads.lock().unwrap().len(), 2);
+        assert!(slow.threads.lock().unwrap().len() > 1);
         assert_eq!(slow.batches.load(Ordering::SeqCst), LEN.div_ceil(4));
     }
 
@@ -210,6 +216,33 @@ mod tests {
         assert!(reader.ahead.is_some());
         drop((reader, examples));
         assert_eq!(Arc::strong_count(&slow), 1);
+    }
+
+    /// All threads of a pool wait for their batches, which are read by several threads.
+    #[test]
+    fn trainings_in_one_pool_do_not_wait_for_each_other() {
+        use rayon::prelude::*;
+        struct Split(Slow);
+        impl Examples for Split {
+            fn len(&self) -> usize {
+                self.0.len()
+            }
+            fn dim(&self) -> usize {
+                self.0.dim()
+            }
+            fn read(&self, indices: &[usize], out: &mut [f32]) -> Result<()> {
+                let rows = indices.par_iter().zip(out.par_chunks_exact_mut(2));
+                rows.try_for_each(|(index, row)| self.0.read(&[*index], row))
+            }
+        }
+        let epochs = rayon::broadcast(|_| {
+            let examples: Arc<dyn Examples> = Arc::new(Split(Slow::default()));
+            let indices = (0..LEN).collect::<Arc<[_]>>();
+            let plan = Plan { examples: &examples, epoch: None, indices: &indices, batch_size: 4 };
+            let mut reader = Reader::new();
+            (0..LEN).step_by(4).map(|first| reader.read(plan, first).unwrap().len()).sum::<usize>()
+        });
+        assert!(epochs.iter().all(|values| *values == 2 * LEN));
     }
 
     #[test]

@@ -156,7 +156,8 @@ impl Iterator for Batches<'_> {
                 return Some(Err(DatasetError::new(error)));
             }
         };
-        let shape = [values.len() / examples.dim().max(1), examples.dim()];
+        let rows = (*batch_size).min(self.indices.len() - self.next);
+        let shape = [rows, examples.dim()];
         let x = Tensor::from_data(TensorData::new::<f32, _>(values, shape), device);
         let batch = Batch { x, step: self.step };
         self.next += shape[0];

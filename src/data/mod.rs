@@ -55,12 +55,13 @@ use crate::error::Result;
 /// Implement it to train on your own data: in memory, memory-mapped, or read from files on demand.
 /// One batch is read at a time, into memory that the caller owns.
 ///
-/// If reading takes more than a tenth of an epoch's first batches, the others are read one batch
-/// ahead by a thread of their own. Before that, training on the CPU reads them on a rayon thread of
-/// its own pool. Code that waits there for other rayon work may wait for ever, and thread-locals of
-/// the thread that called `fit` are out of reach. Images in memory or in files and [`Binarized`] read on all of rayon's
-/// threads. An implementation that reads from one of these must not hold a lock or a thread-local
-/// borrow during the call, because the waiting thread may be given other work.
+/// On the CPU, training reads its batches on a rayon thread of the training's own pool. If reading
+/// takes more than a tenth of an epoch's first batches, the others are read one batch ahead, in
+/// another pool with as many threads. Code that waits there for other rayon work may wait for ever,
+/// and thread-locals of the thread that called `fit` are out of reach. Images in memory or in files
+/// and [`Binarized`] read on all threads of the pool. An implementation that reads from one of these
+/// must not hold a lock or a thread-local borrow during the call, because the waiting thread may be
+/// given other work.
 pub trait Examples: Send + Sync {
     /// The number of examples.
     fn len(&self) -> usize;

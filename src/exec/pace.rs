@@ -1,7 +1,7 @@
 //! Chooses the number of threads that run the steps of a training: all, half of them, a quarter and
 //! so on, or one. Periodically times steps on the next smaller or larger number and keeps the
-//! faster. If all threads together save less than a tenth of the time of one, one is used, and the
-//! others are left to other programs.
+//! faster. Threads that save little are left to other programs: a halving may cost its share of a
+//! tenth of the time, which is what all of them together may cost.
 
 use std::time::Duration;
 

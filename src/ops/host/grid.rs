@@ -47,9 +47,11 @@ impl Grid {
     /// first.
     pub(super) fn new([m, n, k]: [usize; 3], packs_rows: bool, threads: usize) -> Self {
         let parts = (m.saturating_mul(n).saturating_mul(k) / PART).clamp(1, threads);
-        let grids = (1..=parts).map(|rows| Self {
+        let shapes =
+            (1..=parts).flat_map(|rows| (1..=parts / rows).map(move |columns| (rows, columns)));
+        let grids = shapes.map(|(rows, columns)| Self {
             rows: split(m, rows, ROWS),
-            columns: split(n, parts / rows, COLUMNS),
+            columns: split(n, columns, COLUMNS),
         });
         let fitting = grids.filter(Self::keeps_the_sums);
         fitting.min_by_key(|grid| grid.cost(k, packs_rows)).unwrap_or_else(|| Self::whole(m, n))
@@ -125,6 +127,18 @@ mod tests {
         assert_eq!(grid([5000, 200, 784], false), [16, 1]);
         assert_eq!(grid([100, 2000, 784], false), [1, 16]);
         assert_eq!(grid([2000, 2000, 500], true), [2, 8]);
+    }
+
+    /// The shapes that `matmul` splits in an interpreter.
+    #[test]
+    fn an_interpreter_sees_both_directions() {
+        let blocks = |m, n| {
+            let grid = Grid { rows: split(m, 2, ROWS), columns: split(n, 1, COLUMNS) };
+            (grid.keeps_the_sums(), blocks(&grid))
+        };
+        assert_eq!(blocks(150, 5), (true, [2, 1]));
+        let columns = Grid { rows: split(5, 1, ROWS), columns: split(150, 2, COLUMNS) };
+        assert!(columns.keeps_the_sums() && columns.columns.len() == 2);
     }
 
     #[test]

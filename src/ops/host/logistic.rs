@@ -189,7 +189,8 @@ impl Block {
         for (c, component) in self.components.iter().enumerate() {
             let mut gradients = [[0.0; LANES]; 3];
             for lane in 0..LANES {
-                let posterior = exp(component.joint[lane] - log_prob[lane]);
+                // At most 1, up to rounding.
+                let posterior = exp_of_minus_magnitude(component.joint[lane] - log_prob[lane]);
                 gradients[0][lane] = exp(component.log_weight[lane]) - posterior;
                 gradients[1][lane] = -posterior * component.by_location[lane];
                 gradients[2][lane] = -posterior * component.by_log_scale[lane];

@@ -101,6 +101,9 @@ pub(super) fn product_with(
     let (m, n, k) = (a.rows, b.cols, a.cols);
     assert_eq!(k, b.rows, "inner dimensions of a product");
     let len = m.checked_mul(n).expect("size of a product");
+    if len == 0 {
+        return Vec::new();
+    }
     let finish_rows = |mut out: Vec<f32>| {
         for_each(&mut out, n, |row| finish(0..n, row));
         out
@@ -296,7 +299,7 @@ mod tests {
         let large = [(100, 70, 40), (70, 100, 40), (40, 100, 200), (200, 45, 100), (97, 131, 60)];
         // In an interpreter, two shapes that are split: by columns, and by rows.
         let (shapes, threads) = match cfg!(miri) {
-            true => (vec![(3, 5, 7), (5, 150, 4), (150, 5, 4)], vec![1, 3]),
+            true => (vec![(3, 5, 7), (5, 150, 4), (150, 5, 4)], vec![1, 2]),
             false => (small.into_iter().chain(large).collect(), vec![1, 2, 3, 16]),
         };
         for (m, n, k) in shapes {
@@ -368,6 +371,9 @@ mod tests {
         let (none, some) = (Matrix::new(&[], 3), Matrix::new(&[1.0; 6], 2));
         assert!(product(none, some).is_empty());
         assert_eq!(product(none.t(), Matrix::new(&[], 2)), [0.0; 6]);
+        // Sums that are long enough to be split.
+        let long = vec![1.0; 4000];
+        assert!(product(Matrix::new(&[], 2000), Matrix::new(&long, 2)).is_empty());
     }
 
     #[test]
