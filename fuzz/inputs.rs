@@ -18,6 +18,7 @@ use burn_vae::nn::ConvConfig;
 use burn_vae::posterior::Transformed;
 use burn_vae::prior::MixturePriorConfig;
 use burn_vae::train::{Existing, History, Progress, TrainConfig, Trainer};
+use burn_vae::weights::{Allow, Names, StateDict};
 use burn_vae::{ConvVaeConfig, MlpVae, MlpVaeConfig, Model, ModuleConfig, Seed, VaeConfig, saved};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -26,7 +27,7 @@ use tempfile::TempDir;
 type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("idx", idx),
     ("table", table),
     ("image", image),
@@ -34,6 +35,7 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("history", history),
     ("config", config),
     ("weights", weights),
+    ("state", state),
     ("checkpoint", checkpoint),
 ];
 
@@ -223,6 +225,18 @@ pub fn weights(data: &[u8]) {
     std::fs::remove_file(path).expect("the file is there");
 }
 
+/// Weights of other frameworks.
+pub fn state(data: &[u8]) {
+    let Ok(state) = StateDict::read(file("state", data)) else { return };
+    let vae = small().init(Seed::new(0), &Device::flex()).expect("a small model");
+    let everything = Allow { missing: true, unused: true, other_shapes: true };
+    let names = Names::pytorch_example();
+    if let Ok((vae, report)) = state.load(vae, &names, everything) {
+        assert!(!report.loaded.is_empty());
+        assert_eq!(vae.sample(2, 0).expect("two samples").dims(), [2, 6]);
+    }
+}
+
 /// The files of the checkpoint into which [`checkpoint`] puts its bytes, by name.
 fn template() -> &'static [(String, Vec<u8>)] {
     static TEMPLATE: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
@@ -337,6 +351,13 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             }
             seeds
         }
+        "state" => vec![
+            include_bytes!("../tests/fixtures/weights/example.pt").to_vec(),
+            include_bytes!("../tests/fixtures/weights/example_old.pt").to_vec(),
+            include_bytes!("../tests/fixtures/weights/example.safetensors").to_vec(),
+            include_bytes!("../tests/fixtures/weights/encoder.weights.h5").to_vec(),
+            include_bytes!("../tests/fixtures/weights/decoder.keras").to_vec(),
+        ],
         "scaling" => vec![
             br#"{"shift":[0.5,-1e3],"scale":[2.0,0.25],"clip":false}"#.to_vec(),
             br#"{"shift":[0.5],"scale":[1],"clip":true}"#.to_vec(),

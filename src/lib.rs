@@ -78,6 +78,7 @@
 //! | data | [`data`] |
 //! | training and evaluation | [`train`], [`optim`], [`eval`] |
 //! | models on disk | [`saved`] |
+//! | weights from PyTorch and Keras, and for PyTorch | `weights` |
 //! | choosing a backend by name | [`backend`] |
 //! | pictures, tables and diagrams | [`viz`], [`latent`], [`summary`] |
 //!
@@ -93,6 +94,7 @@
 //! | `viz` (default) | pictures, in `viz` | |
 //! | `analysis` (default) | PCA and t-SNE of codes, in [`latent`] | |
 //! | `images` (default) | `data::ImageFolder` | |
+//! | `weights` (default) | weights of other frameworks, in `weights` | burn-store |
 //! | `progress` (default) | a progress bar within each epoch | |
 //! | `download` | downloading MNIST if no copy is on disk | burn-dataset |
 //!
@@ -140,6 +142,8 @@ pub mod train;
 mod vae;
 #[cfg(feature = "viz")]
 pub mod viz;
+#[cfg(feature = "weights")]
+pub mod weights;
 
 pub use config::ModuleConfig;
 pub use decoder::Decoder;
