@@ -4,8 +4,10 @@ mod bernoulli;
 mod categorical;
 mod diagonal_gaussian;
 mod family;
+mod finite_scalar;
 mod flow;
 mod full_covariance;
+mod grid;
 mod hierarchical;
 mod implicit;
 mod temperature;
@@ -15,8 +17,10 @@ pub(crate) use categorical::check_groups;
 pub use categorical::{Categorical, CategoricalFamily, CategoricalHead};
 pub use diagonal_gaussian::{Diagonal, DiagonalGaussian, DiagonalHead};
 pub use family::{Family, Head};
+pub use finite_scalar::{FiniteScalar, FiniteScalarFamily, FiniteScalarHead};
 pub use flow::{Transformed, TransformedHead, TransformedPosterior};
 pub use full_covariance::{FullCovariance, FullCovarianceHead, FullGaussian};
+pub use grid::{Grid, Usage};
 pub use hierarchical::HierarchicalPosterior;
 pub use implicit::{
     Implicit, ImplicitEncoder, ImplicitEncoderConfig, ImplicitHead, ImplicitPosterior,

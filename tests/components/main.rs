@@ -11,6 +11,7 @@ mod conv;
 mod discrete;
 mod discrete_properties;
 mod divergences;
+mod finite_scalar;
 mod flows;
 mod full_covariance;
 mod golden;
