@@ -83,6 +83,7 @@ fn a_model_of_pytorch_computes_the_same_here() {
         ("example_old.pt", 1e-6),
         ("example.safetensors", 1e-6),
         ("example_half.safetensors", 2e-3),
+        ("example_double.safetensors", 1e-6),
     ] {
         let names = Names::pytorch_example();
         let (vae, report) = load(name).load(fresh(), &names, Allow::NOTHING).unwrap();

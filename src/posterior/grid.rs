@@ -137,12 +137,7 @@ impl Grid {
         let ([n, groups], device) = (indices.dims(), indices.device());
         let mut values = Vec::with_capacity(n * groups * self.columns());
         for index in indices.into_data().iter::<i64>() {
-            let Some(index) = usize::try_from(index).ok().filter(|index| *index < self.codes())
-            else {
-                let codes = self.codes();
-                return Err(Error::value(format!("index {index} is not one of {codes} codes")));
-            };
-            values.extend(self.values(index));
+            values.extend(self.values(self.check_index(index)?));
         }
         let shape = [n, groups * self.columns()];
         Ok(Tensor::from_data(TensorData::new::<f32, _>(values, shape), &device.without_autodiff()))
@@ -153,23 +148,29 @@ impl Grid {
     /// # Shapes
     /// - `indices`: `[n, groups]`
     ///
-    /// # Panics
-    /// If an index is not below [`codes`](Self::codes).
-    pub fn usage(&self, indices: Tensor<2, Int>) -> Usage {
+    /// # Errors
+    /// If an index is negative or not below [`codes`](Self::codes).
+    pub fn usage(&self, indices: Tensor<2, Int>) -> Result<Usage> {
         let mut counts = vec![0u64; self.codes()];
         for index in indices.into_data().iter::<i64>() {
-            counts[usize::try_from(index).expect("a number of a code")] += 1;
+            counts[self.check_index(index)?] += 1;
         }
         let total = counts.iter().sum::<u64>() as f64;
         let entropy = counts.iter().filter(|count| **count > 0).map(|count| {
             let p = *count as f64 / total;
             -p * p.ln()
         });
-        Usage {
+        Ok(Usage {
             codes: self.codes(),
             used: counts.iter().filter(|count| **count > 0).count(),
             perplexity: entropy.sum::<f64>().exp(),
-        }
+        })
+    }
+
+    fn check_index(&self, index: i64) -> Result<usize> {
+        let codes = self.codes();
+        let checked = usize::try_from(index).ok().filter(|index| *index < codes);
+        checked.ok_or_else(|| Error::value(format!("index {index} is not one of {codes} codes")))
     }
 
     /// The values of the columns of a code.

@@ -95,62 +95,26 @@ fn number(name: &str) -> &str {
 }
 
 fn read_dataset(dataset: &Dataset) -> Result<Content, String> {
-    let shape = dataset.shape().iter().map(|dim| *dim as usize).collect::<Vec<_>>();
-    if shape.iter().try_fold(4usize, |len, dim| len.checked_mul(*dim)).is_none() {
-        return Err(format!("the shape {shape:?} is too large"));
-    }
     let values = match dataset.dtype() {
-        Datatype::FloatingPoint { size: 4, .. } => {
-            dataset.read_array::<f32>().map_err(text)?.into_iter().collect::<Vec<_>>()
-        }
+        Datatype::FloatingPoint { size: 4, .. } => dataset.read_array::<f32>().map_err(text)?,
         Datatype::FloatingPoint { size: 8, .. } => {
-            let values = dataset.read_array::<f64>().map_err(text)?;
-            values.into_iter().map(|value| value as f32).collect()
+            dataset.read_array::<f64>().map_err(text)?.mapv(|value| value as f32)
         }
         Datatype::FloatingPoint { size, .. } => {
             return Err(format!("floats of {size} bytes are not supported, only of 4 and 8"));
         }
         other => return Ok(Content::Other(format!("{other:?}"))),
     };
-    if values.len() != shape.iter().product::<usize>() {
-        return Err(format!("there are {} values for the shape {shape:?}", values.len()));
-    }
-    Ok(Content::Floats(to_pytorch(TensorData::new::<f32, _>(values, shape))))
-}
-
-/// Reverses the dimensions that Keras has in another order.
-///
-/// | layer | Keras | PyTorch |
-/// |---|---|---|
-/// | fully connected | `[inputs, outputs]` | `[outputs, inputs]` |
-/// | convolution | `[height, width, inputs, outputs]` | `[outputs, inputs, height, width]` |
-/// | transposed convolution | `[height, width, outputs, inputs]` | `[inputs, outputs, height, width]` |
-fn to_pytorch(data: TensorData) -> TensorData {
-    let shape = data.shape().to_vec();
-    let order: &[usize] = match shape.len() {
-        2 => &[1, 0],
-        4 => &[3, 2, 0, 1],
-        _ => return data,
+    // | layer | Keras | PyTorch |
+    // |---|---|---|
+    // | fully connected | inputs, outputs | outputs, inputs |
+    // | convolution | height, width, inputs, outputs | outputs, inputs, height, width |
+    // | transposed convolution | height, width, outputs, inputs | inputs, outputs, height, width |
+    let values = match values.ndim() {
+        2 => values.permuted_axes(&[1, 0][..]),
+        4 => values.permuted_axes(&[3, 2, 0, 1][..]),
+        _ => values,
     };
-    let mut strides = vec![1; shape.len()];
-    for i in (1..shape.len()).rev() {
-        strides[i - 1] = strides[i] * shape[i];
-    }
-    let values = data.as_slice::<f32>().expect("floats");
-    let to = order.iter().map(|&i| shape[i]).collect::<Vec<_>>();
-    let mut place = vec![0; to.len()];
-    let permuted = (0..values.len()).map(|_| {
-        let value = values[place.iter().zip(order).map(|(at, &i)| at * strides[i]).sum::<usize>()];
-        // The next place, with the last dimension moving fastest.
-        for i in (0..to.len()).rev() {
-            place[i] += 1;
-            if place[i] < to[i] {
-                break;
-            }
-            place[i] = 0;
-        }
-        value
-    });
-    let permuted = permuted.collect::<Vec<_>>();
-    TensorData::new::<f32, _>(permuted, to)
+    let shape = values.shape().to_vec();
+    Ok(Content::Floats(TensorData::new::<f32, _>(values.iter().copied().collect(), shape)))
 }

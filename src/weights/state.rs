@@ -50,7 +50,8 @@ impl StateDict {
     /// the moving mean and variance.
     ///
     /// # Errors
-    /// If the file is none of these, is damaged, or holds no tensor of floats.
+    /// If the file is none of these, is damaged, holds no tensor of floats, or is one of Keras with
+    /// floats of 16 bits.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         Self::read_from(path.as_ref(), None)
     }

@@ -79,7 +79,7 @@ proptest! {
         let indices = Tensor::<1, Int>::from_data(&all[..], &device).reshape([-1, 1]);
         let codes = grid.codes_of(indices.clone()).unwrap();
         prop_assert_eq!(numbers(grid.indices(codes)), all);
-        let usage = grid.usage(indices);
+        let usage = grid.usage(indices).unwrap();
         prop_assert_eq!((usage.used, usage.codes), (grid.codes(), grid.codes()));
         prop_assert!((usage.perplexity - grid.codes() as f64).abs() < 1e-6 * usage.perplexity);
 
@@ -117,8 +117,10 @@ fn bad_grids_and_indices_are_refused() {
     let (grid, device) = (Grid::new([3, 4]).unwrap(), Device::flex());
     for index in [-1, 12] {
         let indices = Tensor::<1, Int>::from_data([0i64, index], &device).reshape([1, 2]);
-        let error = grid.codes_of(indices).unwrap_err().to_string();
-        assert!(error.contains(&format!("index {index} is not one of 12 codes")), "{error}");
+        for error in [grid.codes_of(indices.clone()).err(), grid.usage(indices).err()] {
+            let error = error.unwrap().to_string();
+            assert!(error.contains(&format!("index {index} is not one of 12 codes")), "{error}");
+        }
     }
     let config = |latent_dim, prior| VaeConfig {
         encoder: MlpEncoderConfig::new(9, [4], latent_dim)
@@ -162,7 +164,7 @@ fn a_trained_model_uses_its_codes() {
 
     let x = test.tensor(0..test.len(), &device).unwrap();
     let indices = trained.model.encode(x.clone()).unwrap().indices();
-    let usage = grid.usage(indices.clone());
+    let usage = grid.usage(indices.clone()).unwrap();
     assert!(usage.used > 150 && usage.perplexity > 100.0, "{usage:?}");
 
     let dir = tempfile::tempdir().unwrap();

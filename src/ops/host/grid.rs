@@ -47,36 +47,32 @@ impl Grid {
     /// first.
     pub(super) fn new([m, n, k]: [usize; 3], packs_rows: bool, threads: usize) -> Self {
         let parts = (m.saturating_mul(n).saturating_mul(k) / PART).clamp(1, threads);
-        let shapes =
-            (1..=parts).flat_map(|rows| (1..=parts / rows).map(move |columns| (rows, columns)));
-        let grids = shapes.map(|(rows, columns)| Self {
-            rows: split(m, rows, ROWS),
-            columns: split(n, columns, COLUMNS),
+        let sizes = (1..=parts).flat_map(|rows| {
+            let size = move |columns| [size(m, rows, ROWS), size(n, columns, COLUMNS)];
+            (1..=parts / rows).map(size)
         });
-        let fitting = grids.filter(Self::keeps_the_sums);
-        fitting.min_by_key(|grid| grid.cost(k, packs_rows)).unwrap_or_else(|| Self::whole(m, n))
+        let fitting = sizes.filter(|size| keeps_the_sums([m, n], *size));
+        let best = fitting.min_by_key(|size| cost(*size, packs_rows));
+        let [rows, columns] = best.unwrap_or([m.max(1), n.max(1)]);
+        Self { rows: ranges(m, rows), columns: ranges(n, columns) }
     }
+}
 
-    fn whole(rows: usize, columns: usize) -> Self {
-        Self { rows: split(rows, 1, ROWS), columns: split(columns, 1, COLUMNS) }
-    }
+/// Whether no block is so small that its sums would differ. Only the last ones may be smaller than
+/// the others.
+fn keeps_the_sums(lens: [usize; 2], sizes: [usize; 2]) -> bool {
+    let [rows, columns] = [0, 1].map(|i| match lens[i] % sizes[i] {
+        0 => sizes[i].min(lens[i]),
+        last => last,
+    });
+    rows.max(columns) > SMALL_SIDE && rows.min(columns) > 1 && rows * columns > SMALL
+}
 
-    /// Whether no block is so small that its sums would differ. Only the last of the ranges may be
-    /// shorter than the others.
-    fn keeps_the_sums(&self) -> bool {
-        let [rows, columns] =
-            [&self.rows, &self.columns].map(|ranges| ranges.last().map_or(0, Range::len));
-        rows.max(columns) > SMALL_SIDE && rows.min(columns) > 1 && rows * columns > SMALL
-    }
-
-    /// The time of the largest block, in multiplications.
-    fn cost(&self, k: usize, packs_rows: bool) -> usize {
-        let [rows, columns] =
-            [&self.rows, &self.columns].map(|ranges| ranges.first().map_or(0, Range::len));
-        let work = rows.next_multiple_of(ROWS) * columns.next_multiple_of(COLUMNS);
-        let per_row = if packs_rows { PACK_ROW } else { READ_ROW };
-        k * (work + PACK_COLUMN * columns + per_row * rows)
-    }
+/// The time of the largest block for each term of its sums, in multiplications.
+fn cost([rows, columns]: [usize; 2], packs_rows: bool) -> usize {
+    let work = rows.next_multiple_of(ROWS) * columns.next_multiple_of(COLUMNS);
+    let per_row = if packs_rows { PACK_ROW } else { READ_ROW };
+    work + PACK_COLUMN * columns + per_row * rows
 }
 
 /// The parts in which the sums of a product are computed, in order, whatever the number of threads.
@@ -85,13 +81,16 @@ impl Grid {
 pub(super) fn split_sums([m, n, k]: [usize; 3]) -> Vec<Range<usize>> {
     // Powers of two divide evenly among the usual numbers of threads.
     let parts = 1 << (k / TERMS).max(1).ilog2();
-    split(k, if m.saturating_mul(n) <= FEW { parts } else { 1 }, 1)
+    ranges(k, size(k, if m.saturating_mul(n) <= FEW { parts } else { 1 }, 1))
 }
 
-/// Splits `len` into at most `parts` ranges of equal length, a multiple of `unit`; the last may be
-/// shorter.
-fn split(len: usize, parts: usize, unit: usize) -> Vec<Range<usize>> {
-    let size = len.div_ceil(parts).next_multiple_of(unit).max(1);
+/// The length of at most `parts` equal parts, a multiple of `unit`.
+fn size(len: usize, parts: usize, unit: usize) -> usize {
+    len.div_ceil(parts).next_multiple_of(unit).max(1)
+}
+
+/// Splits `len` into ranges of a size; the last may be shorter.
+fn ranges(len: usize, size: usize) -> Vec<Range<usize>> {
     (0..len).step_by(size).map(|start| start..len.min(start + size)).collect()
 }
 
@@ -112,7 +111,11 @@ mod tests {
                     let grid = Grid::new([m, n, 300], m % 2 == 0, threads);
                     let [rows, columns] = blocks(&grid);
                     assert!(rows * columns <= threads, "{grid:?}");
-                    assert!(rows * columns == 1 || grid.keeps_the_sums(), "{m} {n}: {grid:?}");
+                    let sizes = [grid.rows[0].len(), grid.columns[0].len()];
+                    assert!(
+                        rows * columns == 1 || keeps_the_sums([m, n], sizes),
+                        "{m} {n}: {grid:?}"
+                    );
                     assert!(grid.rows.into_iter().flatten().eq(0..m));
                     assert!(grid.columns.into_iter().flatten().eq(0..n));
                 }
@@ -132,13 +135,8 @@ mod tests {
     /// The shapes that `matmul` splits in an interpreter.
     #[test]
     fn an_interpreter_sees_both_directions() {
-        let blocks = |m, n| {
-            let grid = Grid { rows: split(m, 2, ROWS), columns: split(n, 1, COLUMNS) };
-            (grid.keeps_the_sums(), blocks(&grid))
-        };
-        assert_eq!(blocks(150, 5), (true, [2, 1]));
-        let columns = Grid { rows: split(5, 1, ROWS), columns: split(150, 2, COLUMNS) };
-        assert!(columns.keeps_the_sums() && columns.columns.len() == 2);
+        assert!(keeps_the_sums([150, 5], [size(150, 2, ROWS), 5]));
+        assert!(keeps_the_sums([5, 150], [5, size(150, 2, COLUMNS)]));
     }
 
     #[test]
