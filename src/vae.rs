@@ -1,5 +1,7 @@
 //! The variational autoencoder, composed of its components.
 
+mod quantized;
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};

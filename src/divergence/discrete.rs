@@ -3,8 +3,8 @@ use burn::tensor::activation::{log_sigmoid, sigmoid};
 
 use super::{Divergence, DivergenceTerms};
 use crate::divergence::KlDivergence;
-use crate::posterior::{Bernoulli, Categorical, FiniteScalar, Posterior, Samples};
-use crate::prior::{BoundBernoulli, BoundCategorical, GridPrior};
+use crate::posterior::{Bernoulli, Categorical, Codebook, Posterior, Quantized, Samples};
+use crate::prior::{BoundBernoulli, BoundCategorical, CodeDistribution};
 
 /// The closed-form divergence `KL = sum_c p_c (log p_c - log pi_c)` over all columns of a code,
 /// with the posterior's probabilities `p` and the prior's `pi` (Jang et al. 2017), in nats.
@@ -43,19 +43,11 @@ impl Divergence<Bernoulli, BoundBernoulli> for KlDivergence {
     }
 }
 
-/// The divergence of a single code from equally likely ones, `sum_j log L_j` over the columns of a
-/// code with `L_j` levels, in nats. It is constant, so the gradient is that of the distortion alone.
-///
-/// # Panics
-/// If posterior and prior have different grids.
-impl Divergence<FiniteScalar, GridPrior> for KlDivergence {
-    fn terms(&self, q: &FiniteScalar, p: &GridPrior, _: &Samples) -> DivergenceTerms {
-        assert_eq!(q.grid(), p.grid(), "posterior and prior differ in their grids");
-        let [batch, latent_dim] = q.dims();
-        let device = q.mean().device();
-        let shares = q.grid().row(latent_dim, &device, |levels| f64::from(levels).ln());
-        let shares = shares.expand([batch, latent_dim]);
-        DivergenceTerms::sum_of(shares).with_columns(q.grid().columns())
+/// The divergence of a single code from a prior over the codebook, `-log p(z)` in nats. With equally
+/// likely codes it is constant, and the gradient is that of the distortion alone.
+impl<C: Codebook, P: CodeDistribution<Codebook = C>> Divergence<Quantized<C>, P> for KlDivergence {
+    fn terms(&self, q: &Quantized<C>, p: &P, _: &Samples) -> DivergenceTerms {
+        DivergenceTerms::new(p.log_probs(q.indices()).sum_dim(1).squeeze_dim::<1>(1).neg())
     }
 }
 

@@ -42,6 +42,13 @@ pub struct ConvEncoder<H = DiagonalHead> {
     image: [usize; 3],
 }
 
+impl<H> ConvEncoder<H> {
+    /// The last layers.
+    pub fn head(&self) -> &H {
+        &self.head
+    }
+}
+
 impl<H: Head> ConvEncoder<H> {
     /// Returns the output of the last convolution, after its activation and normalisation.
     ///

@@ -84,6 +84,13 @@ pub struct MlpEncoder<H = DiagonalHead> {
     data_dim: usize,
 }
 
+impl<H> MlpEncoder<H> {
+    /// The last layers.
+    pub fn head(&self) -> &H {
+        &self.head
+    }
+}
+
 impl<H: Head> Encoder for MlpEncoder<H> {
     type Posterior = H::Posterior;
 

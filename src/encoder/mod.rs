@@ -14,7 +14,7 @@ use burn::tensor::Tensor;
 use crate::likelihood::Support;
 use crate::noise::NoiseShape;
 use crate::phase::Phase;
-use crate::posterior::Posterior;
+use crate::posterior::{Codebook, Posterior, Quantized, QuantizingHead};
 
 /// An inference network: maps data `x` to the approximate posterior `q(z|x)`.
 ///
@@ -52,3 +52,30 @@ pub trait Encoder: Module + ModuleDisplay {
     /// - `x`: `[batch, data_dim]`
     fn encode(&self, x: Tensor<2>, phase: Phase) -> Self::Posterior;
 }
+
+/// An encoder whose codes come from a codebook.
+#[diagnostic::on_unimplemented(
+    message = "the codes of `{Self}` do not come from a codebook",
+    note = "choose a quantising family, such as `VectorQuantizedFamily`, with `with_posterior`"
+)]
+pub trait QuantizingEncoder: Encoder<Posterior = Quantized<Self::Codebook>> {
+    /// The type of the codebook.
+    type Codebook: Codebook;
+
+    /// Returns the codebook in its present state.
+    fn codebook(&self) -> Self::Codebook;
+}
+
+macro_rules! quantizing_encoder {
+    ($($encoder:ident),+) => {$(
+        impl<H: QuantizingHead> QuantizingEncoder for $encoder<H> {
+            type Codebook = H::Codebook;
+
+            fn codebook(&self) -> H::Codebook {
+                self.head().codebook()
+            }
+        }
+    )+};
+}
+
+quantizing_encoder!(MlpEncoder, ConvEncoder);

@@ -3,6 +3,7 @@ use std::fmt;
 use burn::tensor::{ExecutionError, Tensor};
 
 use crate::objective::Latents;
+use crate::posterior::{CodeCounts, CodeIndices, Usage};
 
 /// The variance of the posterior mean over the data above which a latent dimension counts as active
 /// (Burda et al. 2016, section 5.2).
@@ -20,28 +21,44 @@ pub struct LatentStatistics {
     pub mean_variance: Vec<f64>,
     /// The number of examples.
     pub examples: usize,
+    /// How many codes are in use, if they come from a codebook.
+    pub usage: Option<Usage>,
 }
 
 impl LatentStatistics {
     /// Returns the number of active dimensions, whose posterior mean has a variance above
-    /// [`ACTIVE_UNIT`]; `None` for a single example.
+    /// [`ACTIVE_UNIT`]; `None` for a single example, and for codes from a codebook, whose scale means
+    /// nothing.
     pub fn active_units(&self) -> Option<usize> {
         let active = self.mean_variance.iter().filter(|&&variance| variance > ACTIVE_UNIT);
-        (self.examples > 1).then(|| active.count())
+        (self.examples > 1 && self.usage.is_none()).then(|| active.count())
     }
 
     /// Returns whether no dimension is active: the posterior equals the prior whatever the data,
     /// and the decoder ignores the code (posterior collapse, Bowman et al. 2016, section 3.1). KL
     /// warm-up, free bits or a target divergence may help, see [`Beta`](crate::objective::Beta) and
-    /// [`Elbo`](crate::Elbo). Always `false` for a single example.
+    /// [`Elbo`](crate::Elbo). Always `false` for a single example. Codes from a codebook have collapsed
+    /// if all examples have the same.
     pub fn is_collapsed(&self) -> bool {
-        self.examples > 1 && self.mean_variance.iter().all(|&variance| variance <= ACTIVE_UNIT)
+        let is_inactive = |&variance: &f64| variance <= ACTIVE_UNIT;
+        self.examples > 1
+            && match self.usage {
+                Some(_) => self.mean_variance.iter().all(|variance| *variance == 0.0),
+                None => self.mean_variance.iter().all(is_inactive),
+            }
     }
 }
 
 impl fmt::Display for LatentStatistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dimensions = self.mean_variance.len();
+        if let Some(usage) = &self.usage {
+            write!(f, "{usage}")?;
+            if self.is_collapsed() {
+                f.write_str("; all examples have the same code")?;
+            }
+            return Ok(());
+        }
         match self.active_units() {
             None => write!(
                 f,
@@ -63,6 +80,7 @@ pub(crate) struct LatentSums {
     /// of the divergence: `[3 or 4, latent_dim]`.
     rows: Tensor<2>,
     count: usize,
+    indices: Option<CodeIndices>,
 }
 
 /// The statistics of a batch, read from its device.
@@ -70,6 +88,7 @@ pub(crate) struct LatentSums {
 pub(crate) struct ReadSums {
     rows: Vec<Vec<f64>>,
     count: usize,
+    codes: Option<CodeCounts>,
 }
 
 impl LatentSums {
@@ -81,14 +100,16 @@ impl LatentSums {
             [Some(deviations.clone()), Some(deviations.square()), latents.divergence.clone()];
         let sums = sums.into_iter().flatten().map(|x| x.sum_dim(0));
         let rows = std::iter::once(means).chain(sums).collect();
-        Self { rows: Tensor::cat(rows, 0).without_autodiff(), count }
+        let rows = Tensor::cat(rows, 0).without_autodiff();
+        Self { rows, count, indices: latents.indices.clone() }
     }
 
     pub(crate) fn read(self) -> Result<ReadSums, ExecutionError> {
         let latent_dim = self.rows.dims()[1];
         let values = self.rows.try_into_data()?.iter().collect::<Vec<f64>>();
         let rows = values.chunks_exact(latent_dim).map(<[_]>::to_vec).collect();
-        Ok(ReadSums { rows, count: self.count })
+        let codes = self.indices.map(CodeIndices::count).transpose()?;
+        Ok(ReadSums { rows, count: self.count, codes })
     }
 }
 
@@ -100,6 +121,7 @@ pub(crate) struct LatentTotals {
     /// Sums of squared deviations from the means.
     squares: Vec<f64>,
     divergence: Vec<f64>,
+    codes: Option<CodeCounts>,
 }
 
 impl LatentTotals {
@@ -108,6 +130,10 @@ impl LatentTotals {
     pub(crate) fn add(&mut self, batch: &ReadSums) {
         let [means, deviations, squares, shares @ ..] = &batch.rows[..] else { return };
         let shares = shares.first().map_or(&[][..], |shares| shares);
+        match (&mut self.codes, &batch.codes) {
+            (Some(codes), Some(more)) => codes.add(more),
+            (codes, more) => *codes = more.clone().or(codes.take()),
+        }
         let (before, count) = (self.count, batch.count as f64);
         self.count += count;
         for totals in [&mut self.means, &mut self.squares] {
@@ -136,6 +162,7 @@ impl LatentTotals {
             divergence: self.divergence.iter().map(|sum| sum / self.count).collect(),
             mean_variance: self.squares.iter().map(variance).collect(),
             examples: self.count as usize,
+            usage: self.codes.as_ref().map(CodeCounts::usage),
         })
     }
 }
@@ -152,7 +179,8 @@ mod tests {
             let data = TensorData::new::<f32, _>(batch.clone(), [batch.len(), 1]);
             let mean = Tensor::from_data(data, &Device::flex());
             let divergence = Some(mean.zeros_like().add_scalar(0.5));
-            totals.add(&LatentSums::of(&Latents { mean, divergence }).read().unwrap());
+            totals
+                .add(&LatentSums::of(&Latents { mean, divergence, indices: None }).read().unwrap());
         }
         totals.statistics()
     }

@@ -34,7 +34,6 @@ use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 
 use crate::error::Result;
-use crate::posterior::Grid;
 use crate::seed::Seed;
 
 /// The support of a distribution.
@@ -55,8 +54,8 @@ pub enum Support {
     /// variables. Bounds also accept soft labels, class probabilities that sum to 1, and are then
     /// bounds on a cross-entropy.
     OneHot(usize),
-    /// A point of a grid, as the codes of [`FiniteScalar`](crate::posterior::FiniteScalar).
-    Grid(Grid),
+    /// A code from a [`Codebook`](crate::posterior::Codebook).
+    Codebook,
     /// Any `f32`, including NaN for missing values; not validated.
     Any,
 }
@@ -67,7 +66,7 @@ impl Support {
     pub fn contains(self, value: f32) -> bool {
         match self {
             Self::Any => true,
-            Self::Real => value.is_finite(),
+            Self::Real | Self::Codebook => value.is_finite(),
             Self::Binary | Self::OneHot(_) => value == 0.0 || value == 1.0,
             Self::UnitInterval => (0.0..=1.0).contains(&value),
             Self::Levels(levels) => {
@@ -75,20 +74,13 @@ impl Support {
                 (0.0..=1.0).contains(&value) && (level - level.round()).abs() < 1e-2
             }
             Self::Count => value >= 0.0 && value.is_finite() && value.fract() == 0.0,
-            Self::Grid(_) => (-1.0..=1.0).contains(&value),
         }
     }
 
     /// Returns whether all values of an example are in the support. For [`OneHot`](Self::OneHot),
     /// each group of classes must contain a single 1.
     pub fn contains_all(self, values: &[f32]) -> bool {
-        let is_on_grid = match self {
-            Self::Grid(grid) => grid.contains(values),
-            _ => true,
-        };
-        is_on_grid
-            && values.iter().all(|&value| self.contains(value))
-            && self.wrong_group(values).is_none()
+        values.iter().all(|&value| self.contains(value)) && self.wrong_group(values).is_none()
     }
 
     /// Returns the start and the sum of the first group of classes that does not sum to 1, or
@@ -108,9 +100,8 @@ impl Support {
     pub fn range(self) -> RangeInclusive<f32> {
         match self {
             Self::Any => f32::NEG_INFINITY..=f32::INFINITY,
-            Self::Real => f32::MIN..=f32::MAX,
+            Self::Real | Self::Codebook => f32::MIN..=f32::MAX,
             Self::Count => 0.0..=f32::MAX,
-            Self::Grid(_) => -1.0..=1.0,
             Self::Binary | Self::UnitInterval | Self::Levels(_) | Self::OneHot(_) => 0.0..=1.0,
         }
     }

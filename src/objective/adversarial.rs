@@ -131,7 +131,7 @@ impl<M: Model, T: Discriminator> Objective<AdversarialVae<M, T>> for Adversarial
         let logistic = mean_over_samples(DensityRatio.loss(of_q, of_others));
 
         let loss = terms.loss.clone() + logistic;
-        let latents = wants_latents.then(|| Latents { mean: q.mean(), divergence: None });
-        terms.with_loss(loss).with_latents(latents)
+        let latents = wants_latents.then(|| Latents::of(&q));
+        terms.with_loss(loss).with_penalty(q.penalty()).with_latents(latents)
     }
 }

@@ -91,13 +91,15 @@ impl<M: Model, V: Divergence<M::Posterior, M::Prior>> Objective<M> for Elbo<V> {
             (true, Some(shares)) => self.beyond_free_bits(shares.by_variable()),
             (true, None) => self.beyond_free_bits(divergence.clone().unsqueeze_dim(1)),
         };
-        let latents = wants_latents.then(|| Latents {
-            mean: q.mean(),
-            divergence: shares.map(|shares| shares.by_dimension),
-        });
+        let latents = wants_latents
+            .then(|| Latents::of(&q).with_divergence(shares.map(|shares| shares.by_dimension)));
         let (weighed, state) = self.beta.weigh(counted, phase, state, divergence.clone());
         let loss = nll.clone() + weighed;
-        Terms::new(nll, divergence).with_loss(loss).with_latents(latents).with_state(state)
+        Terms::new(nll, divergence)
+            .with_loss(loss)
+            .with_penalty(q.penalty())
+            .with_latents(latents)
+            .with_state(state)
     }
 
     fn initial_state(&self) -> Option<Vec<f32>> {

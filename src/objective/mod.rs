@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::phase::Phase;
+use crate::posterior::{CodeIndices, Posterior};
 use crate::seed::Seed;
 
 /// A batch and its sampling noise.
@@ -114,6 +115,20 @@ pub struct Latents {
     /// Each dimension's share of the divergence in nats, if the divergence is a sum over
     /// dimensions.
     pub divergence: Option<Tensor<2>>,
+    /// The indices of the codes, if they come from a codebook.
+    pub indices: Option<CodeIndices>,
+}
+
+impl Latents {
+    /// Describes posteriors by their means and, if they come from a codebook, their indices.
+    pub fn of(posterior: &impl Posterior) -> Self {
+        Self { mean: posterior.mean(), divergence: None, indices: posterior.code_indices() }
+    }
+
+    /// Sets the shares of the divergence, `[batch, latent_dim]`.
+    pub fn with_divergence(self, divergence: Option<Tensor<2>>) -> Self {
+        Self { divergence, ..self }
+    }
 }
 
 impl Terms {
@@ -126,6 +141,14 @@ impl Terms {
     /// Sets the loss, `[batch]`; the reported terms stay.
     pub fn with_loss(self, loss: Tensor<1>) -> Self {
         Self { loss, ..self }
+    }
+
+    /// Adds a [penalty](Posterior::penalty), `[batch]`, to the loss.
+    pub fn with_penalty(self, penalty: Option<Tensor<1>>) -> Self {
+        match penalty {
+            Some(penalty) => Self { loss: self.loss + penalty, ..self },
+            None => self,
+        }
     }
 
     /// Sets the reported negative bound, `[batch]`.

@@ -41,7 +41,7 @@ impl Weights {
 
     /// Attaches the posteriors if requested.
     pub(super) fn with_latents(self, wants_latents: bool, q: &impl Posterior) -> Self {
-        let latents = wants_latents.then(|| Latents { mean: q.mean(), divergence: None });
+        let latents = wants_latents.then(|| Latents::of(q));
         Self { latents, ..self }
     }
 

@@ -3,8 +3,9 @@ use burn::nn::Linear;
 use burn::tensor::activation::{log_sigmoid, sigmoid};
 use burn::tensor::{Device, Int, Tensor};
 
+use super::pointwise::regrouped;
 use super::temperature::Sampling;
-use super::{Density, Family, Head, Posterior, Temperature};
+use super::{Density, Family, Head, Pointwise, Posterior, Temperature};
 use crate::config::named_config;
 use crate::describe::{Describe, INPUT, Layer};
 use crate::error::Result;
@@ -133,6 +134,12 @@ impl Posterior for Bernoulli {
                 hard(s.clone()) + gradient_of(soft(s, temperature))
             }
         }
+    }
+}
+
+impl Pointwise for Bernoulli {
+    fn regroup(self, positions: usize) -> Self {
+        Self { logits: regrouped(self.logits, positions), ..self }
     }
 }
 

@@ -3,8 +3,9 @@ use burn::nn::Linear;
 use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{Device, Int, Tensor};
 
+use super::pointwise::regrouped;
 use super::temperature::Sampling;
-use super::{Density, Family, Head, Posterior, Temperature};
+use super::{Density, Family, Head, Pointwise, Posterior, Temperature};
 use crate::config::named_config;
 use crate::describe::{Describe, INPUT, Layer};
 use crate::error::{Error, Result};
@@ -178,6 +179,12 @@ impl Posterior for Categorical {
             }
         };
         z.reshape(shape)
+    }
+}
+
+impl Pointwise for Categorical {
+    fn regroup(self, positions: usize) -> Self {
+        Self { logits: regrouped(self.logits, positions), ..self }
     }
 }
 

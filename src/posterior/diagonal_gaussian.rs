@@ -2,7 +2,8 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, FloatDType, Int, Tensor};
 
-use super::{Density, Family, Head, Posterior, Samples};
+use super::pointwise::regrouped;
+use super::{Density, Family, Head, Pointwise, Posterior, Samples};
 use crate::backend::is_cpu;
 use crate::config::unit_name;
 use crate::describe::{Describe, INPUT, Layer};
@@ -95,6 +96,12 @@ impl Posterior for DiagonalGaussian {
 
     fn draw(&self, noise: Tensor<3>, seed: Seed) -> Samples {
         Samples::new(self.rsample(noise.clone()), seed).with_noise(noise)
+    }
+}
+
+impl Pointwise for DiagonalGaussian {
+    fn regroup(self, positions: usize) -> Self {
+        Self::new(regrouped(self.mean, positions), regrouped(self.log_var, positions))
     }
 }
 

@@ -4,12 +4,12 @@ mod bernoulli;
 mod categorical;
 mod diagonal_gaussian;
 mod family;
-mod finite_scalar;
 mod flow;
 mod full_covariance;
-mod grid;
 mod hierarchical;
 mod implicit;
+mod pointwise;
+mod quantized;
 mod temperature;
 
 pub use bernoulli::{Bernoulli, BernoulliFamily, BernoulliHead};
@@ -17,13 +17,17 @@ pub(crate) use categorical::check_groups;
 pub use categorical::{Categorical, CategoricalFamily, CategoricalHead};
 pub use diagonal_gaussian::{Diagonal, DiagonalGaussian, DiagonalHead};
 pub use family::{Family, Head};
-pub use finite_scalar::{FiniteScalar, FiniteScalarFamily, FiniteScalarHead};
 pub use flow::{Transformed, TransformedHead, TransformedPosterior};
 pub use full_covariance::{FullCovariance, FullCovarianceHead, FullGaussian};
-pub use grid::{Grid, Usage};
 pub use hierarchical::HierarchicalPosterior;
 pub use implicit::{
     Implicit, ImplicitEncoder, ImplicitEncoderConfig, ImplicitHead, ImplicitPosterior,
+};
+pub use pointwise::Pointwise;
+pub(crate) use quantized::CodeCounts;
+pub use quantized::{
+    CodeGradient, CodeIndices, CodeTable, Codebook, FiniteScalarFamily, FiniteScalarHead, Grid,
+    Quantized, QuantizingHead, Usage, VectorQuantizedFamily, VectorQuantizedHead, VectorQuantizer,
 };
 pub(crate) use temperature::Sampling;
 pub use temperature::Temperature;
@@ -76,6 +80,18 @@ pub trait Posterior: Clone + Debug + Send {
     /// density from the noise stores the noise ([`Samples::with_noise`]).
     fn draw(&self, noise: Tensor<3>, seed: Seed) -> Samples {
         Samples::new(self.rsample(noise), seed)
+    }
+
+    /// Returns a term of each example's loss, `[batch]`, that belongs to the family and not to the
+    /// bound, such as the commitment loss of a vector quantiser. Objectives add it to the loss.
+    fn penalty(&self) -> Option<Tensor<1>> {
+        None
+    }
+
+    /// Returns the indices of the codes, for their usage in the history, if they come from a
+    /// codebook.
+    fn code_indices(&self) -> Option<CodeIndices> {
+        None
     }
 }
 

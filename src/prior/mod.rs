@@ -2,10 +2,10 @@
 
 mod bernoulli;
 mod categorical;
+mod codes;
 mod discrete;
 mod flow;
 mod gaussian;
-mod grid;
 mod hierarchical;
 mod mixture;
 mod standard_normal;
@@ -13,9 +13,9 @@ mod vamp;
 
 pub use bernoulli::{BernoulliPrior, BernoulliPriorConfig, BoundBernoulli};
 pub use categorical::{BoundCategorical, CategoricalPrior, CategoricalPriorConfig};
+pub use codes::{BoundUniformCodes, CodeDistribution, UniformCodes};
 pub use flow::{BoundFlow, FlowPrior, FlowPriorConfig};
 pub use gaussian::{GaussianPrior, GaussianPriorConfig};
-pub use grid::GridPrior;
 pub use hierarchical::{BoundHierarchy, HierarchicalPrior, HierarchicalPriorConfig};
 pub use mixture::{Mixture, MixturePrior, MixturePriorConfig};
 pub use standard_normal::StandardNormal;

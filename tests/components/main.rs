@@ -19,3 +19,4 @@ mod likelihoods;
 mod precision;
 mod priors;
 mod properties;
+mod vector_quantizer;

@@ -17,4 +17,5 @@ mod pictures;
 mod presets;
 #[cfg(feature = "analysis")]
 mod projections;
+mod quantized;
 mod saved;

@@ -155,6 +155,11 @@ impl Monitor {
         } + match epoch.active_units {
             Some(0) => "  posterior collapsed: no latent dimension is active",
             _ => "",
+        } + &match (epoch.used_codes, epoch.code_perplexity) {
+            (Some(used), Some(perplexity)) => {
+                format!("  {used} codes used, perplexity {perplexity:.1}")
+            }
+            _ => String::new(),
         }
     }
 
@@ -223,11 +228,14 @@ impl TrainingProgressLogger for Monitor {
                 ),
             ));
         }
+        let usage = latents.as_ref().and_then(|latents| latents.usage);
         let last_step = epoch as u64 * self.watch.batches - 1;
         let record = Epoch {
             epoch,
             at_full_weight: (self.watch.at_full_weight)(last_step),
             active_units: latents.as_ref().and_then(LatentStatistics::active_units),
+            used_codes: usage.map(|usage| usage.used),
+            code_perplexity: usage.map(|usage| usage.perplexity),
             divergence_per_dimension: latents.map(|latents| latents.divergence).unwrap_or_default(),
             train_nelbo,
             train_distortion,

@@ -45,6 +45,10 @@ pub struct Epoch {
     /// [`ACTIVE_UNIT`](crate::eval::ACTIVE_UNIT) over the validation set; `None` if the objective
     /// does not report it or the set has a single example.
     pub active_units: Option<usize>,
+    /// Number of codes in use over the validation set; `None` unless they come from a codebook.
+    pub used_codes: Option<usize>,
+    /// Perplexity of these codes; see [`Usage`](crate::posterior::Usage).
+    pub code_perplexity: Option<f64>,
     /// Number of skipped steps; see
     /// [`Trainer::with_gradient_skipping`](crate::train::Trainer::with_gradient_skipping). The
     /// training terms are means over the other steps.
@@ -157,7 +161,7 @@ impl History {
 }
 
 /// The columns of the CSV file, except for the shares of the divergence.
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 14] = [
     "epoch",
     "train_nelbo",
     "train_distortion",
@@ -167,6 +171,8 @@ const COLUMNS: [&str; 12] = [
     "valid_divergence",
     "at_full_weight",
     "active_units",
+    "used_codes",
+    "code_perplexity",
     "skipped_steps",
     "train_seconds",
     "valid_seconds",
@@ -185,6 +191,8 @@ impl Epoch {
             self.valid_divergence.to_string(),
             self.at_full_weight.to_string(),
             self.active_units.map(|n| n.to_string()).unwrap_or_default(),
+            self.used_codes.map(|n| n.to_string()).unwrap_or_default(),
+            self.code_perplexity.map(|x| x.to_string()).unwrap_or_default(),
             self.skipped_steps.to_string(),
             self.train_seconds.to_string(),
             self.valid_seconds.to_string(),
@@ -200,6 +208,12 @@ impl Epoch {
             let name = COLUMNS.get(column).map_or("share of the divergence", |name| name);
             text.parse().map_err(|error| format!("{name} is `{text}`: {error}"))
         }
+        fn optional<T: FromStr<Err: Display>>(
+            record: &csv::StringRecord,
+            column: usize,
+        ) -> Result<Option<T>, String> {
+            if record[column].is_empty() { Ok(None) } else { field(record, column).map(Some) }
+        }
         let shares = (COLUMNS.len()..record.len()).filter(|&column| !record[column].is_empty());
         Ok(Self {
             epoch: field(record, 0)?,
@@ -210,13 +224,12 @@ impl Epoch {
             valid_distortion: field(record, 5)?,
             valid_divergence: field(record, 6)?,
             at_full_weight: field(record, 7)?,
-            active_units: match &record[8] {
-                "" => None,
-                _ => Some(field(record, 8)?),
-            },
-            skipped_steps: field(record, 9)?,
-            train_seconds: field(record, 10)?,
-            valid_seconds: field(record, 11)?,
+            active_units: optional(record, 8)?,
+            used_codes: optional(record, 9)?,
+            code_perplexity: optional(record, 10)?,
+            skipped_steps: field(record, 11)?,
+            train_seconds: field(record, 12)?,
+            valid_seconds: field(record, 13)?,
             divergence_per_dimension: shares
                 .map(|column| field(record, column))
                 .collect::<Result<_, _>>()?,
@@ -247,6 +260,8 @@ mod tests {
             valid_divergence: 0.0,
             at_full_weight,
             active_units: None,
+            used_codes: None,
+            code_perplexity: None,
             skipped_steps: 0,
             train_seconds: 0.0,
             valid_seconds: 0.0,
