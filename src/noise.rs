@@ -69,6 +69,15 @@ impl NoiseShape {
         self
     }
 
+    /// Repeats the values `times` times, as for the positions of an image.
+    pub fn repeat(&self, times: usize) -> Self {
+        match self.parts[..] {
+            // Values of one kind have the same stream in one part.
+            [(noise, dim)] => Self::new(noise, dim * times),
+            _ => Self { parts: self.parts.repeat(times) },
+        }
+    }
+
     /// The total number of values.
     pub fn dim(&self) -> usize {
         self.parts.iter().map(|(_, dim)| dim).sum()

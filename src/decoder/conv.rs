@@ -3,7 +3,7 @@ use burn::nn::{BatchNorm, Linear};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::Decoder;
+use super::{Decoder, parameters_first};
 use crate::config::ModuleConfig;
 use crate::describe::{Describe, Layer};
 use crate::error::{Error, Result};
@@ -58,16 +58,7 @@ impl Decoder for ConvDecoder {
         let h = normalize(&self.norm, linear(&self.dense, z, Some(self.activation)));
         let h = h.reshape([n, height, width, channels]);
         let h = self.blocks.iter().fold(h, |h, block| block.forward(h));
-        let y = self.output.forward(h, false);
-        match self.params_per_value {
-            1 => y.flatten(1, 3),
-            params => {
-                // All values of the first parameter come first, then those of the next.
-                let [height, width, channels] = self.output.output_shape();
-                let y = y.reshape([n, height * width, params, channels / params]);
-                y.swap_dims(1, 2).flatten(1, 3)
-            }
-        }
+        parameters_first(self.output.forward(h, false), self.params_per_value)
     }
 }
 

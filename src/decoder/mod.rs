@@ -3,10 +3,12 @@
 mod conv;
 mod hierarchical;
 mod mlp;
+mod spatial;
 
 pub use conv::{ConvDecoder, ConvDecoderConfig};
 pub use hierarchical::{FirstLayerDecoder, FirstLayerDecoderConfig};
 pub use mlp::{MlpDecoder, MlpDecoderConfig};
+pub use spatial::{SpatialDecoder, SpatialDecoderConfig};
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
@@ -40,5 +42,22 @@ pub trait Decoder: Module + ModuleDisplay {
     fn check<E: Encoder>(&self, encoder: &E) -> Result<()> {
         let _ = encoder;
         Ok(())
+    }
+}
+
+/// Reshapes the output of a convolutional decoder to rows: all values of the first parameter come
+/// first, then those of the next.
+///
+/// # Shapes
+/// - `y`: `[n, height, width, params * channels]`
+/// - output: `[n, params * height * width * channels]`
+fn parameters_first(y: Tensor<4>, params: usize) -> Tensor<2> {
+    let [n, height, width, channels] = y.dims();
+    match params {
+        1 => y.flatten(1, 3),
+        _ => {
+            let y = y.reshape([n, height * width, params, channels / params]);
+            y.swap_dims(1, 2).flatten(1, 3)
+        }
     }
 }

@@ -3,10 +3,12 @@
 mod conv;
 mod hierarchical;
 mod mlp;
+mod spatial;
 
 pub use conv::{ConvEncoder, ConvEncoderConfig};
 pub use hierarchical::{HierarchicalEncoder, HierarchicalEncoderConfig};
 pub use mlp::{MlpEncoder, MlpEncoderConfig};
+pub use spatial::{SpatialEncoder, SpatialEncoderConfig};
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
@@ -78,4 +80,4 @@ macro_rules! quantizing_encoder {
     )+};
 }
 
-quantizing_encoder!(MlpEncoder, ConvEncoder);
+quantizing_encoder!(MlpEncoder, ConvEncoder, SpatialEncoder);

@@ -7,6 +7,7 @@ mod init;
 mod joint;
 mod linear;
 mod mlp;
+mod network;
 mod normalization;
 
 pub use crate::ops::{Direction, Geometry};
@@ -20,5 +21,6 @@ pub(crate) use joint::{Joint, JointDims};
 pub(crate) use linear::{affine, linear};
 pub use mlp::{Mlp, MlpConfig};
 pub(crate) use mlp::{check_dim, check_len};
+pub use network::{Attention, Block, GroupNorm, Network, NetworkConfig};
 pub use normalization::Normalization;
 pub(crate) use normalization::normalize;

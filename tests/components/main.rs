@@ -16,6 +16,7 @@ mod flows;
 mod full_covariance;
 mod golden;
 mod likelihoods;
+mod network;
 mod precision;
 mod priors;
 mod properties;

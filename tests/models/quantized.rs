@@ -89,7 +89,12 @@ fn vector_quantisation_trains_like_the_reference() {
             likelihood: BernoulliNll,
             prior: UniformCodes,
         };
-        let plan = TrainConfig { epochs, batch_size: 128, seed: Seed::new(seed), ..TrainConfig::default() };
+        let plan = TrainConfig {
+            epochs,
+            batch_size: 128,
+            seed: Seed::new(seed),
+            ..TrainConfig::default()
+        };
         let model = config.init(Seed::new(seed), &device).unwrap();
         let trainer = Trainer::new(plan).with_progress(Progress::Silent);
         let trained = trainer.fit(model, train.clone(), test.clone()).unwrap();

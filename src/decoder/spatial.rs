@@ -1,0 +1,91 @@
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::{Decoder, parameters_first};
+use crate::config::{ModuleConfig, init_part};
+use crate::describe::{Describe, Layer};
+use crate::error::{Error, Result};
+use crate::nn::{Block, Init, Network, NetworkConfig, check_dim};
+use crate::seed::Seed;
+
+/// Configuration of a [`SpatialDecoder`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpatialDecoderConfig {
+    /// The network from codes to images. Its last block outputs `params_per_value` channels for each
+    /// channel of an image.
+    pub network: NetworkConfig,
+    /// Number of parameters that the likelihood needs per value of an example.
+    pub params_per_value: usize,
+}
+
+impl SpatialDecoderConfig {
+    /// Describes a network from codes of the given height, width and columns to the logits of images,
+    /// for a likelihood with one parameter per value.
+    pub fn new(layout: [usize; 3], blocks: impl Into<Vec<Block>>) -> Self {
+        let network = NetworkConfig { input: layout, blocks: blocks.into(), init: Init::default() };
+        Self { network, params_per_value: 1 }
+    }
+
+    /// Sets the number of parameters per value.
+    pub fn with_params_per_value(self, params_per_value: usize) -> Self {
+        Self { params_per_value, ..self }
+    }
+}
+
+/// A convolutional network from a code at each position to an image; see
+/// [`SpatialEncoder`](crate::encoder::SpatialEncoder).
+#[derive(Module, Debug)]
+pub struct SpatialDecoder {
+    network: Network,
+    #[module(skip)]
+    params_per_value: usize,
+}
+
+impl SpatialDecoder {
+    /// Height, width and columns of a code.
+    pub fn layout(&self) -> [usize; 3] {
+        self.network.input_shape()
+    }
+}
+
+impl Decoder for SpatialDecoder {
+    fn latent_dim(&self) -> usize {
+        self.layout().iter().product()
+    }
+
+    fn output_dim(&self) -> usize {
+        self.network.output_shape().iter().product()
+    }
+
+    fn decode(&self, z: Tensor<2>) -> Tensor<2> {
+        let ([height, width, columns], n) = (self.layout(), z.dims()[0]);
+        let y = self.network.forward(z.reshape([n, height, width, columns]));
+        parameters_first(y, self.params_per_value)
+    }
+}
+
+impl Describe for SpatialDecoder {
+    fn layers(&self) -> Vec<Layer> {
+        self.network.layers()
+    }
+}
+
+impl ModuleConfig for SpatialDecoderConfig {
+    type Module = SpatialDecoder;
+
+    fn init(&self, seed: Seed, device: &Device) -> Result<SpatialDecoder> {
+        check_dim("params_per_value", self.params_per_value)?;
+        let network = init_part("network", &self.network, seed, device)?;
+        let channels = network.output_shape()[2];
+        if !channels.is_multiple_of(self.params_per_value) {
+            return Err(Error::config(format!(
+                "the network outputs {channels} channels, which are not {} for each channel of an \
+                 image",
+                self.params_per_value
+            )));
+        }
+        Ok(SpatialDecoder { network, params_per_value: self.params_per_value })
+    }
+}

@@ -1,0 +1,377 @@
+mod attention;
+mod group_norm;
+
+pub use attention::Attention;
+pub use group_norm::GroupNorm;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::{Activation, Conv, Direction, Geometry, Init, check_dim};
+use crate::config::{ModuleConfig, named};
+use crate::describe::Layer;
+use crate::error::{Error, Result};
+use crate::seed::Seed;
+
+/// A part of a convolutional [`Network`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Block {
+    /// A convolution with "same" padding and bias, see [`Geometry`].
+    Conv {
+        /// Output channels.
+        channels: usize,
+        /// Height and width of the kernel.
+        kernel: usize,
+        /// Factor by which the image shrinks, rounded up.
+        stride: usize,
+    },
+    /// A transposed convolution, by which the image grows: the mirror image of a convolution.
+    ConvTranspose {
+        /// Output channels.
+        channels: usize,
+        /// Height and width of the kernel.
+        kernel: usize,
+        /// Factor by which the image grows.
+        stride: usize,
+    },
+    /// Repeats each pixel along height and width.
+    Upsample(usize),
+    /// An activation.
+    Activation(Activation),
+    /// Group normalisation (Wu and He 2018, section 3): by the mean and variance of groups of channels
+    /// of one example, with a learned scale and shift of each channel.
+    GroupNorm {
+        /// Number of groups; it must divide the channels.
+        groups: usize,
+        /// Added to the variance; above 0.
+        epsilon: f64,
+    },
+    /// Self-attention over all pixels with one head (Vaswani et al. 2017, eq. 1), as `q`, `k`, `v` and
+    /// an output layer with biases.
+    Attention,
+    /// Adds its input to the output of the blocks (He et al. 2016). If their channels differ, the input
+    /// passes a 1x1 convolution.
+    Residual(Vec<Block>),
+}
+
+impl Block {
+    /// A convolution that keeps the size.
+    pub fn conv(channels: usize, kernel: usize) -> Self {
+        Self::Conv { channels, kernel, stride: 1 }
+    }
+
+    /// A convolution that halves height and width.
+    pub fn down(channels: usize, kernel: usize) -> Self {
+        Self::Conv { channels, kernel, stride: 2 }
+    }
+
+    /// A transposed convolution that doubles height and width.
+    pub fn up(channels: usize, kernel: usize) -> Self {
+        Self::ConvTranspose { channels, kernel, stride: 2 }
+    }
+
+    /// ReLU.
+    pub const RELU: Self = Self::Activation(Activation::Relu);
+}
+
+/// Configuration of a [`Network`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkConfig {
+    /// Height, width and channels of the input.
+    pub input: [usize; 3],
+    /// The blocks, from first to last.
+    pub blocks: Vec<Block>,
+    /// Distribution of the initial weights.
+    #[serde(default)]
+    pub init: Init,
+}
+
+/// Convolutional blocks in a row, from images to images.
+#[derive(Module, Debug)]
+pub struct Network {
+    layers: Vec<NetworkLayer>,
+    #[module(skip)]
+    input: [usize; 3],
+    #[module(skip)]
+    output: [usize; 3],
+}
+
+/// A layer of a network.
+#[derive(Module, Debug)]
+enum NetworkLayer {
+    Conv(ConvLayer),
+    Upsample(Upsample),
+    Activation(Apply),
+    GroupNorm(GroupNorm),
+    Attention(Attention),
+    Residual(Residual),
+}
+
+/// A convolution and the ReLU after it, if any.
+#[derive(Module, Debug)]
+struct ConvLayer {
+    conv: Conv,
+    #[module(skip)]
+    relu: bool,
+}
+
+#[derive(Module, Debug)]
+struct Upsample {
+    #[module(skip)]
+    factor: usize,
+    /// Of the output.
+    #[module(skip)]
+    shape: [usize; 3],
+}
+
+#[derive(Module, Debug)]
+struct Apply {
+    #[module(skip)]
+    activation: Activation,
+    #[module(skip)]
+    shape: [usize; 3],
+}
+
+#[derive(Module, Debug)]
+struct Residual {
+    body: Vec<NetworkLayer>,
+    shortcut: Option<Conv>,
+}
+
+impl Network {
+    /// Height, width and channels of the input.
+    pub fn input_shape(&self) -> [usize; 3] {
+        self.input
+    }
+
+    /// Height, width and channels of the output.
+    pub fn output_shape(&self) -> [usize; 3] {
+        self.output
+    }
+
+    /// Applies the blocks in order.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, height, width, channels]` of the input
+    /// - output: the same of the output
+    ///
+    /// # Panics
+    /// If the shape of `x` differs from [`input_shape`](Self::input_shape).
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let [_, height, width, channels] = x.dims();
+        assert_eq!([height, width, channels], self.input, "shape of a network's input");
+        forward(&self.layers, x)
+    }
+
+    /// Returns the rows of a [`Summary`](crate::summary::Summary).
+    pub fn layers(&self) -> Vec<Layer> {
+        self.layers.iter().enumerate().flat_map(|(i, layer)| layer.rows(&format!("{i}"))).collect()
+    }
+}
+
+fn forward(layers: &[NetworkLayer], x: Tensor<4>) -> Tensor<4> {
+    layers.iter().fold(x, |x, layer| layer.forward(x))
+}
+
+impl NetworkLayer {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Conv(layer) => layer.conv.forward(x, layer.relu),
+            Self::Upsample(layer) => layer.forward(x),
+            Self::Activation(layer) => layer.activation.forward(x),
+            Self::GroupNorm(layer) => layer.forward(x),
+            Self::Attention(layer) => layer.forward(x),
+            Self::Residual(layer) => {
+                let y = forward(&layer.body, x.clone());
+                y + match &layer.shortcut {
+                    Some(conv) => conv.forward(x, false),
+                    None => x,
+                }
+            }
+        }
+    }
+
+    fn rows(&self, name: &str) -> Vec<Layer> {
+        match self {
+            Self::Conv(layer) => {
+                let relu = if layer.relu { " + Relu" } else { "" };
+                vec![layer.conv.layer(format!("conv_{name}"), relu)]
+            }
+            Self::Upsample(layer) => {
+                let kind = format!("Upsample x{}", layer.factor);
+                vec![Layer::new(format!("upsample_{name}"), kind, layer.shape, layer)]
+            }
+            Self::Activation(layer) => {
+                let kind = format!("{:?}", layer.activation);
+                vec![Layer::new(format!("activation_{name}"), kind, layer.shape, layer)]
+            }
+            Self::GroupNorm(layer) => {
+                vec![Layer::new(format!("norm_{name}"), "GroupNorm", layer.shape(), layer)]
+            }
+            Self::Attention(layer) => {
+                vec![Layer::new(format!("attention_{name}"), "Attention", layer.shape(), layer)]
+            }
+            Self::Residual(layer) => {
+                let body = layer.body.iter().enumerate();
+                let mut rows = body
+                    .flat_map(|(i, layer)| layer.rows(&format!("{name}.{i}")))
+                    .collect::<Vec<_>>();
+                if let Some(conv) = &layer.shortcut {
+                    rows.push(conv.layer(format!("shortcut_{name}"), ", added"));
+                }
+                rows
+            }
+        }
+    }
+}
+
+impl Upsample {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let ([batch, height, width, channels], factor) = (x.dims(), self.factor);
+        let x = x.reshape([batch, height, 1, width, 1, channels]);
+        let x = x.expand([batch, height, factor, width, factor, channels]);
+        x.reshape([batch, height * factor, width * factor, channels])
+    }
+}
+
+impl ModuleConfig for NetworkConfig {
+    type Module = Network;
+
+    fn init(&self, seed: Seed, device: &Device) -> Result<Network> {
+        for (field, size) in ["height", "width", "channels"].into_iter().zip(self.input) {
+            check_dim(&format!("input {field}"), size)?;
+        }
+        let mut build = Build { shape: self.input, init: self.init, device, depth: 0 };
+        let layers = build.layers(&self.blocks, seed)?;
+        Ok(Network { layers, input: self.input, output: build.shape })
+    }
+}
+
+/// A larger kernel, factor or depth of nesting is treated as a mistake.
+const MAX_KERNEL: usize = 1 << 10;
+const MAX_FACTOR: usize = 1 << 6;
+const MAX_DEPTH: usize = 16;
+const MAX_PIXELS: usize = 1 << 28;
+
+/// A network under construction.
+struct Build<'a> {
+    /// Height, width and channels after the last layer.
+    shape: [usize; 3],
+    init: Init,
+    device: &'a Device,
+    depth: usize,
+}
+
+impl Build<'_> {
+    fn layers(&mut self, blocks: &[Block], seed: Seed) -> Result<Vec<NetworkLayer>> {
+        let mut layers = Vec::<NetworkLayer>::with_capacity(blocks.len());
+        for (i, block) in blocks.iter().enumerate() {
+            if let (&Block::RELU, Some(NetworkLayer::Conv(layer))) = (block, layers.last_mut())
+                && !layer.relu
+            {
+                layer.relu = true;
+                continue;
+            }
+            let layer = self.layer(block, seed.child("block").at(i as u64));
+            layers.push(named(&format!("blocks[{i}]"), layer)?);
+        }
+        Ok(layers)
+    }
+
+    fn layer(&mut self, block: &Block, seed: Seed) -> Result<NetworkLayer> {
+        match block {
+            &Block::Conv { channels, kernel, stride } => {
+                self.conv(Direction::Down, channels, kernel, stride, seed)
+            }
+            &Block::ConvTranspose { channels, kernel, stride } => {
+                self.conv(Direction::Up, channels, kernel, stride, seed)
+            }
+            &Block::Upsample(factor) => {
+                self.grow(factor)?;
+                Ok(NetworkLayer::Upsample(Upsample { factor, shape: self.shape }))
+            }
+            &Block::Activation(activation) => {
+                Ok(NetworkLayer::Activation(Apply { activation, shape: self.shape }))
+            }
+            &Block::GroupNorm { groups, epsilon } => {
+                let norm = GroupNorm::new(self.shape, groups, epsilon, self.device)?;
+                Ok(NetworkLayer::GroupNorm(norm))
+            }
+            Block::Attention => {
+                let attention = Attention::new(self.shape, self.init, seed, self.device)?;
+                Ok(NetworkLayer::Attention(attention))
+            }
+            Block::Residual(blocks) => self.residual(blocks, seed),
+        }
+    }
+
+    fn conv(
+        &mut self,
+        direction: Direction,
+        channels: usize,
+        kernel: usize,
+        stride: usize,
+        seed: Seed,
+    ) -> Result<NetworkLayer> {
+        check_dim("channels", channels)?;
+        check_dim("kernel", kernel)?;
+        check_dim("stride", stride)?;
+        if kernel > MAX_KERNEL {
+            return Err(Error::config(format!(
+                "kernel is {kernel}, but it must be at most {MAX_KERNEL}"
+            )));
+        }
+        let [height, width, inputs] = self.shape;
+        let large = match direction {
+            Direction::Down => [height, width],
+            Direction::Up => {
+                self.grow(stride)?;
+                [self.shape[0], self.shape[1]]
+            }
+        };
+        let geometry = Geometry::same(large, kernel, stride);
+        let conv =
+            Conv::new(geometry, direction, [inputs, channels], self.init, seed, self.device)?;
+        self.shape = conv.output_shape();
+        Ok(NetworkLayer::Conv(ConvLayer { conv, relu: false }))
+    }
+
+    fn grow(&mut self, factor: usize) -> Result<()> {
+        let [height, width, _] = self.shape;
+        if !(1..=MAX_FACTOR).contains(&factor) || height * width * factor * factor > MAX_PIXELS {
+            return Err(Error::config(format!(
+                "an image of {height} x {width} pixels cannot grow by {factor}"
+            )));
+        }
+        (self.shape[0], self.shape[1]) = (height * factor, width * factor);
+        Ok(())
+    }
+
+    fn residual(&mut self, blocks: &[Block], seed: Seed) -> Result<NetworkLayer> {
+        if self.depth == MAX_DEPTH {
+            return Err(Error::config(format!("residual blocks are nested {MAX_DEPTH} deep")));
+        }
+        let input = self.shape;
+        self.depth += 1;
+        let body = self.layers(blocks, seed)?;
+        self.depth -= 1;
+        let ([height, width, channels], output) = (input, self.shape);
+        if output[..2] != input[..2] {
+            return Err(Error::config(format!(
+                "a residual block changes the size from {:?} to {:?}",
+                &input[..2],
+                &output[..2]
+            )));
+        }
+        let shortcut = (output[2] != channels).then(|| {
+            let geometry = Geometry::same([height, width], 1, 1);
+            let channels = [channels, output[2]];
+            let seed = seed.child("shortcut");
+            Conv::new(geometry, Direction::Down, channels, self.init, seed, self.device)
+        });
+        Ok(NetworkLayer::Residual(Residual { body, shortcut: shortcut.transpose()? }))
+    }
+}
