@@ -12,7 +12,7 @@ use crate::encoder::{ConvEncoder, ConvEncoderConfig, Encoder, MlpEncoder, MlpEnc
 use crate::error::{Error, Result};
 use crate::likelihood::{BernoulliNll, Likelihood, Support};
 use crate::model::Model;
-use crate::nn::ConvConfig;
+use crate::nn::{ConvConfig, Frozen};
 use crate::noise::{NoiseShape, check_rows};
 use crate::phase::Phase;
 use crate::posterior::Posterior;
@@ -106,6 +106,32 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> Vae<E, D, L, P> {
             )));
         }
         Ok(Self { encoder, decoder, likelihood, prior })
+    }
+
+    /// Replaces the prior: for a model of the codes that is fitted or trained after the rest.
+    ///
+    /// # Errors
+    /// If the prior does not fit the encoder.
+    pub fn with_prior<Q: Prior<E>>(self, prior: Q) -> Result<Vae<E, D, L, Q>> {
+        Vae::new(self.encoder, self.decoder, self.likelihood, prior)
+    }
+
+    /// Fixes all parts but the prior, so that training fits the prior to the codes of the data;
+    /// [`thawed`](Vae::thawed) is the way back.
+    ///
+    /// The divergence from the posterior to the new prior is then what training lowers. With an
+    /// untrained copy of a model's prior the bound is the model's own, so any progress is an
+    /// improvement of it.
+    ///
+    /// # Errors
+    /// If the prior does not fit a fixed encoder.
+    pub fn frozen(self) -> Result<Vae<Frozen<E>, Frozen<D>, Frozen<L>, P>>
+    where
+        P: Prior<Frozen<E>>,
+    {
+        let Self { encoder, decoder, likelihood, prior } = self;
+        let (encoder, decoder) = (Frozen::new(encoder), Frozen::new(decoder));
+        Vae::new(encoder, decoder, Frozen::new(likelihood), prior)
     }
 
     /// Returns the length of a code.
@@ -228,6 +254,18 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> Model for Vae<E, D, L, 
             decoder: self.decoder.clone().no_grad(),
             likelihood: self.likelihood.clone().no_grad(),
             ..self.clone()
+        }
+    }
+}
+
+impl<E: Encoder, D: Decoder, L: Likelihood, P> Vae<Frozen<E>, Frozen<D>, Frozen<L>, P> {
+    /// Returns the model with its parts, for use and further training.
+    pub fn thawed(self) -> Vae<E, D, L, P> {
+        Vae {
+            encoder: self.encoder.into_inner(),
+            decoder: self.decoder.into_inner(),
+            likelihood: self.likelihood.into_inner(),
+            prior: self.prior,
         }
     }
 }

@@ -57,7 +57,7 @@ impl Init {
     }
 
     /// Draws weights of any shape for a layer with the given fan-in and fan-out.
-    pub(super) fn tensor<const D: usize>(
+    pub(crate) fn tensor<const D: usize>(
         &self,
         shape: [usize; D],
         [fan_in, fan_out]: [usize; 2],

@@ -8,6 +8,7 @@ mod flow;
 mod gaussian;
 mod hierarchical;
 mod mixture;
+mod pixel_cnn;
 mod standard_normal;
 mod vamp;
 
@@ -18,6 +19,7 @@ pub use flow::{BoundFlow, FlowPrior, FlowPriorConfig};
 pub use gaussian::{GaussianPrior, GaussianPriorConfig};
 pub use hierarchical::{BoundHierarchy, HierarchicalPrior, HierarchicalPriorConfig};
 pub use mixture::{Mixture, MixturePrior, MixturePriorConfig};
+pub use pixel_cnn::{BoundPixelCnn, PixelCnnPrior, PixelCnnPriorConfig};
 pub use standard_normal::StandardNormal;
 pub use vamp::{VampPrior, VampPriorConfig};
 

@@ -17,6 +17,7 @@ mod full_covariance;
 mod golden;
 mod likelihoods;
 mod network;
+mod pixel_cnn;
 mod precision;
 mod priors;
 mod properties;

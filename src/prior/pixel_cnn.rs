@@ -1,0 +1,332 @@
+use burn::module::{Module, Param};
+use burn::nn::Linear;
+use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+use super::codes::log_prob_of_codes;
+use super::{CodeDistribution, Distribution, Prior};
+use crate::config::ModuleConfig;
+use crate::encoder::QuantizingEncoder;
+use crate::error::{Error, Result};
+use crate::likelihood::Support;
+use crate::nn::{Activation, FromAbove, FromLeft, Init, check_dim, linear};
+use crate::phase::Phase;
+use crate::posterior::{Codebook, Density};
+use crate::seed::Seed;
+
+/// Configuration of a [`PixelCnnPrior`].
+///
+/// | field | in [`new`](Self::new) | meaning | range |
+/// |---|---|---|---|
+/// | `height`, `width` | as given | positions of a code | at least 1 |
+/// | `codes` | as given | number of codes at a position | at least 2 |
+/// | `channels` | 64 | channels of each layer | at least 1 |
+/// | `layers` | 8 | gated layers; the first sees pixels up to 3 away, the others 1 | at least 1 |
+/// | `init` | Glorot uniform | distribution of the initial weights | |
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PixelCnnPriorConfig {
+    /// Number of rows of positions.
+    pub height: usize,
+    /// Number of positions in a row.
+    pub width: usize,
+    /// Number of codes at a position.
+    pub codes: usize,
+    /// Channels of each layer.
+    pub channels: usize,
+    /// Number of gated layers.
+    pub layers: usize,
+    /// Distribution of the initial weights.
+    #[serde(default)]
+    pub init: Init,
+}
+
+impl PixelCnnPriorConfig {
+    /// Describes a prior over `height * width` positions with one of `codes` codes each.
+    pub fn new(height: usize, width: usize, codes: usize) -> Self {
+        Self { height, width, codes, channels: 64, layers: 8, init: Init::default() }
+    }
+}
+
+/// Kernels of the first layer and of the others.
+const KERNELS: [usize; 2] = [7, 3];
+
+/// A gated PixelCNN over the codes of positions (van den Oord et al. 2016, "Conditional Image
+/// Generation with PixelCNN Decoders", section 2), the prior of a two-stage model (van den Oord et
+/// al. 2017, section 3.3).
+///
+/// `log p(z) = sum_i log p(z_i | z_1, ..., z_(i-1))` over the positions, row by row. A vertical stack
+/// of convolutions sees the rows above a position, a horizontal one the positions to its left and,
+/// at each layer, the vertical stack. A layer is `tanh(a) * sigmoid(b)` of the two halves of its
+/// convolution.
+///
+/// It is trained on the codes of a trained model:
+///
+/// ```no_run
+/// # use std::sync::Arc;
+/// # use burn_vae::data::Examples;
+/// use burn_vae::prior::PixelCnnPriorConfig;
+/// use burn_vae::train::Trainer;
+/// use burn_vae::{ModuleConfig, Seed, presets};
+///
+/// # fn example(train: Arc<dyn Examples>, test: Arc<dyn Examples>) -> burn_vae::Result<()> {
+/// # let device = burn::tensor::Device::flex();
+/// let first = presets::vq_vae([28, 28, 1], 64, 256, 16);
+/// let vae = first.init(Seed::new(0), &device)?;
+/// let vae = Trainer::default().fit(vae, train.clone(), test.clone())?.model;
+///
+/// let prior = PixelCnnPriorConfig::new(7, 7, 256);
+/// let vae = vae.with_prior(prior.init(Seed::new(1), &device)?)?;
+/// let vae = Trainer::default().fit(vae.frozen()?, train, test)?.model.thawed();
+/// let images = vae.sample(100, 0)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Module, Debug)]
+pub struct PixelCnnPrior {
+    /// `[codes, channels]`
+    embedding: Param<Tensor<2>>,
+    layers: Vec<GatedLayer>,
+    hidden: Linear,
+    logits: Linear,
+    #[module(skip)]
+    size: [usize; 2],
+}
+
+/// A layer of both stacks.
+#[derive(Module, Debug)]
+struct GatedLayer {
+    above: FromAbove,
+    left: FromLeft,
+    to_horizontal: Linear,
+    output: Linear,
+    /// Whether the horizontal stack adds its input: all layers but the first, which must not see the
+    /// position itself.
+    #[module(skip)]
+    is_residual: bool,
+}
+
+impl GatedLayer {
+    fn new(
+        is_first: bool,
+        config: &PixelCnnPriorConfig,
+        seed: Seed,
+        device: &Device,
+    ) -> Result<Self> {
+        let PixelCnnPriorConfig { channels, init, .. } = *config;
+        let (sizes, kernel) = ([channels, 2 * channels], KERNELS[usize::from(!is_first)]);
+        Ok(Self {
+            above: FromAbove::new(sizes, kernel, !is_first, init, seed.child("above"), device)?,
+            left: FromLeft::new(sizes, kernel, !is_first, init, seed.child("left"), device)?,
+            to_horizontal: init.linear(
+                2 * channels,
+                2 * channels,
+                seed.child("to_horizontal"),
+                device,
+            )?,
+            output: init.linear(channels, channels, seed.child("output"), device)?,
+            is_residual: !is_first,
+        })
+    }
+
+    /// Returns the vertical and the horizontal stack, both `[batch, height, width, channels]`.
+    fn forward(&self, [above, left]: [Tensor<4>; 2]) -> [Tensor<4>; 2] {
+        let vertical = self.above.forward(above);
+        let horizontal =
+            self.left.forward(left.clone()) + pointwise(&self.to_horizontal, vertical.clone());
+        let output = pointwise(&self.output, gate(horizontal));
+        let output = if self.is_residual { output + left } else { output };
+        [gate(vertical), output]
+    }
+}
+
+fn pointwise(layer: &Linear, x: Tensor<4>) -> Tensor<4> {
+    let [batch, height, width, channels] = x.dims();
+    let y = linear(layer, x.reshape([batch * height * width, channels]), None);
+    let [_, outputs] = y.dims();
+    y.reshape([batch, height, width, outputs])
+}
+
+fn gate(x: Tensor<4>) -> Tensor<4> {
+    let half = x.dims()[3] / 2;
+    x.clone().narrow(3, 0, half).tanh() * activation::sigmoid(x.narrow(3, half, half))
+}
+
+impl PixelCnnPrior {
+    /// Returns the features of each position, which depend on those before it.
+    ///
+    /// # Shapes
+    /// - `indices`: `[n, rows * width]`, the first rows
+    /// - output: `[n, rows, width, channels]`
+    fn features(&self, indices: Tensor<2, Int>) -> Tensor<4> {
+        let ([n, positions], [_, channels]) = (indices.dims(), self.embedding.dims());
+        let codes = self.embedding.val().select(0, indices.reshape([n * positions]));
+        let codes = codes.reshape([n, positions / self.size[1], self.size[1], channels]);
+        let start = [codes.clone(), codes];
+        let [_, left] = self.layers.iter().fold(start, |stacks, layer| layer.forward(stacks));
+        left
+    }
+
+    /// Returns `log p(z_i | z_1, ..., z_(i-1))` for all codes, from `[rows, channels]` to
+    /// `[rows, codes]`.
+    fn log_probs_of(&self, features: Tensor<2>) -> Tensor<2> {
+        let features = activation::relu(features);
+        let hidden = linear(&self.hidden, features, Some(Activation::Relu));
+        activation::log_softmax(linear(&self.logits, hidden, None), 1)
+    }
+
+    /// Draws the indices of `n` codes, position by position, and calls `progress` with the number of
+    /// positions that are done and that of all.
+    ///
+    /// # Shapes
+    /// - output: `[n, height * width]`
+    pub fn sample_indices(
+        &self,
+        n: usize,
+        seed: Seed,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Tensor<2, Int> {
+        let model = self.valid();
+        let ([height, width], device) = (model.size, model.embedding.device());
+        let mut drawn = vec![0i64; n * height * width];
+        for position in 0..height * width {
+            let (row, column) = (position / width, position % width);
+            // The rows below have no influence.
+            let seen = drawn.chunks_exact(height * width);
+            let seen = seen.flat_map(|code| &code[..(row + 1) * width]).copied().collect();
+            let seen = TensorData::new::<i64, _>(seen, [n, (row + 1) * width]);
+            let features = model.features(Tensor::from_data(seen, &device));
+            let here = features.narrow(1, row, 1).narrow(2, column, 1);
+            let [_, _, _, channels] = here.dims();
+            let log_probs = model.log_probs_of(here.reshape([n, channels]));
+            let log_probs = log_probs.into_data().iter::<f64>().collect::<Vec<_>>();
+            let mut rng = seed.at(position as u64).rng();
+            for (i, log_probs) in log_probs.chunks_exact(log_probs.len() / n).enumerate() {
+                drawn[i * height * width + position] = draw(log_probs, rng.random()) as i64;
+            }
+            progress(position + 1, height * width);
+        }
+        Tensor::from_data(TensorData::new::<i64, _>(drawn, [n, height * width]), &device)
+    }
+}
+
+/// Returns the first index at which the cumulative probability exceeds `u`.
+fn draw(log_probs: &[f64], u: f64) -> usize {
+    let total = log_probs.iter().map(|log_p| log_p.exp()).sum::<f64>();
+    let mut rest = u * total;
+    let found = log_probs.iter().position(|log_p| {
+        rest -= log_p.exp();
+        rest < 0.0
+    });
+    found.unwrap_or(log_probs.len() - 1)
+}
+
+impl ModuleConfig for PixelCnnPriorConfig {
+    type Module = PixelCnnPrior;
+
+    fn init(&self, seed: Seed, device: &Device) -> Result<PixelCnnPrior> {
+        let Self { height, width, codes, channels, layers, init } = *self;
+        for (name, dim) in
+            [("height", height), ("width", width), ("channels", channels), ("layers", layers)]
+        {
+            check_dim(name, dim)?;
+        }
+        if codes < 2 {
+            return Err(Error::config(format!("codes is {codes}, but it must be at least 2")));
+        }
+        if height.checked_mul(width).is_none_or(|positions| positions > 1 << 20) {
+            return Err(Error::config(format!("{height} x {width} positions are too many")));
+        }
+        // A wider layer has more weights than a layer may have; the check is that of the first one.
+        let wide = channels.saturating_mul(2);
+        let hidden = init.linear(channels, wide, seed.child("hidden"), device)?;
+        let logits = init.linear(wide, codes, seed.child("logits"), device)?;
+        let embedding = init.linear(codes, channels, seed.child("embedding"), device)?.weight;
+        let layer = |i| GatedLayer::new(i == 0, self, seed.child("layers").at(i as u64), device);
+        let layers = (0..layers).map(layer).collect::<Result<_>>()?;
+        Ok(PixelCnnPrior { embedding, layers, hidden, logits, size: [height, width] })
+    }
+}
+
+impl<E: QuantizingEncoder> Prior<E> for PixelCnnPrior {
+    type Bound = BoundPixelCnn<E::Codebook>;
+
+    fn bind(&self, encoder: &E, _phase: Phase) -> Self::Bound {
+        BoundPixelCnn { network: self.clone(), codebook: encoder.codebook() }
+    }
+
+    fn check(&self, encoder: &E) -> Result<()> {
+        let codebook = encoder.codebook();
+        let ([height, width], [codes, _]) = (self.size, self.embedding.dims());
+        let indices = codebook.groups(encoder.latent_dim()) * codebook.quantizers();
+        if indices != height * width {
+            return Err(Error::config(format!(
+                "the prior is over {height} x {width} positions with one index each, but a code has \
+                 {indices} indices"
+            )));
+        }
+        if codebook.codes() != codes {
+            return Err(Error::config(format!(
+                "the prior is over {codes} codes at each position, but the encoder has {}",
+                codebook.codes()
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// A [`PixelCnnPrior`], bound to a codebook.
+#[derive(Clone, Debug)]
+pub struct BoundPixelCnn<C> {
+    network: PixelCnnPrior,
+    codebook: C,
+}
+
+impl<C: Codebook> Density for BoundPixelCnn<C> {
+    fn log_prob(&self, z: Tensor<3>) -> Tensor<2> {
+        log_prob_of_codes(self, &self.codebook, z)
+    }
+}
+
+impl<C: Codebook> CodeDistribution for BoundPixelCnn<C> {
+    type Codebook = C;
+
+    fn log_probs(&self, indices: Tensor<2, Int>) -> Tensor<2> {
+        let [n, positions] = indices.dims();
+        let features = self.network.features(indices.clone());
+        let [_, _, _, channels] = features.dims();
+        let log_probs = self.network.log_probs_of(features.reshape([n * positions, channels]));
+        log_probs.gather(1, indices.reshape([n * positions, 1])).reshape([n, positions])
+    }
+}
+
+impl<C: Codebook> Distribution for BoundPixelCnn<C> {
+    fn sample(
+        &self,
+        num_samples: usize,
+        _latent_dim: usize,
+        seed: Seed,
+        device: &Device,
+    ) -> Tensor<2> {
+        let indices = self.network.sample_indices(num_samples, seed, |_, _| {});
+        let z = self.codebook.lookup(indices);
+        match device.is_autodiff() && !z.device().is_autodiff() {
+            true => Tensor::from_inner(z),
+            false => z,
+        }
+    }
+
+    fn detach(&self) -> Self {
+        Self { network: self.network.clone().no_grad(), codebook: self.codebook.clone() }
+    }
+
+    fn latent_dim(&self) -> Option<usize> {
+        let [height, width] = self.network.size;
+        Some(height * width * self.codebook.columns() / self.codebook.quantizers())
+    }
+
+    fn support(&self) -> Support {
+        Support::Codebook
+    }
+}
