@@ -100,6 +100,19 @@ pub(crate) fn batch_norm(
     on_engine!([x], batch_norm(x, scale, shift, epsilon))
 }
 
+/// `tanh(a) * sigmoid(b)` of the halves of each row.
+///
+/// # Shapes
+/// - `x`: `[rows, 2 * columns]`
+/// - output: `[rows, columns]`
+///
+/// # Panics
+/// If the number of columns is odd.
+pub(crate) fn gate(x: Tensor<2>) -> Tensor<2> {
+    assert!(x.dims()[1].is_multiple_of(2), "{} columns have no halves", x.dims()[1]);
+    on_engine!([x], gate(x))
+}
+
 /// `sum_j softplus(l_j) - x_j l_j`, in nats.
 ///
 /// # Shapes

@@ -68,6 +68,11 @@ pub(super) fn batch_norm(
     (result.output, [result.mean, result.variance])
 }
 
+pub(super) fn gate(x: Tensor<2>) -> Tensor<2> {
+    let half = x.dims()[1] / 2;
+    x.clone().narrow(1, 0, half).tanh() * activation::sigmoid(x.narrow(1, half, half))
+}
+
 pub(super) fn bernoulli_nll(logits: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
     // softplus(l) = -log sigmoid(-l). Burn's gradient of log sigmoid is stable at every l, while
     // that of max(l, 0) + log1p(exp(-|l|)) would lose half its value at l = 0.

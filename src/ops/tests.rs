@@ -110,6 +110,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
+    fn gates(rows in 1usize..4000, half in 1usize..20, scale in 0.1f64..40.0) {
+        let run = |gate: fn(Tensor<2>) -> Tensor<2>| {
+            let x = leaf(random([rows, 2 * half], 1).mul_scalar(scale));
+            let y = gate(x.clone());
+            let grads = backward(&y);
+            vec![values(y), gradient(&x, &grads)]
+        };
+        on_each_backend(|| agree(run(host::gate), run(plain::gate), 1e-6));
+    }
+
+    #[test]
     fn fully_connected_layers(
         rows in 1usize..40,
         inputs in 1usize..30,

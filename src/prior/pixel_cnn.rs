@@ -11,6 +11,7 @@ use crate::encoder::QuantizingEncoder;
 use crate::error::{Error, Result};
 use crate::likelihood::Support;
 use crate::nn::{Activation, FromAbove, FromLeft, Init, check_dim, linear};
+use crate::ops;
 use crate::phase::Phase;
 use crate::posterior::{Codebook, Density};
 use crate::seed::Seed;
@@ -21,8 +22,8 @@ use crate::seed::Seed;
 /// |---|---|---|---|
 /// | `height`, `width` | as given | positions of a code | at least 1 |
 /// | `codes` | as given | number of codes at a position | at least 2 |
-/// | `channels` | 64 | channels of each layer | at least 1 |
-/// | `layers` | 8 | gated layers; the first sees pixels up to 3 away, the others 1 | at least 1 |
+/// | `channels` | 32 | channels of each layer | at least 1 |
+/// | `layers` | 8 | gated layers; the first sees positions up to 2 away, the others 1 | at least 1 |
 /// | `init` | Glorot uniform | distribution of the initial weights | |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,12 +46,12 @@ pub struct PixelCnnPriorConfig {
 impl PixelCnnPriorConfig {
     /// Describes a prior over `height * width` positions with one of `codes` codes each.
     pub fn new(height: usize, width: usize, codes: usize) -> Self {
-        Self { height, width, codes, channels: 64, layers: 8, init: Init::default() }
+        Self { height, width, codes, channels: 32, layers: 8, init: Init::default() }
     }
 }
 
 /// Kernels of the first layer and of the others.
-const KERNELS: [usize; 2] = [7, 3];
+const KERNELS: [usize; 2] = [5, 3];
 
 /// A gated PixelCNN over the codes of positions (van den Oord et al. 2016, "Conditional Image
 /// Generation with PixelCNN Decoders", section 2), the prior of a two-stage model (van den Oord et
@@ -149,8 +150,9 @@ fn pointwise(layer: &Linear, x: Tensor<4>) -> Tensor<4> {
 }
 
 fn gate(x: Tensor<4>) -> Tensor<4> {
-    let half = x.dims()[3] / 2;
-    x.clone().narrow(3, 0, half).tanh() * activation::sigmoid(x.narrow(3, half, half))
+    let [batch, height, width, channels] = x.dims();
+    let y = ops::gate(x.reshape([batch * height * width, channels]));
+    y.reshape([batch, height, width, channels / 2])
 }
 
 impl PixelCnnPrior {

@@ -86,8 +86,7 @@ proptest! {
         let log_probs = values(bound.log_probs(indices([code, other].concat(), 2)));
         let (one, two) = log_probs.split_at(positions);
         prop_assert_eq!(&one[..place], &two[..place]);
-        // With a kernel of 7 in the first layer and two more layers, 3 rows and columns away and
-        // more; the vertical stack spreads sideways too.
+        // With a kernel of 5 in the first layer and two more layers: at least 3 rows and columns.
         let row = |i: usize| i / width;
         for i in place + 1..positions {
             let is_near = row(i) - row(place) <= 3 && (i % width).abs_diff(place % width) <= 3;

@@ -24,6 +24,8 @@
 //! **Diagonal Gaussians.** Sampling and the divergence from the standard normal distribution
 //! involve few values but many autodiff operations; here each is one.
 //!
+//! **Gates.** `tanh(a) sigmoid(b)` of gated convolutions is one pass.
+//!
 //! **Optimisers.** A step is one pass over a parameter, its gradient and the optimiser's state, in
 //! place.
 //!
@@ -38,6 +40,7 @@ mod bernoulli;
 mod conv;
 mod convolution;
 mod elementary;
+mod gate;
 mod gaussian;
 mod grid;
 mod heavy;
@@ -52,6 +55,7 @@ mod update;
 pub(super) use batch_norm::batch_norm;
 pub(super) use bernoulli::bernoulli_nll;
 pub(super) use conv::conv;
+pub(super) use gate::gate;
 pub(super) use gaussian::{gaussian_kl, rsample};
 pub(super) use linear::linear;
 pub(super) use logistic::logistic_nll;

@@ -49,7 +49,21 @@ pub trait Codebook: Clone + Debug + Send {
         Ok(self.lookup(indices))
     }
 
-    /// Counts how often each code occurs in all groups together.
+    /// Counts how often each code occurs in all groups together: the codes of the first quantiser,
+    /// then those of the next.
+    ///
+    /// # Shapes
+    /// - `indices`: `[n, groups * quantizers]`
+    ///
+    /// # Errors
+    /// As for [`codes_of`](Self::codes_of).
+    fn counts(&self, indices: Tensor<2, Int>) -> Result<Vec<u64>> {
+        let counts = count(self, &indices)?.counts;
+        let codes = 0..self.codes();
+        Ok(counts.iter().flat_map(|of| codes.clone().map(|i| *of.get(&i).unwrap_or(&0))).collect())
+    }
+
+    /// Returns how many codes occur in all groups together, and how evenly.
     ///
     /// # Shapes
     /// - `indices`: `[n, groups * quantizers]`
