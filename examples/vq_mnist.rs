@@ -17,7 +17,7 @@ mod study;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Int, Tensor, TensorData};
 use burn_vae::data::{ByteImages, Examples};
 use burn_vae::encoder::QuantizingEncoder;
 use burn_vae::optim::Adam;
@@ -32,7 +32,7 @@ use burn_vae::{
     Decoder, Elbo, Likelihood, ModuleConfig, Prior, Result, Vae, VaeConfig, presets, saved,
 };
 use clap::{Parser, ValueEnum};
-use common::{CtrlC, Output, Place, count, draw, exit_code, up_to};
+use common::{CtrlC, Hidden, Output, Place, count, draw, exit_code, hidden, up_to};
 use indicatif::ProgressBar;
 use study::Defaults;
 
@@ -52,8 +52,11 @@ const WRITTEN: &[&str] = &[
     "usage.png",
 ];
 
-/// Positions of a code.
+/// Height and width of a code, in positions.
 const SIZE: usize = 7;
+
+/// Height and width of the pixels that are shown for a code.
+const AROUND: usize = 12;
 
 /// Trains a vector-quantised variational autoencoder and a prior over its codes on binarised MNIST.
 #[derive(Parser)]
@@ -62,7 +65,7 @@ struct Args {
     #[arg(long, value_enum, default_value_t = Kind::Vq)]
     codebook: Kind,
 
-    /// Number of vectors in the codebook, for vq and vq-rotation; fsq has 240 codes
+    /// Number of vectors in the codebook, for vq and vq-rotation
     #[arg(long, default_value_t = 128, value_parser = up_to(1 << 16))]
     codes: usize,
 
@@ -73,6 +76,10 @@ struct Args {
     /// Share of the mean use below which a vector is replaced, for vq and vq-rotation; 0 for never
     #[arg(long, default_value_t = 0.1)]
     dead_share: f64,
+
+    /// Levels of each column, for fsq
+    #[arg(long, default_value = "8,6,5", value_parser = hidden)]
+    levels: Hidden,
 
     /// Channels of the convolutions
     #[arg(long, default_value_t = 64, value_parser = up_to(1 << 12))]
@@ -103,7 +110,7 @@ enum Kind {
     Vq,
     /// Vectors, with the gradients of the rotation trick
     VqRotation,
-    /// Finite scalar quantisation with 8, 6 and 5 levels
+    /// Finite scalar quantisation, each column by itself
     Fsq,
 }
 
@@ -120,7 +127,12 @@ fn start() -> Result<()> {
     match args.codebook {
         Kind::Vq => run(&args, vectors, args.columns),
         Kind::VqRotation => run(&args, vectors.with_gradient(CodeGradient::Rotation), args.columns),
-        Kind::Fsq => run(&args, FiniteScalarFamily::new(Grid::new([8, 6, 5])?), 3),
+        Kind::Fsq => {
+            let levels =
+                args.levels.0.iter().map(|&levels| u8::try_from(levels).unwrap_or(u8::MAX));
+            let levels = levels.collect::<Vec<_>>();
+            run(&args, FiniteScalarFamily::new(Grid::new(&levels)?), levels.len())
+        }
     }
 }
 
@@ -225,22 +237,49 @@ fn pictures<E: QuantizingEncoder, D: Decoder, L: Likelihood, P: Prior<E>>(
             .with_rows("", ["original", "reconstruction"])
             .save(path)
     });
-    let counts = codebook.counts(indices)?;
+    let counts = codebook.counts(indices.clone())?;
+    let indices = indices.into_data().iter::<i64>().collect::<Vec<_>>();
     let total = counts.iter().sum::<u64>() as f64;
     draw(&out.join("usage.png"), |path| {
         let shares = counts.iter().map(|count| *count as f64 / total).collect::<Vec<_>>();
-        Bars::new("share of the test codes", &shares)?.sorted().save(path)
+        Bars::new("share of the test codes", &shares)?.numbered("code").sorted().save(path)
     });
-    // The most frequent codes, each at all positions.
     draw(&out.join("codebook.png"), |path| {
-        let mut order = (0..counts.len()).collect::<Vec<_>>();
+        let mut order = (0..counts.len()).filter(|code| counts[*code] > 0).collect::<Vec<_>>();
         order.sort_by_key(|code| std::cmp::Reverse(counts[*code]));
-        let shown = order.iter().take(100).map(|code| *code as i64).collect::<Vec<_>>();
-        let codes = Tensor::<1, Int>::from_data(shown.as_slice(), &vae.device());
-        let everywhere = codes.unsqueeze_dim::<2>(1).expand([shown.len(), SIZE * SIZE]);
-        ImageGrid::new(vae.decode_indices(everywhere)?, shape, 10)?.save(path)
+        order.truncate(100);
+        let surroundings = surroundings(test, &indices, counts.len());
+        let shown = order.iter().flat_map(|code| surroundings[*code].iter().copied()).collect();
+        let shown = TensorData::new::<f32, _>(shown, [order.len(), AROUND * AROUND]);
+        let shown = Tensor::from_data(shown, &vae.device());
+        ImageGrid::new(shown, [AROUND, AROUND, 1], 10)?.save(path)
     });
     Ok(())
+}
+
+/// Returns the mean of the pixels around the places where each code occurs.
+fn surroundings(test: &ByteImages, indices: &[i64], codes: usize) -> Vec<Vec<f32>> {
+    let [height, width, _] = test.shape();
+    let (mut sums, mut counts) = (vec![vec![0.0; AROUND * AROUND]; codes], vec![0.0f32; codes]);
+    let images = test.pixels().chunks_exact(height * width);
+    for (image, indices) in images.zip(indices.chunks_exact(SIZE * SIZE)) {
+        for (position, &code) in indices.iter().enumerate() {
+            // A position stands for four by four pixels in the middle.
+            let margin = (AROUND - 4) / 2;
+            let [top, left] = [position / SIZE * 4, position % SIZE * 4];
+            counts[code as usize] += 1.0;
+            for (i, sum) in sums[code as usize].iter_mut().enumerate() {
+                let [row, column] = [top + i / AROUND, left + i % AROUND];
+                let is_inside = (margin..height + margin).contains(&row)
+                    && (margin..width + margin).contains(&column);
+                if is_inside {
+                    *sum += f32::from(image[(row - margin) * width + column - margin]) / 255.0;
+                }
+            }
+        }
+    }
+    let mean = |(sum, count): (Vec<f32>, f32)| sum.iter().map(|sum| sum / count.max(1.0)).collect();
+    sums.into_iter().zip(counts).map(mean).collect()
 }
 
 /// Returns examples spread over the set, because it may be sorted by class.

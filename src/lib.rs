@@ -159,7 +159,7 @@ pub use posterior::Posterior;
 pub use prior::Prior;
 pub use reparameterize::Reparameterize;
 pub use seed::Seed;
-pub use vae::{ConvVae, ConvVaeConfig, MlpVae, MlpVaeConfig, Vae, VaeConfig};
+pub use vae::{ConvVae, ConvVaeConfig, FrozenVae, MlpVae, MlpVaeConfig, Vae, VaeConfig};
 
 /// Compiles and runs the README's code with the other documentation tests.
 #[cfg(doctest)]

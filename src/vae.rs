@@ -44,6 +44,9 @@ pub type MlpVae = Vae<MlpEncoder, MlpDecoder, BernoulliNll, StandardNormal>;
 /// A variational autoencoder for images: convolutions, Bernoulli pixels, Gaussian codes.
 pub type ConvVae = Vae<ConvEncoder, ConvDecoder, BernoulliNll, StandardNormal>;
 
+/// A model of which training changes the prior alone; see [`Vae::frozen`].
+pub type FrozenVae<E, D, L, P> = Vae<Frozen<E>, Frozen<D>, Frozen<L>, P>;
+
 impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> Vae<E, D, L, P> {
     /// Combines four parts.
     ///
@@ -125,7 +128,7 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> Vae<E, D, L, P> {
     ///
     /// # Errors
     /// If the prior does not fit a fixed encoder.
-    pub fn frozen(self) -> Result<Vae<Frozen<E>, Frozen<D>, Frozen<L>, P>>
+    pub fn frozen(self) -> Result<FrozenVae<E, D, L, P>>
     where
         P: Prior<Frozen<E>>,
     {
@@ -258,7 +261,7 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> Model for Vae<E, D, L, 
     }
 }
 
-impl<E: Encoder, D: Decoder, L: Likelihood, P> Vae<Frozen<E>, Frozen<D>, Frozen<L>, P> {
+impl<E: Encoder, D: Decoder, L: Likelihood, P> FrozenVae<E, D, L, P> {
     /// Returns the model with its parts, for use and further training.
     pub fn thawed(self) -> Vae<E, D, L, P> {
         Vae {

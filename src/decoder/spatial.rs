@@ -6,7 +6,7 @@ use super::{Decoder, parameters_first};
 use crate::config::{ModuleConfig, init_part};
 use crate::describe::{Describe, Layer};
 use crate::error::{Error, Result};
-use crate::nn::{Block, Init, Network, NetworkConfig, check_dim};
+use crate::nn::{Block, Init, Network, NetworkConfig, Tiles, check_dim};
 use crate::seed::Seed;
 
 /// Configuration of a [`SpatialDecoder`].
@@ -47,6 +47,37 @@ impl SpatialDecoder {
     /// Height, width and columns of a code.
     pub fn layout(&self) -> [usize; 3] {
         self.network.input_shape()
+    }
+
+    /// Decodes codes of any height and width tile by tile; see [`Tiles`].
+    ///
+    /// # Shapes
+    /// - `z`: `[n, height * width * columns]`, with the given height and width
+    /// - output: the parameters of `p(x|z)` for the larger image, as [`decode`](Decoder::decode)
+    ///   returns them
+    ///
+    /// # Errors
+    /// If `z` has another number of columns, if the tiles overlap entirely, or if this network does not
+    /// enlarge height and width by the same whole factor.
+    pub fn decode_tiled(
+        &self,
+        z: Tensor<2>,
+        [height, width]: [usize; 2],
+        tiles: Tiles,
+    ) -> Result<Tensor<2>> {
+        let ([rows, lines, columns], output) = (self.layout(), self.network.output_shape());
+        let factor = output[0] / rows;
+        if [rows * factor, lines * factor] != output[..2] {
+            return Err(Error::value(format!(
+                "codes of {rows} x {lines} positions become {} x {} pixels, so tiles do not fit",
+                output[0], output[1]
+            )));
+        }
+        let expected = height.checked_mul(width).and_then(|size| size.checked_mul(columns));
+        Error::check_columns("z", z.dims(), expected.unwrap_or(0))?;
+        let z = z.clone().reshape([z.dims()[0], height, width, columns]);
+        let y = tiles.apply(&self.network, z, [1, factor])?;
+        Ok(parameters_first(y, self.params_per_value))
     }
 }
 

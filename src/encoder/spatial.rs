@@ -7,7 +7,7 @@ use crate::config::{ModuleConfig, init_part};
 use crate::describe::{Describe, INPUT, Layer};
 use crate::error::{Error, Result};
 use crate::likelihood::Support;
-use crate::nn::{Block, Init, Network, NetworkConfig};
+use crate::nn::{Block, Init, Network, NetworkConfig, Tiles};
 use crate::noise::NoiseShape;
 use crate::phase::Phase;
 use crate::posterior::{Diagonal, DiagonalHead, Family, Head, Pointwise};
@@ -68,6 +68,46 @@ impl<H: Head> SpatialEncoder<H> {
     pub fn layout(&self) -> [usize; 3] {
         let [height, width, _] = self.network.output_shape();
         [height, width, self.head.latent_dim()]
+    }
+}
+
+impl<H: Head<Posterior: Pointwise>> SpatialEncoder<H> {
+    /// Encodes images of any height and width tile by tile; see [`Tiles`].
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, height * width * channels]`, with the given height and width
+    /// - output: posteriors over the codes of the larger image
+    ///
+    /// # Errors
+    /// If `x` has another number of columns, if the tiles overlap entirely, if this network does not
+    /// shrink height and width by the same whole factor, or if the images are not multiples of it.
+    pub fn encode_tiled(
+        &self,
+        x: Tensor<2>,
+        [height, width]: [usize; 2],
+        tiles: Tiles,
+    ) -> Result<H::Posterior> {
+        let (input, [rows, lines, _]) = (self.network.input_shape(), self.network.output_shape());
+        let factor = input[0] / rows.max(1);
+        let fits = |[height, width]: [usize; 2], rows: usize, lines: usize| {
+            [rows * factor, lines * factor] == [height, width]
+        };
+        let is_whole = fits([input[0], input[1]], rows, lines);
+        if !is_whole || !fits([height, width], height / factor, width / factor) {
+            return Err(Error::value(format!(
+                "images of {height} x {width} pixels do not divide into positions of this network, \
+                 which maps {} x {} pixels to {rows} x {lines}",
+                input[0], input[1]
+            )));
+        }
+        let expected = height.checked_mul(width).and_then(|size| size.checked_mul(input[2]));
+        Error::check_columns("x", x.dims(), expected.unwrap_or(0))?;
+        let batch = x.dims()[0];
+        let x = x.reshape([batch, height, width, input[2]]);
+        let features = tiles.apply(&self.network, x, [factor, 1])?;
+        let [_, height, width, channels] = features.dims();
+        let rows = features.reshape([batch * height * width, channels]);
+        Ok(self.head.forward(rows, Phase::Eval).regroup(height * width))
     }
 }
 

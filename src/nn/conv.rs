@@ -4,17 +4,17 @@ use burn::tensor::{Device, Tensor};
 use super::Init;
 use crate::describe::Layer;
 use crate::error::{Error, Result};
-use crate::ops::{self, Direction, Geometry};
+use crate::ops::{self, Direction, Geometry, Padding};
 use crate::seed::Seed;
 
-/// A convolution or transposed convolution with bias and optional ReLU.
+/// A convolution or transposed convolution with optional bias and ReLU.
 #[derive(Module, Debug)]
 pub struct Conv {
     /// `[small channels, large channels, kernel, kernel]`, as in Burn's `Conv2d` for
     /// [`Direction::Down`] and its `ConvTranspose2d` for [`Direction::Up`].
     weight: Param<Tensor<4>>,
     /// `[output channels]`
-    bias: Param<Tensor<1>>,
+    bias: Option<Param<Tensor<1>>>,
     #[module(skip)]
     geometry: Geometry,
     #[module(skip)]
@@ -51,10 +51,15 @@ impl Conv {
         let shape = [small, large, geometry.kernel, geometry.kernel];
         Ok(Self {
             weight: init.tensor(shape, fans, seed, device)?,
-            bias: Param::from_tensor(Tensor::zeros([output], device)),
+            bias: Some(Param::from_tensor(Tensor::zeros([output], device))),
             geometry,
             direction,
         })
+    }
+
+    /// Removes the biases.
+    pub fn without_bias(self) -> Self {
+        Self { bias: None, ..self }
     }
 
     /// Height, width and channels of the input.
@@ -69,8 +74,13 @@ impl Conv {
 
     /// Height, width and channels of the output.
     pub fn output_shape(&self) -> [usize; 3] {
+        let [small, large, _, _] = self.weight.dims();
         let [height, width] = self.geometry.output(self.direction);
-        [height, width, self.bias.dims()[0]]
+        let channels = match self.direction {
+            Direction::Down => small,
+            Direction::Up => large,
+        };
+        [height, width, channels]
     }
 
     /// Applies the layer.
@@ -85,8 +95,26 @@ impl Conv {
     pub fn forward(&self, x: Tensor<4>, relu: bool) -> Tensor<4> {
         let [_, height, width, channels] = x.dims();
         assert_eq!([height, width, channels], self.input_shape(), "shape of a convolution's input");
-        let (weight, bias) = (self.weight.val(), self.bias.val());
-        ops::conv(x, weight, bias, self.geometry, self.direction, relu)
+        self.apply(x, self.geometry, relu)
+    }
+
+    fn apply(&self, x: Tensor<4>, geometry: Geometry, relu: bool) -> Tensor<4> {
+        let bias = match &self.bias {
+            Some(bias) => bias.val(),
+            None => Tensor::zeros([self.output_shape()[2]], &x.device()),
+        };
+        ops::conv(x, self.weight.val(), bias, geometry, self.direction, relu)
+    }
+
+    /// Applies the layer to images of another size, which a transposed convolution multiplies by its
+    /// stride.
+    pub(super) fn forward_any(&self, x: Tensor<4>, padding: Padding, relu: bool) -> Tensor<4> {
+        let ([_, height, width, _], Geometry { kernel, stride, .. }) = (x.dims(), self.geometry);
+        let large = match self.direction {
+            Direction::Down => [height, width],
+            Direction::Up => [height * stride, width * stride],
+        };
+        self.apply(x, Geometry::new(large, kernel, stride, padding), relu)
     }
 
     /// Returns a row of a [`Summary`](crate::summary::Summary).

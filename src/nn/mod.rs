@@ -12,7 +12,7 @@ mod mlp;
 mod network;
 mod normalization;
 
-pub use crate::ops::{Direction, Geometry};
+pub use crate::ops::{Direction, Geometry, Padding};
 pub use activation::Activation;
 pub use conv::Conv;
 pub(crate) use conv_config::ConvBlock;
@@ -25,6 +25,6 @@ pub(crate) use linear::{affine, linear};
 pub(crate) use masked::{FromAbove, FromLeft};
 pub use mlp::{Mlp, MlpConfig};
 pub(crate) use mlp::{check_dim, check_len};
-pub use network::{Attention, Block, GroupNorm, Network, NetworkConfig};
+pub use network::{Attention, Block, GroupNorm, Network, NetworkConfig, Tiles};
 pub use normalization::Normalization;
 pub(crate) use normalization::normalize;

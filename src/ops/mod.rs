@@ -16,7 +16,7 @@ mod geometry;
 mod host;
 mod plain;
 
-pub use geometry::{Direction, Geometry};
+pub use geometry::{Direction, Geometry, Padding};
 pub(crate) use plain::gaussian_kl_shares;
 
 use burn::tensor::Tensor;

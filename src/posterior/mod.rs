@@ -2,6 +2,7 @@
 
 mod bernoulli;
 mod categorical;
+mod constant_variance;
 mod diagonal_gaussian;
 mod family;
 mod flow;
@@ -15,6 +16,7 @@ mod temperature;
 pub use bernoulli::{Bernoulli, BernoulliFamily, BernoulliHead};
 pub(crate) use categorical::check_groups;
 pub use categorical::{Categorical, CategoricalFamily, CategoricalHead};
+pub use constant_variance::{ConstantVariance, ConstantVarianceHead};
 pub use diagonal_gaussian::{Diagonal, DiagonalGaussian, DiagonalHead};
 pub use family::{Family, Head};
 pub use flow::{Transformed, TransformedHead, TransformedPosterior};

@@ -6,7 +6,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::canvas::{Canvas, anchored, font, legend};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A bar chart with one bar per latent dimension, for example of KL divergences.
+/// A bar chart with one bar per latent dimension, for example of KL divergences, or per code.
 ///
 /// ```no_run
 /// use burn_vae::viz::Bars;
@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// ```
 pub struct Bars {
     title: String,
+    numbered: String,
     bars: Vec<Bar>,
     marked: bool,
 }
@@ -31,8 +32,8 @@ struct Bar {
 const BLUE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
 /// Values beyond this cannot be marked on an axis.
 const MAX: f64 = 1e300;
-/// Maximum number of dimensions that can be labelled in a picture of this width.
-const NUMBERS: usize = 32;
+/// Maximum number of digits of all labels that fit into a picture of this width.
+const DIGITS: usize = 64;
 
 impl Bars {
     /// Creates one bar per value, in order and numbered from 1. The title labels the vertical axis.
@@ -51,7 +52,7 @@ impl Bars {
         }
         let bar = |(i, &value): (usize, &f64)| Bar { dim: i + 1, value, active: true };
         let bars = values.iter().enumerate().map(bar).collect();
-        Ok(Self { title: title.into(), bars, marked: false })
+        Ok(Self { title: title.into(), numbered: "latent dimension".into(), bars, marked: false })
     }
 
     /// Fills the bars of active dimensions, leaves the others hollow, and adds a legend with the
@@ -76,6 +77,12 @@ impl Bars {
         Ok(self)
     }
 
+    /// Sets what the numbers of the bars count; the default is "latent dimension".
+    pub fn numbered(mut self, what: impl Into<String>) -> Self {
+        self.numbered = what.into();
+        self
+    }
+
     /// Sorts the bars by falling value; each bar keeps the number of its dimension.
     pub fn sorted(mut self) -> Self {
         self.bars.sort_by(|a, b| b.value.total_cmp(&a.value));
@@ -95,7 +102,8 @@ impl Bars {
         let high = high + range * if self.marked { 0.25 } else { 0.08 };
         let low = if low < 0.0 { low - 0.08 * range } else { 0.0 };
         let n = self.bars.len();
-        let every = n.div_ceil(NUMBERS);
+        let digits = n.to_string().len();
+        let every = (n * digits).div_ceil(DIGITS);
 
         let mut canvas = Canvas::new(900, 560);
         canvas.draw(|sheet| {
@@ -108,7 +116,7 @@ impl Bars {
                 .configure_mesh()
                 .disable_x_mesh()
                 .x_labels(0)
-                .x_desc("latent dimension")
+                .x_desc(&self.numbered)
                 .y_desc(&self.title)
                 .axis_desc_style(font(20))
                 .label_style(font(17))

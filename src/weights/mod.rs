@@ -32,6 +32,7 @@
 //! So models of Keras with "same" padding compute the same here, and fully connected models of
 //! PyTorch. Convolutional ones of PyTorch do if their strides are 1 and no image is flattened.
 
+mod diffusers;
 mod keras;
 mod names;
 mod report;

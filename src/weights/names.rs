@@ -1,3 +1,7 @@
+use std::collections::BTreeMap;
+
+use burn::tensor::TensorData;
+
 /// The names that another framework has given to the parameters of a model.
 ///
 /// [`StateDict::of`](super::StateDict::of) a model lists the names that the parameters have here. A
@@ -16,6 +20,15 @@
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     rules: Vec<[String; 2]>,
+    joined: Vec<Joined>,
+    left_out: Vec<String>,
+}
+
+/// Layers whose outputs are those of one layer elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Joined {
+    theirs: String,
+    count: usize,
 }
 
 impl Names {
@@ -28,6 +41,28 @@ impl Names {
     /// the longest decides.
     pub fn rename(mut self, ours: impl Into<String>, theirs: impl Into<String>) -> Self {
         self.rules.push([ours.into(), theirs.into()]);
+        self
+    }
+
+    /// Renames fully connected layers whose outputs, one after the other, are those of one 1x1
+    /// convolution elsewhere, such as the means and the log-variances of a code.
+    ///
+    /// A part is called by the name of the whole and its number, as in `quant_conv.weight[0]`.
+    pub fn rename_joined(mut self, ours: &[&str], theirs: &str) -> Self {
+        for (i, ours) in ours.iter().enumerate() {
+            for parameter in ["weight", "bias"] {
+                let part = part(&format!("{theirs}.{parameter}"), i);
+                self.rules.push([format!("{ours}.{parameter}"), part]);
+            }
+        }
+        self.joined.push(Joined { theirs: theirs.into(), count: ours.len() });
+        self
+    }
+
+    /// Leaves out a parameter, or all whose names begin with `ours` and a dot, because the other
+    /// framework has none: it keeps its value, and is not written.
+    pub fn without(mut self, ours: impl Into<String>) -> Self {
+        self.left_out.push(ours.into());
         self
     }
 
@@ -73,13 +108,64 @@ impl Names {
 
     /// Returns the name of a parameter in the other framework.
     pub fn theirs(&self, ours: &str) -> String {
-        let rest = |prefix: &str| {
-            ours.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        let matching = self.rules.iter().filter_map(|[from, to]| Some((from, to, rest(from)?)));
+        let matching =
+            self.rules.iter().filter_map(|[from, to]| Some((from, to, below(ours, from)?)));
         match matching.max_by_key(|(from, ..)| from.len()) {
             Some((_, to, rest)) => format!("{to}{rest}"),
             None => ours.to_owned(),
         }
     }
+
+    /// Whether the other framework has no such parameter.
+    pub(super) fn leaves_out(&self, ours: &str) -> bool {
+        self.left_out.iter().any(|prefix| below(ours, prefix).is_some())
+    }
+
+    /// Splits tensors of joined layers into their parts.
+    pub(super) fn split(&self, tensors: &mut BTreeMap<String, TensorData>) {
+        for Joined { theirs, count } in &self.joined {
+            for name in ["weight", "bias"].map(|parameter| format!("{theirs}.{parameter}")) {
+                let shape = tensors.get(&name).map(|data| data.shape().to_vec());
+                let Some([outputs, rest @ ..]) = shape.as_deref() else { continue };
+                if !outputs.is_multiple_of(*count) || !matches!(rest, [] | [_] | [_, 1, 1]) {
+                    continue;
+                }
+                let Some(data) = tensors.remove(&name) else { continue };
+                let shape = [outputs / count].into_iter().chain(rest.first().copied());
+                let shape = shape.collect::<Vec<_>>();
+                let values = data.iter::<f32>().collect::<Vec<_>>();
+                let len = shape.iter().product::<usize>().max(1);
+                for (i, values) in values.chunks_exact(len).enumerate() {
+                    let data = TensorData::new::<f32, _>(values.to_vec(), shape.clone());
+                    tensors.insert(part(&name, i), data);
+                }
+            }
+        }
+    }
+
+    /// Joins the parts of tensors: [`split`](Self::split) backwards.
+    pub(super) fn join(&self, tensors: &mut BTreeMap<String, TensorData>) {
+        for Joined { theirs, count } in &self.joined {
+            for name in ["weight", "bias"].map(|parameter| format!("{theirs}.{parameter}")) {
+                let parts = (0..*count).map(|i| tensors.remove(&part(&name, i)));
+                let Some(parts) = parts.collect::<Option<Vec<_>>>() else { continue };
+                let outputs = parts.iter().map(|data| data.shape()[0]).sum();
+                let mut shape = vec![outputs];
+                if let Some(inputs) = parts.first().and_then(|data| data.shape().get(1)) {
+                    shape.extend([*inputs, 1, 1]);
+                }
+                let values = parts.iter().flat_map(|data| data.iter::<f32>()).collect();
+                tensors.insert(name, TensorData::new::<f32, _>(values, shape));
+            }
+        }
+    }
+}
+
+/// Returns the rest of a name that is `prefix` or begins with it and a dot.
+fn below<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
+    name.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+fn part(name: &str, i: usize) -> String {
+    format!("{name}[{i}]")
 }

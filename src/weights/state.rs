@@ -98,7 +98,8 @@ impl StateDict {
     /// If two parameters would have the same name.
     pub fn of(model: &impl Module, names: &Names) -> Result<Self> {
         let mut state = Self::default();
-        for tensor in model.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true) {
+        let all = model.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true).into_iter();
+        for tensor in all.filter(|tensor| !names.leaves_out(&tensor.name)) {
             let name = names.theirs(&tensor.name);
             let data =
                 bridge::into_data(tensor).map_err(|error| Error::value(error.to_string()))?;
@@ -106,6 +107,7 @@ impl StateDict {
                 return Err(Error::value(format!("two parameters are called `{name}`")));
             }
         }
+        names.join(&mut state.tensors);
         Ok(state)
     }
 
@@ -132,12 +134,15 @@ impl StateDict {
         allow: Allow,
     ) -> Result<(M, Report)> {
         let mut report = Report::default();
-        let mut left = self.tensors.iter().collect::<BTreeMap<_, _>>();
+        let mut tensors = self.tensors.clone();
+        names.split(&mut tensors);
+        let mut left = tensors.iter().collect::<BTreeMap<_, _>>();
         let mut fitting = Vec::new();
-        for parameter in model.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true) {
+        let all = model.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true).into_iter();
+        for parameter in all.filter(|parameter| !names.leaves_out(&parameter.name)) {
             let name = names.theirs(&parameter.name);
             let Some(data) = left.remove(&name) else {
-                if self.tensors.contains_key(&name) {
+                if tensors.contains_key(&name) {
                     return Err(self.error(format!("two parameters are called `{name}`")));
                 }
                 report.missing.push(name);

@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use burn_vae::decoder::SpatialDecoderConfig;
 use burn_vae::encoder::SpatialEncoderConfig;
-use burn_vae::nn::{Activation, Block, Init, Network, NetworkConfig};
+use burn_vae::nn::{Activation, Block, Init, Network, NetworkConfig, Padding};
 use burn_vae::posterior::{BernoulliFamily, CategoricalFamily, Posterior, Temperature};
 use burn_vae::{Decoder, Encoder, ModuleConfig, NoiseSource, Phase, Seed};
 use serde::Deserialize;
@@ -139,7 +139,16 @@ fn bad_networks_are_refused() {
         (vec![Block::conv(2, 0)], "blocks[0]: kernel is 0"),
         (vec![Block::conv(2, 1 << 20)], "blocks[0]: kernel is 1048576"),
         (vec![Block::conv(usize::MAX, 3)], "blocks[0]: a layer with weights"),
-        (vec![Block::Conv { channels: 1, kernel: 3, stride: 0 }], "blocks[0]: stride is 0"),
+        (
+            vec![Block::Conv {
+                channels: 1,
+                kernel: 3,
+                stride: 0,
+                padding: Padding::Same,
+                bias: true,
+            }],
+            "blocks[0]: stride is 0",
+        ),
         (vec![Block::Upsample(0)], "blocks[0]: an image of 6 x 8 pixels cannot grow by 0"),
         (vec![Block::Upsample(1 << 40)], "cannot grow by"),
         (vec![Block::conv(6, 3), Block::GroupNorm { groups: 4, epsilon: 1e-6 }], "6 channels"),

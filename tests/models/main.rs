@@ -10,6 +10,8 @@ mod discrete_models;
 mod evaluation;
 mod flow_models;
 mod hierarchies;
+#[cfg(feature = "weights")]
+mod latent_diffusion;
 mod likelihood_models;
 mod oracle;
 #[cfg(feature = "viz")]

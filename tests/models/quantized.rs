@@ -21,9 +21,9 @@ fn numbers(x: Tensor<2, Int>) -> Vec<i64> {
     x.into_data().iter().collect()
 }
 
-/// Trained on patches of digits, a model uses many codes, and a saved model returns the same ones.
-/// With initial weights like these, one or two of the four columns end on a single level in other
-/// seeds and in vector-quantize-pytorch: 40 to 200 codes are used there.
+/// Trained on patches of digits, a model uses most codes, and a saved model returns the same ones.
+/// Without standardised features, one or two of the four columns end on a single level in most seeds,
+/// here and in vector-quantize-pytorch, and 40 to 200 codes are used.
 #[test]
 fn finite_scalar_codes_are_used() {
     let (grid, device) = (Grid::new([8, 5, 5, 5]).unwrap(), Device::flex());
@@ -42,21 +42,32 @@ fn finite_scalar_codes_are_used() {
         .fit(config.init(Seed::new(0), &device).unwrap(), Arc::new(train), Arc::new(test.clone()))
         .unwrap();
     let epochs = &trained.history.epochs;
+    for e in epochs {
+        eprintln!("E {:?} {:?} {}", e.used_codes, e.code_perplexity, e.valid_distortion);
+    }
     let last = &epochs[3];
     assert!((last.valid_divergence - 1000f64.ln()).abs() < 1e-5);
     assert!(last.valid_distortion < 12.5, "{}", last.valid_distortion);
 
-    let x = test.tensor(0..test.len(), &device).unwrap();
-    let indices = trained.model.encode(x.clone()).unwrap().indices();
-    let usage = grid.usage(indices.clone()).unwrap();
-    assert!(usage.used > 150 && usage.perplexity > 100.0, "{usage:?}");
+    let usage_of = |examples: &ByteImages| {
+        let x = examples.tensor(0..examples.len(), &device).unwrap();
+        let indices = trained.model.encode_indices(x).unwrap();
+        grid.usage(indices).unwrap()
+    };
+    let all = usage_of(&patches(&digits.test));
+    // 923; rare combinations are missing. On the 4x4 patches of `vq_mnist` 99 % are used.
+    assert!(all.used > 900 && all.perplexity > 400.0, "{all:?}");
+    let usage = usage_of(&test);
     assert_eq!((last.used_codes, last.active_units), (Some(usage.used), None));
     assert!((last.code_perplexity.unwrap() / usage.perplexity - 1.0).abs() < 1e-9);
 
     let dir = tempfile::tempdir().unwrap();
     saved::save(dir.path(), &config, &trained.model).unwrap();
     let (_, again) = saved::load::<Config<FiniteScalarFamily>>(dir.path(), &device).unwrap();
-    assert_eq!(numbers(again.encode(x).unwrap().indices()), numbers(indices));
+    let x = test.tensor(0..500, &device).unwrap();
+    let [found, expected] =
+        [again, trained.model].map(|vae| vae.encode_indices(x.clone()).unwrap());
+    assert_eq!(numbers(found), numbers(expected));
 }
 
 /// The sixteen patches of 7 x 7 pixels of each image that are not blank.
@@ -136,7 +147,7 @@ fn a_second_stage_trains_the_prior_alone() {
         prior: UniformCodes,
     };
     let plan = TrainConfig { epochs: 2, batch_size: 128, ..TrainConfig::default() };
-    let trainer = || Trainer::new(plan.clone()).with_progress(Progress::Silent);
+    let trainer = || Trainer::new(plan).with_progress(Progress::Silent);
     let first = config.init(Seed::new(0), &device).unwrap();
     let first = trainer().fit(first, train.clone(), test.clone()).unwrap().model;
 

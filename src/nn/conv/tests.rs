@@ -17,15 +17,19 @@ fn layer(geometry: Geometry, direction: Direction, channels: [usize; 2]) -> Conv
     let seed = Seed::new(7);
     let init = Init::GlorotNormal;
     let mut conv = Conv::new(geometry, direction, channels, init, seed, &Device::flex()).unwrap();
-    conv.bias = Param::from_tensor(random([channels[1]], 3));
+    conv.bias = Some(Param::from_tensor(random([channels[1]], 3)));
     conv
+}
+
+fn bias_of(conv: &Conv) -> Tensor<1> {
+    conv.bias.as_ref().unwrap().val()
 }
 
 /// Computes a "same" convolution by its definition, one pixel at a time.
 fn definition(conv: &Conv, x: &Tensor<4>) -> Vec<f64> {
     let Geometry { large, small, kernel, stride, .. } = conv.geometry;
     let [batch, _, _, inputs] = x.dims();
-    let (weight, bias) = (values(&conv.weight.val()), values(&conv.bias.val()));
+    let (weight, bias) = (values(&conv.weight.val()), values(&bias_of(conv)));
     let x = values(x);
     // TensorFlow's rule, https://www.tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2
     let before = [0, 1].map(|i| {
@@ -91,8 +95,8 @@ proptest! {
         up.weight = down.weight.clone();
         let z = random([batch, height, width, channels[1]], 2);
         let without_bias = |conv: &Conv, x: &Tensor<4>| {
-            let bias = Tensor::zeros(conv.bias.dims(), &x.device());
-            Conv { bias: Param::from_tensor(bias), ..conv.clone() }.forward(x.clone(), false)
+            let bias = Tensor::zeros(bias_of(conv).dims(), &x.device());
+            Conv { bias: Some(Param::from_tensor(bias)), ..conv.clone() }.forward(x.clone(), false)
         };
         let back = without_bias(&up, &z);
         prop_assert_eq!(back.dims(), x.dims());
@@ -121,7 +125,7 @@ fn threads_do_not_change_the_result() {
             let gradients = y.clone().square().sum().backward();
             let dx = x.grad(&gradients).unwrap();
             let dw = conv.weight.val().grad(&gradients).unwrap();
-            let db = conv.bias.val().grad(&gradients).unwrap();
+            let db = bias_of(&conv).grad(&gradients).unwrap();
             [values(&y.without_autodiff()), values(&dx), values(&dw), values(&db)]
         })
     };
@@ -146,7 +150,7 @@ fn gradients_do_not_depend_on_each_other() {
             let gradients = loss.backward();
             let dx = x.grad(&gradients).map(|dx| values(&dx));
             let dw = conv.weight.val().grad(&gradients).map(|dw| values(&dw));
-            let db = conv.bias.val().grad(&gradients).map(|db| values(&db));
+            let db = bias_of(conv).grad(&gradients).map(|db| values(&db));
             (dx, dw, db)
         };
         let tracked = x.clone().require_grad();

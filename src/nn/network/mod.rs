@@ -1,14 +1,16 @@
 mod attention;
 mod group_norm;
+mod tiles;
 
 pub use attention::Attention;
 pub use group_norm::GroupNorm;
+pub use tiles::Tiles;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Activation, Conv, Direction, Geometry, Init, check_dim};
+use super::{Activation, Conv, Direction, Geometry, Init, Padding, check_dim};
 use crate::config::{ModuleConfig, named};
 use crate::describe::Layer;
 use crate::error::{Error, Result};
@@ -18,7 +20,7 @@ use crate::seed::Seed;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Block {
-    /// A convolution with "same" padding and bias, see [`Geometry`].
+    /// A convolution, see [`Geometry`].
     Conv {
         /// Output channels.
         channels: usize,
@@ -26,6 +28,12 @@ pub enum Block {
         kernel: usize,
         /// Factor by which the image shrinks, rounded up.
         stride: usize,
+        /// Border of the image.
+        #[serde(default)]
+        padding: Padding,
+        /// Whether there are biases.
+        #[serde(default = "yes")]
+        bias: bool,
     },
     /// A transposed convolution, by which the image grows: the mirror image of a convolution.
     ConvTranspose {
@@ -35,11 +43,19 @@ pub enum Block {
         kernel: usize,
         /// Factor by which the image grows.
         stride: usize,
+        /// Border of the larger image.
+        #[serde(default)]
+        padding: Padding,
+        /// Whether there are biases.
+        #[serde(default = "yes")]
+        bias: bool,
     },
     /// Repeats each pixel along height and width.
     Upsample(usize),
     /// An activation.
     Activation(Activation),
+    /// `limit * tanh(x / limit)`, which keeps values within a limit above 0.
+    SoftClip(f64),
     /// Group normalisation (Wu and He 2018, section 3): by the mean and variance of groups of channels
     /// of one example, with a learned scale and shift of each channel.
     GroupNorm {
@@ -59,21 +75,26 @@ pub enum Block {
 impl Block {
     /// A convolution that keeps the size.
     pub fn conv(channels: usize, kernel: usize) -> Self {
-        Self::Conv { channels, kernel, stride: 1 }
+        Self::Conv { channels, kernel, stride: 1, padding: Padding::Same, bias: true }
     }
 
     /// A convolution that halves height and width.
     pub fn down(channels: usize, kernel: usize) -> Self {
-        Self::Conv { channels, kernel, stride: 2 }
+        Self::Conv { channels, kernel, stride: 2, padding: Padding::Same, bias: true }
     }
 
     /// A transposed convolution that doubles height and width.
     pub fn up(channels: usize, kernel: usize) -> Self {
-        Self::ConvTranspose { channels, kernel, stride: 2 }
+        let padding = Padding::Same;
+        Self::ConvTranspose { channels, kernel, stride: 2, padding, bias: true }
     }
 
     /// ReLU.
     pub const RELU: Self = Self::Activation(Activation::Relu);
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Configuration of a [`Network`].
@@ -99,12 +120,14 @@ pub struct Network {
     output: [usize; 3],
 }
 
-/// A layer of a network.
+/// A layer of a network. The sizes differ, but there are few.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)]
 enum NetworkLayer {
     Conv(ConvLayer),
     Upsample(Upsample),
     Activation(Apply),
+    SoftClip(SoftClip),
     GroupNorm(GroupNorm),
     Attention(Attention),
     Residual(Residual),
@@ -114,6 +137,8 @@ enum NetworkLayer {
 #[derive(Module, Debug)]
 struct ConvLayer {
     conv: Conv,
+    #[module(skip)]
+    padding: Padding,
     #[module(skip)]
     relu: bool,
 }
@@ -131,6 +156,14 @@ struct Upsample {
 struct Apply {
     #[module(skip)]
     activation: Activation,
+    #[module(skip)]
+    shape: [usize; 3],
+}
+
+#[derive(Module, Debug)]
+struct SoftClip {
+    #[module(skip)]
+    limit: f64,
     #[module(skip)]
     shape: [usize; 3],
 }
@@ -166,6 +199,12 @@ impl Network {
         forward(&self.layers, x)
     }
 
+    /// Applies the blocks to an image of another height and width.
+    fn forward_any(&self, x: Tensor<4>) -> Tensor<4> {
+        assert_eq!(x.dims()[3], self.input[2], "channels of a network's input");
+        forward(&self.layers, x)
+    }
+
     /// Returns the rows of a [`Summary`](crate::summary::Summary).
     pub fn layers(&self) -> Vec<Layer> {
         self.layers.iter().enumerate().flat_map(|(i, layer)| layer.rows(&format!("{i}"))).collect()
@@ -179,15 +218,16 @@ fn forward(layers: &[NetworkLayer], x: Tensor<4>) -> Tensor<4> {
 impl NetworkLayer {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         match self {
-            Self::Conv(layer) => layer.conv.forward(x, layer.relu),
+            Self::Conv(layer) => layer.conv.forward_any(x, layer.padding, layer.relu),
             Self::Upsample(layer) => layer.forward(x),
             Self::Activation(layer) => layer.activation.forward(x),
+            Self::SoftClip(layer) => x.div_scalar(layer.limit).tanh().mul_scalar(layer.limit),
             Self::GroupNorm(layer) => layer.forward(x),
             Self::Attention(layer) => layer.forward(x),
             Self::Residual(layer) => {
                 let y = forward(&layer.body, x.clone());
                 y + match &layer.shortcut {
-                    Some(conv) => conv.forward(x, false),
+                    Some(conv) => conv.forward_any(x, Padding::Same, false),
                     None => x,
                 }
             }
@@ -207,6 +247,9 @@ impl NetworkLayer {
             Self::Activation(layer) => {
                 let kind = format!("{:?}", layer.activation);
                 vec![Layer::new(format!("activation_{name}"), kind, layer.shape, layer)]
+            }
+            Self::SoftClip(layer) => {
+                vec![Layer::new(format!("clip_{name}"), "SoftClip", layer.shape, layer)]
             }
             Self::GroupNorm(layer) => {
                 vec![Layer::new(format!("norm_{name}"), "GroupNorm", layer.shape(), layer)]
@@ -256,6 +299,14 @@ const MAX_FACTOR: usize = 1 << 6;
 const MAX_DEPTH: usize = 16;
 const MAX_PIXELS: usize = 1 << 28;
 
+/// How a convolution moves over an image.
+struct Layout {
+    direction: Direction,
+    kernel: usize,
+    stride: usize,
+    padding: Padding,
+}
+
 /// A network under construction.
 struct Build<'a> {
     /// Height, width and channels after the last layer.
@@ -283,11 +334,13 @@ impl Build<'_> {
 
     fn layer(&mut self, block: &Block, seed: Seed) -> Result<NetworkLayer> {
         match block {
-            &Block::Conv { channels, kernel, stride } => {
-                self.conv(Direction::Down, channels, kernel, stride, seed)
+            &Block::Conv { channels, kernel, stride, padding, bias } => {
+                let layer = Layout { direction: Direction::Down, kernel, stride, padding };
+                self.conv(layer, channels, bias, seed)
             }
-            &Block::ConvTranspose { channels, kernel, stride } => {
-                self.conv(Direction::Up, channels, kernel, stride, seed)
+            &Block::ConvTranspose { channels, kernel, stride, padding, bias } => {
+                let layer = Layout { direction: Direction::Up, kernel, stride, padding };
+                self.conv(layer, channels, bias, seed)
             }
             &Block::Upsample(factor) => {
                 self.grow(factor)?;
@@ -295,6 +348,14 @@ impl Build<'_> {
             }
             &Block::Activation(activation) => {
                 Ok(NetworkLayer::Activation(Apply { activation, shape: self.shape }))
+            }
+            &Block::SoftClip(limit) => {
+                if !(limit > 0.0 && limit.is_finite()) {
+                    return Err(Error::config(format!(
+                        "the limit is {limit}, but it must be above 0 and finite"
+                    )));
+                }
+                Ok(NetworkLayer::SoftClip(SoftClip { limit, shape: self.shape }))
             }
             &Block::GroupNorm { groups, epsilon } => {
                 let norm = GroupNorm::new(self.shape, groups, epsilon, self.device)?;
@@ -310,10 +371,9 @@ impl Build<'_> {
 
     fn conv(
         &mut self,
-        direction: Direction,
+        Layout { direction, kernel, stride, padding }: Layout,
         channels: usize,
-        kernel: usize,
-        stride: usize,
+        bias: bool,
         seed: Seed,
     ) -> Result<NetworkLayer> {
         check_dim("channels", channels)?;
@@ -332,11 +392,12 @@ impl Build<'_> {
                 [self.shape[0], self.shape[1]]
             }
         };
-        let geometry = Geometry::same(large, kernel, stride);
+        let geometry = Geometry::new(large, kernel, stride, padding);
         let conv =
             Conv::new(geometry, direction, [inputs, channels], self.init, seed, self.device)?;
         self.shape = conv.output_shape();
-        Ok(NetworkLayer::Conv(ConvLayer { conv, relu: false }))
+        let conv = if bias { conv } else { conv.without_bias() };
+        Ok(NetworkLayer::Conv(ConvLayer { conv, padding, relu: false }))
     }
 
     fn grow(&mut self, factor: usize) -> Result<()> {

@@ -1,5 +1,5 @@
 use burn::module::Module;
-use burn::nn::Linear;
+use burn::nn::{BatchNorm, Linear};
 use burn::tensor::{Device, Tensor};
 
 use super::codebook::check_groups;
@@ -9,7 +9,7 @@ use crate::describe::{Describe, INPUT, Layer};
 use crate::error::{Error, Result};
 use crate::likelihood::Support;
 use crate::math::gradient_of;
-use crate::nn::{Init, linear};
+use crate::nn::{Init, Normalization, linear, normalize};
 use crate::noise::NoiseShape;
 use crate::phase::Phase;
 use crate::posterior::{Family, Head};
@@ -57,8 +57,10 @@ fn offset(levels: u8) -> f64 {
 /// The family of [`finite_scalar`](Quantized::finite_scalar) posteriors. `latent_dim` is the number of groups times the columns
 /// of the grid.
 ///
-/// In small networks the features of a column may leave the range of the hyperbolic tangent early,
-/// and all examples end on one of its levels. [`Grid::usage`] shows it; smaller initial weights help.
+/// By default the features are standardised before they are bounded, by their mean and variance over
+/// the batch in training and by moving averages otherwise. Without that, as in the paper, the features
+/// of a column may leave the range of the hyperbolic tangent, whose gradient vanishes there, and all
+/// examples end on one of its levels; the history shows how many codes are in use.
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -89,21 +91,29 @@ fn offset(levels: u8) -> f64 {
 pub struct FiniteScalarFamily {
     /// The grid of the codes.
     pub grid: Grid,
+    /// Whether the features are standardised.
+    pub standardize: bool,
 }
 
 impl FiniteScalarFamily {
     /// Describes codes on a grid.
     pub fn new(grid: Grid) -> Self {
-        Self { grid }
+        Self { grid, standardize: true }
+    }
+
+    /// Bounds the features as they are, as in the paper.
+    pub fn without_standardization(self) -> Self {
+        Self { standardize: false, ..self }
     }
 }
 
-named_config!(FiniteScalarFamily, FiniteScalar { grid: Grid });
+named_config!(FiniteScalarFamily, FiniteScalar { grid: Grid, standardize: bool });
 
 /// A linear layer that outputs the features of a [`FiniteScalar`].
 #[derive(Module, Debug)]
 pub struct FiniteScalarHead {
     features: Linear,
+    norm: Option<BatchNorm>,
     #[module(skip)]
     family: FiniteScalarFamily,
 }
@@ -126,7 +136,12 @@ impl Family for FiniteScalarFamily {
             )));
         }
         let features = init.linear(features, latent_dim, seed.child("features"), device)?;
-        Ok(FiniteScalarHead { features, family: *self })
+        // Without a scale and a shift that are learned.
+        let norm = match self.standardize {
+            true => Normalization::BATCH.init(latent_dim, device)?.map(BatchNorm::no_grad),
+            false => None,
+        };
+        Ok(FiniteScalarHead { features, norm, family: *self })
     }
 }
 
@@ -146,7 +161,8 @@ impl Head for FiniteScalarHead {
     }
 
     fn forward(&self, features: Tensor<2>, _phase: Phase) -> Quantized<Grid> {
-        Quantized::finite_scalar(linear(&self.features, features, None), self.family.grid)
+        let features = normalize(&self.norm, linear(&self.features, features, None));
+        Quantized::finite_scalar(features, self.family.grid)
     }
 }
 

@@ -13,13 +13,18 @@
 //! | sigmoid belief network | [`sigmoid_belief_network`] |
 //! | importance-weighted autoencoder with one or two stochastic layers | [`iwae_one_layer`], [`iwae_two_layers`] |
 //! | vector-quantised variational autoencoder, and with other codebooks | [`vq_vae`], [`quantized`] |
+//! | autoencoders of latent diffusion | [`AutoencoderKl`], [`AutoencoderTiny`] |
 
-use crate::decoder::{FirstLayerDecoderConfig, MlpDecoderConfig, SpatialDecoderConfig};
-use crate::encoder::{HierarchicalEncoderConfig, MlpEncoderConfig, SpatialEncoderConfig};
+mod spatial;
+
+pub use spatial::{AutoencoderKl, AutoencoderTiny, SpatialVaeConfig, quantized, vq_vae};
+
+use crate::decoder::{FirstLayerDecoderConfig, MlpDecoderConfig};
+use crate::encoder::{HierarchicalEncoderConfig, MlpEncoderConfig};
 use crate::likelihood::{BernoulliNll, GaussianNllConfig, ScaleConfig};
-use crate::nn::{Activation, Block};
-use crate::posterior::{BernoulliFamily, Diagonal, Temperature, VectorQuantizedFamily};
-use crate::prior::{BernoulliPriorConfig, HierarchicalPriorConfig, StandardNormal, UniformCodes};
+use crate::nn::Activation;
+use crate::posterior::{BernoulliFamily, Diagonal, Temperature};
+use crate::prior::{BernoulliPriorConfig, HierarchicalPriorConfig, StandardNormal};
 use crate::vae::{MlpVaeConfig, VaeConfig};
 
 /// Logistic factor analysis: the values are Bernoulli variables whose logits are linear in
@@ -177,61 +182,6 @@ pub fn sigmoid_belief_network(
     let family = BernoulliFamily::new(temperature);
     let top = BernoulliPriorConfig::new().relaxed(temperature);
     hierarchical(data_dim, &layers, Activation::default(), family, BernoulliNll, top)
-}
-
-/// A model with a code at each position: a network from images to a grid of codes, and one back.
-pub type SpatialVaeConfig<F, L, P> = VaeConfig<SpatialEncoderConfig<F>, SpatialDecoderConfig, L, P>;
-
-/// Channels of the inner convolution of a residual block, and their number, as in the authors' code.
-const RESIDUAL_CHANNELS: usize = 32;
-const RESIDUAL_BLOCKS: usize = 2;
-
-/// The vector-quantised variational autoencoder of van den Oord et al. (2017, section 4.1), for binary
-/// images: two strided convolutions up to `channels` channels, two residual blocks and a code of
-/// `columns` columns for every 4x4 pixels, one of `codes`; and the way back with transposed
-/// convolutions.
-///
-/// The first convolution has half of the channels, and a 3x3 convolution precedes the residual
-/// blocks, as in the authors' code. Its prior is uniform in training; train a
-/// [`PixelCnnPrior`](crate::prior::PixelCnnPrior) afterwards to draw samples. Height and width of the
-/// image must be multiples of 4.
-pub fn vq_vae(
-    image: [usize; 3],
-    channels: usize,
-    codes: usize,
-    columns: usize,
-) -> SpatialVaeConfig<VectorQuantizedFamily, BernoulliNll, UniformCodes> {
-    quantized(image, channels, columns, VectorQuantizedFamily::new(codes, columns))
-}
-
-/// The network of [`vq_vae`] with codes of any quantising family, `columns` for every 4x4 pixels.
-pub fn quantized<F>(
-    image: [usize; 3],
-    channels: usize,
-    columns: usize,
-    family: F,
-) -> SpatialVaeConfig<F, BernoulliNll, UniformCodes> {
-    let residual = Block::Residual(vec![
-        Block::RELU,
-        Block::conv(RESIDUAL_CHANNELS, 3),
-        Block::RELU,
-        Block::conv(channels, 1),
-    ]);
-    let mut middle = vec![Block::conv(channels, 3)];
-    middle.extend(vec![residual; RESIDUAL_BLOCKS]);
-    middle.push(Block::RELU);
-    let half = (channels / 2).max(1);
-    let down = [Block::down(half, 4), Block::RELU, Block::down(channels, 4), Block::RELU];
-    let up = [Block::up(half, 4), Block::RELU, Block::up(image[2], 4)];
-    let [height, width, _] = image;
-    let layout = [height.div_ceil(4), width.div_ceil(4), columns];
-    VaeConfig {
-        encoder: SpatialEncoderConfig::new(image, [&down[..], &middle].concat(), columns)
-            .with_posterior(family),
-        decoder: SpatialDecoderConfig::new(layout, [&middle[..], &up].concat()),
-        likelihood: BernoulliNll,
-        prior: UniformCodes,
-    }
 }
 
 /// The model with one stochastic layer of Burda et al. (2016, section 5): 784-200-200-50, tanh.
