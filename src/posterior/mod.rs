@@ -29,7 +29,8 @@ pub use pointwise::Pointwise;
 pub(crate) use quantized::CodeCounts;
 pub use quantized::{
     CodeGradient, CodeIndices, CodeTable, Codebook, FiniteScalarFamily, FiniteScalarHead, Grid,
-    Quantized, QuantizingHead, Usage, VectorQuantizedFamily, VectorQuantizedHead, VectorQuantizer,
+    LookupFreeFamily, LookupFreeHead, Quantized, QuantizingHead, Usage, VectorQuantizedFamily,
+    VectorQuantizedHead, VectorQuantizer,
 };
 pub(crate) use temperature::Sampling;
 pub use temperature::Temperature;

@@ -16,6 +16,7 @@ mod flows;
 mod full_covariance;
 mod golden;
 mod likelihoods;
+mod lookup_free;
 mod network;
 mod pixel_cnn;
 mod precision;

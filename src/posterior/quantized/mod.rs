@@ -3,6 +3,7 @@
 mod codebook;
 mod finite_scalar;
 mod grid;
+mod lookup_free;
 mod quantizer;
 mod table;
 mod vector;
@@ -11,6 +12,7 @@ pub(crate) use codebook::CodeCounts;
 pub use codebook::{CodeIndices, Codebook, Usage};
 pub use finite_scalar::{FiniteScalarFamily, FiniteScalarHead};
 pub use grid::Grid;
+pub use lookup_free::{LookupFreeFamily, LookupFreeHead};
 pub use quantizer::VectorQuantizer;
 pub use table::CodeTable;
 pub use vector::{CodeGradient, VectorQuantizedFamily, VectorQuantizedHead};
@@ -29,8 +31,8 @@ use super::{Head, Pointwise, Posterior};
 /// ELBO `log p(x|z) + log p(z)` is one term of `p(x) = sum_z p(z) p(x|z)`: a bound in nats. There is
 /// no density to weigh samples with, so importance sampling does not apply.
 ///
-/// [`finite_scalar`](Self::finite_scalar) and [`VectorQuantizer`] make them from features and say which
-/// gradient these receive.
+/// [`finite_scalar`](Self::finite_scalar), [`lookup_free`](Self::lookup_free) and [`VectorQuantizer`]
+/// make them from features and say which gradient these receive.
 #[derive(Clone, Debug)]
 pub struct Quantized<C> {
     /// `[batch, latent_dim]`
