@@ -1,11 +1,13 @@
 //! Evaluation of models.
 
+mod codes;
 mod importance;
 mod latents;
 mod measure;
 mod pareto;
 mod proposal;
 
+pub use codes::codes;
 pub use importance::{ImportanceSampling, LogLikelihood, log_likelihood};
 pub use latents::{ACTIVE_UNIT, LatentStatistics};
 pub(crate) use latents::{LatentSums, LatentTotals, ReadSums};

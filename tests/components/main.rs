@@ -12,6 +12,7 @@ mod discrete;
 mod discrete_properties;
 mod divergences;
 mod finite_scalar;
+mod fitted_mixture;
 mod flows;
 mod full_covariance;
 mod golden;

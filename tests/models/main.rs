@@ -21,3 +21,4 @@ mod presets;
 mod projections;
 mod quantized;
 mod saved;
+mod second_priors;
