@@ -109,7 +109,7 @@ impl FiniteScalarFamily {
 
 named_config!(FiniteScalarFamily, FiniteScalar { grid: Grid, standardize: bool });
 
-/// A linear layer that outputs the features of a [`FiniteScalar`].
+/// A linear layer that outputs the features of a [`FiniteScalarFamily`].
 #[derive(Module, Debug)]
 pub struct FiniteScalarHead {
     features: Linear,
