@@ -14,6 +14,7 @@
 mod common;
 mod study;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ use burn_vae::{
     Decoder, Elbo, Likelihood, ModuleConfig, Prior, Result, Vae, VaeConfig, presets, saved,
 };
 use clap::{Parser, ValueEnum};
-use common::{CtrlC, Hidden, Output, Place, count, draw, exit_code, hidden, up_to};
+use common::{CtrlC, Output, Place, count, draw, exit_code, up_to};
 use indicatif::ProgressBar;
 use study::Defaults;
 
@@ -60,6 +61,7 @@ const AROUND: usize = 12;
 
 /// Trains a vector-quantised variational autoencoder and a prior over its codes on binarised MNIST.
 #[derive(Parser)]
+#[command(mut_arg("test_samples", |option| option.hide(true)))]
 struct Args {
     /// How features become codes
     #[arg(long, value_enum, default_value_t = Kind::Vq)]
@@ -78,8 +80,8 @@ struct Args {
     dead_share: f64,
 
     /// Levels of each column, for fsq
-    #[arg(long, default_value = "8,6,5", value_parser = hidden)]
-    levels: Hidden,
+    #[arg(long, default_value = "8,6,5", value_parser = levels)]
+    levels: Levels,
 
     /// Channels of the convolutions
     #[arg(long, default_value_t = 64, value_parser = up_to(1 << 12))]
@@ -114,6 +116,17 @@ enum Kind {
     Fsq,
 }
 
+/// Numbers of levels, as one option value.
+#[derive(Clone)]
+struct Levels(Vec<u8>);
+
+fn levels(text: &str) -> std::result::Result<Levels, String> {
+    let parse = |levels: &str| {
+        levels.trim().parse().map_err(|error| format!("{levels} is not from 0 to 255: {error}"))
+    };
+    Ok(Levels(text.split(',').map(parse).collect::<std::result::Result<_, String>>()?))
+}
+
 fn main() -> ExitCode {
     exit_code(start())
 }
@@ -128,10 +141,8 @@ fn start() -> Result<()> {
         Kind::Vq => run(&args, vectors, args.columns),
         Kind::VqRotation => run(&args, vectors.with_gradient(CodeGradient::Rotation), args.columns),
         Kind::Fsq => {
-            let levels =
-                args.levels.0.iter().map(|&levels| u8::try_from(levels).unwrap_or(u8::MAX));
-            let levels = levels.collect::<Vec<_>>();
-            run(&args, FiniteScalarFamily::new(Grid::new(&levels)?), levels.len())
+            let Levels(levels) = &args.levels;
+            run(&args, FiniteScalarFamily::new(Grid::new(levels)?), levels.len())
         }
     }
 }
@@ -143,10 +154,10 @@ where
     let out = args.place.look("vq_mnist", WRITTEN)?;
     let study = args.study.load(Defaults { test_samples: 1, test_images: 10_000 })?;
     let [train, test] = study.bits().map(Arc::new);
-    let trainer = |epochs, checkpoint: &str, history: &str| {
-        Trainer::new(study.training(epochs, 10))
+    let trainer = |plan, checkpoint: PathBuf, history: &str| {
+        Trainer::new(plan)
             .with_optimizer(Adam::new().init())
-            .with_checkpoints(out.join(checkpoint), out.existing)
+            .with_checkpoints(checkpoint, out.existing)
             .with_history_csv(out.join(history))
     };
 
@@ -160,13 +171,17 @@ where
     let prior = second.init(study.seed.child("second stage"), &study.device)?;
 
     let ctrl_c = CtrlC::catch();
-    let trained = trainer(args.epochs, "checkpoint", "history.csv")
+    let plan = study.training(args.epochs, 10);
+    let trained = trainer(plan, out.join("checkpoint"), "history.csv")
         .with_interrupter(ctrl_c.interrupter())
         .fit(vae, train.clone(), test.clone())?;
     let uniform = trained.model;
     // The codebook, encoder and decoder stay as they are.
     let frozen = uniform.clone().with_prior(prior)?.frozen()?;
-    let prior = trainer(args.prior_epochs, "prior_checkpoint", "prior_history.csv")
+    // A first stage that is trained further has other codes, so a second stage of its own.
+    let checkpoint = out.join("prior_checkpoint").join(trained.epoch.to_string());
+    let plan = study.training(args.prior_epochs, 10);
+    let prior = trainer(plan, checkpoint, "prior_history.csv")
         .with_interrupter(ctrl_c.interrupter())
         .fit(frozen, train, test.clone())?;
     ctrl_c.release();
@@ -202,11 +217,11 @@ where
     let after = study.evaluate(&vae, &objective, test, 1)?;
     say!("\nmodel, histories and pictures are in {}", out.display());
     say!("test codes: {}", vae.encoder.codebook().usage(indices)?);
-    say!("uniform prior: {before}");
-    say!("trained prior: {after}");
+    say!("with the uniform prior: {before}");
     if let Some(bits) = after.bits_per_dim(0.0) {
         say!("bits per dimension: {bits:.4}");
     }
+    say!("test: {after}");
     Ok(())
 }
 

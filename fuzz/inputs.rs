@@ -15,11 +15,14 @@ use burn_vae::data::{
 use burn_vae::flow::FlowsConfig;
 use burn_vae::likelihood::{GaussianNllConfig, ScaleConfig};
 use burn_vae::nn::ConvConfig;
-use burn_vae::posterior::Transformed;
-use burn_vae::prior::MixturePriorConfig;
+use burn_vae::posterior::{Transformed, VectorQuantizedFamily};
+use burn_vae::prior::{MixturePriorConfig, UniformCodes};
 use burn_vae::train::{Existing, History, Progress, TrainConfig, Trainer};
 use burn_vae::weights::{Allow, Names, StateDict};
-use burn_vae::{ConvVaeConfig, MlpVae, MlpVaeConfig, Model, ModuleConfig, Seed, VaeConfig, saved};
+use burn_vae::{
+    BernoulliNll, ConvVaeConfig, MlpVae, MlpVaeConfig, Model, ModuleConfig, Seed, VaeConfig,
+    presets, saved,
+};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tempfile::TempDir;
@@ -159,6 +162,13 @@ type FlowVaeConfig = VaeConfig<
     MixturePriorConfig,
 >;
 
+type VqVaeConfig = VaeConfig<
+    burn_vae::encoder::SpatialEncoderConfig<VectorQuantizedFamily>,
+    burn_vae::decoder::SpatialDecoderConfig,
+    BernoulliNll,
+    UniformCodes,
+>;
+
 /// Configurations of models. A small one that can be built is built and used.
 pub fn config(data: &[u8]) {
     fn build<C: ModuleConfig>(data: &[u8]) -> Option<C::Module> {
@@ -187,6 +197,8 @@ pub fn config(data: &[u8]) {
     if let Some(vae) = build::<FlowVaeConfig>(data) {
         vae.sample(1, 0).expect("a sample");
     }
+    // Not used: its images may be large in between.
+    build::<VqVaeConfig>(data);
     build::<ConditionalVaeConfig>(data);
 }
 
@@ -386,6 +398,7 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
                 json(&|| serde_json::to_vec(&small())),
                 json(&|| serde_json::to_vec(&conv)),
                 json(&|| serde_json::to_vec(&flow)),
+                json(&|| serde_json::to_vec(&presets::vq_vae([8, 8, 1], 4, 8, 2))),
                 json(&|| serde_json::to_vec(&ConditionalVaeConfig::mlp(5, 2, [4], 2))),
             ]
         }

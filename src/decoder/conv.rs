@@ -1,5 +1,5 @@
 use burn::module::Module;
-use burn::nn::{BatchNorm, Linear};
+use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use super::{Decoder, parameters_first};
 use crate::config::ModuleConfig;
 use crate::describe::{Describe, Layer};
 use crate::error::{Error, Result};
-use crate::nn::{Activation, Conv, ConvBlock, ConvConfig, check_dim, linear, normalize};
+use crate::nn::{Activation, Conv, ConvBlock, ConvConfig, Norm, check_dim, linear, normalize};
 use crate::seed::Seed;
 
 /// Configuration of a [`ConvDecoder`]; see [`ConvConfig::decoder`].
@@ -32,7 +32,7 @@ impl ConvDecoderConfig {
 #[derive(Module, Debug)]
 pub struct ConvDecoder {
     dense: Linear,
-    norm: Option<BatchNorm>,
+    norm: Option<Norm>,
     blocks: Vec<ConvBlock>,
     output: Conv,
     #[module(skip)]
@@ -67,7 +67,7 @@ impl Describe for ConvDecoder {
         let kind = format!("Linear + {:?}", self.activation);
         let mut layers = vec![Layer::linear("dense", kind, &self.dense)];
         if let Some(norm) = &self.norm {
-            layers.push(Layer::new("dense_norm", "BatchNorm", norm.gamma.dims(), norm));
+            layers.push(Layer::new("dense_norm", norm.kind(), [self.dense.weight.dims()[1]], norm));
         }
         for (i, block) in self.blocks.iter().enumerate() {
             layers.extend(block.layers(&format!("conv_{}", i + 1)));

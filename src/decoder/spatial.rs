@@ -6,7 +6,7 @@ use super::{Decoder, parameters_first};
 use crate::config::{ModuleConfig, init_part};
 use crate::describe::{Describe, Layer};
 use crate::error::{Error, Result};
-use crate::nn::{Block, Init, Network, NetworkConfig, Tiles, check_dim};
+use crate::nn::{Block, Init, Network, NetworkConfig, Tiles, check_dim, values_of};
 use crate::seed::Seed;
 
 /// Configuration of a [`SpatialDecoder`].
@@ -73,8 +73,7 @@ impl SpatialDecoder {
                 output[0], output[1]
             )));
         }
-        let expected = height.checked_mul(width).and_then(|size| size.checked_mul(columns));
-        Error::check_columns("z", z.dims(), expected.unwrap_or(0))?;
+        Error::check_columns("z", z.dims(), values_of([height, width, columns])?)?;
         let z = z.clone().reshape([z.dims()[0], height, width, columns]);
         let y = tiles.apply(&self.network, z, [1, factor])?;
         Ok(parameters_first(y, self.params_per_value))

@@ -1,5 +1,4 @@
 use burn::module::Module;
-use burn::nn::BatchNorm;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +7,7 @@ use crate::config::ModuleConfig;
 use crate::describe::{Describe, Layer};
 use crate::error::Result;
 use crate::likelihood::Support;
-use crate::nn::{ConvBlock, ConvConfig, Mlp, MlpConfig, normalize};
+use crate::nn::{ConvBlock, ConvConfig, Mlp, MlpConfig, Norm, normalize};
 use crate::noise::NoiseShape;
 use crate::phase::Phase;
 use crate::posterior::{Diagonal, DiagonalHead, Family, Head};
@@ -36,7 +35,7 @@ impl<F> ConvEncoderConfig<F> {
 pub struct ConvEncoder<H = DiagonalHead> {
     blocks: Vec<ConvBlock>,
     dense: Mlp,
-    norm: Option<BatchNorm>,
+    norm: Option<Norm>,
     head: H,
     #[module(skip)]
     image: [usize; 3],
@@ -95,7 +94,8 @@ impl<H: Head + Describe> Describe for ConvEncoder<H> {
             .collect::<Vec<_>>();
         layers.extend(self.dense.layers());
         if let Some(norm) = &self.norm {
-            layers.push(Layer::new("hidden_norm", "BatchNorm", norm.gamma.dims(), norm));
+            let units = self.dense.layers().last().map_or(vec![], |layer| layer.output.clone());
+            layers.push(Layer::new("hidden_norm", norm.kind(), units, norm));
         }
         let trunk = layers.last().map(|layer| layer.name.clone()).unwrap_or_default();
         layers.extend(Layer::all_after(&trunk, self.head.layers()));

@@ -7,7 +7,7 @@ use crate::config::{ModuleConfig, init_part};
 use crate::describe::{Describe, INPUT, Layer};
 use crate::error::{Error, Result};
 use crate::likelihood::Support;
-use crate::nn::{Block, Init, Network, NetworkConfig, Tiles};
+use crate::nn::{Block, Init, Network, NetworkConfig, Tiles, values_of};
 use crate::noise::NoiseShape;
 use crate::phase::Phase;
 use crate::posterior::{Diagonal, DiagonalHead, Family, Head, Pointwise};
@@ -100,8 +100,7 @@ impl<H: Head<Posterior: Pointwise>> SpatialEncoder<H> {
                 input[0], input[1]
             )));
         }
-        let expected = height.checked_mul(width).and_then(|size| size.checked_mul(input[2]));
-        Error::check_columns("x", x.dims(), expected.unwrap_or(0))?;
+        Error::check_columns("x", x.dims(), values_of([height, width, input[2]])?)?;
         let batch = x.dims()[0];
         let x = x.reshape([batch, height, width, input[2]]);
         let features = tiles.apply(&self.network, x, [factor, 1])?;

@@ -43,7 +43,8 @@ impl LatentStatistics {
         let is_inactive = |&variance: &f64| variance <= ACTIVE_UNIT;
         self.examples > 1
             && match self.usage {
-                Some(_) => self.mean_variance.iter().all(|variance| *variance == 0.0),
+                // Rounding leaves equal codes a little apart.
+                Some(_) => self.mean_variance.iter().all(|variance| *variance < 1e-10),
                 None => self.mean_variance.iter().all(is_inactive),
             }
     }

@@ -106,15 +106,29 @@ impl Conv {
         ops::conv(x, self.weight.val(), bias, geometry, self.direction, relu)
     }
 
+    /// Returns the height and width of the output of [`forward_any`](Self::forward_any), or `None` if
+    /// there is none.
+    pub(super) fn size_for(&self, size: [usize; 2], padding: Padding) -> Option<[usize; 2]> {
+        let geometry = self.geometry_for(size, padding);
+        let fits = self.direction == Direction::Down || geometry.small == size;
+        let output = geometry.output(self.direction);
+        (fits && !output.contains(&0)).then_some(output)
+    }
+
+    fn geometry_for(&self, size: [usize; 2], padding: Padding) -> Geometry {
+        let Geometry { kernel, stride, .. } = self.geometry;
+        let large = match self.direction {
+            Direction::Down => size,
+            Direction::Up => size.map(|size| size * stride),
+        };
+        Geometry::new(large, kernel, stride, padding)
+    }
+
     /// Applies the layer to images of another size, which a transposed convolution multiplies by its
     /// stride.
     pub(super) fn forward_any(&self, x: Tensor<4>, padding: Padding, relu: bool) -> Tensor<4> {
-        let ([_, height, width, _], Geometry { kernel, stride, .. }) = (x.dims(), self.geometry);
-        let large = match self.direction {
-            Direction::Down => [height, width],
-            Direction::Up => [height * stride, width * stride],
-        };
-        self.apply(x, Geometry::new(large, kernel, stride, padding), relu)
+        let [_, height, width, _] = x.dims();
+        self.apply(x, self.geometry_for([height, width], padding), relu)
     }
 
     /// Returns a row of a [`Summary`](crate::summary::Summary).

@@ -1,9 +1,10 @@
 use burn::module::Module;
-use burn::nn::BatchNorm;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Activation, Conv, Direction, Geometry, Init, Normalization, check_dim, normalize};
+use super::{
+    Activation, Conv, Direction, Geometry, Init, Norm, Normalization, check_dim, normalize,
+};
 use crate::decoder::ConvDecoderConfig;
 use crate::describe::Layer;
 use crate::encoder::ConvEncoderConfig;
@@ -240,7 +241,7 @@ const MAX_KERNEL: usize = 1 << 10;
 #[derive(Module, Debug)]
 pub(crate) struct ConvBlock {
     conv: Conv,
-    norm: Option<BatchNorm>,
+    norm: Option<Norm>,
     #[module(skip)]
     activation: Activation,
 }
@@ -260,7 +261,7 @@ impl ConvBlock {
         let mut layers = vec![self.conv.layer(name, &format!(" + {:?}", self.activation))];
         if let Some(norm) = &self.norm {
             let name = format!("{name}_norm");
-            layers.push(Layer::new(name, "BatchNorm", self.conv.output_shape(), norm));
+            layers.push(Layer::new(name, norm.kind(), self.conv.output_shape(), norm));
         }
         layers
     }

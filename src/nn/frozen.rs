@@ -18,59 +18,87 @@ use crate::seed::Seed;
 ///
 /// [`Vae::frozen`](crate::Vae::frozen) makes a model of such parts, whose prior can be trained alone.
 #[derive(Clone, Debug)]
-pub struct Frozen<M>(M);
+pub struct Frozen<M> {
+    part: M,
+    /// Which of its tensors training would change, in order.
+    is_trained: Vec<bool>,
+}
 
 impl<M: Module> Frozen<M> {
     /// Freezes a part.
     pub fn new(part: M) -> Self {
-        Self(part.valid())
+        let mut trained = Trained(Vec::new());
+        part.valid().train().visit(&mut trained);
+        Self { part: part.valid(), is_trained: trained.0 }
     }
 
-    /// Returns the part.
+    /// Returns the part, to be trained as before.
     pub fn into_inner(self) -> M {
-        self.0
+        self.part.valid().map(&mut Thaw(self.is_trained.into_iter()))
+    }
+}
+
+/// Notes which tensors have gradients.
+struct Trained(Vec<bool>);
+
+impl ModuleVisitor for Trained {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.push(param.val().is_require_grad());
+    }
+}
+
+/// Gives tensors their gradients back.
+struct Thaw(std::vec::IntoIter<bool>);
+
+impl ModuleMapper for Thaw {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.0.next() {
+            Some(true) => param.set_require_grad(true),
+            _ => param,
+        }
     }
 }
 
 impl<M: Module> Module for Frozen<M> {
     fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
-        self.0.visit(visitor);
+        self.part.visit(visitor);
     }
 
     fn map<V: ModuleMapper>(self, mapper: &mut V) -> Self {
-        Self(self.0.map(mapper))
+        Self { part: self.part.map(mapper), ..self }
     }
 
     fn collect_devices(&self, devices: Devices) -> Devices {
-        self.0.collect_devices(devices)
+        self.part.collect_devices(devices)
     }
 
     fn fork(self, device: &Device) -> Self {
-        Self(self.0.fork(device))
+        Self { part: self.part.fork(device), ..self }
     }
 
     fn to_device(self, device: &Device) -> Self {
-        Self(self.0.to_device(device))
+        Self { part: self.part.to_device(device), ..self }
     }
 
     /// Moves the tensors to autodiff, without gradients. What knows whether it is in training, such
     /// as a batch normalisation, is not told.
     fn train(self) -> Self {
-        Self(self.0.map(&mut Lift))
+        // Running states are shared between clones, so the lift must not reach those of the original.
+        Self { part: self.part.valid().map(&mut Lift), ..self }
     }
 
     fn valid(&self) -> Self {
-        Self(self.0.valid())
+        Self { part: self.part.valid(), is_trained: self.is_trained.clone() }
     }
 
     fn materialize(self) -> Self {
-        Self(self.0.materialize())
+        Self { part: self.part.materialize(), ..self }
     }
 }
 
 impl<M: ModuleDisplay> ModuleDisplayDefault for Frozen<M> {
     fn content(&self, content: Content) -> Option<Content> {
-        self.0.content(content)
+        self.part.content(content)
     }
 }
 
@@ -102,27 +130,27 @@ impl<E: Encoder> Encoder for Frozen<E> {
     type Posterior = E::Posterior;
 
     fn data_dim(&self) -> usize {
-        self.0.data_dim()
+        self.part.data_dim()
     }
 
     fn latent_dim(&self) -> usize {
-        self.0.latent_dim()
+        self.part.latent_dim()
     }
 
     fn latent_layers(&self) -> Vec<usize> {
-        self.0.latent_layers()
+        self.part.latent_layers()
     }
 
     fn latent_support(&self) -> Support {
-        self.0.latent_support()
+        self.part.latent_support()
     }
 
     fn noise(&self) -> NoiseShape {
-        self.0.noise()
+        self.part.noise()
     }
 
     fn encode(&self, x: Tensor<2>, _phase: Phase) -> E::Posterior {
-        self.0.encode(x, Phase::Eval)
+        self.part.encode(x, Phase::Eval)
     }
 }
 
@@ -130,58 +158,58 @@ impl<E: QuantizingEncoder> QuantizingEncoder for Frozen<E> {
     type Codebook = E::Codebook;
 
     fn codebook(&self) -> E::Codebook {
-        self.0.codebook()
+        self.part.codebook()
     }
 }
 
 #[warn(clippy::missing_trait_methods, reason = "a wrapper forwards every method")]
 impl<D: Decoder> Decoder for Frozen<D> {
     fn latent_dim(&self) -> usize {
-        self.0.latent_dim()
+        self.part.latent_dim()
     }
 
     fn output_dim(&self) -> usize {
-        self.0.output_dim()
+        self.part.output_dim()
     }
 
     fn decode(&self, z: Tensor<2>) -> Tensor<2> {
-        self.0.decode(z)
+        self.part.decode(z)
     }
 
     fn check<E: Encoder>(&self, encoder: &E) -> Result<()> {
-        self.0.check(encoder)
+        self.part.check(encoder)
     }
 }
 
 #[warn(clippy::missing_trait_methods, reason = "a wrapper forwards every method")]
 impl<L: Likelihood> Likelihood for Frozen<L> {
     fn params_per_value(&self) -> usize {
-        self.0.params_per_value()
+        self.part.params_per_value()
     }
 
     fn support(&self) -> Support {
-        self.0.support()
+        self.part.support()
     }
 
     fn check(&self, data_dim: usize) -> Result<()> {
-        self.0.check(data_dim)
+        self.part.check(data_dim)
     }
 
     fn nll(&self, params: Tensor<3>, x: Tensor<2>) -> Tensor<2> {
-        self.0.nll(params, x)
+        self.part.nll(params, x)
     }
 
     fn mean(&self, params: Tensor<2>) -> Tensor<2> {
-        self.0.mean(params)
+        self.part.mean(params)
     }
 
     fn sample(&self, params: Tensor<2>, seed: Seed) -> Tensor<2> {
-        self.0.sample(params, seed)
+        self.part.sample(params, seed)
     }
 }
 
 impl<M: Describe> Describe for Frozen<M> {
     fn layers(&self) -> Vec<Layer> {
-        self.0.layers()
+        self.part.layers()
     }
 }

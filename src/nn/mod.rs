@@ -25,6 +25,7 @@ pub(crate) use linear::{affine, linear};
 pub(crate) use masked::{FromAbove, FromLeft};
 pub use mlp::{Mlp, MlpConfig};
 pub(crate) use mlp::{check_dim, check_len};
+pub(crate) use network::values_of;
 pub use network::{Attention, Block, GroupNorm, Network, NetworkConfig, Tiles};
 pub use normalization::Normalization;
-pub(crate) use normalization::normalize;
+pub(crate) use normalization::{Norm, normalize};

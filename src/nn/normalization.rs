@@ -1,7 +1,9 @@
+use burn::module::Module;
 use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::GroupNorm;
 use crate::error::{Error, Result};
 use crate::ops;
 
@@ -22,6 +24,32 @@ pub enum Normalization {
         /// minus this.
         momentum: f64,
     },
+    /// Group normalisation (Wu and He 2018, section 3): by the mean and variance of groups of channels
+    /// of one example, the same in training and outside; then a learned scale and shift. A dense
+    /// layer's units form groups of neighbours.
+    Group {
+        /// Number of groups; it must divide the channels of each layer.
+        groups: usize,
+        /// Added to the variance; above 0.
+        epsilon: f64,
+    },
+}
+
+/// The layer of a [`Normalization`].
+#[derive(Module, Debug)]
+pub(crate) enum Norm {
+    Batch(BatchNorm),
+    Group(GroupNorm),
+}
+
+impl Norm {
+    /// The kind of layer in a summary.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Batch(_) => "BatchNorm",
+            Self::Group(_) => "GroupNorm",
+        }
+    }
 }
 
 impl Normalization {
@@ -29,8 +57,15 @@ impl Normalization {
     /// 0.99 of their value.
     pub const BATCH: Self = Self::Batch { epsilon: 1e-3, momentum: 0.01 };
 
-    pub(crate) fn init(&self, features: usize, device: &Device) -> Result<Option<BatchNorm>> {
-        let Self::Batch { epsilon, momentum } = *self else { return Ok(None) };
+    pub(crate) fn init(&self, features: usize, device: &Device) -> Result<Option<Norm>> {
+        let (epsilon, momentum) = match *self {
+            Self::None => return Ok(None),
+            Self::Group { groups, epsilon } => {
+                let norm = GroupNorm::new([1, 1, features], groups, epsilon, device)?;
+                return Ok(Some(Norm::Group(norm)));
+            }
+            Self::Batch { epsilon, momentum } => (epsilon, momentum),
+        };
         if !(epsilon > 0.0 && epsilon.is_finite()) {
             return Err(Error::config(format!(
                 "the epsilon of batch normalisation is {epsilon}, but it must be above 0 and finite"
@@ -42,15 +77,22 @@ impl Normalization {
             )));
         }
         let config = BatchNormConfig::new(features).with_epsilon(epsilon).with_momentum(momentum);
-        Ok(Some(config.init(device)))
+        Ok(Some(Norm::Batch(config.init(device))))
     }
 }
 
-/// Normalises each feature over all dimensions but the last, which indexes the features.
-pub(crate) fn normalize<const D: usize>(norm: &Option<BatchNorm>, x: Tensor<D>) -> Tensor<D> {
-    let Some(norm) = norm else { return x };
+/// Normalises the features, which the last dimension indexes; the first one indexes the examples.
+pub(crate) fn normalize<const D: usize>(norm: &Option<Norm>, x: Tensor<D>) -> Tensor<D> {
     let shape = x.dims();
-    let features = shape[D - 1];
+    let (batch, features) = (shape[0], shape[D - 1]);
+    let norm = match norm {
+        None => return x,
+        Some(Norm::Group(norm)) => {
+            let pixels = shape[1..].iter().product::<usize>() / features;
+            return norm.forward(x.reshape([batch, pixels, 1, features])).reshape(shape);
+        }
+        Some(Norm::Batch(norm)) => norm,
+    };
     let rows = shape[..D - 1].iter().product();
     let x = x.reshape([rows, features]);
     match x.device().is_autodiff() && norm.training.is_enabled() {

@@ -114,8 +114,9 @@ impl<M: Model, T: Discriminator> Objective<AdversarialVae<M, T>> for Adversarial
     fn terms(&self, model: &AdversarialVae<M, T>, inputs: Inputs) -> Terms {
         let Inputs { x, noise, phase, seed, wants_latents, .. } = inputs;
         let vae = &model.vae;
-        let prior = vae.prior(phase);
+        // Encoding may move a codebook, which the prior then shares.
         let q = vae.posterior(x.clone(), phase);
+        let prior = vae.prior(phase);
         let z = q.draw(noise, seed).z;
         let contrast = self.contrast(vae, &prior, &q, z.clone(), seed);
 

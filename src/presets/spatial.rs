@@ -67,10 +67,11 @@ pub fn quantized<F>(
 /// [`new`](Self::new) describes that of Stable Diffusion: codes of 4 channels for every 8x8 pixels,
 /// 83,653,863 parameters. Its codes are multiplied by 0.18215 before diffusion.
 ///
-/// The likelihood is a Laplace distribution with one learned scale, the pixel part of the authors'
-/// loss; train with [`Elbo::with_beta`](crate::Elbo::with_beta)`(1e-6)` for the weight that they give
-/// to the divergence. Their perceptual and adversarial terms need other networks and are not part of
-/// it. Pixels are expected in [-1, 1].
+/// The likelihood is a Laplace distribution of scale 1, the pixel part of the authors' loss (their
+/// log-variance stays at its start, 0); train with [`Elbo::with_beta`](crate::Elbo::with_beta)`(1e-6)`
+/// for the weight that they give to the divergence. Their perceptual and adversarial terms need other
+/// networks and are not part of it. Pixels are expected in [-1, 1]. Later models without the 1x1
+/// convolutions beside the code are not of this form.
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -119,7 +120,7 @@ impl AutoencoderKl {
         VaeConfig {
             encoder: SpatialEncoderConfig::new(self.image, self.down(), self.latent_channels),
             decoder: SpatialDecoderConfig::new(layout, self.up()),
-            likelihood: LaplaceNllConfig::new(ScaleConfig::learned(1.0)),
+            likelihood: LaplaceNllConfig::new(ScaleConfig::fixed(1.0)),
             prior: StandardNormal,
         }
     }
@@ -209,7 +210,7 @@ impl AutoencoderTiny {
             encoder: SpatialEncoderConfig::new(self.image, self.down(), self.latent_channels)
                 .with_posterior(ConstantVariance::new(0.01)),
             decoder: SpatialDecoderConfig::new(layout, self.up()),
-            likelihood: LaplaceNllConfig::new(ScaleConfig::learned(1.0)),
+            likelihood: LaplaceNllConfig::new(ScaleConfig::fixed(1.0)),
             prior: StandardNormal,
         }
     }

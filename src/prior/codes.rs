@@ -25,7 +25,8 @@ pub trait CodeDistribution: Distribution {
 
 /// The prior of a quantised model whose codes are all equally likely, so that
 /// `log p(z) = -groups * log(codes)` in nats, and minus infinity beside the codebook (van den Oord et
-/// al. 2017, section 3.1). It has no parameters; the codebook is the encoder's.
+/// al. 2017, section 3.1). A sum of several quantisers' vectors counts as a code only if the quantisers
+/// find it again; the divergence is computed from indices, and knows no such case. It has no parameters; the codebook is the encoder's.
 ///
 /// It is what quantised models are trained with. Samples look better from a prior that is trained on
 /// the codes of the data afterwards.

@@ -23,7 +23,7 @@ use crate::seed::Seed;
 /// | `height`, `width` | as given | positions of a code | at least 1 |
 /// | `codes` | as given | number of codes at a position | at least 2 |
 /// | `channels` | 32 | channels of each layer | at least 1 |
-/// | `layers` | 8 | gated layers; the first sees positions up to 2 away, the others 1 | at least 1 |
+/// | `layers` | 8 | gated layers; the first sees positions up to 2 away, the others 1 | 1 to 1,024 |
 /// | `init` | Glorot uniform | distribution of the initial weights | |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,6 +49,12 @@ impl PixelCnnPriorConfig {
         Self { height, width, codes, channels: 32, layers: 8, init: Init::default() }
     }
 }
+
+/// More layers are treated as a mistake.
+const MAX_LAYERS: usize = 1 << 10;
+
+/// Samples to draw at once.
+const BLOCK: usize = 256;
 
 /// Kernels of the first layer and of the others.
 const KERNELS: [usize; 2] = [5, 3];
@@ -179,7 +185,7 @@ impl PixelCnnPrior {
     }
 
     /// Draws the indices of `n` codes, position by position, and calls `progress` with the number of
-    /// positions that are done and that of all.
+    /// indices that are done and that of all.
     ///
     /// # Shapes
     /// - output: `[n, height * width]`
@@ -191,25 +197,32 @@ impl PixelCnnPrior {
     ) -> Tensor<2, Int> {
         let model = self.valid();
         let ([height, width], device) = (model.size, model.embedding.device());
-        let mut drawn = vec![0i64; n * height * width];
-        for position in 0..height * width {
-            let (row, column) = (position / width, position % width);
-            // The rows below have no influence.
-            let seen = drawn.chunks_exact(height * width);
-            let seen = seen.flat_map(|code| &code[..(row + 1) * width]).copied().collect();
-            let seen = TensorData::new::<i64, _>(seen, [n, (row + 1) * width]);
-            let features = model.features(Tensor::from_data(seen, &device));
-            let here = features.narrow(1, row, 1).narrow(2, column, 1);
-            let [_, _, _, channels] = here.dims();
-            let log_probs = model.log_probs_of(here.reshape([n, channels]));
-            let log_probs = log_probs.into_data().iter::<f64>().collect::<Vec<_>>();
-            let mut rng = seed.at(position as u64).rng();
-            for (i, log_probs) in log_probs.chunks_exact(log_probs.len() / n).enumerate() {
-                drawn[i * height * width + position] = draw(log_probs, rng.random()) as i64;
+        let positions = height * width;
+        let mut drawn = vec![0i64; n * positions];
+        let mut done = 0;
+        for (block, drawn) in drawn.chunks_mut(BLOCK * positions).enumerate() {
+            let (seed, n_block) = (seed.at(block as u64), drawn.len() / positions);
+            for position in 0..positions {
+                let (row, column) = (position / width, position % width);
+                // The rows below have no influence.
+                let seen = drawn.chunks_exact(positions);
+                let seen = seen.flat_map(|code| &code[..(row + 1) * width]).copied().collect();
+                let seen = TensorData::new::<i64, _>(seen, [n_block, (row + 1) * width]);
+                let features = model.features(Tensor::from_data(seen, &device));
+                let here = features.narrow(1, row, 1).narrow(2, column, 1);
+                let [_, _, _, channels] = here.dims();
+                let log_probs = model.log_probs_of(here.reshape([n_block, channels]));
+                let log_probs = log_probs.into_data().iter::<f64>().collect::<Vec<_>>();
+                let mut rng = seed.child("position").at(position as u64).rng();
+                let log_probs = log_probs.chunks_exact(log_probs.len() / n_block);
+                for (code, log_probs) in drawn.chunks_exact_mut(positions).zip(log_probs) {
+                    code[position] = draw(log_probs, rng.random()) as i64;
+                }
+                done += n_block;
+                progress(done, n * positions);
             }
-            progress(position + 1, height * width);
         }
-        Tensor::from_data(TensorData::new::<i64, _>(drawn, [n, height * width]), &device)
+        Tensor::from_data(TensorData::new::<i64, _>(drawn, [n, positions]), &device)
     }
 }
 
@@ -233,6 +246,11 @@ impl ModuleConfig for PixelCnnPriorConfig {
             [("height", height), ("width", width), ("channels", channels), ("layers", layers)]
         {
             check_dim(name, dim)?;
+        }
+        if layers > MAX_LAYERS {
+            return Err(Error::config(format!(
+                "layers is {layers}, but it must be at most {MAX_LAYERS}"
+            )));
         }
         if codes < 2 {
             return Err(Error::config(format!("codes is {codes}, but it must be at least 2")));

@@ -5,9 +5,10 @@ use crate::presets::{AutoencoderKl, AutoencoderTiny};
 
 impl Names {
     /// The names of `AutoencoderKL` in [diffusers](https://github.com/huggingface/diffusers), for the
-    /// models that [`AutoencoderKl::config`] describes. The scale of the likelihood is left out.
+    /// models that [`AutoencoderKl::config`] describes. Files with the names of its versions before
+    /// 0.17 are read too.
     pub fn diffusers_kl(model: &AutoencoderKl) -> Self {
-        let mut walk = Walk { names: Self::new().without("likelihood"), part: "encoder", next: 0 };
+        let mut walk = Walk { names: Self::new(), part: "encoder", next: 0 };
         let levels = model.channels.len();
         walk.conv("encoder.conv_in");
         for level in 0..levels {
@@ -37,9 +38,9 @@ impl Names {
     }
 
     /// The names of `AutoencoderTiny` in diffusers, for the models that [`AutoencoderTiny::config`]
-    /// describes. The scale of the likelihood is left out.
+    /// describes.
     pub fn diffusers_tiny(model: &AutoencoderTiny) -> Self {
-        let mut walk = Walk { names: Self::new().without("likelihood"), part: "encoder", next: 0 };
+        let mut walk = Walk { names: Self::new(), part: "encoder", next: 0 };
         let mut theirs = 0;
         let mut next = |part: &str, step: usize| {
             let name = format!("{part}.layers.{theirs}");
@@ -125,7 +126,15 @@ impl Walk {
             ["body.1.value", "to_v"],
             ["body.1.output", "to_out.0"],
         ];
-        self.layer(&format!("{theirs}.attentions.0"), &parameters);
+        let attention = format!("{theirs}.attentions.0");
+        self.layer(&attention, &parameters);
+        // The names before version 0.17, which many published files have.
+        for [old, new] in
+            [["query", "to_q"], ["key", "to_k"], ["value", "to_v"], ["proj_attn", "to_out.0"]]
+        {
+            let [old, new] = [old, new].map(|name| format!("{attention}.{name}"));
+            self.names = std::mem::take(&mut self.names).also_from(old, new);
+        }
         self.resnet(&format!("{theirs}.resnets.1"));
     }
 

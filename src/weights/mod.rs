@@ -26,11 +26,13 @@
 //! | a decoder ends with logits | some end with `sigmoid`; it has no weights |
 //! | an encoder outputs log-variances | some output log standard deviations, which are half as large |
 //! | batch normalisation comes after the activation and adds 1e-3 to the variance, as in Keras | PyTorch adds 1e-5 |
-//! | padding is Keras's "same": with stride 2, only at the bottom and on the right | `padding=1` of PyTorch is on all sides |
+//! | padding is Keras's "same": with stride 2, only at the bottom and on the right | `padding=1` of PyTorch is on all sides; for kernels of 2 and 3 it is [`Padding::Symmetric`](crate::nn::Padding) in a network of blocks |
 //! | the channels of a pixel are adjacent when an image is flattened | PyTorch flattens `[channels, height, width]` |
 //!
 //! So models of Keras with "same" padding compute the same here, and fully connected models of
-//! PyTorch. Convolutional ones of PyTorch do if their strides are 1 and no image is flattened.
+//! PyTorch. Convolutional ones of PyTorch do if no image is flattened and a network of
+//! [blocks](crate::nn::Block) has their layers and paddings, as for the autoencoders of diffusers
+//! ([`Names::diffusers_kl`], [`Names::diffusers_tiny`]).
 
 mod diffusers;
 mod keras;

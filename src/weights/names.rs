@@ -21,7 +21,7 @@ use burn::tensor::TensorData;
 pub struct Names {
     rules: Vec<[String; 2]>,
     joined: Vec<Joined>,
-    left_out: Vec<String>,
+    earlier: Vec<[String; 2]>,
 }
 
 /// Layers whose outputs are those of one layer elsewhere.
@@ -55,14 +55,16 @@ impl Names {
                 self.rules.push([format!("{ours}.{parameter}"), part]);
             }
         }
-        self.joined.push(Joined { theirs: theirs.into(), count: ours.len() });
+        if !ours.is_empty() {
+            self.joined.push(Joined { theirs: theirs.into(), count: ours.len() });
+        }
         self
     }
 
-    /// Leaves out a parameter, or all whose names begin with `ours` and a dot, because the other
-    /// framework has none: it keeps its value, and is not written.
-    pub fn without(mut self, ours: impl Into<String>) -> Self {
-        self.left_out.push(ours.into());
+    /// Accepts another name of theirs in files, such as that of an earlier version: a tensor whose name
+    /// begins with `old` and a dot is read as `theirs`.
+    pub fn also_from(mut self, old: impl Into<String>, theirs: impl Into<String>) -> Self {
+        self.earlier.push([old.into(), theirs.into()]);
         self
     }
 
@@ -116,13 +118,23 @@ impl Names {
         }
     }
 
-    /// Whether the other framework has no such parameter.
-    pub(super) fn leaves_out(&self, ours: &str) -> bool {
-        self.left_out.iter().any(|prefix| below(ours, prefix).is_some())
+    /// Whether tensors have to be prepared.
+    pub(super) fn are_direct(&self) -> bool {
+        self.joined.is_empty() && self.earlier.is_empty()
     }
 
-    /// Splits tensors of joined layers into their parts.
-    pub(super) fn split(&self, tensors: &mut BTreeMap<String, TensorData>) {
+    /// Gives tensors their present names and splits those of joined layers into their parts.
+    pub(super) fn prepare(&self, tensors: &mut BTreeMap<String, TensorData>) {
+        for [old, theirs] in &self.earlier {
+            let named = tensors.keys().filter(|name| below(name, old).is_some());
+            for name in named.cloned().collect::<Vec<_>>() {
+                let present = format!("{theirs}{}", &name[old.len()..]);
+                if let (false, Some(data)) = (tensors.contains_key(&present), tensors.remove(&name))
+                {
+                    tensors.insert(present, data);
+                }
+            }
+        }
         for Joined { theirs, count } in &self.joined {
             for name in ["weight", "bias"].map(|parameter| format!("{theirs}.{parameter}")) {
                 let shape = tensors.get(&name).map(|data| data.shape().to_vec());
@@ -143,7 +155,7 @@ impl Names {
         }
     }
 
-    /// Joins the parts of tensors: [`split`](Self::split) backwards.
+    /// Joins the parts of tensors: [`prepare`](Self::prepare) backwards.
     pub(super) fn join(&self, tensors: &mut BTreeMap<String, TensorData>) {
         for Joined { theirs, count } in &self.joined {
             for name in ["weight", "bias"].map(|parameter| format!("{theirs}.{parameter}")) {

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::Read;
@@ -98,8 +99,7 @@ impl StateDict {
     /// If two parameters would have the same name.
     pub fn of(model: &impl Module, names: &Names) -> Result<Self> {
         let mut state = Self::default();
-        let all = model.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true).into_iter();
-        for tensor in all.filter(|tensor| !names.leaves_out(&tensor.name)) {
+        for tensor in model.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true) {
             let name = names.theirs(&tensor.name);
             let data =
                 bridge::into_data(tensor).map_err(|error| Error::value(error.to_string()))?;
@@ -134,12 +134,13 @@ impl StateDict {
         allow: Allow,
     ) -> Result<(M, Report)> {
         let mut report = Report::default();
-        let mut tensors = self.tensors.clone();
-        names.split(&mut tensors);
+        let mut tensors = Cow::Borrowed(&self.tensors);
+        if !names.are_direct() {
+            names.prepare(tensors.to_mut());
+        }
         let mut left = tensors.iter().collect::<BTreeMap<_, _>>();
         let mut fitting = Vec::new();
-        let all = model.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true).into_iter();
-        for parameter in all.filter(|parameter| !names.leaves_out(&parameter.name)) {
+        for parameter in model.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true) {
             let name = names.theirs(&parameter.name);
             let Some(data) = left.remove(&name) else {
                 if tensors.contains_key(&name) {

@@ -326,6 +326,41 @@ fn moving_averages_are_those_of_their_definition() {
     }
 }
 
+/// Group normalisation by its definition, in all layers, the same in training and outside.
+#[test]
+fn groups_are_normalised_example_by_example() {
+    let normalization = Normalization::Group { groups: 2, epsilon: 1e-5 };
+    let network = ConvConfig { normalization, ..ConvConfig::new([4, 4, 1], [6], 4) };
+    let encoder = network.encoder().init(Seed::new(3), &Device::flex()).unwrap();
+    let plain = ConvConfig { normalization: Normalization::None, ..network.clone() };
+    let plain = plain.encoder().init(Seed::new(3), &Device::flex()).unwrap();
+    let x = random([5, 16], 9);
+    let found = values(encoder.features(x.clone()));
+    // Two by two pixels of six channels; three neighbouring channels are a group.
+    for (found, h) in found.chunks(24).zip(values(plain.features(x.clone())).chunks(24)) {
+        for group in 0..2 {
+            let inside = |i: &usize| i % 6 / 3 == group;
+            let group = (0..24).filter(inside).map(|i| f64::from(h[i])).collect::<Vec<_>>();
+            let mean = group.iter().sum::<f64>() / 12.0;
+            let variance = group.iter().map(|h| (h - mean).powi(2)).sum::<f64>() / 12.0;
+            for (i, h) in (0..24).filter(inside).zip(group) {
+                let expected = (h - mean) / (variance + 1e-5).sqrt();
+                assert!((f64::from(found[i]) - expected).abs() < 1e-4, "{} {expected}", found[i]);
+            }
+        }
+    }
+    let vae = ConvVaeConfig::conv(network).init(Seed::new(3), &Device::flex()).unwrap();
+    let mean = |encoder: &burn_vae::encoder::ConvEncoder, x: Tensor<2>| {
+        encoder.encode(x, Phase::Eval).mean
+    };
+    let outside = values(mean(&vae.encoder, x.clone()));
+    let training = vae.encoder.clone().train();
+    let inside = mean(&training, Tensor::from_inner(x.clone())).without_autodiff();
+    assert_eq!(values(inside), outside);
+    assert_eq!(values(mean(&vae.encoder, x.narrow(0, 0, 2))), outside[..8]);
+    assert_eq!(vae.reconstruct(random([2, 16], 1)).unwrap().dims(), [2, 16]);
+}
+
 /// A VampPrior is bound for a check when a model is built; that must not count as a training batch.
 #[test]
 fn putting_a_model_together_moves_no_averages() {
@@ -408,6 +443,10 @@ fn networks_that_cannot_be_are_refused() {
         (
             |c| c.normalization = Normalization::Batch { epsilon: 1e-3, momentum: 2.0 },
             "momentum of batch normalisation is 2",
+        ),
+        (
+            |c| c.normalization = Normalization::Group { groups: 5, epsilon: 1e-6 },
+            "cannot form 5 groups",
         ),
     ] {
         let found = with(change);

@@ -131,6 +131,64 @@ fn codes_of_positions_stay_in_their_places() {
     assert!(y == [[y[0]; 6], [y[6]; 6]].concat() && y[0] != y[6], "{y:?}");
 }
 
+fn symmetric(kernel: usize) -> Block {
+    Block::Conv { channels: 1, kernel, stride: 2, padding: Padding::Symmetric, bias: false }
+}
+
+/// Symmetric padding by the definition of PyTorch: output pixel `i` is the sum of the weights times the
+/// pixels from `stride i - kernel / 2` on. A transposed convolution is the adjoint map.
+#[test]
+fn symmetric_padding_is_on_all_sides() {
+    let device = Device::flex();
+    for (size, kernel, stride) in
+        [(7usize, 3usize, 2usize), (8, 3, 2), (6, 5, 3), (5, 2, 2), (9, 1, 2)]
+    {
+        let block =
+            Block::Conv { channels: 1, kernel, stride, padding: Padding::Symmetric, bias: false };
+        let layer = network([size, 1, 1], vec![block]).unwrap();
+        let weights = (0..kernel * kernel).map(|i| 1.0 + i as f32).collect::<Vec<_>>();
+        let layer = filled(layer, weights.clone());
+        let x = (0..size).map(|i| (i * i % 7) as f32).collect::<Vec<_>>();
+        let data = TensorData::new::<f32, _>(x.clone(), [1, size, 1, 1]);
+        let y = layer.forward(Tensor::from_data(data, &device));
+        let pad = kernel / 2;
+        let outputs = (size + 2 * pad - kernel) / stride + 1;
+        assert_eq!(layer.output_shape()[0], outputs);
+        let expected = (0..outputs).map(|i| {
+            let taps = (0..kernel).filter_map(|k| {
+                let at = (i * stride + k).checked_sub(pad)?;
+                // The image is one pixel wide, which meets one column of the kernel.
+                Some(x.get(at)? * weights[k * kernel + pad])
+            });
+            taps.sum::<f32>()
+        });
+        let expected = expected.collect::<Vec<_>>();
+        assert_eq!(&values(y.narrow(2, 0, 1))[..outputs], expected, "{size} {kernel} {stride}");
+    }
+    // <down(x), y> = <x, up(y)>
+    let up = Block::ConvTranspose {
+        channels: 1,
+        kernel: 3,
+        stride: 2,
+        padding: Padding::Symmetric,
+        bias: false,
+    };
+    let weights = |layer| filled(layer, (0..9).map(|i| 1.0 + (i * 5 % 9) as f32).collect());
+    let down = weights(network([6, 8, 1], vec![symmetric(3)]).unwrap());
+    let up = weights(network([3, 4, 1], vec![up]).unwrap());
+    let x = NoiseSource::new(1).draw(0, [6, 8, 1], &device).reshape([1, 6, 8, 1]);
+    let y = NoiseSource::new(2).draw(0, [3, 4, 1], &device).reshape([1, 3, 4, 1]);
+    let one = (down.forward(x.clone()) * y.clone()).sum().into_scalar::<f32>();
+    let two = (x * up.forward(y)).sum().into_scalar::<f32>();
+    assert!((one - two).abs() < 1e-3 * one.abs().max(1.0), "{one} {two}");
+
+    // A soft clip is the identity near zero and stays within its limit.
+    let clip = network([2, 1, 1], vec![Block::SoftClip(3.0)]).unwrap();
+    let x = Tensor::<1>::from_data([0.01f32, 100.0], &device).reshape([1, 2, 1, 1]);
+    let y = values(clip.forward(x));
+    assert!((y[0] - 0.01).abs() < 1e-6 && (y[1] - 3.0).abs() < 1e-6, "{y:?}");
+}
+
 #[test]
 fn bad_networks_are_refused() {
     let nested = (0..20).fold(Block::RELU, |block, _| Block::Residual(vec![block]));
@@ -158,9 +216,35 @@ fn bad_networks_are_refused() {
         ),
         (vec![Block::Residual(vec![Block::down(1, 3)])], "changes the size from [6, 8] to [3, 4]"),
         (vec![nested], "residual blocks are nested 16 deep"),
+        (vec![Block::SoftClip(0.0)], "the limit is 0"),
+        (
+            vec![Block::Conv {
+                channels: 1,
+                kernel: 3,
+                stride: 1 << 40,
+                padding: Padding::Same,
+                bias: true,
+            }],
+            "stride is 1099511627776",
+        ),
+        (
+            vec![Block::ConvTranspose {
+                channels: 1,
+                kernel: 4,
+                stride: 2,
+                padding: Padding::Symmetric,
+                bias: true,
+            }],
+            "its kernel must be odd",
+        ),
+        (vec![Block::Upsample(64), Block::Upsample(64), Block::Upsample(64)], "cannot grow by 64"),
     ] {
         let error = network([6, 8, 1], blocks).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
+    }
+    for input in [[1 << 40, 1 << 40, 1], [1, 1, 1 << 40]] {
+        let error = network(input, vec![Block::Upsample(2)]).unwrap_err().to_string();
+        assert!(error.contains("is too large"), "{error}");
     }
     let error = network([0, 8, 1], vec![]).unwrap_err().to_string();
     assert!(error.contains("input height is 0"), "{error}");

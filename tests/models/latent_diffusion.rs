@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use burn_vae::nn::Tiles;
-use burn_vae::posterior::Posterior;
+use burn_vae::decoder::SpatialDecoderConfig;
+use burn_vae::encoder::SpatialEncoderConfig;
+use burn_vae::nn::{Block, Tiles};
+use burn_vae::posterior::{ConstantVariance, Posterior};
 use burn_vae::presets::{AutoencoderKl, AutoencoderTiny};
 use burn_vae::weights::{Allow, Names, StateDict};
 use burn_vae::{Decoder, Encoder, ModuleConfig, NoiseSource, Phase, Seed};
@@ -23,6 +25,10 @@ struct Case {
     large: Vec<Vec<f32>>,
     #[serde(default)]
     tiled: Vec<Vec<f32>>,
+    #[serde(default)]
+    images: Vec<Vec<f32>>,
+    #[serde(default)]
+    codes: Vec<Vec<f32>>,
 }
 
 #[derive(Deserialize)]
@@ -76,6 +82,24 @@ fn the_kl_autoencoder_is_that_of_diffusers() {
     // Tiles, of one size and cut off at the borders.
     let tiled = vae.decoder.decode_tiled(tensor(&case.large), [9, 7], Tiles::new(4)).unwrap();
     close(tiled, &case.tiled);
+    let q = vae.encoder.encode_tiled(tensor(&case.images), [18, 14], Tiles::new(4)).unwrap();
+    close(q.mean, &case.codes);
+
+    // The names of earlier versions.
+    let earlier = ["query", "key", "value", "proj_attn"];
+    let attentions = [("encoder", 5), ("decoder", 3)].into_iter().flat_map(|(part, layer)| {
+        let ours = ["query", "key", "value", "output"].into_iter().zip(earlier);
+        ours.map(move |(ours, old)| {
+            let ours = format!("{part}.network.layers.{layer}.body.1.{ours}");
+            (ours, format!("{part}.mid_block.attentions.0.{old}"))
+        })
+    });
+    let old_names = attentions.fold(names.clone(), |names, (ours, old)| names.rename(ours, old));
+    let old = StateDict::of(&vae, &old_names).unwrap();
+    assert!(old.values("decoder.mid_block.attentions.0.proj_attn.bias").is_some());
+    let fresh = model.config().init(Seed::new(5), &Device::flex()).unwrap();
+    let (again, _) = old.load(fresh, &names, Allow::NOTHING).unwrap();
+    close(again.encoder.encode(tensor(&case.x), Phase::Eval).mean, &case.mean);
 
     // And back: the very tensors that were read.
     let written = StateDict::of(&vae, &names).unwrap();
@@ -104,7 +128,18 @@ fn the_tiny_autoencoder_is_that_of_diffusers() {
     assert_eq!(report.loaded.len(), state.shapes().count());
     let q = vae.encoder.encode(tensor(&case.x), Phase::Eval);
     close(q.mean(), &case.mean);
+    let deviations = q.log_var.clone().mul_scalar(0.5).exp().into_data();
+    assert!(deviations.iter::<f32>().all(|std| (std - 0.01).abs() < 1e-6));
     close(vae.decoder.decode(q.mean()), &case.decoded);
+
+    // Features that are no means, and a deviation of zero.
+    let config = model.config().encoder;
+    let few = SpatialEncoderConfig { columns: 3, ..config.clone() };
+    let error = few.init(Seed::new(0), &Device::flex()).unwrap_err().to_string();
+    assert!(error.contains("4 features for codes of length 3"), "{error}");
+    let error =
+        config.with_posterior(ConstantVariance::new(0.0)).init(Seed::new(0), &Device::flex());
+    assert!(error.unwrap_err().to_string().contains("std is 0"));
 }
 
 #[test]
@@ -135,8 +170,6 @@ fn tiles_join_without_seams() {
     let one = vae.encoder.encode_tiled(x.clone(), [12, 8], Tiles { size: 6, overlap: 0 }).unwrap();
     assert_eq!(one.mean().into_data(), whole.into_data());
 
-    use burn_vae::decoder::SpatialDecoderConfig;
-    use burn_vae::nn::Block;
     let blocks = [Block::conv(5, 1), Block::Upsample(2), Block::RELU, Block::conv(3, 1)];
     let pointwise = SpatialDecoderConfig::new([7, 5, 4], blocks);
     let pointwise = pointwise.init(Seed::new(0), &device).unwrap();
@@ -155,9 +188,24 @@ fn tiles_join_without_seams() {
     let message = error(decoder.decode_tiled(z(), [6, 4], Tiles { size: 2, overlap: 2 }));
     assert!(message.contains("cannot overlap by 2"), "{message}");
     let message = error(decoder.decode_tiled(z(), [6, 5], Tiles::new(4)));
-    assert!(message.contains("96"), "{message}");
+    assert!(message.contains("but [batch, 120] is needed"), "{message}");
     let message = error(decoder.decode_tiled(z(), [usize::MAX, 5], Tiles::new(4)));
-    assert!(message.contains("96"), "{message}");
+    assert!(message.contains("is too large"), "{message}");
+    let message = error(decoder.decode_tiled(z(), [0, 5], Tiles::new(4)));
+    assert!(message.contains("has no values"), "{message}");
+    let huge = Tiles { size: usize::MAX, overlap: 7 };
+    assert_eq!(decoder.decode_tiled(z(), [6, 4], huge).unwrap().dims(), [1, 12 * 8 * 3]);
+    // Networks that need an even size inside.
+    for blocks in [
+        vec![Block::Residual(vec![Block::down(4, 3), Block::up(4, 4)])],
+        vec![Block::down(4, 3), Block::up(4, 4)],
+    ] {
+        let even =
+            SpatialDecoderConfig::new([8, 8, 4], blocks).init(Seed::new(0), &device).unwrap();
+        let message = error(even.decode_tiled(z(), [6, 4], Tiles { size: 3, overlap: 0 }));
+        assert!(message.contains("choose tiles of another size"), "{message}");
+        assert!(even.decode_tiled(z(), [6, 4], Tiles { size: 2, overlap: 0 }).is_ok());
+    }
     let tiled = vae.encoder.encode_tiled(x, [8, 12 + 1], Tiles::new(4));
     assert!(tiled.unwrap_err().to_string().contains("8 x 13 pixels do not divide"));
 }

@@ -42,9 +42,6 @@ fn finite_scalar_codes_are_used() {
         .fit(config.init(Seed::new(0), &device).unwrap(), Arc::new(train), Arc::new(test.clone()))
         .unwrap();
     let epochs = &trained.history.epochs;
-    for e in epochs {
-        eprintln!("E {:?} {:?} {}", e.used_codes, e.code_perplexity, e.valid_distortion);
-    }
     let last = &epochs[3];
     assert!((last.valid_divergence - 1000f64.ln()).abs() < 1e-5);
     assert!(last.valid_distortion < 12.5, "{}", last.valid_distortion);

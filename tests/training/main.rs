@@ -2,5 +2,6 @@
 
 mod adversarial_training;
 mod annealing;
+mod quantized;
 mod resume;
 mod runs;

@@ -26,7 +26,7 @@ pub enum Block {
         channels: usize,
         /// Height and width of the kernel.
         kernel: usize,
-        /// Factor by which the image shrinks, rounded up.
+        /// Factor by which the image shrinks, rounded up, with "same" padding or an odd kernel.
         stride: usize,
         /// Border of the image.
         #[serde(default)]
@@ -65,7 +65,8 @@ pub enum Block {
         epsilon: f64,
     },
     /// Self-attention over all pixels with one head (Vaswani et al. 2017, eq. 1), as `q`, `k`, `v` and
-    /// an output layer with biases.
+    /// an output layer with biases. It needs memory for the square of the number of pixels, several
+    /// times: use it where an image is small.
     Attention,
     /// Adds its input to the output of the blocks (He et al. 2016). If their channels differ, the input
     /// passes a 1x1 convolution.
@@ -199,7 +200,13 @@ impl Network {
         forward(&self.layers, x)
     }
 
-    /// Applies the blocks to an image of another height and width.
+    /// Returns the height and width of the output for an input of another height and width, or `None`
+    /// if there is none.
+    fn size_for(&self, size: [usize; 2]) -> Option<[usize; 2]> {
+        size_for(&self.layers, size)
+    }
+
+    /// Applies the blocks to an image of another height and width, which must have an output.
     fn forward_any(&self, x: Tensor<4>) -> Tensor<4> {
         assert_eq!(x.dims()[3], self.input[2], "channels of a network's input");
         forward(&self.layers, x)
@@ -207,12 +214,26 @@ impl Network {
 
     /// Returns the rows of a [`Summary`](crate::summary::Summary).
     pub fn layers(&self) -> Vec<Layer> {
-        self.layers.iter().enumerate().flat_map(|(i, layer)| layer.rows(&format!("{i}"))).collect()
+        let mut rows = Vec::<Layer>::new();
+        for (i, layer) in self.layers.iter().enumerate() {
+            let above = rows.last().map(|row| row.name.clone()).unwrap_or_default();
+            rows.extend(layer.rows(&i.to_string(), &above));
+        }
+        rows
     }
 }
 
 fn forward(layers: &[NetworkLayer], x: Tensor<4>) -> Tensor<4> {
     layers.iter().fold(x, |x, layer| layer.forward(x))
+}
+
+fn size_for(layers: &[NetworkLayer], size: [usize; 2]) -> Option<[usize; 2]> {
+    layers.iter().try_fold(size, |size, layer| match layer {
+        NetworkLayer::Conv(layer) => layer.conv.size_for(size, layer.padding),
+        NetworkLayer::Upsample(layer) => Some(size.map(|size| size * layer.factor)),
+        NetworkLayer::Residual(layer) => size_for(&layer.body, size).filter(|new| *new == size),
+        _ => Some(size),
+    })
 }
 
 impl NetworkLayer {
@@ -234,7 +255,8 @@ impl NetworkLayer {
         }
     }
 
-    fn rows(&self, name: &str) -> Vec<Layer> {
+    /// Returns the rows of a summary, given the name of the layer above, if any.
+    fn rows(&self, name: &str, above: &str) -> Vec<Layer> {
         match self {
             Self::Conv(layer) => {
                 let relu = if layer.relu { " + Relu" } else { "" };
@@ -259,12 +281,15 @@ impl NetworkLayer {
             }
             Self::Residual(layer) => {
                 let body = layer.body.iter().enumerate();
-                let mut rows = body
-                    .flat_map(|(i, layer)| layer.rows(&format!("{name}.{i}")))
-                    .collect::<Vec<_>>();
-                if let Some(conv) = &layer.shortcut {
-                    rows.push(conv.layer(format!("shortcut_{name}"), ", added"));
-                }
+                let body = body.flat_map(|(i, layer)| layer.rows(&format!("{name}.{i}"), ""));
+                let shortcut = layer.shortcut.iter();
+                let shortcut =
+                    shortcut.map(|conv| conv.layer(format!("shortcut_{name}"), ", added"));
+                // The shortcut leaves from the layer above, as the first of the body does.
+                let from_above = |row: Layer| if above.is_empty() { row } else { row.after(above) };
+                let mut rows = shortcut.map(from_above).collect::<Vec<_>>();
+                let body = body.enumerate();
+                rows.extend(body.map(|(i, row)| if i == 0 { from_above(row) } else { row }));
                 rows
             }
         }
@@ -287,6 +312,7 @@ impl ModuleConfig for NetworkConfig {
         for (field, size) in ["height", "width", "channels"].into_iter().zip(self.input) {
             check_dim(&format!("input {field}"), size)?;
         }
+        check_size(self.input)?;
         let mut build = Build { shape: self.input, init: self.init, device, depth: 0 };
         let layers = build.layers(&self.blocks, seed)?;
         Ok(Network { layers, input: self.input, output: build.shape })
@@ -297,7 +323,26 @@ impl ModuleConfig for NetworkConfig {
 const MAX_KERNEL: usize = 1 << 10;
 const MAX_FACTOR: usize = 1 << 6;
 const MAX_DEPTH: usize = 16;
-const MAX_PIXELS: usize = 1 << 28;
+
+/// Maximum number of values of an image in a network; more is treated as a mistake.
+const MAX_VALUES: usize = 1 << 30;
+
+fn check_size(shape: [usize; 3]) -> Result<()> {
+    values_of(shape).map(|_| ())
+}
+
+/// Returns the number of values of an image of the given height, width and channels.
+///
+/// # Errors
+/// If there are none or more than 2^30.
+pub(crate) fn values_of(shape: [usize; 3]) -> Result<usize> {
+    let values = shape.iter().try_fold(1usize, |size, &dim| size.checked_mul(dim));
+    match values {
+        Some(0) => Err(Error::config(format!("an image of shape {shape:?} has no values"))),
+        Some(values) if values <= MAX_VALUES => Ok(values),
+        _ => Err(Error::config(format!("an image of shape {shape:?} is too large"))),
+    }
+}
 
 /// How a convolution moves over an image.
 struct Layout {
@@ -327,6 +372,7 @@ impl Build<'_> {
                 continue;
             }
             let layer = self.layer(block, seed.child("block").at(i as u64));
+            let layer = layer.and_then(|layer| check_size(self.shape).map(|()| layer));
             layers.push(named(&format!("blocks[{i}]"), layer)?);
         }
         Ok(layers)
@@ -379,10 +425,13 @@ impl Build<'_> {
         check_dim("channels", channels)?;
         check_dim("kernel", kernel)?;
         check_dim("stride", stride)?;
-        if kernel > MAX_KERNEL {
-            return Err(Error::config(format!(
-                "kernel is {kernel}, but it must be at most {MAX_KERNEL}"
-            )));
+        for (name, value, limit) in [("kernel", kernel, MAX_KERNEL), ("stride", stride, MAX_FACTOR)]
+        {
+            if value > limit {
+                return Err(Error::config(format!(
+                    "{name} is {value}, but it must be at most {limit}"
+                )));
+            }
         }
         let [height, width, inputs] = self.shape;
         let large = match direction {
@@ -393,6 +442,13 @@ impl Build<'_> {
             }
         };
         let geometry = Geometry::new(large, kernel, stride, padding);
+        if direction == Direction::Up && geometry.small != [height, width] {
+            return Err(Error::config(format!(
+                "a transposed convolution with {padding:?} padding and a kernel of {kernel} has no \
+                 output of {} x {} pixels: its kernel must be odd",
+                large[0], large[1]
+            )));
+        }
         let conv =
             Conv::new(geometry, direction, [inputs, channels], self.init, seed, self.device)?;
         self.shape = conv.output_shape();
@@ -402,12 +458,13 @@ impl Build<'_> {
 
     fn grow(&mut self, factor: usize) -> Result<()> {
         let [height, width, _] = self.shape;
-        if !(1..=MAX_FACTOR).contains(&factor) || height * width * factor * factor > MAX_PIXELS {
+        let [high, wide] = [height.saturating_mul(factor), width.saturating_mul(factor)];
+        if !(1..=MAX_FACTOR).contains(&factor) || high.saturating_mul(wide) > MAX_VALUES {
             return Err(Error::config(format!(
                 "an image of {height} x {width} pixels cannot grow by {factor}"
             )));
         }
-        (self.shape[0], self.shape[1]) = (height * factor, width * factor);
+        (self.shape[0], self.shape[1]) = (high, wide);
         Ok(())
     }
 

@@ -41,8 +41,24 @@ impl Tiles {
             )));
         }
         let [_, height, width, _] = x.dims();
+        // A tile as large as the image is the whole of it.
+        let longest = height.max(width).div_ceil(input);
+        let (size, overlap) = if size < longest { (size, overlap) } else { (longest, 0) };
         let step = (size - overlap) * input;
         let (crop, fade) = ((size - overlap) * output, overlap * output);
+        let lengths = |length: usize| {
+            (0..length).step_by(step).map(move |start| (size * input).min(length - start))
+        };
+        for [rows, columns] in lengths(height).flat_map(|r| lengths(width).map(move |c| [r, c])) {
+            let expected = [rows / input * output, columns / input * output];
+            if network.size_for([rows, columns]) != Some(expected) {
+                return Err(Error::value(format!(
+                    "a tile of {rows} x {columns} does not become one of {} x {} in this network: \
+                     choose tiles of another size",
+                    expected[0], expected[1]
+                )));
+            }
+        }
         let cut = |x: Tensor<4>, dim: usize, start: usize| {
             let length = (size * input).min(x.dims()[dim] - start);
             x.narrow(dim, start, length)

@@ -119,7 +119,11 @@ impl CodeIndices {
     ///
     /// # Shapes
     /// - `indices`: `[batch, groups * quantizers]`, below `codes`
+    ///
+    /// # Panics
+    /// If there are no quantisers.
     pub fn new(indices: Tensor<2, Int>, codes: usize, quantizers: usize) -> Self {
+        assert!(quantizers > 0, "codes without quantisers");
         Self { indices, codes, quantizers }
     }
 

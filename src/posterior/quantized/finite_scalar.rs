@@ -1,5 +1,5 @@
 use burn::module::Module;
-use burn::nn::{BatchNorm, Linear};
+use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 
 use super::codebook::check_groups;
@@ -9,7 +9,7 @@ use crate::describe::{Describe, INPUT, Layer};
 use crate::error::{Error, Result};
 use crate::likelihood::Support;
 use crate::math::gradient_of;
-use crate::nn::{Init, Normalization, linear, normalize};
+use crate::nn::{Init, Norm, Normalization, linear, normalize};
 use crate::noise::NoiseShape;
 use crate::phase::Phase;
 use crate::posterior::{Family, Head};
@@ -113,7 +113,7 @@ named_config!(FiniteScalarFamily, FiniteScalar { grid: Grid, standardize: bool }
 #[derive(Module, Debug)]
 pub struct FiniteScalarHead {
     features: Linear,
-    norm: Option<BatchNorm>,
+    norm: Option<Norm>,
     #[module(skip)]
     family: FiniteScalarFamily,
 }
@@ -138,7 +138,7 @@ impl Family for FiniteScalarFamily {
         let features = init.linear(features, latent_dim, seed.child("features"), device)?;
         // Without a scale and a shift that are learned.
         let norm = match self.standardize {
-            true => Normalization::BATCH.init(latent_dim, device)?.map(BatchNorm::no_grad),
+            true => Normalization::BATCH.init(latent_dim, device)?.map(Norm::no_grad),
             false => None,
         };
         Ok(FiniteScalarHead { features, norm, family: *self })

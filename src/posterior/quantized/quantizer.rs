@@ -28,8 +28,6 @@ pub struct VectorQuantizer {
     tables: Vec<Table>,
     #[module(skip)]
     family: VectorQuantizedFamily,
-    #[module(skip)]
-    seed: Seed,
 }
 
 /// The vectors of one quantiser.
@@ -62,7 +60,7 @@ impl VectorQuantizer {
                 counts: RunningState::new(Tensor::zeros([codes], device)),
             }
         };
-        Ok(Self { tables: (0..quantizers).map(table).collect(), family, seed })
+        Ok(Self { tables: (0..quantizers).map(table).collect(), family })
     }
 
     /// Replaces the codebook. Training moves its vectors and does not begin with k-means.
@@ -80,11 +78,18 @@ impl VectorQuantizer {
                 given.len(),
             )));
         }
-        for (table, codes) in self.tables.iter().zip(given) {
-            let codes = codes.clone().to_device(&table.counts.value().device().without_autodiff());
-            table.set(codes.clone(), codes.clone(), Tensor::ones([expected[0]], &codes.device()));
-        }
-        Ok(self)
+        // New states: those of the old codebook are shared with its clones.
+        let table = |(table, codes): (&Table, &Tensor<2>)| {
+            let device = table.counts.value().device();
+            let codes = on(&device, codes.clone());
+            Table {
+                codes: RunningState::new(codes.clone()),
+                sums: RunningState::new(codes),
+                counts: RunningState::new(Tensor::ones([expected[0]], &device)),
+            }
+        };
+        let tables = self.tables.iter().zip(given).map(table).collect();
+        Ok(Self { tables, ..self })
     }
 
     /// The configuration.
@@ -112,7 +117,8 @@ impl VectorQuantizer {
     /// Quantises the features of a training step, then moves the codebook towards them.
     ///
     /// The [penalty](crate::posterior::Posterior::penalty) of an example is the commitment loss,
-    /// averaged over the groups.
+    /// averaged over the groups. `step` counts from 0; a codebook that has not been in training starts
+    /// by k-means in step 0 or, if that was skipped, in one that is a power of two.
     ///
     /// # Shapes
     /// - `features`: `[batch, groups * columns]`
@@ -125,27 +131,27 @@ impl VectorQuantizer {
 
     fn apply(&self, features: Tensor<2>, phase: Phase) -> Quantized<CodeTable> {
         let VectorQuantizedFamily { columns, commitment, gradient, .. } = self.family;
-        let ([batch, latent_dim], codebook) = (features.dims(), self.codebook());
+        let [batch, latent_dim] = features.dims();
         assert!(latent_dim.is_multiple_of(columns), "{latent_dim} columns in groups of {columns}");
         let groups = latent_dim / columns;
         let device = features.device();
-        let like_features = |x: Tensor<2>| match device.is_autodiff() {
-            true => Tensor::from_inner(x),
-            false => x,
-        };
+        let like_features = |x: Tensor<2>| on(&device, x);
         let features = features.reshape([batch * groups, columns]);
         let mut rest = features.clone().detach().without_autodiff();
         let mut sum = rest.zeros_like();
         let mut indices = Vec::with_capacity(self.tables.len());
+        let mut used = Vec::with_capacity(self.tables.len());
         let mut errors: Option<Tensor<2>> = None;
         for (i, table) in self.tables.iter().enumerate() {
-            let seed = self.seed.child("learn").at(i as u64);
-            let codes = match phase.step() {
-                Some(step) => table.starting_from(&rest, seed.child("start"), step),
-                None => codebook.tables()[i].clone(),
-            };
+            // The draws depend on the step alone, so that a resumed run repeats them.
+            let seed = Seed::default().child("learn").at(i as u64);
+            if let Some(step) = phase.step() {
+                table.start(&rest, seed.child("start"), step);
+            }
+            let codes = table.codes_like(&rest);
             let nearest = nearest(rest.clone(), &codes);
-            let chosen = codes.select(0, nearest.clone());
+            let chosen = codes.clone().select(0, nearest.clone());
+            used.push(codes);
             if let Some(step) = phase.step() {
                 table.follow(&rest, &nearest, &self.family, seed.at(step));
                 let error = features.clone() - like_features(sum.clone() + chosen.clone());
@@ -161,6 +167,7 @@ impl VectorQuantizer {
         };
         let z = like_features(sum) + gradient_of(passed);
         let indices = Tensor::cat(indices, 1).reshape([batch, groups * self.tables.len()]);
+        let codebook = CodeTable::new(used).expect("tables of one shape");
         let q = Quantized::new(z.reshape([batch, latent_dim]), codebook).with_indices(indices);
         match errors {
             Some(errors) => {
@@ -173,15 +180,23 @@ impl VectorQuantizer {
 }
 
 impl Table {
-    /// Returns the vectors, set by k-means if training begins.
-    fn starting_from(&self, features: &Tensor<2>, seed: Seed, step: u64) -> Tensor<2> {
-        let counts = self.counts.value_sync().without_autodiff();
-        if step == 0 && counts.clone().sum().into_scalar::<f32>() == 0.0 {
+    /// Sets the vectors by k-means if they have not been in training.
+    fn start(&self, features: &Tensor<2>, seed: Seed, step: u64) {
+        // Few steps read from the device. More than the first, because it may have been skipped.
+        if step != 0 && !step.is_power_of_two() {
+            return;
+        }
+        let counts = self.counts.value_sync();
+        if counts.clone().sum().into_scalar::<f32>() == 0.0 {
             let (means, counts) = k_means(features, counts.dims()[0], seed);
             let sums = means * counts.clone().unsqueeze_dim(1);
             self.set(averages(&sums, &counts), sums, counts);
         }
-        self.codes.value_sync().without_autodiff()
+    }
+
+    /// Returns the vectors, on the device of the features.
+    fn codes_like(&self, features: &Tensor<2>) -> Tensor<2> {
+        on(&features.device(), self.codes.value_sync())
     }
 
     /// Moves each vector towards the features that are nearest to it, and replaces unused ones.
@@ -197,43 +212,45 @@ impl Table {
         seed: Seed,
     ) {
         let VectorQuantizedFamily { decay, dead_share, codes, .. } = *family;
-        let old = (self.sums.value_sync(), self.counts.value_sync());
+        let device = features.device();
+        let (old_sums, old_counts) = (self.sums.value_sync(), self.counts.value_sync());
         let (new_sums, new_counts) = totals(features, nearest, codes);
-        let sums = old.0.without_autodiff().mul_scalar(decay) + new_sums.mul_scalar(1.0 - decay);
-        let counts =
-            old.1.without_autodiff().mul_scalar(decay) + new_counts.mul_scalar(1.0 - decay);
+        let sums = on(&device, old_sums).mul_scalar(decay) + new_sums.mul_scalar(1.0 - decay);
+        let counts = on(&device, old_counts).mul_scalar(decay) + new_counts.mul_scalar(1.0 - decay);
         let table = averages(&sums, &counts);
         if dead_share == 0.0 {
             return self.set(table, sums, counts);
         }
         // No read from the device: there is a candidate for each vector, used or not.
-        let [rows, columns] = features.dims();
-        let (device, least) = (features.device(), dead_share * rows as f64 / codes as f64);
-        let (candidates, may) = candidates(rows, codes, seed);
+        let (candidates, may) = candidates(features.dims()[0], codes, seed);
         let candidates = Tensor::<1, Int>::from_data(candidates.as_slice(), &device);
         let may = Tensor::<1>::from_data(may.as_slice(), &device).greater_scalar(0.5);
-        let dead = counts.clone().lower_scalar(least).bool_and(may);
+        let least = counts.clone().sum().mul_scalar(dead_share / codes as f64);
+        let dead = counts.clone().lower(least.clone().expand([codes])).bool_and(may);
         let new = features.clone().select(0, candidates);
-        let wide = dead.clone().unsqueeze_dim::<2>(1).expand([codes, columns]);
+        let wide = dead.clone().unsqueeze_dim::<2>(1).expand(new.dims());
         self.set(
             table.mask_where(wide.clone(), new.clone()),
-            sums.mask_where(wide, new.mul_scalar(least)),
-            counts.mask_fill(dead, least),
+            sums.mask_where(wide, new * least.clone().unsqueeze_dim(1)),
+            counts.mask_where(dead, least.expand([codes])),
         );
     }
 
+    /// Replaces the state, and publishes it to the clones.
     fn set(&self, codes: Tensor<2>, sums: Tensor<2>, counts: Tensor<1>) {
-        let is_autodiff = self.counts.value().device().is_autodiff();
-        if is_autodiff {
-            self.codes.update(Tensor::from_inner(codes));
-            self.sums.update(Tensor::from_inner(sums));
-            self.counts.update(Tensor::from_inner(counts));
-        } else {
-            self.codes.update(codes);
-            self.sums.update(sums);
-            self.counts.update(counts);
-        }
+        let device = self.counts.value().device();
+        self.codes.update(on(&device, codes));
+        self.sums.update(on(&device, sums));
+        self.counts.update(on(&device, counts));
+        let _published =
+            (self.codes.value_sync(), self.sums.value_sync(), self.counts.value_sync());
     }
+}
+
+/// Moves a constant to a device, with or without autodiff.
+fn on<const D: usize>(device: &Device, x: Tensor<D>) -> Tensor<D> {
+    let x = x.without_autodiff().to_device(&device.clone().without_autodiff());
+    if device.is_autodiff() { Tensor::from_inner(x) } else { x }
 }
 
 /// Sums and numbers of the features that are nearest to each vector, `[codes, columns]` and

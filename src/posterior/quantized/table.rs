@@ -77,9 +77,12 @@ impl Codebook for CodeTable {
             table.clone().select(0, column)
         });
         let sum = codes.reduce(|sum, code| sum + code).expect("at least one table");
-        sum.reshape([n, rows / n.max(1) * self.columns()])
+        sum.reshape([n, given / self.tables.len() * self.columns()])
     }
 }
+
+/// Maximum number of distances to compute at once.
+const BLOCK: usize = 1 << 24;
 
 /// Returns the number of the vector that is nearest to each row, `[rows]`.
 ///
@@ -90,7 +93,13 @@ pub(super) fn nearest(x: Tensor<2>, table: &Tensor<2>) -> Tensor<1, Int> {
     // |x - e|^2 without |x|^2, which is the same for all codes.
     let squares = table.clone().square().sum_dim(1).squeeze_dim::<1>(1);
     let weight = table.clone().mul_scalar(-2.0).transpose();
-    affine(x, weight, squares, None).argmin(1).squeeze_dim(1)
+    let ([rows, _], [codes, _]) = (x.dims(), table.dims());
+    let block = (BLOCK / codes).clamp(1, rows.max(1));
+    let blocks = (0..rows.max(1)).step_by(block).map(|start| {
+        let x = x.clone().narrow(0, start, block.min(rows - start));
+        affine(x, weight.clone(), squares.clone(), None).argmin(1).squeeze_dim::<1>(1)
+    });
+    Tensor::cat(blocks.collect(), 0)
 }
 
 /// Like [`nearest`], but finds vectors of the table again, whatever is near them.

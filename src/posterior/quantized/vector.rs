@@ -15,6 +15,9 @@ use crate::phase::Phase;
 use crate::posterior::{Family, Head};
 use crate::seed::Seed;
 
+/// More quantisers are treated as a mistake.
+const MAX_QUANTIZERS: usize = 1 << 10;
+
 /// The gradient of the features of a vector quantiser.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -34,7 +37,7 @@ pub enum CodeGradient {
 /// |---|---|---|---|
 /// | `codes` | as given | number of vectors of a quantiser | 2 to 2^24 |
 /// | `columns` | as given | length of a vector | at least 1 |
-/// | `quantizers` | 1 | quantisers in a row, each of what the ones before left over | at least 1 |
+/// | `quantizers` | 1 | quantisers in a row, each of what the ones before left over | 1 to 1,024 |
 /// | `commitment` | 0.25 | weight of the commitment loss | at least 0 |
 /// | `decay` | 0.99 | share of the old value in the moving averages of the vectors | 0 to below 1 |
 /// | `dead_share` | 0.1 | a vector chosen less often than this share of the mean is replaced; 0 for never | 0 to below 1 |
@@ -123,7 +126,11 @@ impl VectorQuantizedFamily {
     pub(super) fn check(&self) -> Result<()> {
         let Self { codes, columns, quantizers, commitment, decay, dead_share, .. } = *self;
         check_dim("columns", columns)?;
-        check_dim("quantizers", quantizers)?;
+        if !(1..=MAX_QUANTIZERS).contains(&quantizers) {
+            return Err(Error::config(format!(
+                "quantizers is {quantizers}, but it must be 1 to {MAX_QUANTIZERS}"
+            )));
+        }
         // The second bound keeps counts exact.
         if !(2..=1 << 24).contains(&codes) {
             return Err(Error::config(format!("codes is {codes}, but it must be 2 to 2^24")));

@@ -15,6 +15,9 @@ const K_MEANS: usize = 100;
 /// Points of a part of a sum; the parts depend on sizes only, so that sums do not depend on threads.
 const PART: usize = 1024;
 
+/// Parts to compute at once.
+const PARTS: usize = 32;
+
 /// Codes on the host.
 pub(super) struct Points {
     values: Vec<f64>,
@@ -46,10 +49,14 @@ impl Points {
         &self.values[i * self.dim..][..self.dim]
     }
 
-    /// Maps parts of the points in parallel, with the number of their first point.
-    fn parts<R: Send>(&self, f: impl Fn(usize, &[f64]) -> R + Sync) -> Vec<R> {
-        let parts = self.values.par_chunks(PART * self.dim).enumerate();
-        parts.map(|(i, part)| f(i * PART, part)).collect()
+    /// Maps parts of the points in parallel, with the number of their first point, and passes the
+    /// results to `sum` in order. Few of them are kept at a time.
+    fn parts<R: Send>(&self, f: impl Fn(usize, &[f64]) -> R + Sync, mut sum: impl FnMut(R)) {
+        for (block, values) in self.values.chunks(PARTS * PART * self.dim).enumerate() {
+            let parts = values.par_chunks(PART * self.dim).enumerate();
+            let results = parts.map(|(i, part)| f((block * PARTS + i) * PART, part));
+            results.collect::<Vec<_>>().into_iter().for_each(&mut sum);
+        }
     }
 }
 
@@ -67,15 +74,19 @@ pub(super) fn fit(points: &Points, how: &FitMixture) -> Result<(Gaussians, Fit)>
         Some(means) => means.clone(),
         None => k_means(points, how),
     };
-    let nearest = points.parts(|_, part| {
-        let rows = part.chunks_exact(points.dim);
-        let weight = |row: &[f64]| {
-            let chosen = nearest(row, &means);
-            (0..means.len()).map(move |k| f64::from(u8::from(k == chosen)))
-        };
-        rows.flat_map(weight).collect::<Vec<_>>()
-    });
-    let mut gaussians = maximize(points, &nearest.concat(), how)?;
+    let mut shares = Vec::with_capacity(points.len() * means.len());
+    points.parts(
+        |_, part| {
+            let rows = part.chunks_exact(points.dim);
+            let weight = |row: &[f64]| {
+                let chosen = nearest(row, &means);
+                (0..means.len()).map(move |k| f64::from(u8::from(k == chosen)))
+            };
+            rows.flat_map(weight).collect::<Vec<_>>()
+        },
+        |part| shares.extend(part),
+    );
+    let mut gaussians = maximize(points, &shares, how)?;
     let mut fit = Fit { log_likelihood: f64::NEG_INFINITY, iterations: 0, converged: false };
     while fit.iterations < how.max_iterations && !fit.converged {
         let (log_likelihood, shares) = gaussians.expect(points);
@@ -146,19 +157,26 @@ fn k_means(points: &Points, how: &FitMixture) -> Vec<Vec<f64>> {
         means.push(points.point(chosen.unwrap_or(n - 1)).to_vec());
     }
     for _ in 0..K_MEANS {
-        let sums = points.parts(|_, part| {
-            let mut sums = vec![vec![0.0; points.dim + 1]; means.len()];
-            for row in part.chunks_exact(points.dim) {
-                let sum = &mut sums[nearest(row, &means)];
-                sum.iter_mut().zip(row.iter().chain([&1.0])).for_each(|(sum, x)| *sum += x);
-            }
-            sums
-        });
+        let mut sums = vec![vec![0.0; points.dim + 1]; means.len()];
+        points.parts(
+            |_, part| {
+                let mut sums = vec![vec![0.0; points.dim + 1]; means.len()];
+                for row in part.chunks_exact(points.dim) {
+                    let sum = &mut sums[nearest(row, &means)];
+                    sum.iter_mut().zip(row.iter().chain([&1.0])).for_each(|(sum, x)| *sum += x);
+                }
+                sums
+            },
+            |part| {
+                let all = sums.iter_mut().flatten().zip(part.into_iter().flatten());
+                all.for_each(|(sum, part)| *sum += part);
+            },
+        );
         let before = means.clone();
-        for (k, mean) in means.iter_mut().enumerate() {
-            let count = sums.iter().map(|part| part[k][points.dim]).sum::<f64>();
-            for (j, value) in mean.iter_mut().enumerate().filter(|_| count > 0.0) {
-                *value = sums.iter().map(|part| part[k][j]).sum::<f64>() / count;
+        for (mean, sum) in means.iter_mut().zip(&sums) {
+            let count = sum[points.dim];
+            for (value, sum) in mean.iter_mut().zip(sum).filter(|_| count > 0.0) {
+                *value = sum / count;
             }
         }
         if means == before {
@@ -172,43 +190,45 @@ fn k_means(points: &Points, how: &FitMixture) -> Vec<Vec<f64>> {
 /// `[n, components]`.
 fn maximize(points: &Points, shares: &[f64], how: &FitMixture) -> Result<Gaussians> {
     let (dim, count) = (points.dim, how.components);
-    let sums = points.parts(|start, part| {
-        let mut sums = vec![(0.0, DVector::zeros(dim)); count];
-        for (row, shares) in part.chunks_exact(dim).zip(shares[start * count..].chunks(count)) {
-            for ((total, sum), share) in sums.iter_mut().zip(shares) {
-                *total += share;
-                sum.axpy(*share, &DVector::from_column_slice(row), 1.0);
-            }
-        }
-        sums
-    });
     let (mut totals, mut means) = (vec![0.0; count], vec![DVector::zeros(dim); count]);
-    for part in sums {
-        for (k, (total, sum)) in part.into_iter().enumerate() {
-            totals[k] += total;
-            means[k] += sum;
-        }
-    }
+    points.parts(
+        |start, part| {
+            let mut sums = vec![(0.0, DVector::zeros(dim)); count];
+            for (row, shares) in part.chunks_exact(dim).zip(shares[start * count..].chunks(count)) {
+                for ((total, sum), share) in sums.iter_mut().zip(shares) {
+                    *total += share;
+                    sum.axpy(*share, &DVector::from_column_slice(row), 1.0);
+                }
+            }
+            sums
+        },
+        |part| {
+            for (k, (total, sum)) in part.into_iter().enumerate() {
+                totals[k] += total;
+                means[k] += sum;
+            }
+        },
+    );
     // As in scikit-learn, so that no Gaussian without points divides by zero.
     totals.iter_mut().for_each(|total| *total += 10.0 * f64::EPSILON);
     means.iter_mut().zip(&totals).for_each(|(mean, total)| *mean /= *total);
-    let scatters = points.parts(|start, part| {
-        let mut scatters = vec![DMatrix::zeros(dim, dim); count];
-        for (row, shares) in part.chunks_exact(dim).zip(shares[start * count..].chunks(count)) {
-            let row = DVector::from_column_slice(row);
-            for ((scatter, mean), share) in scatters.iter_mut().zip(&means).zip(shares) {
-                if *share > 0.0 {
-                    let off = &row - mean;
-                    scatter.ger(*share, &off, &off, 1.0);
+    let mut covariances = vec![DMatrix::zeros(dim, dim); count];
+    points.parts(
+        |start, part| {
+            let mut scatters = vec![DMatrix::zeros(dim, dim); count];
+            for (row, shares) in part.chunks_exact(dim).zip(shares[start * count..].chunks(count)) {
+                let row = DVector::from_column_slice(row);
+                for ((scatter, mean), share) in scatters.iter_mut().zip(&means).zip(shares) {
+                    if *share > 0.0 {
+                        let off = &row - mean;
+                        scatter.ger(*share, &off, &off, 1.0);
+                    }
                 }
             }
-        }
-        scatters
-    });
-    let mut covariances = vec![DMatrix::zeros(dim, dim); count];
-    for part in scatters {
-        covariances.iter_mut().zip(part).for_each(|(sum, scatter)| *sum += scatter);
-    }
+            scatters
+        },
+        |part| covariances.iter_mut().zip(part).for_each(|(sum, scatter)| *sum += scatter),
+    );
     let factor = |(k, (covariance, total)): (usize, (DMatrix<f64>, &f64))| {
         let mut covariance: DMatrix<f64> = covariance / *total;
         (0..dim).for_each(|j| covariance[(j, j)] += how.regularization);
@@ -239,7 +259,8 @@ impl Gaussians {
             weight.ln() - log_det - 0.5 * dim as f64 * LN_2PI
         });
         let constants = constants.collect::<Vec<_>>();
-        let parts = points.parts(|_, part| {
+        let (mut all, mut all_shares) = (0.0, Vec::with_capacity(points.len() * self.means.len()));
+        let of_part = |_, part: &[f64]| {
             let (mut sum, mut shares) = (0.0, Vec::with_capacity(part.len() / dim));
             let mut off = DVector::zeros(dim);
             for row in part.chunks_exact(dim) {
@@ -257,9 +278,11 @@ impl Gaussians {
                 shares.extend(logs.iter().map(|log| (log - log_total).exp()));
             }
             (sum, shares)
+        };
+        points.parts(of_part, |(sum, shares)| {
+            all += sum;
+            all_shares.extend(shares);
         });
-        let sum = parts.iter().map(|(sum, _)| sum).sum::<f64>();
-        let shares = parts.into_iter().flat_map(|(_, shares)| shares).collect();
-        (sum / points.len() as f64, shares)
+        (all / points.len() as f64, all_shares)
     }
 }

@@ -11,7 +11,7 @@ use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::likelihood::Support;
 use crate::nn::{MAX_WEIGHTS, check_dim, check_len};
-use crate::noise::NoiseShape;
+use crate::noise::{NoiseShape, NoiseSource};
 use crate::phase::Phase;
 use crate::posterior::FullGaussian;
 use crate::seed::Seed;
@@ -32,6 +32,19 @@ impl FittedMixtureConfig {
     pub fn new(components: usize, latent_dim: usize) -> Self {
         Self { components, latent_dim }
     }
+
+    fn check(&self) -> Result<()> {
+        let Self { components: count, latent_dim } = *self;
+        check_len("components", count)?;
+        check_dim("latent_dim", latent_dim)?;
+        let size = latent_dim.checked_mul(latent_dim).and_then(|size| size.checked_mul(count));
+        if size.is_none_or(|size| size > MAX_WEIGHTS) {
+            return Err(Error::config(format!(
+                "{count} Gaussians over codes of length {latent_dim} are too many"
+            )));
+        }
+        Ok(())
+    }
 }
 
 named_config!(FittedMixtureConfig, FittedMixture { components: usize, latent_dim: usize });
@@ -39,6 +52,9 @@ named_config!(FittedMixtureConfig, FittedMixture { components: usize, latent_dim
 /// `p(z) = sum_k w_k N(z; mean_k, C_k C_k^T)` with full covariances, fitted to the codes of a trained
 /// model by expectation maximisation (Dempster et al. 1977): ex-post density estimation (Ghosh et al.
 /// 2020, section 4).
+///
+/// Further training of the model changes the mixture too. Its divergence has no closed form: use
+/// [`MonteCarloKl`](crate::divergence::MonteCarloKl) or an importance-weighted bound.
 ///
 /// Where the codes of the data do not follow the model's prior, samples from the prior look worse than
 /// reconstructions, and those of a mixture better:
@@ -120,6 +136,7 @@ impl FittedMixture {
     /// If there are fewer codes than Gaussians, if a code is not finite, if a field of `how` is out of
     /// range, or if a covariance becomes singular.
     pub fn fit(codes: Tensor<2>, how: FitMixture) -> Result<(Self, Fit)> {
+        FittedMixtureConfig::new(how.components, codes.dims()[1]).check()?;
         let device = codes.device().without_autodiff();
         let points = Points::read(codes)?;
         let (gaussians, fit) = em::fit(&points, &how)?;
@@ -167,24 +184,19 @@ impl FittedMixture {
 impl ModuleConfig for FittedMixtureConfig {
     type Module = FittedMixture;
 
-    /// Builds standard normal distributions, in place of which weights are loaded.
-    fn init(&self, _seed: Seed, device: &Device) -> Result<FittedMixture> {
+    /// Builds Gaussians with means drawn from `N(0, I)` and variances of 1, in place of which weights
+    /// are loaded.
+    fn init(&self, seed: Seed, device: &Device) -> Result<FittedMixture> {
+        self.check()?;
         let Self { components: count, latent_dim } = *self;
-        check_len("components", count)?;
-        check_dim("latent_dim", latent_dim)?;
-        let size = latent_dim.checked_mul(latent_dim).and_then(|size| size.checked_mul(count));
-        if size.is_none_or(|size| size > MAX_WEIGHTS) {
-            return Err(Error::config(format!(
-                "{count} Gaussians over codes of length {latent_dim} are too many"
-            )));
-        }
+        let mean = NoiseSource::new(seed).draw(0, [1, count, latent_dim], device).squeeze_dim(0);
         let below = (latent_dim > 1).then(|| {
             let shape = [count, latent_dim - 1, latent_dim - 1];
             Param::from_tensor(Tensor::zeros(shape, device))
         });
         Ok(FittedMixture {
             logits: Param::from_tensor(Tensor::zeros([count], device)),
-            mean: Param::from_tensor(Tensor::zeros([count, latent_dim], device)),
+            mean: Param::from_tensor(mean),
             log_diagonal: Param::from_tensor(Tensor::zeros([count, latent_dim], device)),
             below,
         })

@@ -1,3 +1,6 @@
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+
 use crate::data::{Examples, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 use crate::eval::Measure;
@@ -18,6 +21,24 @@ pub(super) fn check_annealing<M>(
         "none of {epochs} epochs with {batches} steps ends at the full weight of the divergence, so \
          there is no best epoch to choose: anneal faster or train longer"
     )))
+}
+
+/// Checks that training can change a parameter of a model in training mode.
+pub(super) fn check_trainable(model: &impl Module) -> Result<()> {
+    struct Found(bool);
+    impl ModuleVisitor for Found {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0 |= param.val().is_require_grad();
+        }
+    }
+    let mut found = Found(false);
+    model.visit(&mut found);
+    match found.0 {
+        true => Ok(()),
+        false => Err(Error::config(
+            "all parameters of the model are fixed, so there is nothing to train",
+        )),
+    }
 }
 
 pub(super) fn check_dim(set: &str, examples: &dyn Examples, model: &impl Model) -> Result<()> {

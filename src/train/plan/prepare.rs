@@ -3,7 +3,7 @@ use std::sync::Arc;
 use burn::module::{ParamId, RunningState};
 use burn::tensor::{Device, Tensor};
 
-use super::checks::{check_annealing, check_dim, title};
+use super::checks::{check_annealing, check_dim, check_trainable, title};
 use super::config::TrainConfig;
 use super::trainer::Trainer;
 use crate::data::{BatchLoader, Checked, Examples};
@@ -74,6 +74,7 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
         };
         let is_numbered = self.checkpoints.is_some();
         let model = Numbered { module: model.train(), is_numbered };
+        check_trainable(&model)?;
         let trainable = Step { model, state, setup };
         let folder = match &self.checkpoints {
             None => None,
