@@ -376,8 +376,8 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         ],
         "history" => {
             let header = "epoch,train_nelbo,train_distortion,train_divergence,valid_nelbo,valid_distortion,valid_divergence,\
-                          at_full_weight,active_units,skipped_steps,train_seconds,valid_seconds";
-            let line = "1,200.5,190,10.5,201,190.25,10.75,true,2,0,1.5,0.25";
+                          at_full_weight,active_units,used_codes,code_perplexity,skipped_steps,train_seconds,valid_seconds";
+            let line = "1,200.5,190,10.5,201,190.25,10.75,true,2,40,31.5,0,1.5,0.25";
             vec![
                 format!("{header}\n{line}\n").into_bytes(),
                 format!("{header},divergence_1,divergence_2\n{line},3.5,7.25\n").into_bytes(),

@@ -10,7 +10,7 @@ use crate::likelihood::Support;
 use crate::nn::{ConvBlock, ConvConfig, Mlp, MlpConfig, Norm, normalize};
 use crate::noise::NoiseShape;
 use crate::phase::Phase;
-use crate::posterior::{Diagonal, DiagonalHead, Family, Head};
+use crate::posterior::{Diagonal, DiagonalHead, Family, Head, NewHead};
 use crate::seed::Seed;
 
 /// Configuration of a [`ConvEncoder`]; see [`ConvConfig::encoder`].
@@ -117,13 +117,14 @@ impl<F: Family> ModuleConfig for ConvEncoderConfig<F> {
         };
         let trunk = dense.init(seed, device)?;
         let (features, latent_dim) = (dense.output_dim(), network.latent_dim);
+        let new = NewHead { features, latent_dim, init: network.init, seed, device };
         Ok(ConvEncoder {
             blocks: network.down(seed, device)?,
             norm: match network.dense {
                 Some(units) => network.normalization.init(units, device)?,
                 None => None,
             },
-            head: self.posterior.init(features, latent_dim, network.init, seed, device)?,
+            head: self.posterior.init(&new)?,
             dense: trunk,
             image: network.image,
         })

@@ -10,7 +10,7 @@ use crate::likelihood::Support;
 use crate::nn::{Activation, Init, Mlp, MlpConfig, check_dim};
 use crate::noise::NoiseShape;
 use crate::phase::Phase;
-use crate::posterior::{Diagonal, DiagonalHead, Family, Head};
+use crate::posterior::{Diagonal, DiagonalHead, Family, Head, NewHead};
 use crate::seed::Seed;
 
 /// Configuration of an [`MlpEncoder`].
@@ -137,9 +137,10 @@ impl<F: Family> ModuleConfig for MlpEncoderConfig<F> {
             init: self.init,
         };
         let (features, latent_dim) = (trunk.output_dim(), self.latent_dim);
+        let new = NewHead { features, latent_dim, init: self.init, seed, device };
         Ok(MlpEncoder {
             trunk: trunk.init(seed, device)?,
-            head: self.posterior.init(features, latent_dim, self.init, seed, device)?,
+            head: self.posterior.init(&new)?,
             data_dim: self.data_dim,
         })
     }

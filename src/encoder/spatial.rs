@@ -10,7 +10,7 @@ use crate::likelihood::Support;
 use crate::nn::{Block, Init, Network, NetworkConfig, Tiles, values_of};
 use crate::noise::NoiseShape;
 use crate::phase::Phase;
-use crate::posterior::{Diagonal, DiagonalHead, Family, Head, Pointwise};
+use crate::posterior::{Diagonal, DiagonalHead, Family, Head, NewHead, Pointwise};
 use crate::seed::Seed;
 
 /// Configuration of a [`SpatialEncoder`].
@@ -159,7 +159,8 @@ impl<F: Family<Head: Head<Posterior: Pointwise>>> ModuleConfig for SpatialEncode
         let network = init_part("network", &self.network, seed, device)?;
         let [height, width, features] = network.output_shape();
         let init = self.network.init;
-        let head = self.posterior.init(features, self.columns, init, seed, device)?;
+        let new = NewHead { features, latent_dim: self.columns, init, seed, device };
+        let head = self.posterior.init(&new)?;
         let size = [height, width, self.columns].iter().try_fold(1usize, |n, &m| n.checked_mul(m));
         if size.is_none() {
             return Err(Error::config(format!("codes of {} columns are too large", self.columns)));

@@ -1,20 +1,19 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::activation::{log_sigmoid, sigmoid};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 
 use super::pointwise::regrouped;
 use super::temperature::Sampling;
-use super::{Density, Family, Head, Pointwise, Posterior, Temperature};
+use super::{Density, Family, Head, NewHead, Pointwise, Posterior, Temperature};
 use crate::config::named_config;
 use crate::describe::{Describe, INPUT, Layer};
 use crate::error::Result;
 use crate::likelihood::Support;
 use crate::math::gradient_of;
-use crate::nn::{Init, linear};
+use crate::nn::linear;
 use crate::noise::{Noise, NoiseShape};
 use crate::phase::Phase;
-use crate::seed::Seed;
 
 /// Minimum distance of a relaxed bit from 0 and 1, 2^-22. Just below 1, 32-bit floats are 2^-24
 /// apart, so closer to it `log(1 - z)` would have no digits.
@@ -190,15 +189,8 @@ pub struct BernoulliHead {
 impl Family for BernoulliFamily {
     type Head = BernoulliHead;
 
-    fn init(
-        &self,
-        features: usize,
-        latent_dim: usize,
-        init: Init,
-        seed: Seed,
-        device: &Device,
-    ) -> Result<BernoulliHead> {
-        let logits = init.linear(features, latent_dim, seed.child("logits"), device)?;
+    fn init(&self, new: &NewHead) -> Result<BernoulliHead> {
+        let logits = new.linear("logits")?;
         Ok(BernoulliHead { logits, family: *self })
     }
 }

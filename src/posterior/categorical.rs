@@ -1,20 +1,19 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::activation::{log_softmax, softmax};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 
 use super::pointwise::regrouped;
 use super::temperature::Sampling;
-use super::{Density, Family, Head, Pointwise, Posterior, Temperature};
+use super::{Density, Family, Head, NewHead, Pointwise, Posterior, Temperature};
 use crate::config::named_config;
 use crate::describe::{Describe, INPUT, Layer};
 use crate::error::{Error, Result};
 use crate::likelihood::Support;
 use crate::math::{LN_2PI, gradient_of, log_sum_exp, stirling_error};
-use crate::nn::{Init, linear};
+use crate::nn::linear;
 use crate::noise::{Noise, NoiseShape};
 use crate::phase::Phase;
-use crate::seed::Seed;
 
 /// Minimum component of a relaxed sample, 2^-100. Its inverse, which occurs in the gradient of a
 /// density, still fits a 32-bit float with room for other factors.
@@ -276,16 +275,9 @@ pub struct CategoricalHead {
 impl Family for CategoricalFamily {
     type Head = CategoricalHead;
 
-    fn init(
-        &self,
-        features: usize,
-        latent_dim: usize,
-        init: Init,
-        seed: Seed,
-        device: &Device,
-    ) -> Result<CategoricalHead> {
-        check_groups("latent_dim", latent_dim, self.categories)?;
-        let logits = init.linear(features, latent_dim, seed.child("logits"), device)?;
+    fn init(&self, new: &NewHead) -> Result<CategoricalHead> {
+        check_groups("latent_dim", new.latent_dim, self.categories)?;
+        let logits = new.linear("logits")?;
         Ok(CategoricalHead { logits, family: *self })
     }
 }

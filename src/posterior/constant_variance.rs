@@ -1,13 +1,11 @@
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
-use super::{DiagonalGaussian, Family, Head};
+use super::{DiagonalGaussian, Family, Head, NewHead};
 use crate::config::named_config;
 use crate::describe::{Describe, Layer};
 use crate::error::{Error, Result};
-use crate::nn::Init;
 use crate::phase::Phase;
-use crate::seed::Seed;
 
 /// The family of [`DiagonalGaussian`] posteriors with one standard deviation for all data and
 /// dimensions (Ghosh et al. 2020, section 3.1). The mean is the features themselves, without another
@@ -39,14 +37,8 @@ pub struct ConstantVarianceHead {
 impl Family for ConstantVariance {
     type Head = ConstantVarianceHead;
 
-    fn init(
-        &self,
-        features: usize,
-        latent_dim: usize,
-        _init: Init,
-        _seed: Seed,
-        _device: &Device,
-    ) -> Result<ConstantVarianceHead> {
+    fn init(&self, new: &NewHead) -> Result<ConstantVarianceHead> {
+        let NewHead { features, latent_dim, .. } = *new;
         let log_var = 2.0 * self.std.ln();
         if !(self.std > 0.0 && (log_var as f32).is_finite()) {
             return Err(Error::config(format!(

@@ -1,15 +1,15 @@
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::{Device, FloatDType, Int, Tensor};
+use burn::tensor::{FloatDType, Int, Tensor};
 
 use super::pointwise::regrouped;
-use super::{Density, Family, Head, Pointwise, Posterior, Samples};
+use super::{Density, Family, Head, NewHead, Pointwise, Posterior, Samples};
 use crate::backend::is_cpu;
 use crate::config::unit_name;
 use crate::describe::{Describe, INPUT, Layer};
 use crate::error::Result;
 use crate::math::{LN_2PI, gradient_of, log_sum_exp, normal_log_prob, standardize};
-use crate::nn::{Init, linear};
+use crate::nn::linear;
 use crate::phase::Phase;
 use crate::reparameterize::Reparameterize;
 use crate::seed::Seed;
@@ -155,16 +155,8 @@ pub struct DiagonalHead {
 impl Family for Diagonal {
     type Head = DiagonalHead;
 
-    fn init(
-        &self,
-        features: usize,
-        latent_dim: usize,
-        init: Init,
-        seed: Seed,
-        device: &Device,
-    ) -> Result<DiagonalHead> {
-        let layer = |name| init.linear(features, latent_dim, seed.child(name), device);
-        Ok(DiagonalHead { mean: layer("mean")?, log_var: layer("log_var")? })
+    fn init(&self, new: &NewHead) -> Result<DiagonalHead> {
+        Ok(DiagonalHead { mean: new.linear("mean")?, log_var: new.linear("log_var")? })
     }
 }
 
@@ -194,6 +186,7 @@ unit_name!(Diagonal);
 mod tests {
     use super::*;
     use crate::noise::NoiseSource;
+    use burn::tensor::Device;
 
     /// In 40 dimensions with standard deviations of `e^-4`, squares multiplied out in 32 bits are
     /// 8e-3 nats off. Differences round each of 40 terms of order 1. Neither method can recover the

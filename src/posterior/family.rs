@@ -1,6 +1,7 @@
 use std::fmt::Debug;
 
 use burn::module::{Module, ModuleDisplay};
+use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,19 +31,38 @@ pub trait Family: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
     /// The layers that the configuration builds.
     type Head: Head;
 
-    /// Builds the layers with fresh weights, from `features` inputs to posteriors over codes of
-    /// length `latent_dim`.
+    /// Builds the layers with fresh weights.
     ///
     /// # Errors
     /// If the family has no such posterior.
-    fn init(
-        &self,
-        features: usize,
-        latent_dim: usize,
-        init: Init,
-        seed: Seed,
-        device: &Device,
-    ) -> Result<Self::Head>;
+    fn init(&self, new: &NewHead) -> Result<Self::Head>;
+}
+
+/// What a head is built for and from.
+#[derive(Clone, Copy, Debug)]
+pub struct NewHead<'a> {
+    /// Number of features of an example.
+    pub features: usize,
+    /// Length of a code.
+    pub latent_dim: usize,
+    /// Distribution of the initial weights.
+    pub init: Init,
+    /// Seed of the weights.
+    pub seed: Seed,
+    /// Device of the weights.
+    pub device: &'a Device,
+}
+
+impl NewHead<'_> {
+    /// Creates a fully connected layer from the features to the columns of a code, with a seed of its
+    /// name.
+    ///
+    /// # Errors
+    /// If the layer has no or too many weights; see [`Init::linear`].
+    pub fn linear(&self, name: &str) -> Result<Linear> {
+        let Self { features, latent_dim, init, seed, device } = *self;
+        init.linear(features, latent_dim, seed.child(name), device)
+    }
 }
 
 /// The last layers of an encoder: maps features of the data to the posterior.

@@ -1,13 +1,12 @@
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Density, Family, Head, Posterior, Samples};
+use super::{Density, Family, Head, NewHead, Posterior, Samples};
 use crate::describe::{Describe, Layer};
 use crate::error::{Error, Result};
 use crate::flow::{Flow, Flows, FlowsConfig};
 use crate::likelihood::Support;
-use crate::nn::Init;
 use crate::noise::NoiseShape;
 use crate::phase::Phase;
 use crate::posterior::Diagonal;
@@ -75,16 +74,9 @@ where
 {
     type Head = TransformedHead<F::Head>;
 
-    fn init(
-        &self,
-        features: usize,
-        latent_dim: usize,
-        init: Init,
-        seed: Seed,
-        device: &Device,
-    ) -> Result<Self::Head> {
-        let context_dim = if self.is_amortized { features } else { 0 };
-        let base = self.base.init(features, latent_dim, init, seed, device)?;
+    fn init(&self, new: &NewHead) -> Result<Self::Head> {
+        let context_dim = if self.is_amortized { new.features } else { 0 };
+        let base = self.base.init(new)?;
         if base.latent_support() != Support::Real {
             return Err(Error::config(format!(
                 "flows need a base over Real codes, but theirs is over {:?} codes",
@@ -93,7 +85,12 @@ where
         }
         Ok(TransformedHead {
             base,
-            flows: self.flows.init(latent_dim, context_dim, seed.child("flows"), device)?,
+            flows: self.flows.init(
+                new.latent_dim,
+                context_dim,
+                new.seed.child("flows"),
+                new.device,
+            )?,
         })
     }
 }

@@ -1,8 +1,8 @@
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 
-use super::{Density, Family, Head, Posterior, Samples};
+use super::{Density, Family, Head, NewHead, Posterior, Samples};
 use crate::config::unit_name;
 use crate::describe::{Describe, INPUT, Layer};
 use crate::divergence::{Divergence, DivergenceTerms, KlDivergence};
@@ -230,20 +230,13 @@ pub struct FullCovarianceHead {
 impl Family for FullCovariance {
     type Head = FullCovarianceHead;
 
-    fn init(
-        &self,
-        features: usize,
-        latent_dim: usize,
-        init: Init,
-        seed: Seed,
-        device: &Device,
-    ) -> Result<FullCovarianceHead> {
-        let layer = |name| init.linear(features, latent_dim, seed.child(name), device);
+    fn init(&self, new: &NewHead) -> Result<FullCovarianceHead> {
+        let NewHead { features, latent_dim, seed, device, .. } = *new;
         let count = latent_dim.saturating_mul(latent_dim.saturating_sub(1)) / 2;
         let off_diagonal = (count > 0).then(|| Init::Zeros.linear(features, count, seed, device));
         Ok(FullCovarianceHead {
-            mean: layer("mean")?,
-            log_diagonal: layer("log_diagonal")?,
+            mean: new.linear("mean")?,
+            log_diagonal: new.linear("log_diagonal")?,
             off_diagonal: off_diagonal.transpose()?,
         })
     }

@@ -1,15 +1,14 @@
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 
-use super::{Family, Head, Posterior};
+use super::{Family, Head, NewHead, Posterior};
 use crate::config::{named, named_config};
 use crate::describe::{Describe, INPUT, Layer};
 use crate::encoder::{MlpEncoder, MlpEncoderConfig};
 use crate::error::Result;
-use crate::nn::{Activation, Init, Joint, JointDims, check_dim};
+use crate::nn::{Activation, Joint, JointDims, check_dim};
 use crate::noise::NoiseShape;
 use crate::phase::Phase;
-use crate::seed::Seed;
 
 /// The family of [`ImplicitPosterior`]s: `z = g(f(x), eps)` with a perceptron `g` that takes noise.
 ///
@@ -78,14 +77,8 @@ pub struct ImplicitHead {
 impl Family for Implicit {
     type Head = ImplicitHead;
 
-    fn init(
-        &self,
-        features: usize,
-        latent_dim: usize,
-        init: Init,
-        seed: Seed,
-        device: &Device,
-    ) -> Result<ImplicitHead> {
+    fn init(&self, new: &NewHead) -> Result<ImplicitHead> {
+        let NewHead { features, latent_dim, init, seed, device } = *new;
         let noise_dim = self.noise_dim.unwrap_or(latent_dim);
         check_dim("noise_dim", noise_dim)?;
         let dims =

@@ -18,7 +18,7 @@ pub(crate) use categorical::check_groups;
 pub use categorical::{Categorical, CategoricalFamily, CategoricalHead};
 pub use constant_variance::{ConstantVariance, ConstantVarianceHead};
 pub use diagonal_gaussian::{Diagonal, DiagonalGaussian, DiagonalHead};
-pub use family::{Family, Head};
+pub use family::{Family, Head, NewHead};
 pub use flow::{Transformed, TransformedHead, TransformedPosterior};
 pub use full_covariance::{FullCovariance, FullCovarianceHead, FullGaussian};
 pub use hierarchical::HierarchicalPosterior;

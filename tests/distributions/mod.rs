@@ -5,7 +5,8 @@ use burn::tensor::{Device, Tensor};
 use burn_vae::nn::Init;
 use burn_vae::noise::{Noise, NoiseShape};
 use burn_vae::posterior::{
-    Bernoulli, BernoulliFamily, Categorical, CategoricalFamily, Density, Family, Head, Temperature,
+    Bernoulli, BernoulliFamily, Categorical, CategoricalFamily, Density, Family, Head, NewHead,
+    Temperature,
 };
 use burn_vae::{NoiseSource, Phase, Posterior, Seed};
 
@@ -46,7 +47,15 @@ impl Q {
     pub fn of_head(logits: &[f32], categories: Option<usize>, t: f64, phase: Phase) -> Self {
         fn head<F: Family>(family: F, logits: &[f32]) -> F::Head {
             let (seed, device) = (Seed::new(0), Device::flex());
-            let head = family.init(1, logits.len(), Init::Zeros, seed, &device).unwrap();
+            let head = family
+                .init(&NewHead {
+                    features: 1,
+                    latent_dim: logits.len(),
+                    init: Init::Zeros,
+                    seed,
+                    device: &device,
+                })
+                .unwrap();
             // A weight of zero for each logit, so that the bias is the logit.
             filled(head, [vec![0.0; logits.len()], logits.to_vec()].concat())
         }

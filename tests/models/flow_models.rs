@@ -12,7 +12,8 @@ use burn_vae::flow::FlowsConfig;
 use burn_vae::nn::Init;
 use burn_vae::objective::{Gradient, Iwae};
 use burn_vae::posterior::{
-    Density, DiagonalGaussian, Family, FullCovariance, Head, Transformed, TransformedPosterior,
+    Density, DiagonalGaussian, Family, FullCovariance, Head, NewHead, Transformed,
+    TransformedPosterior,
 };
 use burn_vae::prior::{Distribution, FlowPriorConfig, GaussianPriorConfig};
 use burn_vae::{
@@ -87,7 +88,13 @@ fn kinds() -> [FlowsConfig; 6] {
 
 /// Returns two posteriors over two dimensions.
 fn posterior(flows: FlowsConfig, device: &Device) -> TransformedPosterior<DiagonalGaussian> {
-    let head = Transformed::new(flows).init(3, 2, Init::default(), Seed::new(0), &Device::flex());
+    let head = Transformed::new(flows).init(&NewHead {
+        features: 3,
+        latent_dim: 2,
+        init: Init::default(),
+        seed: Seed::new(0),
+        device: &Device::flex(),
+    });
     let head = random(head.unwrap(), 0.4, 5);
     let head = if device.is_autodiff() { head.train() } else { head };
     head.forward(tensor(&[0.5, -1.0, 0.2, 1.0, 0.3, -0.4], [2, 3], device), Phase::Eval)
@@ -143,11 +150,27 @@ fn the_density_of_a_draw_is_that_of_its_samples() {
         check(q, &format!("{flows:?}"));
         // Flows on a full Gaussian, shared by both examples.
         let family = Transformed::new(flows.clone()).with_base(FullCovariance).shared();
-        let head = family.init(3, 2, Init::default(), Seed::new(0), &device).unwrap();
+        let head = family
+            .init(&NewHead {
+                features: 3,
+                latent_dim: 2,
+                init: Init::default(),
+                seed: Seed::new(0),
+                device: &device,
+            })
+            .unwrap();
         let features = tensor(&[0.5, -1.0, 0.2, 1.0, 0.3, -0.4], [2, 3], &device);
         check(random(head, 0.4, 5).forward(features, Phase::Eval), &format!("{flows:?}"));
     }
-    let full = FullCovariance.init(3, 2, Init::default(), Seed::new(0), &device).unwrap();
+    let full = FullCovariance
+        .init(&NewHead {
+            features: 3,
+            latent_dim: 2,
+            init: Init::default(),
+            seed: Seed::new(0),
+            device: &device,
+        })
+        .unwrap();
     let features = tensor(&[0.5, -1.0, 0.2, 1.0, 0.3, -0.4], [2, 3], &device);
     check(random(full, 0.5, 6).forward(features, Phase::Eval), "full");
 }
@@ -158,7 +181,15 @@ fn a_detached_posterior_leaves_its_parameters_alone() {
     let device = Device::flex().autodiff();
     for flows in kinds() {
         let family = Transformed::new(flows);
-        let head = family.init(3, 2, Init::default(), Seed::new(0), &Device::flex()).unwrap();
+        let head = family
+            .init(&NewHead {
+                features: 3,
+                latent_dim: 2,
+                init: Init::default(),
+                seed: Seed::new(0),
+                device: &Device::flex(),
+            })
+            .unwrap();
         let head = random(head, 0.4, 5).train();
         let features = tensor(&[0.5, -1.0, 0.2, 1.0, 0.3, -0.4], [2, 3], &device).require_grad();
         let q = head.forward(features.clone(), Phase::Eval);
@@ -214,7 +245,15 @@ where
     F: Family<Head: Head<Posterior: Density>>,
 {
     let device = Device::flex().autodiff();
-    let head = family.init(1, 2, Init::default(), Seed::new(1), &Device::flex()).unwrap();
+    let head = family
+        .init(&NewHead {
+            features: 1,
+            latent_dim: 2,
+            init: Init::default(),
+            seed: Seed::new(1),
+            device: &Device::flex(),
+        })
+        .unwrap();
     let mut head = head.train();
     let mut optimizer = AdamConfig::new().init();
     let kl = |head: &F::Head, step: u64, samples: usize| {

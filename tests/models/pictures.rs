@@ -132,11 +132,11 @@ fn curves_have_two_colours() {
     let path = dir.path().join("curves.png");
     let csv = dir.path().join("history.csv");
     let header = "epoch,train_nelbo,train_distortion,train_divergence,valid_nelbo,valid_distortion,valid_divergence,\
-                  at_full_weight,active_units,skipped_steps,train_seconds,valid_seconds";
+                  at_full_weight,active_units,used_codes,code_perplexity,skipped_steps,train_seconds,valid_seconds";
     std::fs::write(
         &csv,
         format!(
-            "{header}\n1,200,190,10,180,170,10,true,2,0,1,1\n2,170,160,10,160,150,10,true,,3,1,1\n"
+            "{header}\n1,200,190,10,180,170,10,true,2,,,0,1,1\n2,170,160,10,160,150,10,true,,40,31.5,3,1,1\n"
         ),
     )
     .unwrap();

@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
 use super::codebook::check_groups;
 use super::{Codebook, Grid, Quantized, QuantizingHead};
@@ -9,11 +9,10 @@ use crate::describe::{Describe, INPUT, Layer};
 use crate::error::{Error, Result};
 use crate::likelihood::Support;
 use crate::math::gradient_of;
-use crate::nn::{Init, Norm, Normalization, linear, normalize};
+use crate::nn::{Norm, Normalization, linear, normalize};
 use crate::noise::NoiseShape;
 use crate::phase::Phase;
-use crate::posterior::{Family, Head};
-use crate::seed::Seed;
+use crate::posterior::{Family, Head, NewHead};
 
 /// Keeps the outermost levels within reach of the hyperbolic tangent, as in the authors' code.
 const MARGIN: f64 = 1e-3;
@@ -121,24 +120,17 @@ pub struct FiniteScalarHead {
 impl Family for FiniteScalarFamily {
     type Head = FiniteScalarHead;
 
-    fn init(
-        &self,
-        features: usize,
-        latent_dim: usize,
-        init: Init,
-        seed: Seed,
-        device: &Device,
-    ) -> Result<FiniteScalarHead> {
-        check_groups("latent_dim", latent_dim, self.grid.columns())?;
+    fn init(&self, new: &NewHead) -> Result<FiniteScalarHead> {
+        check_groups("latent_dim", new.latent_dim, self.grid.columns())?;
         if let Some(i) = self.grid.levels().iter().position(|levels| *levels == 2) {
             return Err(Error::config(format!(
                 "levels[{i}] is 2, but finite scalar quantisation needs at least 3"
             )));
         }
-        let features = init.linear(features, latent_dim, seed.child("features"), device)?;
+        let features = new.linear("features")?;
         // Without a scale and a shift that are learned.
         let norm = match self.standardize {
-            true => Normalization::BATCH.init(latent_dim, device)?.map(Norm::no_grad),
+            true => Normalization::BATCH.init(new.latent_dim, new.device)?.map(Norm::no_grad),
             false => None,
         };
         Ok(FiniteScalarHead { features, norm, family: *self })

@@ -1,7 +1,7 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::activation::sigmoid;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 
 use super::codebook::check_groups;
 use super::{Codebook, Grid, Quantized, QuantizingHead};
@@ -10,11 +10,10 @@ use crate::describe::{Describe, INPUT, Layer};
 use crate::error::{Error, Result};
 use crate::likelihood::Support;
 use crate::math::{gradient_of, softplus};
-use crate::nn::{Init, linear};
+use crate::nn::linear;
 use crate::noise::NoiseShape;
 use crate::phase::Phase;
-use crate::posterior::{Family, Head};
-use crate::seed::Seed;
+use crate::posterior::{Family, Head, NewHead};
 
 /// Maximum number of bits: the diversity needs the probabilities of all codes for each vector.
 const MAX_BITS: usize = 12;
@@ -155,17 +154,10 @@ pub struct LookupFreeHead {
 impl Family for LookupFreeFamily {
     type Head = LookupFreeHead;
 
-    fn init(
-        &self,
-        features: usize,
-        latent_dim: usize,
-        init: Init,
-        seed: Seed,
-        device: &Device,
-    ) -> Result<LookupFreeHead> {
+    fn init(&self, new: &NewHead) -> Result<LookupFreeHead> {
         let grid = self.grid()?;
-        check_groups("latent_dim", latent_dim, grid.columns())?;
-        let features = init.linear(features, latent_dim, seed.child("features"), device)?;
+        check_groups("latent_dim", new.latent_dim, grid.columns())?;
+        let features = new.linear("features")?;
         Ok(LookupFreeHead { features, family: *self, grid })
     }
 }

@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::codebook::check_groups;
@@ -9,11 +9,10 @@ use crate::config::named_config;
 use crate::describe::{Describe, INPUT, Layer};
 use crate::error::{Error, Result};
 use crate::likelihood::Support;
-use crate::nn::{Init, MAX_WEIGHTS, check_dim, linear};
+use crate::nn::{MAX_WEIGHTS, check_dim, linear};
 use crate::noise::NoiseShape;
 use crate::phase::Phase;
-use crate::posterior::{Family, Head};
-use crate::seed::Seed;
+use crate::posterior::{Family, Head, NewHead};
 
 /// More quantisers are treated as a mistake.
 const MAX_QUANTIZERS: usize = 1 << 10;
@@ -187,17 +186,10 @@ impl VectorQuantizedHead {
 impl Family for VectorQuantizedFamily {
     type Head = VectorQuantizedHead;
 
-    fn init(
-        &self,
-        features: usize,
-        latent_dim: usize,
-        init: Init,
-        seed: Seed,
-        device: &Device,
-    ) -> Result<VectorQuantizedHead> {
-        let quantizer = VectorQuantizer::new(*self, seed.child("quantizer"), device)?;
-        check_groups("latent_dim", latent_dim, self.columns)?;
-        let features = init.linear(features, latent_dim, seed.child("features"), device)?;
+    fn init(&self, new: &NewHead) -> Result<VectorQuantizedHead> {
+        let quantizer = VectorQuantizer::new(*self, new.seed.child("quantizer"), new.device)?;
+        check_groups("latent_dim", new.latent_dim, self.columns)?;
+        let features = new.linear("features")?;
         Ok(VectorQuantizedHead { features, quantizer })
     }
 }
