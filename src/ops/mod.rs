@@ -100,6 +100,46 @@ pub(crate) fn batch_norm(
     on_engine!([x], batch_norm(x, scale, shift, epsilon))
 }
 
+/// How channels are normalised by groups.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Groups {
+    /// Number of groups of neighbouring channels.
+    pub(crate) count: usize,
+    /// Added to the variance.
+    pub(crate) epsilon: f64,
+    /// Whether a SiLU, `y sigmoid(y)`, follows.
+    pub(crate) silu: bool,
+}
+
+/// Group normalisation: `(x - mean) / sqrt(variance + epsilon) * scale + shift`, by the mean and the
+/// variance of each group of channels of an example.
+///
+/// # Shapes
+/// - `x`, output: `[batch, pixels, channels]`
+/// - `scale`, `shift`: `[channels]`
+///
+/// # Panics
+/// If the shapes do not agree, or if the groups do not divide the channels.
+pub(crate) fn group_norm(
+    x: Tensor<3>,
+    scale: Tensor<1>,
+    shift: Tensor<1>,
+    groups: Groups,
+) -> Tensor<3> {
+    let channels = x.dims()[2];
+    assert_eq!(
+        (scale.dims(), shift.dims()),
+        ([channels], [channels]),
+        "channels of a normalisation"
+    );
+    assert!(
+        channels.is_multiple_of(groups.count),
+        "{channels} channels in {} groups",
+        groups.count
+    );
+    on_engine!([x], group_norm(x, scale, shift, groups))
+}
+
 /// `tanh(a) * sigmoid(b)` of the halves of each row.
 ///
 /// # Shapes

@@ -5,7 +5,7 @@ use burn::tensor::activation::{self, log_sigmoid};
 use burn::tensor::module::{batch_norm_train, conv_transpose2d, conv2d};
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 
-use super::{AdamStep, Direction, Finish, Geometry, Logistics, RmsPropStep};
+use super::{AdamStep, Direction, Finish, Geometry, Groups, Logistics, RmsPropStep};
 use crate::math::{expm1, log_one_minus_exp_neg_exp, log_sum_exp, softplus};
 
 pub(super) fn linear(
@@ -66,6 +66,26 @@ pub(super) fn batch_norm(
 ) -> (Tensor<2>, [Tensor<1>; 2]) {
     let result = batch_norm_train(x, scale, shift, epsilon);
     (result.output, [result.mean, result.variance])
+}
+
+pub(super) fn group_norm(
+    x: Tensor<3>,
+    scale: Tensor<1>,
+    shift: Tensor<1>,
+    Groups { count, epsilon, silu }: Groups,
+) -> Tensor<3> {
+    let [batch, pixels, channels] = x.dims();
+    let each = channels / count;
+    // One row for each group of each example.
+    let rows = x.reshape([batch, pixels, count, each]).swap_dims(1, 2);
+    let rows = rows.reshape([batch * count, pixels * each]);
+    let centred = rows.clone() - rows.mean_dim(1);
+    let variance = centred.clone().square().mean_dim(1);
+    let rows = centred / variance.add_scalar(epsilon).sqrt();
+    let y = rows.reshape([batch, count, pixels, each]).swap_dims(1, 2);
+    let y = y.reshape([batch, pixels, channels]) * scale.reshape([1, 1, channels])
+        + shift.reshape([1, 1, channels]);
+    if silu { activation::silu(y) } else { y }
 }
 
 pub(super) fn gate(x: Tensor<2>) -> Tensor<2> {

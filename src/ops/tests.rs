@@ -7,7 +7,9 @@ use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use proptest::prelude::*;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::{AdamStep, Direction, Finish, Geometry, Logistics, RmsPropStep, host, plain};
+use super::{
+    AdamStep, Direction, Finish, Geometry, Groups, Logistics, Padding, RmsPropStep, host, plain,
+};
 use crate::seed::Seed;
 
 thread_local! {
@@ -110,6 +112,33 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
+    fn group_normalisations(
+        batch in 1usize..5,
+        pixels in 2usize..400,
+        groups in 1usize..5,
+        each in 1usize..7,
+        silu in any::<bool>(),
+        offset in prop_oneof![Just(0.0f32), Just(30.0)],
+    ) {
+        let groups = Groups { count: groups, epsilon: 1e-5, silu };
+        let channels = groups.count * each;
+        let run = |norm: fn(Tensor<3>, Tensor<1>, Tensor<1>, Groups) -> Tensor<3>| {
+            let x = leaf(random([batch, pixels, channels], 1).add_scalar(offset));
+            let (scale, shift) = (leaf(random([channels], 2)), leaf(random([channels], 3)));
+            let y = norm(x.clone(), scale.clone(), shift.clone(), groups);
+            let grads = backward(&y);
+            // Sums over the pixels, known as well as a sum of that size.
+            let size = ((batch * pixels) as f32).sqrt();
+            let sums = [gradient(&scale, &grads), gradient(&shift, &grads)]
+                .map(|sums| sums.iter().map(|sum| sum / size).collect());
+            [vec![values(y), gradient(&x, &grads)], sums.into()].concat()
+        };
+        // The plain statistics lose digits where the mean is large.
+        let tolerance = if offset == 0.0 { 2e-5 } else { 3e-4 };
+        on_each_backend(|| agree(run(host::group_norm), run(plain::group_norm), tolerance));
+    }
+
+    #[test]
     fn gates(rows in 1usize..4000, half in 1usize..20, scale in 0.1f64..40.0) {
         let run = |gate: fn(Tensor<2>) -> Tensor<2>| {
             let x = leaf(random([rows, 2 * half], 1).mul_scalar(scale));
@@ -147,9 +176,11 @@ proptest! {
         batch in 1usize..20,
         up in any::<bool>(),
         relu in any::<bool>(),
+        symmetric in any::<bool>(),
     ) {
         let direction = if up { Direction::Up } else { Direction::Down };
-        check_conv(Geometry::same(large, kernel, stride), direction, channels, batch, relu);
+        let padding = if symmetric { Padding::Symmetric } else { Padding::Same };
+        check_conv(Geometry::new(large, kernel, stride, padding), direction, channels, batch, relu);
     }
 
     #[test]

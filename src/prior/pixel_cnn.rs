@@ -74,18 +74,19 @@ const KERNELS: [usize; 2] = [5, 3];
 /// # use std::sync::Arc;
 /// # use burn_vae::data::Examples;
 /// use burn_vae::prior::PixelCnnPriorConfig;
-/// use burn_vae::train::Trainer;
+/// use burn_vae::train::{TrainConfig, Trainer};
 /// use burn_vae::{ModuleConfig, Seed, presets};
 ///
 /// # fn example(train: Arc<dyn Examples>, test: Arc<dyn Examples>) -> burn_vae::Result<()> {
 /// # let device = burn::tensor::Device::flex();
 /// let first = presets::vq_vae([28, 28, 1], 64, 256, 16);
 /// let vae = first.init(Seed::new(0), &device)?;
-/// let vae = Trainer::default().fit(vae, train.clone(), test.clone())?.model;
+/// let plan = TrainConfig::default();
+/// let vae = Trainer::new(plan).fit(vae, train.clone(), test.clone())?.model;
 ///
 /// let prior = PixelCnnPriorConfig::new(7, 7, 256);
 /// let vae = vae.with_prior(prior.init(Seed::new(1), &device)?)?;
-/// let vae = Trainer::default().fit(vae.frozen()?, train, test)?.model.thawed();
+/// let vae = Trainer::new(plan).fit(vae.frozen()?, train, test)?.model.thawed();
 /// let images = vae.sample(100, 0)?;
 /// # Ok(())
 /// # }

@@ -2,6 +2,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
 use crate::error::{Error, Result};
+use crate::ops::{self, Groups};
 
 /// Group normalisation (Wu and He 2018, section 3).
 #[derive(Module, Debug)]
@@ -47,17 +48,15 @@ impl GroupNorm {
 
     /// Applies the layer; input and output are `[batch, height, width, channels]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [batch, height, width, channels] = x.dims();
-        let (pixels, each) = (height * width, channels / self.groups);
-        // One row for each group of each example.
-        let rows = x.reshape([batch, pixels, self.groups, each]).swap_dims(1, 2);
-        let rows = rows.reshape([batch * self.groups, pixels * each]);
-        let centred = rows.clone() - rows.mean_dim(1);
-        let variance = centred.clone().square().mean_dim(1);
-        let rows = centred / variance.add_scalar(self.epsilon).sqrt();
-        let y = rows.reshape([batch, self.groups, pixels, each]).swap_dims(1, 2);
-        let y = y.reshape([batch, height, width, channels]);
-        y * self.gamma.val().reshape([1, 1, 1, channels])
-            + self.beta.val().reshape([1, 1, 1, channels])
+        self.apply(x, false)
+    }
+
+    /// Applies the layer and, if `silu`, a SiLU.
+    pub(super) fn apply(&self, x: Tensor<4>, silu: bool) -> Tensor<4> {
+        let shape = x.dims();
+        let [batch, height, width, channels] = shape;
+        let x = x.reshape([batch, height * width, channels]);
+        let groups = Groups { count: self.groups, epsilon: self.epsilon, silu };
+        ops::group_norm(x, self.gamma.val(), self.beta.val(), groups).reshape(shape)
     }
 }

@@ -224,7 +224,19 @@ impl Network {
 }
 
 fn forward(layers: &[NetworkLayer], x: Tensor<4>) -> Tensor<4> {
-    layers.iter().fold(x, |x, layer| layer.forward(x))
+    let (mut x, mut layers) = (x, layers.iter().peekable());
+    while let Some(layer) = layers.next() {
+        x = match (layer, layers.peek()) {
+            (NetworkLayer::GroupNorm(norm), Some(NetworkLayer::Activation(next)))
+                if next.activation == Activation::Silu =>
+            {
+                layers.next();
+                norm.apply(x, true)
+            }
+            _ => layer.forward(x),
+        };
+    }
+    x
 }
 
 fn size_for(layers: &[NetworkLayer], size: [usize; 2]) -> Option<[usize; 2]> {

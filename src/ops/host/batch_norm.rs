@@ -13,7 +13,7 @@ use burn::tensor::{Shape, Tensor};
 use rayon::prelude::*;
 
 use super::elementary::vectorized;
-use super::rows::{PARTS, share};
+use super::rows::{share, sums_in_64_bits};
 use super::storage::{Host, on_host, register};
 
 pub(crate) fn batch_norm(
@@ -56,11 +56,11 @@ fn moments_on<B: Host>(x: Tensor<2>) -> [Vec<f32>; 2] {
     let mean = |sums: Vec<f64>| -> Vec<f32> {
         sums.iter().map(|sum| (sum / rows as f64) as f32).collect()
     };
-    let means = mean(sums(rows, columns, |i, sums| {
+    let means = mean(sums_in_64_bits(rows, columns, |i, sums| {
         sums.iter_mut().zip(&x[i * columns..]).for_each(|(sum, x)| *sum += x);
     }));
     // The difference of squares would lose digits.
-    let variances = mean(sums(rows, columns, |i, sums| {
+    let variances = mean(sums_in_64_bits(rows, columns, |i, sums| {
         let values = x[i * columns..].iter().zip(&means);
         sums.iter_mut().zip(values).for_each(|(sum, (x, mean))| *sum += (x - mean) * (x - mean));
     }));
@@ -152,7 +152,7 @@ impl<B: Host> Backward<B, 3> for BatchNormBackward {
         let (rows, x, scale) = (shape[0], B::values(&x), B::values(&scale));
         // Sums over the rows of the gradient, and of its products with the normalised values.
         let values = B::values(&dy);
-        let sums = sums(rows, 2 * len, |i, sums| {
+        let sums = sums_in_64_bits(rows, 2 * len, |i, sums| {
             let (sum, products) = sums.split_at_mut(len);
             let (x, dy) = (&x[i * len..][..len], &values[i * len..][..len]);
             for j in 0..len {
@@ -189,33 +189,4 @@ impl<B: Host> Backward<B, 3> for BatchNormBackward {
         ];
         register::<B, _>(grads, gradients);
     }
-}
-
-/// Number of rows whose sums are accumulated in 32 bits before they are added in 64.
-const BLOCK: usize = 64;
-
-/// Calls `add` with the number of each row and sums of `width` values, and returns the totals, in
-/// parts that depend on the number of rows alone.
-fn sums(rows: usize, width: usize, add: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f64> {
-    let part = rows.div_ceil(PARTS).max(1);
-    let starts = (0..rows).step_by(part).collect::<Vec<_>>();
-    let parts = starts.into_par_iter().map(|start| {
-        let (mut total, mut block) = (vec![0.0f64; width], vec![0.0f32; width]);
-        let end = rows.min(start + part);
-        for first in (start..end).step_by(BLOCK) {
-            block.fill(0.0);
-            vectorized(
-                #[inline(always)]
-                || (first..end.min(first + BLOCK)).for_each(|i| add(i, &mut block)),
-            );
-            total.iter_mut().zip(&block).for_each(|(total, sum)| *total += f64::from(*sum));
-        }
-        total
-    });
-    let parts = parts.collect::<Vec<_>>();
-    let mut total = vec![0.0; width];
-    for part in parts {
-        total.iter_mut().zip(part).for_each(|(total, sum)| *total += sum);
-    }
-    total
 }

@@ -46,6 +46,7 @@ impl Scratch {
 }
 
 /// A layer with its weights.
+#[derive(Clone, Copy)]
 pub(super) struct Convolution<'a> {
     pub(super) patches: Patches,
     pub(super) small_channels: usize,
@@ -77,6 +78,9 @@ impl<'a> Convolution<'a> {
         let [x_len, y_len] = self.lens();
         if self.is_heavy(x.len() / x_len) {
             return self.forward_heavy(x, bias, relu);
+        }
+        if self.is_large() {
+            return self.forward_bands(x, bias, relu);
         }
         let weight = match self.direction {
             Direction::Down => self.weight_by_patch(),
@@ -121,6 +125,9 @@ impl<'a> Convolution<'a> {
         let [x_len, y_len] = self.lens();
         if self.is_heavy(x.len() / x_len) {
             return self.backward_heavy(x, y_if_relu, dy, [wants_dx, wants_dw]);
+        }
+        if self.is_large() {
+            return self.backward_bands(x, y_if_relu, dy, [wants_dx, wants_dw]);
         }
         let weight = match (wants_dx, self.direction) {
             (false, _) => Vec::new(),
@@ -211,7 +218,7 @@ impl<'a> Convolution<'a> {
     }
 
     /// Number of values of an input and of an output.
-    fn lens(&self) -> [usize; 2] {
+    pub(super) fn lens(&self) -> [usize; 2] {
         let (small, large) = (self.patches.count() * self.small_channels, self.patches.image_len());
         match self.direction {
             Direction::Down => [large, small],
@@ -303,6 +310,11 @@ fn mask(masked: &mut [f32], dy: &[f32], y: &[f32]) {
             }
         },
     );
+}
+
+/// Calls `f` with a buffer for the patches of one image of a layer.
+pub(super) fn with_scratch<R>(layer: &Convolution, f: impl FnOnce(&mut [f32]) -> R) -> R {
+    SCRATCH.with_borrow_mut(|scratch| f(layer.room_for_patches(1, &mut scratch.patches)))
 }
 
 /// Returns a buffer of `len` values with unspecified contents.

@@ -13,13 +13,13 @@
 //! over patches in the order `[batch, height, width, channels]`, in chunks whose patches stay in
 //! the cache, with bias and ReLU in the same pass. The backward pass also uses each chunk of the
 //! gradient for everything while it is in the cache. Layers with many weights go by whole batches
-//! (`heavy`).
+//! (`heavy`), and images with many patches band by band (`bands`).
 //!
 //! **Discretised logistic likelihoods.** All components of a mixture are computed for sixteen values
 //! at a time, with their gradients.
 //!
-//! **Batch normalisation.** Statistics, forward and backward pass run on all threads, over rows of
-//! channels.
+//! **Normalisation by batch and by groups.** Statistics, forward and backward pass run on all threads,
+//! over rows of channels; the SiLU after a group normalisation is part of it.
 //!
 //! **Diagonal Gaussians.** Sampling and the divergence from the standard normal distribution
 //! involve few values but many autodiff operations; here each is one.
@@ -35,6 +35,7 @@
 //! only on sizes, and they are added in a fixed order. Threads decide who computes a value, not
 //! how.
 
+mod bands;
 mod batch_norm;
 mod bernoulli;
 mod conv;
@@ -43,6 +44,7 @@ mod elementary;
 mod gate;
 mod gaussian;
 mod grid;
+mod group_norm;
 mod heavy;
 mod linear;
 mod logistic;
@@ -57,6 +59,7 @@ pub(super) use bernoulli::bernoulli_nll;
 pub(super) use conv::conv;
 pub(super) use gate::gate;
 pub(super) use gaussian::{gaussian_kl, rsample};
+pub(super) use group_norm::group_norm;
 pub(super) use linear::linear;
 pub(super) use logistic::logistic_nll;
 pub(super) use storage::runs_on;

@@ -13,6 +13,7 @@ use crate::ops::Geometry;
 const LONG: usize = 16;
 
 /// The patches of the larger image.
+#[derive(Clone, Copy)]
 pub(super) struct Patches {
     pub(super) geometry: Geometry,
     /// Number of channels of the larger image.

@@ -74,3 +74,36 @@ pub(super) fn column_sums(matrix: &[f32], columns: usize) -> Vec<f32> {
     });
     sum(parts.collect(), columns)
 }
+
+/// Number of rows whose sums are accumulated in 32 bits before they are added in 64.
+const BLOCK: usize = 64;
+
+/// Calls `add` with the number of each row and sums of `width` values, and returns the totals, in
+/// parts that depend on the number of rows alone.
+pub(super) fn sums_in_64_bits(
+    rows: usize,
+    width: usize,
+    add: impl Fn(usize, &mut [f32]) + Sync,
+) -> Vec<f64> {
+    let part = rows.div_ceil(PARTS).max(1);
+    let starts = (0..rows).step_by(part).collect::<Vec<_>>();
+    let parts = starts.into_par_iter().map(|start| {
+        let (mut total, mut block) = (vec![0.0f64; width], vec![0.0f32; width]);
+        let end = rows.min(start + part);
+        for first in (start..end).step_by(BLOCK) {
+            block.fill(0.0);
+            vectorized(
+                #[inline(always)]
+                || (first..end.min(first + BLOCK)).for_each(|i| add(i, &mut block)),
+            );
+            total.iter_mut().zip(&block).for_each(|(total, sum)| *total += f64::from(*sum));
+        }
+        total
+    });
+    let parts = parts.collect::<Vec<_>>();
+    let mut total = vec![0.0; width];
+    for part in parts {
+        total.iter_mut().zip(part).for_each(|(total, sum)| *total += sum);
+    }
+    total
+}
