@@ -9,7 +9,7 @@ use hdf5_reader::group::Group;
 use hdf5_reader::{Dataset, Datatype, Hdf5File, OpenOptions};
 use zip::ZipArchive;
 
-use super::state::{Content, Tensors};
+use super::content::{Content, Tensors};
 
 pub(super) const HDF5: &[u8] = b"\x89HDF\r\n\x1a\n";
 

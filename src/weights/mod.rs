@@ -34,6 +34,7 @@
 //! [blocks](crate::nn::Block) has their layers and paddings, as for the autoencoders of diffusers
 //! ([`Names::diffusers_kl`], [`Names::diffusers_tiny`]).
 
+mod content;
 mod diffusers;
 mod keras;
 mod names;

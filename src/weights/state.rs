@@ -11,6 +11,7 @@ use burn::tensor::{Bytes, DType, TensorData};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
+use super::content::{Content, Tensors};
 use super::keras;
 use super::{Allow, Names, Report, WrongShape};
 use crate::error::{At, Error, Result};
@@ -239,26 +240,6 @@ impl Format {
         })
     }
 }
-
-/// The content of a tensor in a file.
-pub(super) enum Content {
-    /// 32-bit floats.
-    Floats(TensorData),
-    /// The name of another type.
-    Other(String),
-}
-
-impl Content {
-    fn new(data: TensorData) -> Self {
-        match data.dtype().is_float() {
-            true => Self::Floats(data.convert::<f32>()),
-            false => Self::Other(format!("{:?}", data.dtype())),
-        }
-    }
-}
-
-/// Tensors by name, or what is wrong with the file.
-pub(super) type Tensors = Result<Vec<(String, Content)>, String>;
 
 fn from_pytorch(path: &Path, key: Option<&str>) -> Tensors {
     let reader = match key {
