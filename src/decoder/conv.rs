@@ -94,7 +94,7 @@ impl ModuleConfig for ConvDecoderConfig {
         })?;
         Ok(ConvDecoder {
             dense: network.init.linear(network.latent_dim, size, seed.child("dense"), device)?,
-            norm: network.normalization.init(size, device)?,
+            norm: network.normalization.init_dense(size, device)?,
             blocks: network.up(seed, device)?,
             output: network.output(channels, seed.child("output"), device)?,
             activation: network.activation,

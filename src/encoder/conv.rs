@@ -121,7 +121,7 @@ impl<F: Family> ModuleConfig for ConvEncoderConfig<F> {
         Ok(ConvEncoder {
             blocks: network.down(seed, device)?,
             norm: match network.dense {
-                Some(units) => network.normalization.init(units, device)?,
+                Some(units) => network.normalization.init_dense(units, device)?,
                 None => None,
             },
             head: self.posterior.init(&new)?,

@@ -81,6 +81,18 @@ impl Normalization {
     }
 }
 
+impl Normalization {
+    /// Like [`init`](Self::init), for the units of a dense layer. A group of one unit has no variance.
+    pub(crate) fn init_dense(&self, units: usize, device: &Device) -> Result<Option<Norm>> {
+        match *self {
+            Self::Group { groups, .. } if groups == units => Err(Error::config(format!(
+                "a layer of {units} units cannot form {groups} groups: each needs more than one unit"
+            ))),
+            _ => self.init(units, device),
+        }
+    }
+}
+
 /// Normalises the features, which the last dimension indexes; the first one indexes the examples.
 pub(crate) fn normalize<const D: usize>(norm: &Option<Norm>, x: Tensor<D>) -> Tensor<D> {
     let shape = x.dims();

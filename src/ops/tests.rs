@@ -106,6 +106,29 @@ fn check_conv(
         [vec![values(y), gradient(&x, &grads)], sums.into()].concat()
     };
     on_each_backend(|| agree(run(host::conv), run(plain::conv), 1e-5));
+
+    // Each gradient by itself is the same.
+    let alone = |which: usize| {
+        let x = random([batch, height, width, channels[0]], 1);
+        let weight = random([small, large, geometry.kernel, geometry.kernel], 2);
+        let bias = random([channels[1]], 3);
+        let of = |i: usize| i == which || which == 3;
+        let x = if of(0) { leaf(x) } else { Tensor::from_inner(x) };
+        let weight = if of(1) { leaf(weight) } else { Tensor::from_inner(weight) };
+        let bias = if of(2) { leaf(bias) } else { Tensor::from_inner(bias) };
+        let y = host::conv(x.clone(), weight.clone(), bias.clone(), geometry, direction, relu);
+        let grads = backward(&y);
+        let none = Vec::new;
+        [
+            x.grad(&grads).map_or_else(none, values),
+            weight.grad(&grads).map_or_else(none, values),
+            bias.grad(&grads).map_or_else(none, values),
+        ]
+    };
+    on_each_backend(|| {
+        let all = alone(3);
+        (0..3).for_each(|i| assert_eq!(alone(i)[i], all[i], "gradient {i}"));
+    });
 }
 
 proptest! {
@@ -356,6 +379,29 @@ fn threads_do_not_change_the_bits() {
         let grads = backward(&y);
         let conv = [values(y), gradient(&x, &grads), gradient(&weight, &grads)].concat();
 
+        // By bands: patches by row and by value, both ways.
+        let cases =
+            [(7, Direction::Down), (7, Direction::Up), (2, Direction::Down), (2, Direction::Up)];
+        let bands = cases.map(|(channels, direction)| {
+            let (x, weight) = match direction {
+                Direction::Down => ([3, 13, 11, channels], [5, channels, 3, 3]),
+                Direction::Up => ([3, 13, 11, 5], [5, channels, 3, 3]),
+            };
+            let (x, weight) = (leaf(random(x, 1)), leaf(random(weight, 2)));
+            let geometry = Geometry::same([13, 11], 3, 1);
+            let outputs = if direction == Direction::Down { 5 } else { channels };
+            let bias = leaf(random([outputs], 3));
+            let y = host::conv(x.clone(), weight.clone(), bias.clone(), geometry, direction, true);
+            let grads = backward(&y);
+            let gradients = [gradient(&x, &grads), gradient(&weight, &grads)].concat();
+            [values(y), gradients, gradient(&bias, &grads)].concat()
+        });
+        let x = leaf(random([2, 300, 12], 1));
+        let groups = Groups { count: 3, epsilon: 1e-6, silu: true };
+        let y = host::group_norm(x.clone(), scale.clone(), shift.clone(), groups);
+        let grads = backward(&y);
+        let by_groups = [values(y), gradient(&x, &grads), gradient(&scale, &grads)].concat();
+
         let (x, weight) = (leaf(random([700, 12], 1)), leaf(random([12, 90], 2)));
         let y = host::linear(x.clone(), weight.clone(), leaf(random([90], 3)), Finish::Tanh);
         let grads = backward(&y);
@@ -368,7 +414,11 @@ fn threads_do_not_change_the_bits() {
         let gradients = [gradient(&mean, &grads), gradient(&log_var, &grads)].concat();
         let gaussian = [values(z), gradients, gradient(&noise, &grads)].concat();
 
-        [norm, conv, linear, gaussian].concat().into_iter().map(f32::to_bits).collect::<Vec<_>>()
+        [norm, conv, bands.concat(), by_groups, linear, gaussian]
+            .concat()
+            .into_iter()
+            .map(f32::to_bits)
+            .collect::<Vec<_>>()
     };
     on_each_backend(|| {
         let device = device();

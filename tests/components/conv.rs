@@ -448,6 +448,14 @@ fn networks_that_cannot_be_are_refused() {
             |c| c.normalization = Normalization::Group { groups: 5, epsilon: 1e-6 },
             "cannot form 5 groups",
         ),
+        (
+            |c| {
+                c.normalization = Normalization::Group { groups: 16, epsilon: 1e-6 };
+                c.channels = vec![32, 64];
+                c.dense = Some(16);
+            },
+            "a layer of 16 units cannot form 16 groups",
+        ),
     ] {
         let found = with(change);
         assert!(found.contains(message), "`{found}` does not say `{message}`");

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::convolution::{Convolution, LayerGradients, finish, masked, with_scratch};
 use super::matmul::{Blank, Matrix, in_parts, matmul};
 use super::patches::Patches;
-use super::rows::{PARTS, add, column_sums, share, sum};
+use super::rows::{PARTS, add, share, sum, sums_in_64_bits};
 use crate::ops::{Direction, Geometry};
 
 /// Minimum number of patch values of a large image (4 MiB).
@@ -84,9 +84,12 @@ impl<'a> Convolution<'a> {
             }
             Direction::Up => {
                 let weight = self.weight_by_channel();
-                let parts =
-                    bands.par_iter().map(|band| band.add_up(&x[band.small.clone()], &weight));
-                let mut y = overlaid(batch * y_len, &bands, parts.collect());
+                let parts = bands.par_chunks(part_len(&bands)).map(|bands| {
+                    let mut rows = Rows::of(bands);
+                    bands.iter().for_each(|band| rows.add(band, &x[band.small.clone()], &weight));
+                    rows
+                });
+                let mut y = Rows::joined(parts.collect(), batch * y_len);
                 let columns = bias.len();
                 y.par_chunks_mut(share(columns) * columns).for_each(|y| finish(y, bias, relu));
                 y
@@ -113,26 +116,27 @@ impl<'a> Convolution<'a> {
             (_, Direction::Down) => self.weight_by_channel(),
             (_, Direction::Up) => self.weight_by_patch(),
         };
-        // Each part has its own gradient of the weights; the parts depend on sizes alone.
-        let part = bands.len().div_ceil(2 * PARTS).max(1);
-        let parts = bands.par_chunks(part).map(|bands| {
+        // Each part has its own gradient of the weights.
+        let parts = bands.par_chunks(part_len(&bands)).map(|bands| {
             let mut dw = vec![0.0; if wants_dw { self.weight.len() } else { 0 }];
-            let mut dx = Vec::with_capacity(bands.len());
+            let is_down = self.direction == Direction::Down;
+            let mut down = Rows::of(if wants_dx && is_down { bands } else { &[] });
+            let mut up = Vec::new();
             for band in bands {
                 let (large, small) = (&large[band.large.clone()], &small[band.small.clone()]);
-                if wants_dx && self.direction == Direction::Down {
-                    dx.push(band.add_up(small, &weight));
+                if wants_dx && is_down {
+                    down.add(band, small, &weight);
                 }
-                let reads = wants_dw || (wants_dx && self.direction == Direction::Up);
+                let reads = wants_dw || (wants_dx && !is_down);
                 if !reads {
                     continue;
                 }
                 with_scratch(&band.layer, |patches| {
                     band.layer.patches.read(large, patches);
                     let patches = band.layer.patches.matrix(patches);
-                    if wants_dx && self.direction == Direction::Up {
+                    if wants_dx && !is_down {
                         let weight = Matrix::new(&weight, self.small_channels);
-                        dx.push(alone(small.len(), |out| _ = out.product(patches, weight)));
+                        up.extend(alone(small.len(), |out| _ = out.product(patches, weight)));
                     }
                     if wants_dw {
                         let small = Matrix::new(small, self.small_channels);
@@ -140,18 +144,22 @@ impl<'a> Convolution<'a> {
                     }
                 });
             }
-            (dw, dx)
+            (dw, (down, up))
         });
         let (dw, dx): (Vec<_>, Vec<_>) = parts.collect::<Vec<_>>().into_iter().unzip();
-        let dx = dx.into_iter().flatten().collect::<Vec<_>>();
-        let dx = match self.direction {
-            Direction::Down => overlaid(x.len(), &bands, dx),
-            Direction::Up => dx.concat(),
-        };
+        let (down, up): (Vec<_>, Vec<_>) = dx.into_iter().unzip();
+        let dx = wants_dx.then(|| match self.direction {
+            Direction::Down => Rows::joined(down, x.len()),
+            Direction::Up => up.concat(),
+        });
+        let (pixels, add_row) = (dy.len() / channels, |i: usize, sums: &mut [f32]| {
+            add(sums, &dy[i * channels..][..channels]);
+        });
+        let bias = sums_in_64_bits(pixels, channels, add_row);
         LayerGradients {
-            x: wants_dx.then_some(dx),
+            x: dx,
             weight: wants_dw.then(|| self.unpack(&sum(dw, self.weight.len()))),
-            bias: column_sums(dy, channels),
+            bias: bias.iter().map(|sum| *sum as f32).collect(),
         }
     }
 }
@@ -174,11 +182,35 @@ fn alone(len: usize, work: impl Fn(&mut Blank) + Sync) -> Vec<f32> {
     in_parts(len, len, std::iter::once(()), |(), out| work(out)).0
 }
 
-/// Adds the rows of all bands, in order.
-fn overlaid(len: usize, bands: &[Band], rows: Vec<Vec<f32>>) -> Vec<f32> {
-    let mut all = vec![0.0; if rows.is_empty() { 0 } else { len }];
-    for (band, rows) in bands.iter().zip(&rows) {
-        add(&mut all[band.large.clone()], rows);
+/// Number of bands of a part; the parts depend on sizes alone.
+fn part_len(bands: &[Band]) -> usize {
+    bands.len().div_ceil(2 * PARTS).max(1)
+}
+
+/// The rows of the larger images that some neighbouring bands reach.
+struct Rows {
+    at: Range<usize>,
+    values: Vec<f32>,
+}
+
+impl Rows {
+    /// Zeros for some bands in order.
+    fn of(bands: &[Band]) -> Self {
+        let start = bands.first().map_or(0, |band| band.large.start);
+        let end = bands.iter().map(|band| band.large.end).max().unwrap_or(start);
+        Self { at: start..end, values: vec![0.0; end - start] }
     }
-    all
+
+    /// Adds what a band contributes.
+    fn add(&mut self, band: &Band, small: &[f32], weight: &[f32]) {
+        let at = band.large.start - self.at.start..band.large.end - self.at.start;
+        add(&mut self.values[at], &band.add_up(small, weight));
+    }
+
+    /// Adds the rows of all parts, in order.
+    fn joined(parts: Vec<Self>, len: usize) -> Vec<f32> {
+        let mut all = vec![0.0; len];
+        parts.iter().for_each(|rows| add(&mut all[rows.at.clone()], &rows.values));
+        all
+    }
 }
