@@ -262,12 +262,14 @@ fn pictures<E: QuantizingEncoder, D: Decoder, L: Likelihood, P: Prior<E>>(
     draw(&out.join("codebook.png"), |path| {
         let mut order = (0..counts.len()).filter(|code| counts[*code] > 0).collect::<Vec<_>>();
         order.sort_by_key(|code| std::cmp::Reverse(counts[*code]));
-        order.truncate(100);
+        // Whole rows of ten, or one row of fewer.
+        let columns = order.len().min(10);
+        order.truncate(order.len().min(100) / columns.max(1) * columns);
         let surroundings = surroundings(test, &indices, counts.len());
         let shown = order.iter().flat_map(|code| surroundings[*code].iter().copied()).collect();
         let shown = TensorData::new::<f32, _>(shown, [order.len(), AROUND * AROUND]);
         let shown = Tensor::from_data(shown, &vae.device());
-        ImageGrid::new(shown, [AROUND, AROUND, 1], 10)?.save(path)
+        ImageGrid::new(shown, [AROUND, AROUND, 1], columns)?.save(path)
     });
     Ok(())
 }
