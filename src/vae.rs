@@ -122,9 +122,7 @@ impl<E: Encoder, D: Decoder, L: Likelihood, P: Prior<E>> Vae<E, D, L, P> {
     /// Fixes all parts but the prior, so that training fits the prior to the codes of the data;
     /// [`thawed`](Vae::thawed) is the way back.
     ///
-    /// The divergence from the posterior to the new prior is then what training lowers. With an
-    /// untrained copy of a model's prior the bound is the model's own, so any progress is an
-    /// improvement of it.
+    /// Training then lowers only the divergence from the posterior to the prior.
     ///
     /// # Errors
     /// If the prior does not fit a fixed encoder.

@@ -259,7 +259,7 @@ impl ModuleConfig for PixelCnnPriorConfig {
         if height.checked_mul(width).is_none_or(|positions| positions > 1 << 20) {
             return Err(Error::config(format!("{height} x {width} positions are too many")));
         }
-        // A wider layer has more weights than a layer may have; the check is that of the first one.
+        // Where twice the channels overflows, `linear` refuses the saturated width as too large.
         let wide = channels.saturating_mul(2);
         let hidden = init.linear(channels, wide, seed.child("hidden"), device)?;
         let logits = init.linear(wide, codes, seed.child("logits"), device)?;

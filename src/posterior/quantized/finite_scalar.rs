@@ -53,8 +53,8 @@ fn offset(levels: u8) -> f64 {
     if levels.is_multiple_of(2) { 0.5 } else { 0.0 }
 }
 
-/// The family of [`finite_scalar`](Quantized::finite_scalar) posteriors. `latent_dim` is the number of groups times the columns
-/// of the grid.
+/// The family of [`finite_scalar`](Quantized::finite_scalar) posteriors. `latent_dim` is the number of
+/// groups times the columns of the grid.
 ///
 /// By default the features are standardised before they are bounded, by their mean and variance over
 /// the batch in training and by moving averages otherwise. Without that, as in the paper, the features

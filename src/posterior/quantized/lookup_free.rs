@@ -96,7 +96,12 @@ impl LookupFreeFamily {
     /// # Panics
     /// If the columns do not divide into groups.
     pub fn learn(&self, features: Tensor<2>) -> Result<Quantized<Grid>> {
-        let q = Quantized::lookup_free(features.clone(), self.grid()?);
+        Ok(self.with_penalty(features, self.grid()?))
+    }
+
+    /// Quantises features to the codes of the family, with the penalty of training.
+    fn with_penalty(&self, features: Tensor<2>, grid: Grid) -> Quantized<Grid> {
+        let q = Quantized::lookup_free(features.clone(), grid);
         let [batch, latent_dim] = features.dims();
         let groups = latent_dim / self.bits;
         let errors = (features.clone() - q.z.clone().detach()).square().sum_dim(1);
@@ -108,7 +113,7 @@ impl LookupFreeFamily {
         let diverse = self.entropy_of_mean(logits.reshape([batch * groups, self.bits]));
         let entropy = certain - diverse.mul_scalar(self.diversity).expand([batch]);
         let penalty = entropy.mul_scalar(self.entropy) + errors.mul_scalar(self.commitment);
-        Ok(q.with_penalty(penalty))
+        q.with_penalty(penalty)
     }
 
     /// The entropy of the mean of the codes' probabilities, `[1]`, given the logits of the bits,
@@ -180,7 +185,7 @@ impl Head for LookupFreeHead {
     fn forward(&self, features: Tensor<2>, phase: Phase) -> Quantized<Grid> {
         let features = linear(&self.features, features, None);
         match phase {
-            Phase::Train { .. } => self.family.learn(features).expect("a family that was checked"),
+            Phase::Train { .. } => self.family.with_penalty(features, self.grid),
             Phase::Eval => Quantized::lookup_free(features, self.grid),
         }
     }
