@@ -167,6 +167,7 @@ def main():
     parser.add_argument("--gpu", action="store_true", help="on an NVIDIA GPU")
     parser.add_argument("--threads", nargs="+", type=int, help="of this crate and PyTorch, on the CPU")
     parser.add_argument("--models", nargs="+", metavar="MODEL", help="instead of the usual ones")
+    parser.add_argument("--without", nargs="+", default=[], metavar="TOOL", help="leave out tools so called")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=3, help="at least 2")
     parser.add_argument("--neighbour", action="store_true", help="keep one core busy meanwhile")
@@ -194,6 +195,11 @@ def main():
     if args.threads:
         each = (on_threads(python, ours, threads) for threads in args.threads)
         commands = {tool: command for tools in each for tool, command in tools.items()}
+    commands = {
+        tool: command
+        for tool, command in commands.items()
+        if not any(word in tool for word in args.without)
+    }
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if args.neighbour else None
     try:
         for model in models:

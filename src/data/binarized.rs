@@ -110,6 +110,10 @@ impl<E: Examples> Examples for Binarized<E> {
         })
     }
 
+    fn is_in_memory(&self) -> bool {
+        self.examples.is_in_memory() && !self.is_dynamic
+    }
+
     fn protocol(&self) -> Protocol {
         match self.is_dynamic {
             true => Protocol::DynamicBinarization { seed: self.seed },

@@ -139,6 +139,10 @@ impl Examples for Checked {
         self.check(indices, out)
     }
 
+    fn is_in_memory(&self) -> bool {
+        self.examples.is_in_memory()
+    }
+
     fn protocol(&self) -> Protocol {
         self.examples.protocol()
     }

@@ -201,6 +201,10 @@ impl Examples for ByteImages {
         })
     }
 
+    fn is_in_memory(&self) -> bool {
+        true
+    }
+
     fn protocol(&self) -> Protocol {
         Protocol::Grey
     }

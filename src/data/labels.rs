@@ -103,6 +103,10 @@ impl<E: Examples> Examples for WithLabels<E> {
         Ok(())
     }
 
+    fn is_in_memory(&self) -> bool {
+        self.examples.is_in_memory()
+    }
+
     fn protocol(&self) -> Protocol {
         self.examples.protocol()
     }

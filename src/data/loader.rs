@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::seq::SliceRandom;
 
 use super::ahead::{Plan, Reader};
+use super::resident::{self, Resident};
 use super::{Examples, Subset};
 use crate::error::{Error, Result};
 use crate::seed::Seed;
@@ -36,6 +37,7 @@ pub struct BatchLoader {
     batch_size: usize,
     order: Order,
     device: Device,
+    resident: Resident,
 }
 
 enum Order {
@@ -72,7 +74,8 @@ impl BatchLoader {
         if examples.is_empty() {
             return Err(Error::config("the data set holds no example"));
         }
-        Ok(Self { examples, batch_size, order: Order::Own, device: device.clone() })
+        let (order, device) = (Order::Own, device.clone());
+        Ok(Self { examples, batch_size, order, device, resident: Resident::default() })
     }
 
     /// Visits the examples in a new order in each epoch.
@@ -117,14 +120,7 @@ impl BatchLoader {
                 (Some(epoch), epoch * self.batches() as u64)
             }
         };
-        Batches {
-            loader: self,
-            epoch,
-            indices: indices.into(),
-            next: 0,
-            step,
-            reader: Reader::new(),
-        }
+        Batches { loader: self, epoch, indices: indices.into(), next: 0, step, source: None }
     }
 }
 
@@ -136,31 +132,59 @@ pub struct Batches<'a> {
     indices: Arc<[usize]>,
     next: usize,
     step: u64,
-    reader: Reader,
+    /// `None` before the first batch.
+    source: Option<Source>,
+}
+
+/// Where batches come from.
+enum Source {
+    Host(Reader),
+    Device(Box<resident::Order>),
+}
+
+impl Batches<'_> {
+    /// Returns the examples of the next batch, `[rows, dim]`.
+    fn read(&mut self, rows: usize) -> Result<Tensor<2>> {
+        let BatchLoader { examples, batch_size, device, resident, .. } = self.loader;
+        let source = match &mut self.source {
+            Some(source) => source,
+            unknown => {
+                unknown.insert(match resident.order(&**examples, &self.indices, device)? {
+                    Some(order) => Source::Device(Box::new(order)),
+                    None => Source::Host(Reader::new()),
+                })
+            }
+        };
+        match source {
+            Source::Device(order) => Ok(order.batch(self.next, rows)),
+            Source::Host(reader) => {
+                let (epoch, indices) = (self.epoch, &self.indices);
+                let plan = Plan { examples, epoch, indices, batch_size: *batch_size };
+                let values = reader.read(plan, self.next)?;
+                let shape = [rows, examples.dim()];
+                Ok(Tensor::from_data(TensorData::new::<f32, _>(values, shape), device))
+            }
+        }
+    }
 }
 
 impl Iterator for Batches<'_> {
     type Item = Result<Batch, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let BatchLoader { examples, batch_size, device, .. } = self.loader;
         if self.next == self.indices.len() {
             return None;
         }
-        let plan =
-            Plan { examples, epoch: self.epoch, indices: &self.indices, batch_size: *batch_size };
-        let values = match self.reader.read(plan, self.next) {
-            Ok(values) => values,
+        let rows = self.loader.batch_size.min(self.indices.len() - self.next);
+        let x = match self.read(rows) {
+            Ok(x) => x,
             Err(error) => {
                 self.next = self.indices.len();
                 return Some(Err(DatasetError::new(error)));
             }
         };
-        let rows = (*batch_size).min(self.indices.len() - self.next);
-        let shape = [rows, examples.dim()];
-        let x = Tensor::from_data(TensorData::new::<f32, _>(values, shape), device);
         let batch = Batch { x, step: self.step };
-        self.next += shape[0];
+        self.next += rows;
         self.step += 1;
         Some(Ok(batch))
     }
@@ -182,12 +206,13 @@ impl DataLoader<Batch> for BatchLoader {
     }
 
     fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<Batch>> {
-        Arc::new(Self { device: device.clone(), ..self.clone() })
+        let device = device.clone();
+        Arc::new(Self { device, resident: Resident::default(), ..self.clone() })
     }
 
     fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Batch>> {
         // Burn splits a data set over several devices; with few examples some get none.
         let examples = Arc::new(Subset::unchecked(self.examples.clone(), start..end));
-        Arc::new(Self { examples, ..self.clone() })
+        Arc::new(Self { examples, resident: Resident::default(), ..self.clone() })
     }
 }

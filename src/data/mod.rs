@@ -28,6 +28,7 @@ mod labels;
 mod loader;
 pub mod mnist;
 mod protocol;
+mod resident;
 mod rows;
 mod scaling;
 mod subset;
@@ -93,6 +94,12 @@ pub trait Examples: Send + Sync {
         self.read(indices, out)
     }
 
+    /// Whether all examples are in memory and the same in every epoch. If so, a GPU keeps a copy of
+    /// them during a training instead of being sent each batch.
+    fn is_in_memory(&self) -> bool {
+        false
+    }
+
     /// What the values are and how they were prepared.
     fn protocol(&self) -> Protocol {
         Protocol::AsMeasured
@@ -119,6 +126,10 @@ impl<T: Examples + ?Sized> Examples for Arc<T> {
 
     fn read_in(&self, epoch: u64, indices: &[usize], out: &mut [f32]) -> Result<()> {
         (**self).read_in(epoch, indices, out)
+    }
+
+    fn is_in_memory(&self) -> bool {
+        (**self).is_in_memory()
     }
 
     fn protocol(&self) -> Protocol {

@@ -324,6 +324,10 @@ impl Examples for Scaled {
         self.scaling.apply(out)
     }
 
+    fn is_in_memory(&self) -> bool {
+        self.examples.is_in_memory()
+    }
+
     fn protocol(&self) -> Protocol {
         Protocol::Scaled
     }

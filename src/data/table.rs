@@ -197,6 +197,10 @@ impl Examples for Table {
         Ok(())
     }
 
+    fn is_in_memory(&self) -> bool {
+        true
+    }
+
     fn protocol(&self) -> Protocol {
         self.protocol
     }

@@ -19,7 +19,7 @@ pub enum Padding {
 /// the padding that this needs is split between both sides, with the odd pixel at the end. The
 /// transposed convolution with the same geometry is the adjoint map, so it restores the exact size of
 /// the larger image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Geometry {
     /// Height and width of the larger image.
     pub(crate) large: [usize; 2],

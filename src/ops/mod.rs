@@ -3,6 +3,7 @@
 //! | engine | runs on | module |
 //! |---|---|---|
 //! | `host` | `flex` and `ndarray`, over slices in host memory | `ops/host` |
+//! | `gpu` | `wgpu`, `vulkan`, `metal` and `cuda`, as kernels | `ops/gpu` |
 //! | `plain` | any backend, as tensor operations | `ops/plain` |
 //!
 //! An entry point documents the computation and its shapes, and [`on_engine`] selects the engine.
@@ -11,6 +12,8 @@
 //! [`on_engine`]; to remove one, delete these.
 
 mod geometry;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+mod gpu;
 #[cfg(any(feature = "flex", feature = "ndarray"))]
 #[allow(deprecated, reason = "`ndarray` is kept for those who ask for it by name")]
 mod host;
@@ -28,12 +31,16 @@ macro_rules! on_engine {
         if $(host::runs_on(&$tensor))&&+ {
             return host::$operation($($argument),+);
         }
+        #[cfg(any(feature = "wgpu", feature = "cuda"))]
+        if $(gpu::runs_on(&$tensor))&&+ {
+            return gpu::$operation($($argument),+);
+        }
         plain::$operation($($argument),+)
     }};
 }
 
 /// The activation after a product and its bias. The derivative of each is a function of its value.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Finish {
     Identity,
     Relu,

@@ -1,21 +1,12 @@
-//! Compares every operation of the host engine with its plain twin, in value and in all gradients, on
-//! each backend that the engine serves.
+//! The host engine, on each backend that it serves.
 
-use std::cell::RefCell;
-
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use proptest::prelude::*;
-use rand_distr::{Distribution, StandardNormal};
 
-use super::{
+use super::super::{
     AdamStep, Direction, Finish, Geometry, Groups, Logistics, Padding, RmsPropStep, host, plain,
 };
-use crate::seed::Seed;
-
-thread_local! {
-    /// The device of the tensors that the tests make.
-    static DEVICE: RefCell<Device> = RefCell::default();
-}
+use super::{Conv, DEVICE, Norm, agree, backward, device, gradient, leaf, random, values};
 
 /// Runs a check on each backend of the engine.
 #[allow(deprecated, reason = "`ndarray` is kept for those who ask for it by name")]
@@ -31,51 +22,6 @@ fn on_each_backend(check: impl Fn()) {
         check();
     }
 }
-
-fn device() -> Device {
-    DEVICE.with_borrow(Device::clone)
-}
-
-fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
-    let len = shape.iter().product();
-    let values = StandardNormal.sample_iter(Seed::new(seed).rng()).take(len).collect();
-    Tensor::from_data(TensorData::new::<f32, _>(values, shape), &device())
-}
-
-fn leaf<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    Tensor::from_inner(x).require_grad()
-}
-
-fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
-    x.without_autodiff().into_data().try_to_vec().unwrap()
-}
-
-fn gradient<const D: usize>(x: &Tensor<D>, gradients: &Gradients) -> Vec<f32> {
-    values(x.grad(gradients).unwrap())
-}
-
-/// The gradients of a randomly weighted sum.
-fn backward<const D: usize>(y: &Tensor<D>) -> Gradients {
-    (y.clone() * Tensor::from_inner(random(y.dims(), 99))).sum().backward()
-}
-
-/// Asserts equality up to rounding, relative to the largest value or to 1.
-#[track_caller]
-fn agree(host: Vec<Vec<f32>>, plain: Vec<Vec<f32>>, tolerance: f32) {
-    assert_eq!(host.len(), plain.len());
-    for (i, (host, plain)) in host.iter().zip(&plain).enumerate() {
-        assert_eq!(host.len(), plain.len());
-        let size = plain.iter().fold(1.0f32, |size, value| size.max(value.abs()));
-        for (host, plain) in host.iter().zip(plain) {
-            let is_close = (host - plain).abs() < tolerance * size;
-            assert!(host == plain || is_close, "{i}: {host} {plain}");
-        }
-    }
-}
-
-type Norm = fn(Tensor<2>, Tensor<1>, Tensor<1>, f64) -> (Tensor<2>, [Tensor<1>; 2]);
-
-type Conv = fn(Tensor<4>, Tensor<4>, Tensor<1>, Geometry, Direction, bool) -> Tensor<4>;
 
 fn check_conv(
     geometry: Geometry,

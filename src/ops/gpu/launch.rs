@@ -1,0 +1,40 @@
+//! What all launches of kernels need.
+
+use burn::tensor::Shape;
+use burn_cubecl::cubecl;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::client::Client;
+use cubecl::prelude::*;
+
+/// Units of a cube for work on one value each.
+const UNITS: u32 = 256;
+
+/// Returns an uninitialised contiguous tensor on the device of another.
+pub(super) fn empty(like: &CubeTensor, shape: &[usize]) -> CubeTensor {
+    let len = shape.iter().product::<usize>();
+    let handle = like.client.empty(len * size_of::<f32>());
+    let (client, device) = (like.client.clone(), like.device.clone());
+    CubeTensor::new_contiguous(client, device, Shape::from(shape.to_vec()), handle, like.dtype)
+}
+
+/// Returns a contiguous tensor in another shape of the same size.
+pub(super) fn reshaped(x: CubeTensor, shape: &[usize]) -> CubeTensor {
+    let CubeTensor { client, device, handle, dtype, .. } = x;
+    CubeTensor::new_contiguous(client, device, Shape::from(shape.to_vec()), handle, dtype)
+}
+
+/// The cubes for one unit a value.
+pub(super) fn units(client: &Client, len: usize) -> (CubeCount, CubeDim) {
+    let dim = CubeDim::new_1d(UNITS);
+    (cubecl::calculate_cube_count_elemwise(client, len, dim), dim)
+}
+
+/// The cubes for one cube a row.
+pub(super) fn rows(client: &Client, rows: usize) -> (CubeCount, CubeDim) {
+    let dim = CubeDim::new_1d(ROW_UNITS as u32);
+    let single = CubeDim::new_single();
+    (cubecl::calculate_cube_count_elemwise(client, rows, single), dim)
+}
+
+/// Units of a cube that sums a row.
+pub(super) const ROW_UNITS: usize = 128;

@@ -1,0 +1,45 @@
+//! Operations as kernels for GPUs, written once in CubeCL for wgpu, Vulkan, Metal and CUDA.
+//!
+//! **Products.** Burn's own kernels are chosen by trials, which take minutes, differ from run to run
+//! and leave the products of a VAE at a tenth of what a large GPU does: few blocks, long sums. Here
+//! the blocks follow from the shape, long sums are cut, and bias, activation and the gradient of the
+//! bias belong to the product. Nothing is tried, and no product uses reduced precision.
+//!
+//! **Likelihoods, Gaussians, optimisers.** Small steps are bound by the number of kernels that the
+//! host starts. Each of these is one kernel, and one for its gradient.
+//!
+//! A computation is a method of [`kernels::Kernels`], for tensors without autodiff. The other modules
+//! make autodiff operations of them.
+
+mod bernoulli;
+mod conv;
+mod elementary;
+mod gaussian;
+mod kernels;
+mod launch;
+mod linear;
+mod patches;
+mod product;
+mod sums;
+mod update;
+
+pub(super) use bernoulli::bernoulli_nll;
+pub(super) use conv::conv;
+pub(super) use gaussian::{gaussian_kl, rsample};
+pub(super) use linear::linear;
+pub(super) use update::{adam, rms_prop};
+
+// Burn's own operations, until there are kernels for them.
+pub(super) use super::plain::{batch_norm, gate, group_norm, logistic_nll};
+
+use burn::backend::DispatchDevice;
+use burn::tensor::{DType, Tensor};
+
+/// Whether the operations of this engine can use a tensor.
+pub(super) fn runs_on<const D: usize>(x: &Tensor<D>) -> bool {
+    /// Kernels count values in 32 bits.
+    const MOST: usize = 1 << 31;
+    x.dtype() == DType::F32
+        && x.shape().num_elements() < MOST
+        && matches!(x.device().inner().as_dispatch(), DispatchDevice::Cube(_))
+}

@@ -1,0 +1,104 @@
+//! Sums in parts.
+
+use burn_cubecl::cubecl;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+use super::elementary::finished;
+use super::launch::{empty, reshaped, units};
+use super::product::{Epilogue, Four};
+use crate::ops::Finish;
+
+/// Adds the parts of sums, `[parts, ..shape]`, in order, with the bias of each value of the last axis.
+pub(super) fn add_parts(parts: CubeTensor, shape: &[usize], epilogue: Epilogue) -> CubeTensor {
+    let y = empty(&parts, shape);
+    let len = shape.iter().product::<usize>();
+    let (count, dim) = units(&y.client, len);
+    add::launch(
+        &y.client,
+        count,
+        dim,
+        parts.clone().into_buffer_arg(),
+        epilogue.bias.map(CubeTensor::into_buffer_arg).into(),
+        y.clone().into_buffer_arg(),
+        len as u32,
+        shape.last().copied().unwrap_or(1) as u32,
+        parts.meta.shape()[0] as u32,
+        epilogue.finish,
+    );
+    y
+}
+
+/// Sums over all axes but the last.
+pub(super) fn column_sums(x: CubeTensor) -> CubeTensor {
+    /// Rows of one part, so that many units share a long sum.
+    const ROWS: usize = 64;
+    let x = into_contiguous(x);
+    let columns = x.meta.shape().last().copied().unwrap_or(1);
+    let rows = x.meta.num_elements() / columns.max(1);
+    let parts = rows.div_ceil(ROWS).max(1);
+    let y = empty(&x, &[parts, columns]);
+    let (count, dim) = units(&x.client, parts * columns);
+    sum_rows::launch(
+        &y.client,
+        count,
+        dim,
+        x.into_buffer_arg(),
+        y.clone().into_buffer_arg(),
+        rows as u32,
+        columns as u32,
+        (parts * columns) as u32,
+        ROWS,
+    );
+    match parts {
+        1 => reshaped(y, &[columns]),
+        _ if parts > ROWS => column_sums(y),
+        _ => add_parts(y, &[columns], Epilogue::default()),
+    }
+}
+
+#[cube(launch)]
+fn add(
+    x: &[f32],
+    bias: ComptimeOption<&[f32]>,
+    y: &mut [f32],
+    len: u32,
+    columns: u32,
+    parts: u32,
+    #[comptime] finish: Finish,
+) {
+    let at = ABSOLUTE_POS;
+    if at < len as usize {
+        let mut sum = x[at];
+        for part in 1..parts as usize {
+            sum += x[part * len as usize + at];
+        }
+        #[comptime]
+        if let ComptimeOption::Some(bias) = bias {
+            sum += bias[at % columns as usize];
+        }
+        y[at] = finished(Four::new(sum), finish).extract(0usize);
+    }
+}
+
+#[cube(launch)]
+fn sum_rows(
+    x: &[f32],
+    y: &mut [f32],
+    rows: u32,
+    columns: u32,
+    len: u32,
+    #[comptime] part_rows: usize,
+) {
+    let at = ABSOLUTE_POS;
+    if at < len as usize {
+        let columns = columns as usize;
+        let first = at / columns * part_rows;
+        let mut sum = 0.0f32;
+        for row in first..min(first + part_rows, rows as usize) {
+            sum += x[row * columns + at % columns];
+        }
+        y[at] = sum;
+    }
+}

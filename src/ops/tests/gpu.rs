@@ -1,0 +1,195 @@
+//! The engine of kernels, on the first GPU or software device, held against plain operations on the
+//! CPU.
+
+use burn::tensor::Tensor;
+use proptest::prelude::*;
+
+use super::super::{AdamStep, Direction, Finish, Geometry, Padding, RmsPropStep, gpu, plain};
+use super::{Conv, DEVICE, agree, backward, gradient, leaf, random, values};
+use crate::backend;
+
+type Found = Vec<Vec<f32>>;
+
+/// Computes the same with an operation of the engine and its plain twin.
+fn both<F>(ours: F, theirs: F, run: impl Fn(F) -> Found, tolerance: f32) {
+    let names = backend::names();
+    let name =
+        names.iter().find(|name| !matches!(**name, "flex" | "ndarray")).expect("a GPU backend");
+    DEVICE.set(backend::device("flex").expect("the CPU"));
+    let plain = run(theirs);
+    DEVICE.set(backend::device(name).expect("a GPU, or software that does its work"));
+    agree(run(ours), plain, tolerance);
+}
+
+type Linear = fn(Tensor<2>, Tensor<2>, Tensor<1>, Finish) -> Tensor<2>;
+
+fn check_linear([rows, inputs, outputs]: [usize; 3], finish: Finish) {
+    let run = |linear: Linear| {
+        let (x, weight) = (leaf(random([rows, inputs], 1)), leaf(random([inputs, outputs], 2)));
+        // Sums of standard normal values of about their size.
+        let weight_scaled = weight.clone().div_scalar((inputs as f32).sqrt());
+        let bias = leaf(random([outputs], 3));
+        let y = linear(x.clone(), weight_scaled, bias.clone(), finish);
+        let grads = backward(&y);
+        let size = (rows as f32).sqrt();
+        let sums = [gradient(&weight, &grads), gradient(&bias, &grads)]
+            .map(|sums| sums.iter().map(|sum| sum / size).collect());
+        [vec![values(y), gradient(&x, &grads)], sums.into()].concat()
+    };
+    both::<Linear>(gpu::linear, plain::linear, run, 2e-5);
+}
+
+/// Of each kind of blocks, with and without long sums, sides that four divides and others.
+#[test]
+fn products_of_networks() {
+    let shapes = [
+        [100, 784, 256],
+        [257, 784, 256],
+        [100, 256, 2],
+        [100, 2, 256],
+        [1000, 20, 1000],
+        [129, 4100, 65],
+        [2100, 33, 2050],
+        [2100, 300, 250],
+        [1, 1, 1],
+    ];
+    for shape in shapes {
+        check_linear(shape, Finish::Relu);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20))]
+
+    #[test]
+    fn fully_connected_layers(
+        rows in 1usize..200,
+        inputs in 1usize..150,
+        outputs in 1usize..150,
+        finish in 0usize..4,
+    ) {
+        let finish = [Finish::Identity, Finish::Relu, Finish::Tanh, Finish::Sigmoid][finish];
+        check_linear([rows, inputs, outputs], finish);
+    }
+
+    #[test]
+    fn convolutions(
+        large in [1usize..14, 1usize..14],
+        kernel in 1usize..6,
+        stride in 1usize..4,
+        channels in [1usize..9, 1usize..9],
+        batch in 1usize..20,
+        up in any::<bool>(),
+        relu in any::<bool>(),
+        symmetric in any::<bool>(),
+    ) {
+        let padding = if symmetric { Padding::Symmetric } else { Padding::Same };
+        let geometry = Geometry::new(large, kernel, stride, padding);
+        let (direction, [small, large_channels], [height, width]) = match up {
+            false => (Direction::Down, [channels[1], channels[0]], geometry.large),
+            true => (Direction::Up, channels, geometry.small),
+        };
+        prop_assume!(geometry.small.iter().all(|size| *size > 0));
+        let run = |conv: Conv| {
+            let x = leaf(random([batch, height, width, channels[0]], 1));
+            let weight = leaf(random([small, large_channels, kernel, kernel], 2));
+            let bias = leaf(random([channels[1]], 3));
+            let y = conv(x.clone(), weight.clone(), bias.clone(), geometry, direction, relu);
+            let grads = backward(&y);
+            let pixels = (y.dims()[..3].iter().product::<usize>() as f32).sqrt();
+            let sums = [gradient(&weight, &grads), gradient(&bias, &grads)]
+                .map(|sums| sums.iter().map(|sum| sum / pixels).collect());
+            [vec![values(y), gradient(&x, &grads)], sums.into()].concat()
+        };
+        both::<Conv>(gpu::conv, plain::conv, run, 1e-5);
+    }
+
+    #[test]
+    fn bernoulli_likelihoods(
+        samples in 1usize..5,
+        batch in 1usize..5,
+        columns in prop_oneof![1usize..50, 1000usize..1100],
+        scale in prop_oneof![Just(1.0f32), Just(30.0), Just(1e4)],
+    ) {
+        let run = |nll: fn(Tensor<3>, Tensor<2>) -> Tensor<2>| {
+            let logits = leaf(random([samples, batch, columns], 1).mul_scalar(scale));
+            let x = leaf(burn::tensor::activation::sigmoid(random([batch, columns], 2)));
+            let y = nll(logits.clone(), x.clone());
+            let grads = backward(&y);
+            vec![values(y), gradient(&logits, &grads), gradient(&x, &grads)]
+        };
+        both::<fn(Tensor<3>, Tensor<2>) -> Tensor<2>>(
+            gpu::bernoulli_nll,
+            plain::bernoulli_nll,
+            run,
+            5e-6,
+        );
+    }
+
+    #[test]
+    fn samples_of_gaussians(samples in 1usize..5, batch in 1usize..7, dim in 1usize..9) {
+        let run = |rsample: fn(Tensor<2>, Tensor<2>, Tensor<3>) -> Tensor<3>| {
+            let [mean, log_var] = [1, 2].map(|seed| leaf(random([batch, dim], seed)));
+            let noise = leaf(random([samples, batch, dim], 3));
+            let z = rsample(mean.clone(), log_var.clone(), noise.clone());
+            let grads = backward(&z);
+            let gradients = [gradient(&mean, &grads), gradient(&log_var, &grads)];
+            [vec![values(z)], gradients.into(), vec![gradient(&noise, &grads)]].concat()
+        };
+        both::<fn(Tensor<2>, Tensor<2>, Tensor<3>) -> Tensor<3>>(
+            gpu::rsample,
+            plain::rsample,
+            run,
+            1e-5,
+        );
+    }
+}
+
+/// Also with tiny and huge variances.
+#[test]
+fn divergences_of_gaussians() {
+    for log_vars in [[0.0f32, 1e-4, -1e-6, 0.3], [-80.0, -3.0, 5.0, 80.0], [0.0, 0.0, 0.0, 88.0]] {
+        let run = |kl: fn(Tensor<2>, Tensor<2>) -> Tensor<1>| {
+            let mean = leaf(random([3, 4], 1));
+            let log_var = Tensor::<1>::from_data(log_vars, &super::device());
+            let log_var = leaf(log_var.unsqueeze_dim::<2>(0).expand([3, 4]));
+            let kl = kl(mean.clone(), log_var.clone());
+            let grads = backward(&kl);
+            // Compared one by one, since the largest value dwarfs the others.
+            let all = [values(kl), gradient(&mean, &grads), gradient(&log_var, &grads)].concat();
+            all.into_iter().map(|value| vec![value]).collect::<Vec<_>>()
+        };
+        both::<fn(Tensor<2>, Tensor<2>) -> Tensor<1>>(
+            gpu::gaussian_kl,
+            plain::gaussian_kl,
+            run,
+            1e-5,
+        );
+    }
+}
+
+#[test]
+fn steps_of_optimisers() {
+    type Adam = fn(AdamStep, Tensor<3>, Tensor<3>, [Tensor<3>; 2]) -> (Tensor<3>, [Tensor<3>; 2]);
+    let draw = |seed| random([3, 7, 203], seed);
+    let run = |adam: Adam| {
+        let mut state = (draw(0), [draw(1), draw(2).square()]);
+        for time in 0..3 {
+            let step = AdamStep { beta_1: 0.9, beta_2: 0.999, rate: 0.01, epsilon: 1e-8 };
+            state = adam(step, state.0, draw(time + 3), state.1);
+        }
+        let (w, [m, v]) = state;
+        [w, m, v].map(values).into()
+    };
+    both::<Adam>(gpu::adam, plain::adam, run, 1e-6);
+    type RmsProp = fn(RmsPropStep, Tensor<3>, Tensor<3>, Tensor<3>) -> (Tensor<3>, Tensor<3>);
+    let run = |rms_prop: RmsProp| {
+        let mut state = (draw(0), draw(1).square());
+        for time in 0..3 {
+            let step = RmsPropStep { rho: 0.9, rate: 0.01, epsilon: 1e-7 };
+            state = rms_prop(step, state.0, draw(time + 3), state.1);
+        }
+        [state.0, state.1].map(values).into()
+    };
+    both::<RmsProp>(gpu::rms_prop, plain::rms_prop, run, 1e-6);
+}
