@@ -13,7 +13,7 @@
 
 mod geometry;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
-mod gpu;
+pub(crate) mod gpu;
 #[cfg(any(feature = "flex", feature = "ndarray"))]
 #[allow(deprecated, reason = "`ndarray` is kept for those who ask for it by name")]
 mod host;

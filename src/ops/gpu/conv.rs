@@ -18,7 +18,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extensi
 use burn::tensor::{Shape, Tensor};
 
 use super::kernels::Engine;
-use super::product::Order::{ByDepth, BySlice};
+use super::kernels::Order::{ByDepth, BySlice};
 use crate::ops::{Direction, Finish, Geometry};
 
 pub(crate) fn conv(

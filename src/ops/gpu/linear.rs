@@ -9,7 +9,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, backend_extension};
 use burn::tensor::Tensor;
 
 use super::kernels::Engine;
-use super::product::Order::{ByDepth, BySlice};
+use super::kernels::Order::{ByDepth, BySlice};
 use crate::ops::Finish;
 
 pub(crate) fn linear(

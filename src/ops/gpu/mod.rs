@@ -11,32 +11,31 @@
 //! A computation is a method of [`kernels::Kernels`], for tensors without autodiff. The other modules
 //! make autodiff operations of them.
 
+mod batch_norm;
 mod bernoulli;
 mod conv;
-mod elementary;
 mod gaussian;
 mod kernels;
-mod launch;
 mod linear;
-mod patches;
-mod product;
-mod sums;
+mod recording;
 mod update;
 
+pub(super) use batch_norm::batch_norm;
 pub(super) use bernoulli::bernoulli_nll;
 pub(super) use conv::conv;
 pub(super) use gaussian::{gaussian_kl, rsample};
 pub(super) use linear::linear;
+pub(crate) use recording::{Recording, copy, refresh};
 pub(super) use update::{adam, rms_prop};
 
 // Burn's own operations, until there are kernels for them.
-pub(super) use super::plain::{batch_norm, gate, group_norm, logistic_nll};
+pub(super) use super::plain::{gate, group_norm, logistic_nll};
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{DType, Tensor};
 
 /// Whether the operations of this engine can use a tensor.
-pub(super) fn runs_on<const D: usize>(x: &Tensor<D>) -> bool {
+pub(crate) fn runs_on<const D: usize>(x: &Tensor<D>) -> bool {
     /// Kernels count values in 32 bits.
     const MOST: usize = 1 << 31;
     x.dtype() == DType::F32

@@ -4,8 +4,8 @@
 use burn::tensor::Tensor;
 use proptest::prelude::*;
 
-use super::super::{AdamStep, Direction, Finish, Geometry, Padding, RmsPropStep, gpu, plain};
-use super::{Conv, DEVICE, agree, backward, gradient, leaf, random, values};
+use super::super::{AdamStep, Direction, Finish, Geometry, Padding, RmsPropStep, gpu, host, plain};
+use super::{Conv, DEVICE, Norm, agree, backward, gradient, leaf, random, values};
 use crate::backend;
 
 type Found = Vec<Vec<f32>>;
@@ -102,6 +102,27 @@ proptest! {
             [vec![values(y), gradient(&x, &grads)], sums.into()].concat()
         };
         both::<Conv>(gpu::conv, plain::conv, run, 1e-5);
+    }
+
+    #[test]
+    fn batch_normalisations(
+        rows in prop_oneof![2usize..600, 10_000usize..30_000, Just(100_352)],
+        columns in 1usize..20,
+        offset in prop_oneof![Just(0.0f32), Just(30.0)],
+    ) {
+        let run = |norm: Norm| {
+            let x = leaf(random([rows, columns], 1).add_scalar(offset));
+            let (scale, shift) = (leaf(random([columns], 2)), leaf(random([columns], 3)));
+            let (y, [mean, variance]) = norm(x.clone(), scale.clone(), shift.clone(), 1e-3);
+            let grads = backward(&y);
+            let size = (rows as f32).sqrt();
+            let sums = [gradient(&scale, &grads), gradient(&shift, &grads)]
+                .map(|sums| sums.iter().map(|sum| sum / size).collect());
+            let values = vec![values(y), values(mean), values(variance), gradient(&x, &grads)];
+            [values, sums.into()].concat()
+        };
+        let tolerance = if offset == 0.0 { 2e-5 } else { 2e-4 };
+        both::<Norm>(gpu::batch_norm, host::batch_norm, run, tolerance);
     }
 
     #[test]

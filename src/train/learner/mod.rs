@@ -1,6 +1,8 @@
 //! The adapters that Burn's Learner drives.
 
 mod bar;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+mod capture;
 mod clip;
 mod metric;
 mod monitor;
@@ -10,6 +12,8 @@ mod skip;
 mod slots;
 mod step;
 
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+pub(super) use capture::Capture;
 pub use monitor::Progress;
 pub(super) use monitor::Watch;
 pub(super) use run::Run;

@@ -32,6 +32,12 @@ impl Buffers {
         buffers
     }
 
+    /// Whether a forward pass changes nothing.
+    #[cfg(any(feature = "wgpu", feature = "cuda"))]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Restores the tensors in the module, which shares them with its clones.
     pub(super) fn restore<M: Module>(mut self, module: &M) {
         let _restored = module.clone().map(&mut self);

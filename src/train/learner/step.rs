@@ -8,6 +8,8 @@ use burn::tensor::{ExecutionError, Tensor};
 use burn::train::metric::Adaptor;
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+use super::capture::Capture;
 use super::clip::clip;
 use super::skip::{Buffers, is_to_be_skipped};
 use crate::data::Batch;
@@ -44,6 +46,9 @@ pub(in crate::train) struct Setup<M> {
     pub(in crate::train) train_noise: NoiseSource,
     pub(in crate::train) valid_noise: NoiseSource,
     pub(in crate::train) threads: Threads,
+    /// The kernels of a step, if they are recorded.
+    #[cfg(any(feature = "wgpu", feature = "cuda"))]
+    pub(in crate::train) capture: Capture,
 }
 
 impl<M: Model + 'static> Trainable<M> {
@@ -83,6 +88,10 @@ impl<M: Model + 'static> Trainable<M> {
         let state = self.state.as_ref().map(|state| Tensor::from_inner(state.value_sync().inner()));
         let inputs = self.inputs(batch, &self.setup.train_noise);
         let inputs = Inputs { phase: Phase::Train { step }, state, ..inputs };
+        #[cfg(any(feature = "wgpu", feature = "cuda"))]
+        if let Some((item, grads)) = self.setup.capture.run(self, &inputs) {
+            return self.clipped(TrainOutput { grads, item });
+        }
         let terms = self.setup.objective.terms(&self.model.module, inputs);
         if let (Some(state), Some(next)) = (&self.state, &terms.state) {
             state.update(next.clone().detach());
@@ -98,6 +107,10 @@ impl<M: Model + 'static> Trainable<M> {
             output.grads = GradientsParams::new();
             output.item.skipped = true;
         }
+        self.clipped(output)
+    }
+
+    fn clipped(&self, mut output: TrainOutput<BatchMeans>) -> TrainOutput<BatchMeans> {
         if let Some(max_norm) = self.setup.max_norm {
             clip(self, &mut output.grads, max_norm);
         }
@@ -142,11 +155,21 @@ pub(in crate::train) struct BatchMeans {
 }
 
 impl BatchMeans {
-    fn new(terms: Terms) -> Self {
+    pub(super) fn new(terms: Terms) -> Self {
         let latents = terms.latents.as_ref().map(LatentSums::of);
         let terms = [terms.nelbo, terms.distortion, terms.divergence].map(Tensor::without_autodiff);
-        let terms = Tensor::stack(terms.into(), 0);
-        Self { terms, means: [f64::NAN; 3], latents, read_latents: None, skipped: false }
+        Self { latents, ..Self::of(Tensor::stack(terms.into(), 0)) }
+    }
+
+    /// Means of `[3, batch]`.
+    pub(super) fn of(terms: Tensor<2>) -> Self {
+        Self { terms, means: [f64::NAN; 3], latents: None, read_latents: None, skipped: false }
+    }
+
+    /// `[3, batch]`
+    #[cfg(any(feature = "wgpu", feature = "cuda"))]
+    pub(super) fn terms(self) -> Tensor<2> {
+        self.terms
     }
 }
 

@@ -14,6 +14,8 @@ use crate::model::Model;
 use crate::noise::{NoiseSource, check_noise};
 use crate::numbered::Numbered;
 use crate::objective::Objective;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+use crate::train::learner::Capture;
 use crate::train::learner::{Run, Setup, Step, Trainable, Watch};
 use crate::train::store::{DataIdentity, History, Identity, groups, learning_rates, probe};
 
@@ -71,6 +73,8 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
             train_noise: noise("train noise")?,
             valid_noise: noise("valid noise")?,
             threads: Threads::of(&device),
+            #[cfg(any(feature = "wgpu", feature = "cuda"))]
+            capture: Capture::default(),
         };
         let is_numbered = self.checkpoints.is_some();
         let model = Numbered { module: model.train(), is_numbered };

@@ -30,31 +30,52 @@ pub(super) fn add_parts(parts: CubeTensor, shape: &[usize], epilogue: Epilogue) 
     y
 }
 
+/// What is summed over the rows of a column.
+pub(super) enum Terms {
+    /// `x`
+    Values,
+    /// `(x - mean)^2`
+    Squares { mean: CubeTensor },
+    /// `(x - mean) y`
+    Products { mean: CubeTensor, y: CubeTensor },
+}
+
 /// Sums over all axes but the last.
 pub(super) fn column_sums(x: CubeTensor) -> CubeTensor {
+    sum_columns(into_contiguous(x), Terms::Values)
+}
+
+/// Sums terms of a contiguous tensor over all axes but the last.
+pub(super) fn sum_columns(x: CubeTensor, terms: Terms) -> CubeTensor {
     /// Rows of one part, so that many units share a long sum.
     const ROWS: usize = 64;
-    let x = into_contiguous(x);
     let columns = x.meta.shape().last().copied().unwrap_or(1);
     let rows = x.meta.num_elements() / columns.max(1);
     let parts = rows.div_ceil(ROWS).max(1);
-    let y = empty(&x, &[parts, columns]);
+    let sums = empty(&x, &[parts, columns]);
     let (count, dim) = units(&x.client, parts * columns);
+    let (mean, y) = match terms {
+        Terms::Values => (None, None),
+        Terms::Squares { mean } => (Some(mean), None),
+        Terms::Products { mean, y } => (Some(mean), Some(y)),
+    };
     sum_rows::launch(
-        &y.client,
+        &sums.client,
         count,
         dim,
         x.into_buffer_arg(),
-        y.clone().into_buffer_arg(),
+        mean.map(CubeTensor::into_buffer_arg).into(),
+        y.map(CubeTensor::into_buffer_arg).into(),
+        sums.clone().into_buffer_arg(),
         rows as u32,
         columns as u32,
         (parts * columns) as u32,
         ROWS,
     );
     match parts {
-        1 => reshaped(y, &[columns]),
-        _ if parts > ROWS => column_sums(y),
-        _ => add_parts(y, &[columns], Epilogue::default()),
+        1 => reshaped(sums, &[columns]),
+        _ if parts > ROWS => sum_columns(sums, Terms::Values),
+        _ => add_parts(sums, &[columns], Epilogue::default()),
     }
 }
 
@@ -85,7 +106,9 @@ fn add(
 #[cube(launch)]
 fn sum_rows(
     x: &[f32],
-    y: &mut [f32],
+    mean: ComptimeOption<&[f32]>,
+    y: ComptimeOption<&[f32]>,
+    sums: &mut [f32],
     rows: u32,
     columns: u32,
     len: u32,
@@ -94,11 +117,22 @@ fn sum_rows(
     let at = ABSOLUTE_POS;
     if at < len as usize {
         let columns = columns as usize;
+        let column = at % columns;
         let first = at / columns * part_rows;
+        let centre: ComptimeOption<f32> = mean.as_ref().map(|mean| mean[column]);
+        let centre = centre.unwrap_or_default();
         let mut sum = 0.0f32;
         for row in first..min(first + part_rows, rows as usize) {
-            sum += x[row * columns + at % columns];
+            let value = x[row * columns + column] - centre;
+            if y.is_some() {
+                let factor: ComptimeOption<f32> = y.as_ref().map(|y| y[row * columns + column]);
+                sum += value * factor.unwrap_or_default();
+            } else if mean.is_some() {
+                sum += value * value;
+            } else {
+                sum += value;
+            }
         }
-        y[at] = sum;
+        sums[at] = sum;
     }
 }

@@ -44,7 +44,7 @@ const LARGE: Tiles = Tiles { rows: 128, columns: 64, depth: 8, unit_rows: 8, uni
 
 /// How a factor is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Order {
+pub(in crate::ops::gpu) enum Order {
     /// The values that one sum runs over are neighbours.
     ByDepth,
     /// The values of one slice of the sum are neighbours.

@@ -1,0 +1,325 @@
+//! The computations of the engine, for tensors without autodiff: each launches one kernel or two.
+//!
+//! The macro makes them operations of Burn's fusion as well, which run in turn with Burn's own.
+
+mod batch_norm;
+mod bernoulli;
+mod elementary;
+mod gaussian;
+mod launch;
+mod patches;
+mod pointwise;
+mod product;
+mod sums;
+mod update;
+
+pub(super) use product::Order;
+
+use burn::backend::fusion::custom::TensorSpec;
+use burn::backend::fusion::{Fusion, FusionBackend};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, backend_extension};
+use burn::tensor::Shape;
+use burn_cubecl::CubeBackend;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::tensor::CubeTensor;
+
+use product::{Epilogue, extents, product};
+
+use crate::ops::{AdamStep, Finish, Geometry, RmsPropStep};
+
+/// The backends of the engine: [`Kernels`] without autodiff, and not chosen at run time.
+pub(super) trait Engine: Kernels {}
+
+impl Engine for CubeBackend {}
+
+impl<B: FusionBackend + Kernels> Engine for Fusion<B> {}
+
+/// The specification of a result, given one of its inputs.
+fn spec(like: &TensorSpec, shape: impl Into<Shape>) -> TensorSpec {
+    TensorSpec::new(shape.into(), like.dtype)
+}
+
+#[backend_extension(Cube, Fusion)]
+pub(super) trait Kernels: Backend {
+    /// A product, `[rows, columns]`.
+    #[fusion(meta = |a, b, orders| spec(a, extents(&a.shape, &b.shape, *orders).0))]
+    fn gpu_product(
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        orders: [Order; 2],
+    ) -> FloatTensor<Self>;
+
+    /// A product, with the bias of each column and an activation.
+    #[fusion(meta = |a, b, _, orders, _| spec(a, extents(&a.shape, &b.shape, *orders).0))]
+    fn gpu_layer(
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        orders: [Order; 2],
+        finish: Finish,
+    ) -> FloatTensor<Self>;
+
+    /// `a^T b` and the sums of the columns of `b`.
+    #[fusion(meta = |a, b| {
+        (spec(a, [a.shape[1], b.shape[1]]), spec(b, [b.shape[1]]))
+    })]
+    fn gpu_product_and_sums(
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The sums over all axes but the last.
+    #[fusion(meta = |x| spec(x, [x.shape[x.shape.num_dims() - 1]]))]
+    fn gpu_column_sums(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// `(x - mean) / sqrt(variance + epsilon) * scale + shift` and the mean and variance of each column.
+    #[fusion(meta = |x, scale, _, _| (x.clone(), scale.clone(), scale.clone()))]
+    fn gpu_batch_norm(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The gradients with respect to `x`, scale and shift.
+    #[fusion(meta = |dy, _, mean, _, _, _| (dy.clone(), mean.clone(), mean.clone()))]
+    fn gpu_batch_norm_gradients(
+        dy: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The patches of the larger images, `[small pixels, large channels * kernel * kernel]`.
+    #[fusion(meta = |x, geometry| spec(x, patches::unfolded(&x.shape, geometry)))]
+    fn gpu_unfold(x: FloatTensor<Self>, geometry: Geometry) -> FloatTensor<Self>;
+
+    /// The larger images, to whose pixels the values of the patches are added.
+    #[fusion(meta = |x, geometry| spec(x, patches::folded(&x.shape, geometry)))]
+    fn gpu_fold(x: FloatTensor<Self>, geometry: Geometry) -> FloatTensor<Self>;
+
+    /// The larger images with the bias of each channel and an activation.
+    #[fusion(meta = |x, _, geometry, _| spec(x, patches::folded(&x.shape, geometry)))]
+    fn gpu_fold_layer(
+        x: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: Geometry,
+        finish: Finish,
+    ) -> FloatTensor<Self>;
+
+    /// A copy in memory of its own.
+    #[fusion(dtype = x, shape = x)]
+    fn gpu_copy(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// Writes `x` to the memory of `target`, also if others hold it, and returns `target`.
+    #[fusion(dtype = target, shape = target)]
+    fn gpu_refresh(target: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// The gradient before an activation, given the one after it and the value.
+    #[fusion(dtype = dy, shape = dy)]
+    fn gpu_through(
+        dy: FloatTensor<Self>,
+        y: FloatTensor<Self>,
+        finish: Finish,
+    ) -> FloatTensor<Self>;
+
+    /// The negative log-likelihood of bits, `[samples, batch]`, and `sigmoid(l) - x`
+    #[fusion(meta = |logits, _| {
+        (spec(logits, [logits.shape[0], logits.shape[1]]), logits.clone())
+    })]
+    fn gpu_bernoulli(
+        logits: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The negative log-likelihood of bits alone.
+    #[fusion(meta = |logits, _| spec(logits, [logits.shape[0], logits.shape[1]]))]
+    fn gpu_bernoulli_value(logits: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// `x` with each row times its factor, `[samples, batch]`
+    #[fusion(dtype = x, shape = x)]
+    fn gpu_scale_rows(x: FloatTensor<Self>, factors: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// `mean + exp(log_var / 2) noise`
+    #[fusion(dtype = noise, shape = noise)]
+    fn gpu_rsample(
+        mean: FloatTensor<Self>,
+        log_var: FloatTensor<Self>,
+        noise: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
+    /// The gradients with respect to mean and log-variance.
+    #[fusion(meta = |_, log_var, _| (log_var.clone(), log_var.clone()))]
+    fn gpu_rsample_gradients(
+        dz: FloatTensor<Self>,
+        log_var: FloatTensor<Self>,
+        noise: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The divergence from the standard normal distribution, `[batch]`
+    #[fusion(meta = |mean, _| spec(mean, [mean.shape[0]]))]
+    fn gpu_kl(mean: FloatTensor<Self>, log_var: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// The gradients with respect to mean and log-variance.
+    #[fusion(meta = |_, mean, _| (mean.clone(), mean.clone()))]
+    fn gpu_kl_gradients(
+        dy: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        log_var: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The next weights and both averages.
+    #[fusion(meta = |_, weights, _, _, _| (weights.clone(), weights.clone(), weights.clone()))]
+    fn gpu_adam(
+        step: AdamStep,
+        weights: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        m: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The next weights and the average.
+    #[fusion(meta = |_, weights, _, _| (weights.clone(), weights.clone()))]
+    fn gpu_rms_prop(
+        step: RmsPropStep,
+        weights: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        average: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+}
+
+impl Kernels for CubeBackend {
+    fn gpu_product(a: CubeTensor, b: CubeTensor, orders: [Order; 2]) -> CubeTensor {
+        product(a, b, orders, Epilogue::default(), false).0
+    }
+
+    fn gpu_layer(
+        a: CubeTensor,
+        b: CubeTensor,
+        bias: CubeTensor,
+        orders: [Order; 2],
+        finish: Finish,
+    ) -> CubeTensor {
+        let epilogue = Epilogue { bias: Some(into_contiguous(bias)), finish };
+        product(a, b, orders, epilogue, false).0
+    }
+
+    fn gpu_product_and_sums(a: CubeTensor, b: CubeTensor) -> (CubeTensor, CubeTensor) {
+        let (y, sums) = product(a, b, [Order::BySlice; 2], Epilogue::default(), true);
+        (y, sums.expect("sums were asked for"))
+    }
+
+    fn gpu_column_sums(x: CubeTensor) -> CubeTensor {
+        sums::column_sums(x)
+    }
+
+    fn gpu_batch_norm(
+        x: CubeTensor,
+        scale: CubeTensor,
+        shift: CubeTensor,
+        epsilon: f64,
+    ) -> (CubeTensor, CubeTensor, CubeTensor) {
+        batch_norm::forward(x, scale, shift, epsilon)
+    }
+
+    fn gpu_batch_norm_gradients(
+        dy: CubeTensor,
+        x: CubeTensor,
+        mean: CubeTensor,
+        variance: CubeTensor,
+        scale: CubeTensor,
+        epsilon: f64,
+    ) -> (CubeTensor, CubeTensor, CubeTensor) {
+        batch_norm::backward(dy, x, mean, variance, scale, epsilon)
+    }
+
+    fn gpu_unfold(x: CubeTensor, geometry: Geometry) -> CubeTensor {
+        patches::unfold(x, geometry)
+    }
+
+    fn gpu_fold(x: CubeTensor, geometry: Geometry) -> CubeTensor {
+        patches::fold(x, geometry, Epilogue::default())
+    }
+
+    fn gpu_fold_layer(
+        x: CubeTensor,
+        bias: CubeTensor,
+        geometry: Geometry,
+        finish: Finish,
+    ) -> CubeTensor {
+        let epilogue = Epilogue { bias: Some(into_contiguous(bias)), finish };
+        patches::fold(x, geometry, epilogue)
+    }
+
+    fn gpu_copy(x: CubeTensor) -> CubeTensor {
+        let y = launch::empty(&x, x.meta.shape());
+        pointwise::refresh(y, x)
+    }
+
+    fn gpu_refresh(target: CubeTensor, x: CubeTensor) -> CubeTensor {
+        pointwise::refresh(target, x)
+    }
+
+    fn gpu_through(dy: CubeTensor, y: CubeTensor, finish: Finish) -> CubeTensor {
+        pointwise::through(dy, y, finish)
+    }
+
+    fn gpu_bernoulli(logits: CubeTensor, x: CubeTensor) -> (CubeTensor, CubeTensor) {
+        let residuals = launch::empty(&logits, logits.meta.shape());
+        (bernoulli::nll(logits, x, Some(residuals.clone())), residuals)
+    }
+
+    fn gpu_bernoulli_value(logits: CubeTensor, x: CubeTensor) -> CubeTensor {
+        bernoulli::nll(logits, x, None)
+    }
+
+    fn gpu_scale_rows(x: CubeTensor, factors: CubeTensor) -> CubeTensor {
+        pointwise::scale_rows(x, factors)
+    }
+
+    fn gpu_rsample(mean: CubeTensor, log_var: CubeTensor, noise: CubeTensor) -> CubeTensor {
+        gaussian::rsample(mean, log_var, noise)
+    }
+
+    fn gpu_rsample_gradients(
+        dz: CubeTensor,
+        log_var: CubeTensor,
+        noise: CubeTensor,
+    ) -> (CubeTensor, CubeTensor) {
+        gaussian::rsample_gradients(dz, log_var, noise)
+    }
+
+    fn gpu_kl(mean: CubeTensor, log_var: CubeTensor) -> CubeTensor {
+        gaussian::kl(mean, log_var)
+    }
+
+    fn gpu_kl_gradients(
+        dy: CubeTensor,
+        mean: CubeTensor,
+        log_var: CubeTensor,
+    ) -> (CubeTensor, CubeTensor) {
+        gaussian::kl_gradients(dy, mean, log_var)
+    }
+
+    fn gpu_adam(
+        step: AdamStep,
+        weights: CubeTensor,
+        gradient: CubeTensor,
+        m: CubeTensor,
+        v: CubeTensor,
+    ) -> (CubeTensor, CubeTensor, CubeTensor) {
+        update::adam(step, weights, gradient, m, v)
+    }
+
+    fn gpu_rms_prop(
+        step: RmsPropStep,
+        weights: CubeTensor,
+        gradient: CubeTensor,
+        average: CubeTensor,
+    ) -> (CubeTensor, CubeTensor) {
+        update::rms_prop(step, weights, gradient, average)
+    }
+}

@@ -1,0 +1,86 @@
+//! Copies, and products with one factor for each value or row.
+
+use burn_cubecl::cubecl;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+use super::elementary::slope;
+use super::launch::{empty, units};
+use crate::ops::Finish;
+
+pub(super) fn refresh(target: CubeTensor, x: CubeTensor) -> CubeTensor {
+    let x = into_contiguous(x);
+    let len = x.meta.num_elements();
+    let (count, dim) = units(&x.client, len);
+    copy_values::launch(
+        &x.client.clone(),
+        count,
+        dim,
+        x.into_buffer_arg(),
+        target.clone().into_buffer_arg(),
+        len as u32,
+    );
+    target
+}
+
+pub(super) fn through(dy: CubeTensor, y: CubeTensor, finish: Finish) -> CubeTensor {
+    let (dy, y) = (into_contiguous(dy), into_contiguous(y));
+    let dx = empty(&y, y.meta.shape());
+    let len = y.meta.num_elements();
+    let (count, dim) = units(&y.client, len);
+    through_values::launch(
+        &y.client.clone(),
+        count,
+        dim,
+        dy.into_buffer_arg(),
+        y.into_buffer_arg(),
+        dx.clone().into_buffer_arg(),
+        len as u32,
+        finish,
+    );
+    dx
+}
+
+pub(super) fn scale_rows(x: CubeTensor, factors: CubeTensor) -> CubeTensor {
+    let (x, factors) = (into_contiguous(x), into_contiguous(factors));
+    let shape = x.meta.shape();
+    let y = empty(&x, shape);
+    let (len, columns) = (x.meta.num_elements(), shape[shape.len() - 1]);
+    let (count, dim) = units(&x.client, len);
+    scale_values::launch(
+        &x.client.clone(),
+        count,
+        dim,
+        x.into_buffer_arg(),
+        factors.into_buffer_arg(),
+        y.clone().into_buffer_arg(),
+        len as u32,
+        columns as u32,
+    );
+    y
+}
+
+#[cube(launch)]
+fn copy_values(x: &[f32], y: &mut [f32], len: u32) {
+    let at = ABSOLUTE_POS;
+    if at < len as usize {
+        y[at] = x[at];
+    }
+}
+
+#[cube(launch)]
+fn through_values(dy: &[f32], y: &[f32], dx: &mut [f32], len: u32, #[comptime] finish: Finish) {
+    let at = ABSOLUTE_POS;
+    if at < len as usize {
+        dx[at] = dy[at] * slope(y[at], finish);
+    }
+}
+
+#[cube(launch)]
+fn scale_values(x: &[f32], factors: &[f32], y: &mut [f32], len: u32, columns: u32) {
+    let at = ABSOLUTE_POS;
+    if at < len as usize {
+        y[at] = x[at] * factors[at / columns as usize];
+    }
+}

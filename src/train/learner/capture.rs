@@ -1,0 +1,237 @@
+//! Training steps on a GPU whose kernels are recorded once and run again.
+//!
+//! A step can be recorded if its terms are a function of the batch, the noise and the weights. Whether
+//! they are is not declared but tested: the loss must be the same at steps far apart and with other
+//! seeds, and a recorded step must return the terms and gradients of an ordinary one, bit for bit.
+//! Otherwise, and for a smaller last batch, steps run as they do elsewhere.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+
+use super::skip::Buffers;
+use super::step::{BatchMeans, Trainable};
+use crate::model::Model;
+use crate::objective::{Inputs, Terms};
+use crate::ops::gpu::{self, Recording, copy, refresh};
+use crate::phase::Phase;
+use crate::seed::Seed;
+
+/// Ordinary steps before a recording: the first ones compile kernels.
+const BEFORE: usize = 3;
+
+/// The recorded step of a run; clones share it.
+pub(in crate::train) struct Capture(Arc<Mutex<State>>);
+
+enum State {
+    /// Counts the steps with batches of one shape.
+    Waiting {
+        shape: [usize; 2],
+        steps: usize,
+    },
+    Recorded(Box<Recorded>),
+    Impossible,
+}
+
+struct Recorded {
+    /// Terms `[3, batch]` and gradients.
+    recording: Recording<(Tensor<2>, GradientsParams)>,
+    x: Tensor<2>,
+    noise: Tensor<3>,
+    weights: Weights,
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(State::Waiting { shape: [0; 2], steps: 0 })))
+    }
+}
+
+impl Clone for Capture {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl fmt::Debug for Capture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Capture")
+    }
+}
+
+impl Capture {
+    /// Runs a step by its recorded kernels. `None` if it must be run in the ordinary way.
+    pub(super) fn run<M: Model + 'static>(
+        &self,
+        step: &Trainable<M>,
+        inputs: &Inputs,
+    ) -> Option<(BatchMeans, GradientsParams)> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let State::Waiting { shape, steps } = &mut *state {
+            let now = inputs.x.dims();
+            *steps = if *shape == now { *steps + 1 } else { 0 };
+            *shape = now;
+            if *steps < BEFORE {
+                return None;
+            }
+            *state = record(step, inputs)
+                .map_or(State::Impossible, |recorded| State::Recorded(Box::new(recorded)));
+        }
+        match &mut *state {
+            State::Recorded(recorded) if recorded.x.dims() == inputs.x.dims() => {
+                let (terms, gradients) = recorded.run(step, inputs)?;
+                Some((BatchMeans::of(copy(terms)), gradients))
+            }
+            _ => None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(in crate::train) fn is_recorded(&self) -> bool {
+        matches!(&*self.0.lock().unwrap(), State::Recorded(_))
+    }
+}
+
+impl Recorded {
+    /// Returns the terms and the gradients, to be used before the next run.
+    fn run<M: Model + 'static>(
+        &mut self,
+        step: &Trainable<M>,
+        inputs: &Inputs,
+    ) -> Option<(Tensor<2>, GradientsParams)> {
+        let plain = (inputs.x.clone().without_autodiff(), inputs.noise.clone().without_autodiff());
+        let _kept = (refresh(&self.x, plain.0), refresh(&self.noise, plain.1));
+        let mut refreshed = Refresh { weights: &self.weights, kept: Vec::new() };
+        step.visit(&mut refreshed);
+        let _kept = (_kept, refreshed.kept);
+        let (terms, gradients) = self.recording.run()?;
+        let mut list = List { of: gradients, gradients: GradientsParams::new() };
+        step.visit(&mut list);
+        Some((terms.clone(), list.gradients))
+    }
+}
+
+/// Records a step. `None` if it cannot be recorded.
+fn record<M: Model + 'static>(step: &Trainable<M>, inputs: &Inputs) -> Option<Recorded> {
+    let is_plain = step.state.is_none() && step.setup.skip_above.is_none();
+    if !gpu::runs_on(&inputs.x) || !is_plain || !Buffers::of(step).is_empty() {
+        return None;
+    }
+    is_stationary(step, inputs).then_some(())?;
+    let (x, noise) = (inputs.x.clone().without_autodiff(), inputs.noise.clone().without_autodiff());
+    let (x, noise) = (copy(x), copy(noise));
+    let mut weights = Weights(HashMap::new());
+    let mut own = step.clone().map(&mut weights);
+    // Otherwise the recording would own itself.
+    own.setup.capture = Capture::default();
+    let device = x.device();
+    let recording = {
+        let (x, noise) = (x.clone(), noise.clone());
+        let inputs = inputs.clone();
+        let work = move || {
+            let (x, noise) = (Tensor::from_inner(x.clone()), Tensor::from_inner(noise.clone()));
+            let terms =
+                own.setup.objective.terms(&own.model.module, Inputs { x, noise, ..inputs.clone() });
+            let gradients = GradientsParams::from_grads(terms.mean().backward(), &own);
+            (BatchMeans::new(terms).terms(), gradients)
+        };
+        Recording::of(&device, work)?
+    };
+    let mut recorded = Recorded { recording, x, noise, weights };
+    let (terms, gradients) = recorded.run(step, inputs)?;
+    let found = bits(step, terms, &gradients)?;
+    let terms = step.setup.objective.terms(&step.model.module, inputs.clone());
+    let gradients = GradientsParams::from_grads(terms.mean().backward(), step);
+    let expected = bits(step, BatchMeans::new(terms).terms(), &gradients)?;
+    (found == expected).then_some(recorded)
+}
+
+/// Whether the loss depends on the batch, the noise and the weights alone.
+fn is_stationary<M: Model + 'static>(step: &Trainable<M>, inputs: &Inputs) -> bool {
+    let Phase::Train { step: now } = inputs.phase else { return false };
+    let loss = |at: u64, seed: Seed| {
+        let inputs = Inputs { phase: Phase::Train { step: at }, seed, ..inputs.clone() };
+        let Terms { loss, .. } = step.setup.objective.terms(&step.model.module, inputs);
+        list(loss)
+    };
+    let Some(first) = loss(now, inputs.seed) else { return false };
+    // Odd distances, which no schedule has as its period.
+    let others = [1, 9_973, 1_000_003, 10_000_000_019].map(|steps| (now + steps, inputs.seed));
+    let others = others.into_iter().chain([(now, inputs.seed.child("another"))]);
+    others.into_iter().all(|(at, seed)| loss(at, seed).as_ref() == Some(&first))
+}
+
+/// The bits of terms and gradients. `None` if the device fails.
+fn bits<M: Model + 'static>(
+    step: &Trainable<M>,
+    terms: Tensor<2>,
+    gradients: &GradientsParams,
+) -> Option<Vec<Vec<u32>>> {
+    let mut all = Bits { gradients, bits: vec![list(terms)] };
+    step.visit(&mut all);
+    all.bits.into_iter().collect()
+}
+
+fn list<const D: usize>(x: Tensor<D>) -> Option<Vec<u32>> {
+    let data = x.without_autodiff().try_into_data().ok()?;
+    Some(data.iter::<f32>().map(f32::to_bits).collect())
+}
+
+struct Bits<'a> {
+    gradients: &'a GradientsParams,
+    bits: Vec<Option<Vec<u32>>>,
+}
+
+impl ModuleVisitor for Bits<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.get::<D>(param.id) {
+            self.bits.push(list(gradient));
+        }
+    }
+}
+
+/// The weights that the recorded kernels read, by parameter.
+struct Weights(HashMap<ParamId, Box<dyn Any + Send>>);
+
+impl ModuleMapper for Weights {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        let own = copy(tensor.inner());
+        self.0.insert(id, Box::new(own.clone()));
+        Param::from_mapped_value(id, Tensor::from_inner(own).require_grad(), mapper)
+    }
+}
+
+/// Copies a module's weights to the memory that the recorded kernels read.
+struct Refresh<'a> {
+    weights: &'a Weights,
+    kept: Vec<Box<dyn Any>>,
+}
+
+impl ModuleVisitor for Refresh<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let input = self.weights.0.get(&param.id).and_then(|input| input.downcast_ref());
+        if let Some(input) = input {
+            self.kept.push(Box::new(refresh::<D>(input, param.val().inner())));
+        }
+    }
+}
+
+/// Lists the gradients of a module anew, since a list is consumed by the optimiser.
+struct List<'a> {
+    of: &'a GradientsParams,
+    gradients: GradientsParams,
+}
+
+impl ModuleVisitor for List<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.of.get::<D>(param.id) {
+            self.gradients.register(param.id, gradient);
+        }
+    }
+}
