@@ -12,7 +12,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extensi
 use burn::tensor::{Shape, Tensor};
 use rayon::prelude::*;
 
-use super::elementary::{exp, sigmoid_by, vectorized};
+use super::elementary::{exp, flushed, sigmoid_by, vectorized};
 use super::rows::share;
 use super::storage::Host;
 
@@ -98,7 +98,10 @@ impl<B: Host> Backward<B, 2> for BernoulliBackward {
         let parts = B::values_mut(&mut residuals).par_chunks_mut(rows * columns);
         parts.zip(B::values(&dy).par_chunks(rows)).for_each(|(residuals, dy)| {
             for (row, dy) in residuals.chunks_exact_mut(columns).zip(dy) {
-                row.iter_mut().for_each(|value| *value *= dy);
+                vectorized(
+                    #[inline(always)]
+                    || row.iter_mut().for_each(|value| *value = flushed(*value * dy)),
+                );
             }
         });
         grads.register::<B>(node.id, residuals);

@@ -9,7 +9,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extensi
 use burn::tensor::{Shape, Tensor};
 use rayon::prelude::*;
 
-use super::elementary::{sigmoid, tanh, vectorized};
+use super::elementary::{flushed, sigmoid, tanh, vectorized};
 use super::matmul::{Matrix, product, product_with};
 use super::rows::{add, column_sums, share};
 use super::storage::{Host, register};
@@ -152,8 +152,8 @@ fn through(finish: Finish, dy: &mut [f32], y: &[f32]) {
             || match finish {
                 Finish::Identity => {}
                 Finish::Relu => pairs.for_each(|(dy, y)| *dy = if *y <= 0.0 { 0.0 } else { *dy }),
-                Finish::Tanh => pairs.for_each(|(dy, y)| *dy *= 1.0 - y * y),
-                Finish::Sigmoid => pairs.for_each(|(dy, y)| *dy *= y * (1.0 - y)),
+                Finish::Tanh => pairs.for_each(|(dy, y)| *dy = flushed(*dy * (1.0 - y * y))),
+                Finish::Sigmoid => pairs.for_each(|(dy, y)| *dy = flushed(*dy * (y * (1.0 - y)))),
             },
         )
     });

@@ -14,7 +14,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extensi
 use burn::tensor::{Shape, Tensor};
 use rayon::prelude::*;
 
-use super::elementary::{exp, ln, sigmoid_by, vectorized};
+use super::elementary::{exp, flushed, ln, sigmoid_by, vectorized};
 use super::storage::Host;
 use crate::ops::Logistics;
 
@@ -74,7 +74,12 @@ impl<B: Host> Backward<B, 1> for LogisticBackward {
         let mut gradient = B::editable(ops.state);
         let columns = gradient.shape()[2].max(1);
         let rows = B::values_mut(&mut gradient).par_chunks_mut(columns).zip(B::values(&dy));
-        rows.for_each(|(row, dy)| row.iter_mut().for_each(|value| *value *= dy));
+        rows.for_each(|(row, dy)| {
+            vectorized(
+                #[inline(always)]
+                || row.iter_mut().for_each(|value| *value = flushed(*value * dy)),
+            );
+        });
         grads.register::<B>(node.id, gradient);
     }
 }

@@ -7,20 +7,10 @@
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use super::elementary::vectorized;
+use super::elementary::{flushed, vectorized};
 use super::rows::share;
 use super::storage::{Host, on_host};
 use crate::ops::{AdamStep, RmsPropStep};
-
-/// Averages of gradients or of their squares with a smaller magnitude become zero. Otherwise the
-/// average for a pixel that is no longer lit would become subnormal, which makes a processor slow.
-const LEAST: f32 = 1e-30;
-
-/// Replaces a negligible average with zero.
-#[inline(always)]
-fn flushed(average: f32) -> f32 {
-    if average.abs() < LEAST { 0.0 } else { average }
-}
 
 pub(crate) fn adam<const D: usize>(
     step: AdamStep,
@@ -164,17 +154,5 @@ fn block<const N: usize>(
     }
     for (state, next) in states.into_iter().zip(next) {
         *state = next;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// An average that is no longer updated does not stay subnormal.
-    #[test]
-    fn averages_reach_zero() {
-        assert_eq!([flushed(1e-31), flushed(-1e-31), flushed(1e-29)], [0.0, 0.0, 1e-29]);
-        assert!(flushed(f32::NAN).is_nan());
     }
 }

@@ -296,6 +296,20 @@ fn steps_of_optimisers() {
     });
 }
 
+/// Samples with next to no weight have no gradient, rather than one of subnormal numbers.
+#[test]
+fn negligible_gradients_are_zero() {
+    on_each_backend(|| {
+        let (logits, x) = (leaf(random([2, 1, 40], 1)), Tensor::full([1, 40], 0.25, &device()));
+        let nll = host::bernoulli_nll(logits.clone(), Tensor::from_inner(x));
+        let weights = Tensor::<2>::from_data([[1.0f32], [1e-36]], &device());
+        let grads = (nll * Tensor::from_inner(weights)).sum().backward();
+        let gradient = gradient(&logits, &grads);
+        assert!(gradient[..40].iter().all(|value| value.abs() > 1e-30));
+        assert_eq!(gradient[40..], [0.0; 40]);
+    });
+}
+
 /// The value has the same bits with and without gradients.
 #[test]
 fn a_graph_does_not_change_the_value() {
