@@ -161,7 +161,8 @@ impl NoiseSource {
         let dims = [samples.clone().count(), batch, shape.dim()];
         let seed = self.seed.at(step);
         let stream = |i| seed.at(samples.start + i);
-        self.draw_parts(dims, batch * shape.dim(), shape, stream, device)
+        let values = self.draw_parts(dims.iter().product(), batch * shape.dim(), shape, stream);
+        Tensor::from_data(TensorData::new::<f32, _>(values, dims), device)
     }
 
     /// Draws the normal noise of a step.
@@ -186,23 +187,34 @@ impl NoiseSource {
         shape: &NoiseShape,
         device: &Device,
     ) -> Tensor<3> {
+        let values = self.values_for(step, num_samples, batch, shape);
         let dims = [num_samples, batch, shape.dim()];
+        Tensor::from_data(TensorData::new::<f32, _>(values, dims), device)
+    }
+
+    /// The values of [`draw_for`](Self::draw_for).
+    pub(crate) fn values_for(
+        &self,
+        step: u64,
+        num_samples: usize,
+        batch: usize,
+        shape: &NoiseShape,
+    ) -> Vec<f32> {
         let seed = self.seed.at(step);
         let stream = |i| if i == 0 { seed } else { seed.child("more").at(i) };
         let rows = STREAM.div_ceil(shape.dim().max(1));
-        self.draw_parts(dims, rows * shape.dim(), shape, stream, device)
+        self.draw_parts(num_samples * batch * shape.dim(), rows * shape.dim(), shape, stream)
     }
 
     /// Draws values in parts of `part` values, each from a stream of its own, on all threads.
     fn draw_parts(
         &self,
-        dims: [usize; 3],
+        len: usize,
         part: usize,
         shape: &NoiseShape,
         stream: impl Fn(u64) -> Seed + Sync,
-        device: &Device,
-    ) -> Tensor<3> {
-        let mut values = vec![0.0; dims.iter().product()];
+    ) -> Vec<f32> {
+        let mut values = vec![0.0; len];
         let draw = |(i, part): (usize, &mut [f32])| {
             shape.draw(self.std, &mut stream(i as u64).rng(), part);
         };
@@ -210,7 +222,7 @@ impl NoiseSource {
             true => values.par_chunks_mut(part).enumerate().for_each(draw),
             false => draw((0, &mut values)),
         }
-        Tensor::from_data(TensorData::new::<f32, _>(values, dims), device)
+        values
     }
 }
 

@@ -15,7 +15,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
 use super::skip::Buffers;
-use super::step::{BatchMeans, Trainable};
+use super::step::{Trainable, stacked};
 use crate::model::Model;
 use crate::objective::{Inputs, Terms};
 use crate::ops::gpu::{self, Recording, copy, refresh};
@@ -65,12 +65,13 @@ impl fmt::Debug for Capture {
 }
 
 impl Capture {
-    /// Runs a step by its recorded kernels. `None` if it must be run in the ordinary way.
+    /// Runs a step by its recorded kernels and returns its terms, `[3, batch]`, and its gradients, to be
+    /// used before the next step. `None` if it must be run in the ordinary way.
     pub(super) fn run<M: Model + 'static>(
         &self,
         step: &Trainable<M>,
         inputs: &Inputs,
-    ) -> Option<(BatchMeans, GradientsParams)> {
+    ) -> Option<(Tensor<2>, GradientsParams)> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let State::Waiting { shape, steps } = &mut *state {
             let now = inputs.x.dims();
@@ -85,14 +86,14 @@ impl Capture {
         match &mut *state {
             State::Recorded(recorded) if recorded.x.dims() == inputs.x.dims() => {
                 let (terms, gradients) = recorded.run(step, inputs)?;
-                Some((BatchMeans::of(copy(terms)), gradients))
+                Some((copy(terms), gradients))
             }
             _ => None,
         }
     }
 
     #[cfg(test)]
-    pub(in crate::train) fn is_recorded(&self) -> bool {
+    fn is_recorded(&self) -> bool {
         matches!(&*self.0.lock().unwrap(), State::Recorded(_))
     }
 }
@@ -138,7 +139,7 @@ fn record<M: Model + 'static>(step: &Trainable<M>, inputs: &Inputs) -> Option<Re
             let terms =
                 own.setup.objective.terms(&own.model.module, Inputs { x, noise, ..inputs.clone() });
             let gradients = GradientsParams::from_grads(terms.mean().backward(), &own);
-            (BatchMeans::new(terms).terms(), gradients)
+            (stacked(terms), gradients)
         };
         Recording::of(&device, work)?
     };
@@ -147,7 +148,7 @@ fn record<M: Model + 'static>(step: &Trainable<M>, inputs: &Inputs) -> Option<Re
     let found = bits(step, terms, &gradients)?;
     let terms = step.setup.objective.terms(&step.model.module, inputs.clone());
     let gradients = GradientsParams::from_grads(terms.mean().backward(), step);
-    let expected = bits(step, BatchMeans::new(terms).terms(), &gradients)?;
+    let expected = bits(step, stacked(terms), &gradients)?;
     (found == expected).then_some(recorded)
 }
 
@@ -233,5 +234,92 @@ impl ModuleVisitor for List<'_> {
         if let Some(gradient) = self.of.get::<D>(param.id) {
             self.gradients.register(param.id, gradient);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, TensorData};
+    use burn::train::TrainStep;
+
+    use crate::backend;
+    use crate::data::Batch;
+    use crate::exec::Threads;
+    use crate::noise::NoiseSource;
+    use crate::numbered::Numbered;
+    use crate::objective::{Beta, Elbo, Objective};
+    use crate::train::learner::{NoiseAhead, Readings, Setup, Step};
+    use crate::{MlpVae, MlpVaeConfig, ModuleConfig};
+
+    const BATCH: usize = 6;
+
+    fn gpu() -> Device {
+        let mut names = backend::names().iter();
+        let name = names.find(|name| !matches!(**name, "flex" | "ndarray")).expect("a GPU backend");
+        backend::device(name).expect("a GPU, or software that does its work")
+    }
+
+    fn trainable(
+        objective: impl Objective<MlpVae> + 'static,
+        device: &Device,
+    ) -> Trainable<MlpVae> {
+        let module = MlpVaeConfig::mlp(12, [9], 3).init(Seed::new(1), device).unwrap().train();
+        let setup = Setup {
+            objective: Arc::new(objective),
+            num_samples: 2,
+            max_norm: None,
+            skip_above: None,
+            train_noise: NoiseSource::new(2),
+            valid_noise: NoiseSource::new(3),
+            threads: Threads::of(device),
+            readings: Readings::new(device, 1_000, true),
+            noise: NoiseAhead::default(),
+            capture: Capture::default(),
+        };
+        Step { model: Numbered { module, is_numbered: false }, state: None, setup }
+    }
+
+    /// The gradients of some steps with other weights and other examples each.
+    fn course(mut step: Trainable<MlpVae>, device: &Device) -> (Vec<Vec<f32>>, bool) {
+        let mut optimizer = crate::optim::Adam::new().init();
+        let mut found = Vec::new();
+        for i in 0..8 {
+            let values = (0..BATCH * 12).map(|k| ((k * 7 + i * 5) % 11) as f32 / 10.0).collect();
+            let x = Tensor::from_data(TensorData::new::<f32, _>(values, [BATCH, 12]), device);
+            let x = Tensor::from_inner(x);
+            let output = TrainStep::step(&step, Batch { x, step: i as u64 });
+            let all = bits(&step, Tensor::zeros([1, 1], device), &output.grads).unwrap();
+            found.extend(all.iter().map(|list| list.iter().map(|x| f32::from_bits(*x)).collect()));
+            step = step.optimize(&mut optimizer, 1e-2.into(), output.grads);
+        }
+        (found, step.setup.capture.is_recorded())
+    }
+
+    /// Recorded steps have the gradients of the CPU up to rounding, with the batch, the noise and the
+    /// weights of each step.
+    #[test]
+    fn recorded_steps_are_ordinary_ones() {
+        let cpu = Device::flex();
+        let (expected, is_recorded) = course(trainable(Elbo::default(), &cpu), &cpu);
+        assert!(!is_recorded);
+        let gpu = gpu();
+        let (found, is_recorded) = course(trainable(Elbo::default(), &gpu), &gpu);
+        assert!(is_recorded);
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+            assert!(
+                (found - expected).abs() < 2e-4 * expected.abs().max(1.0),
+                "{found} {expected}"
+            );
+        }
+    }
+
+    /// An objective whose weights change with the step is not recorded, however slowly they change.
+    #[test]
+    fn annealed_objectives_are_not_recorded() {
+        let gpu = gpu();
+        let elbo = Elbo::default().with_schedule(Beta::linear(100_000_000).unwrap());
+        assert!(!course(trainable(elbo, &gpu), &gpu).1);
     }
 }

@@ -7,7 +7,7 @@ use burn::train::metric::{
     SerializedEntry,
 };
 
-use super::step::TERMS;
+use super::step::{Outcome, TERMS};
 use crate::eval::ReadSums;
 use crate::train::store::Record;
 
@@ -19,13 +19,14 @@ pub(super) struct TermMetric {
     state: NumericMetricState,
     /// Where skipped steps are counted; `None` if this metric does not count them.
     record: Option<Arc<Record>>,
-    skipped: bool,
+    /// Whether the last step had no figures.
+    is_silent: bool,
 }
 
 impl TermMetric {
     pub(super) fn new(term: usize) -> Self {
         let name = Arc::new(TERMS[term].to_string());
-        Self { term, name, state: NumericMetricState::new(), record: None, skipped: false }
+        Self { term, name, state: NumericMetricState::new(), record: None, is_silent: false }
     }
 
     /// Also counts skipped steps.
@@ -39,7 +40,7 @@ impl TermMetric {
 }
 
 impl Metric for TermMetric {
-    type Input = Option<([f64; 3], usize)>;
+    type Input = Outcome;
 
     fn name(&self) -> MetricName {
         self.name.clone()
@@ -51,14 +52,18 @@ impl Metric for TermMetric {
 
     fn update(
         &mut self,
-        batch: &Self::Input,
+        outcome: &Outcome,
         _metadata: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
-        self.skipped = batch.is_none();
-        let Some((means, count)) = batch else {
-            if let Some(record) = &self.record {
-                record.skip_step();
-            }
+        if let (Outcome::Skipped, Some(record)) = (outcome, &self.record) {
+            record.skip_step();
+        }
+        let means = match outcome {
+            Outcome::Means(means, count) => Some((means, count)),
+            Outcome::Skipped | Outcome::Later => None,
+        };
+        self.is_silent = means.is_none();
+        let Some((means, count)) = means else {
             return Ok(SerializedEntry::new(String::new(), String::new()));
         };
         self.state.update(means[self.term], *count);
@@ -76,11 +81,11 @@ impl Metric for TermMetric {
 
 impl Numeric for TermMetric {
     fn value(&self) -> Option<NumericEntry> {
-        (!self.skipped).then(|| self.state.current_value())
+        (!self.is_silent).then(|| self.state.current_value())
     }
 
     fn running_value(&self) -> Option<NumericEntry> {
-        (!self.skipped).then(|| self.state.running_value())
+        (!self.is_silent).then(|| self.state.running_value())
     }
 
     fn final_value(&self) -> NumericEntry {

@@ -11,6 +11,8 @@ use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 use super::capture::Capture;
 use super::clip::clip;
+use super::noise::NoiseAhead;
+use super::readings::Readings;
 use super::skip::{Buffers, is_to_be_skipped};
 use crate::data::Batch;
 use crate::eval::{LatentSums, ReadSums};
@@ -46,6 +48,9 @@ pub(in crate::train) struct Setup<M> {
     pub(in crate::train) train_noise: NoiseSource,
     pub(in crate::train) valid_noise: NoiseSource,
     pub(in crate::train) threads: Threads,
+    /// When the terms of steps are read.
+    pub(in crate::train) readings: Readings,
+    pub(in crate::train) noise: NoiseAhead,
     /// The kernels of a step, if they are recorded.
     #[cfg(any(feature = "wgpu", feature = "cuda"))]
     pub(in crate::train) capture: Capture,
@@ -56,7 +61,7 @@ impl<M: Model + 'static> Trainable<M> {
     fn inputs(&self, batch: Batch, noise: &NoiseSource) -> Inputs {
         let (samples, examples) = (self.setup.num_samples, batch.x.dims()[0]);
         let (shape, device) = (self.model.module.noise(), batch.x.device());
-        let eps = noise.draw_for(batch.step, samples, examples, &shape, &device);
+        let eps = self.setup.noise.draw(noise, batch.step, samples, examples, &shape, &device);
         Inputs::new(batch.x, eps).with_seed(noise.seed_at(batch.step))
     }
 }
@@ -89,7 +94,8 @@ impl<M: Model + 'static> Trainable<M> {
         let inputs = self.inputs(batch, &self.setup.train_noise);
         let inputs = Inputs { phase: Phase::Train { step }, state, ..inputs };
         #[cfg(any(feature = "wgpu", feature = "cuda"))]
-        if let Some((item, grads)) = self.setup.capture.run(self, &inputs) {
+        if let Some((terms, grads)) = self.setup.capture.run(self, &inputs) {
+            let item = BatchMeans::of(self.setup.readings.add(terms, step));
             return self.clipped(TrainOutput { grads, item });
         }
         let terms = self.setup.objective.terms(&self.model.module, inputs);
@@ -99,13 +105,14 @@ impl<M: Model + 'static> Trainable<M> {
         sync_running_state(self);
         let loss = terms.mean();
         let gradients = loss.backward();
-        let mut output = TrainOutput::new(self, gradients, BatchMeans::new(terms));
+        let item = BatchMeans::of(self.setup.readings.add(stacked(terms), step));
+        let mut output = TrainOutput::new(self, gradients, item);
         if let Some((threshold, before)) = before
             && is_to_be_skipped(self, &output.grads, loss, threshold)
         {
             before.restore(self);
             output.grads = GradientsParams::new();
-            output.item.skipped = true;
+            output.item = BatchMeans { outcome: Outcome::Skipped, ..BatchMeans::of(None) };
         }
         self.clipped(output)
     }
@@ -140,46 +147,55 @@ fn sync_running_state<M: Module>(module: &M) {
 /// The names of the terms, in the order of [`BatchMeans`].
 pub(in crate::train) const TERMS: [&str; 3] = ["nelbo", "distortion", "divergence"];
 
-/// The terms of a batch and, once they are read, their means.
+/// What the metrics learn from a step.
+#[derive(Clone, Copy)]
+pub(super) enum Outcome {
+    /// The step is skipped.
+    Skipped,
+    /// A later step brings the terms of this one.
+    Later,
+    /// The means of the terms, and the number of examples.
+    Means([f64; 3], usize),
+}
+
+/// The terms of one batch or several and, once they are read, their means.
 ///
 /// The training step only sets up the computation. `sync` reads all values from the device at once;
 /// the Learner calls it on another thread before any metric.
 pub(in crate::train) struct BatchMeans {
-    /// `[3, batch]`
-    terms: Tensor<2>,
-    means: [f64; 3],
+    /// `[3, examples]`; `None` if a later step brings them.
+    terms: Option<Tensor<2>>,
+    outcome: Outcome,
     latents: Option<LatentSums>,
     read_latents: Option<ReadSums>,
-    /// Whether the step is skipped.
-    skipped: bool,
 }
 
 impl BatchMeans {
-    pub(super) fn new(terms: Terms) -> Self {
+    fn new(terms: Terms) -> Self {
         let latents = terms.latents.as_ref().map(LatentSums::of);
-        let terms = [terms.nelbo, terms.distortion, terms.divergence].map(Tensor::without_autodiff);
-        Self { latents, ..Self::of(Tensor::stack(terms.into(), 0)) }
+        Self { latents, ..Self::of(Some(stacked(terms))) }
     }
 
-    /// Means of `[3, batch]`.
-    pub(super) fn of(terms: Tensor<2>) -> Self {
-        Self { terms, means: [f64::NAN; 3], latents: None, read_latents: None, skipped: false }
+    fn of(terms: Option<Tensor<2>>) -> Self {
+        Self { terms, outcome: Outcome::Later, latents: None, read_latents: None }
     }
+}
 
-    /// `[3, batch]`
-    #[cfg(any(feature = "wgpu", feature = "cuda"))]
-    pub(super) fn terms(self) -> Tensor<2> {
-        self.terms
-    }
+/// The reported terms, `[3, batch]`.
+pub(super) fn stacked(terms: Terms) -> Tensor<2> {
+    let terms = [terms.nelbo, terms.distortion, terms.divergence].map(Tensor::without_autodiff);
+    Tensor::stack(terms.into(), 0)
 }
 
 impl ItemLazy for BatchMeans {
     fn sync(self) -> Result<Self, ExecutionError> {
-        let values = self.terms.try_to_data()?.iter::<f64>().collect::<Vec<_>>();
+        let read_latents = self.latents.clone().map(LatentSums::read).transpose()?;
+        let Some(terms) = &self.terms else { return Ok(self) };
+        let values = terms.clone().try_to_data()?.iter::<f64>().collect::<Vec<_>>();
         let count = values.len() / 3;
         let mean = |term: usize| values[term * count..][..count].iter().sum::<f64>() / count as f64;
-        let read_latents = self.latents.clone().map(LatentSums::read).transpose()?;
-        Ok(Self { means: [0, 1, 2].map(mean), read_latents, ..self })
+        let outcome = Outcome::Means([0, 1, 2].map(mean), count);
+        Ok(Self { outcome, read_latents, ..self })
     }
 }
 
@@ -189,9 +205,8 @@ impl Adaptor<Option<ReadSums>> for BatchMeans {
     }
 }
 
-/// The means of a batch and its number of examples; `None` if its step is skipped.
-impl Adaptor<Option<([f64; 3], usize)>> for BatchMeans {
-    fn adapt(&self) -> Option<([f64; 3], usize)> {
-        (!self.skipped).then(|| (self.means, self.terms.dims()[1]))
+impl Adaptor<Outcome> for BatchMeans {
+    fn adapt(&self) -> Outcome {
+        self.outcome
     }
 }

@@ -16,7 +16,7 @@ use crate::numbered::Numbered;
 use crate::objective::Objective;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 use crate::train::learner::Capture;
-use crate::train::learner::{Run, Setup, Step, Trainable, Watch};
+use crate::train::learner::{NoiseAhead, Readings, Run, Setup, Step, Trainable, Watch};
 use crate::train::store::{DataIdentity, History, Identity, groups, learning_rates, probe};
 
 impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
@@ -73,6 +73,8 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
             train_noise: noise("train noise")?,
             valid_noise: noise("valid noise")?,
             threads: Threads::of(&device),
+            readings: Readings::new(&device, train.batches(), self.skip_above.is_some()),
+            noise: NoiseAhead::default(),
             #[cfg(any(feature = "wgpu", feature = "cuda"))]
             capture: Capture::default(),
         };
