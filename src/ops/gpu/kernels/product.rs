@@ -154,7 +154,7 @@ fn plan([rows, columns, depth]: [usize; 3]) -> (Tiles, usize) {
     } else if cubes(MEDIUM) >= 200 || (depth >= 2_000 && rows.min(columns) >= 200) {
         (MEDIUM, 832, 256)
     } else {
-        (SMALL, 400, 64)
+        (SMALL, 400, 192)
     };
     let parts = (wanted / cubes(tiles).max(1)).min(depth / shortest).max(1);
     (tiles, parts)
