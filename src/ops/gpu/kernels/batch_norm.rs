@@ -18,7 +18,7 @@ pub(super) fn forward(
     let [x, scale, shift] = [x, scale, shift].map(into_contiguous);
     let (rows, columns) = (x.meta.shape()[0], x.meta.shape()[1]);
     let mean = divided(sum_columns(x.clone(), Terms::Values), rows);
-    let variance = divided(sum_columns(x.clone(), Terms::Squares { mean: mean.clone() }), rows);
+    let variance = divided(sum_columns(x.clone(), Terms::Squares { mean: &mean }), rows);
     let y = empty(&x, &[rows, columns]);
     let (count, dim) = units(&x.client, rows * columns);
     normalize::launch(
@@ -51,8 +51,7 @@ pub(super) fn backward(
     let [variance, scale] = [variance, scale].map(into_contiguous);
     let (rows, columns) = (x.meta.shape()[0], x.meta.shape()[1]);
     let shift = sum_columns(dy.clone(), Terms::Values);
-    let terms = Terms::Products { mean: mean.clone(), y: dy.clone() };
-    let products = sum_columns(x.clone(), terms);
+    let products = sum_columns(x.clone(), Terms::Products { mean: &mean, y: &dy });
     let [dx, d_scale] = [empty(&x, &[rows, columns]), empty(&x, &[columns])];
     let (count, dim) = units(&x.client, rows * columns);
     gradients::launch(

@@ -31,13 +31,13 @@ pub(super) fn add_parts(parts: CubeTensor, shape: &[usize], epilogue: Epilogue) 
 }
 
 /// What is summed over the rows of a column.
-pub(super) enum Terms {
+pub(super) enum Terms<'a> {
     /// `x`
     Values,
     /// `(x - mean)^2`
-    Squares { mean: CubeTensor },
+    Squares { mean: &'a CubeTensor },
     /// `(x - mean) y`
-    Products { mean: CubeTensor, y: CubeTensor },
+    Products { mean: &'a CubeTensor, y: &'a CubeTensor },
 }
 
 /// Sums over all axes but the last.
@@ -64,8 +64,8 @@ pub(super) fn sum_columns(x: CubeTensor, terms: Terms) -> CubeTensor {
         count,
         dim,
         x.into_buffer_arg(),
-        mean.map(CubeTensor::into_buffer_arg).into(),
-        y.map(CubeTensor::into_buffer_arg).into(),
+        mean.cloned().map(CubeTensor::into_buffer_arg).into(),
+        y.cloned().map(CubeTensor::into_buffer_arg).into(),
         sums.clone().into_buffer_arg(),
         rows as u32,
         columns as u32,
