@@ -58,6 +58,17 @@ fn products_of_networks() {
     }
 }
 
+/// More cubes than many devices allow along an axis. Values alone: the sum of so many gradients is known
+/// to few digits.
+#[test]
+fn products_of_very_many_rows() {
+    let run = |linear: Linear| {
+        let [x, bias] = [random([8_400_000, 1], 1), random([1, 1], 3)];
+        vec![values(linear(x, random([1, 1], 2), bias.squeeze_dim(0), Finish::Tanh))]
+    };
+    both::<Linear>(gpu::linear, plain::linear, run, 1e-5);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(20))]
 

@@ -31,9 +31,12 @@ pub(super) fn units(client: &Client, len: usize) -> (CubeCount, CubeDim) {
 
 /// The cubes for one cube a row.
 pub(super) fn rows(client: &Client, rows: usize) -> (CubeCount, CubeDim) {
-    let dim = CubeDim::new_1d(ROW_UNITS as u32);
-    let single = CubeDim::new_single();
-    (cubecl::calculate_cube_count_elemwise(client, rows, single), dim)
+    (cubes(client, rows), CubeDim::new_1d(ROW_UNITS as u32))
+}
+
+/// At least so many cubes, spread over the axes of the device.
+pub(super) fn cubes(client: &Client, count: usize) -> CubeCount {
+    cubecl::calculate_cube_count_elemwise(client, count, CubeDim::new_single())
 }
 
 /// Units of a cube that sums a row.

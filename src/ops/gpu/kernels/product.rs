@@ -12,7 +12,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::elementary::finished;
-use super::launch::{empty, reshaped};
+use super::launch::{self, empty, reshaped};
 use super::sums::add_parts;
 use crate::ops::Finish;
 
@@ -96,11 +96,7 @@ pub(super) fn product(
     let is_whole = parts == 1;
     let y = empty(&like, &[parts, rows, columns]);
     let sums = with_sums.then(|| empty(&like, &[parts, columns]));
-    let count = CubeCount::Static(
-        columns.div_ceil(tiles.columns) as u32,
-        rows.div_ceil(tiles.rows) as u32,
-        parts as u32,
-    );
+    let cubes = columns.div_ceil(tiles.columns) * rows.div_ceil(tiles.rows) * parts;
     let width = |extent: usize| if extent.is_multiple_of(4) { 4 } else { 1 };
     let width_of = |order: Order, extent| match order {
         Order::ByDepth => 1,
@@ -113,7 +109,7 @@ pub(super) fn product(
     unsafe {
         block::launch_unchecked(
             &like.client,
-            count,
+            launch::cubes(&like.client, cubes),
             CubeDim::new_1d(tiles.units() as u32),
             width_of(a_order, rows),
             width_of(b_order, columns),
@@ -127,6 +123,7 @@ pub(super) fn product(
             columns as u32,
             depth as u32,
             part_depth as u32,
+            cubes as u32,
             tiles,
             a_order,
             b_order,
@@ -172,6 +169,7 @@ fn block<NA: Size, NB: Size, NY: Size>(
     columns: u32,
     depth: u32,
     part_depth: u32,
+    cubes: u32,
     #[comptime] tiles: Tiles,
     #[comptime] a_order: Order,
     #[comptime] b_order: Order,
@@ -195,9 +193,16 @@ fn block<NA: Size, NB: Size, NY: Size>(
     let rows = rows as usize;
     let columns = columns as usize;
     let depth = depth as usize;
-    let part = CUBE_POS_Z as usize;
-    let first_row = CUBE_POS_Y as usize * comptime!(tiles.rows);
-    let first_column = CUBE_POS_X as usize * comptime!(tiles.columns);
+    // A device limits the cubes of each axis, so there may be some more than needed.
+    if CUBE_POS >= cubes as usize {
+        terminate!();
+    }
+    let blocks_across = columns.div_ceil(comptime!(tiles.columns));
+    let blocks = blocks_across * rows.div_ceil(comptime!(tiles.rows));
+    let part = CUBE_POS / blocks;
+    let row_block = CUBE_POS % blocks / blocks_across;
+    let first_row = row_block * comptime!(tiles.rows);
+    let first_column = CUBE_POS % blocks_across * comptime!(tiles.columns);
     let start = part * part_depth as usize;
     let end = min(start + part_depth as usize, depth);
     let unit = UNIT_POS as usize;
@@ -326,7 +331,7 @@ fn block<NA: Size, NB: Size, NY: Size>(
         let b_columns = comptime!(tiles.columns / 4);
         b_shared[unit / b_columns * b_row + unit % b_columns] = sum;
         sync_cube();
-        if CUBE_POS_Y == 0 && unit < b_columns {
+        if row_block == 0 && unit < b_columns {
             let mut sum = Four::new(0.0);
             #[unroll]
             for i in 0..comptime!(units / b_columns) {
