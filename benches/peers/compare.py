@@ -4,6 +4,7 @@
     python3 benches/peers/compare.py                       # on the CPU
     python3 benches/peers/compare.py --threads 1 2 4 8     # against PyTorch, on so many threads
     python3 benches/peers/compare.py --gpu                 # on an NVIDIA GPU
+    python3 benches/peers/compare.py --gpu --without cuda  # leaves out a tool
 
 On the first run it makes a Python environment (--venv) with the packages of requirements.txt, some 7 GB
 with the CUDA libraries that PyTorch brings, and builds this crate's side (cargo bench --bench peer). Where
@@ -34,7 +35,7 @@ CPU_MODELS = {
     "iwae5": 12000,
     "iwae50": 8000,
 }
-GPU_MODELS = {"mlp": 60000, "mlp4096": 57344, "conv": 12800, "iwae50": 10000}
+GPU_MODELS = {"mlp": 60000, "mlp4096": 57344, "conv": 12800, "dcgan": 12800, "iwae50": 10000}
 DEFAULT = ["mlp", "mlp4096", "conv", "batchnorm", "dcgan", "iwae50"]
 GPU_BACKENDS = ["vulkan", "cuda"]
 KERAS_MODELS = ["mlp", "conv"]
@@ -147,7 +148,7 @@ def table(model, rounds):
     for tool, runs in rounds.items():
         times = [run[0] for run in runs]
         print(
-            f"{tool} | {medians[tool]:.1f} ({min(times):.1f} to {max(times):.1f}) | "
+            f"{tool} | {medians[tool]:.3g} ({min(times):.3g} to {max(times):.3g}) | "
             f"{losses[tool]:.2f} | {max(run[2] for run in runs):.0f}"
         )
     for tool in filter(lambda tool: tool.startswith(OURS), rounds):
@@ -167,7 +168,7 @@ def main():
     parser.add_argument("--gpu", action="store_true", help="on an NVIDIA GPU")
     parser.add_argument("--threads", nargs="+", type=int, help="of this crate and PyTorch, on the CPU")
     parser.add_argument("--models", nargs="+", metavar="MODEL", help="instead of the usual ones")
-    parser.add_argument("--without", nargs="+", default=[], metavar="TOOL", help="leave out tools so called")
+    parser.add_argument("--without", nargs="+", default=[], metavar="WORD", help="leave out tools with these words")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=3, help="at least 2")
     parser.add_argument("--neighbour", action="store_true", help="keep one core busy meanwhile")
@@ -184,7 +185,11 @@ def main():
         parser.error("the first epoch does not count, so there must be two")
     if unknown := set(models) - examples.keys():
         parser.error(f"no model is called {', '.join(sorted(unknown))}, only {', '.join(examples)}")
-    features = GPU_BACKENDS if args.gpu else ["flex"]
+    def is_left_out(tool):
+        return any(word in tool for word in args.without)
+
+    gpu_backends = [name for name in GPU_BACKENDS if not is_left_out(f"{OURS}, {name}")]
+    features = gpu_backends if args.gpu else ["flex"]
     if args.python:
         found = shutil.which(args.python) or parser.error(f"there is no {args.python}")
         python = os.path.abspath(found)
@@ -195,11 +200,7 @@ def main():
     if args.threads:
         each = (on_threads(python, ours, threads) for threads in args.threads)
         commands = {tool: command for tools in each for tool, command in tools.items()}
-    commands = {
-        tool: command
-        for tool, command in commands.items()
-        if not any(word in tool for word in args.without)
-    }
+    commands = {tool: command for tool, command in commands.items() if not is_left_out(tool)}
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if args.neighbour else None
     try:
         for model in models:
