@@ -110,8 +110,8 @@ impl<E: Examples> Examples for Binarized<E> {
         })
     }
 
-    fn is_in_memory(&self) -> bool {
-        self.examples.is_in_memory() && !self.is_dynamic
+    fn is_fixed_in_memory(&self) -> bool {
+        self.examples.is_fixed_in_memory() && !self.is_dynamic
     }
 
     fn protocol(&self) -> Protocol {

@@ -139,8 +139,8 @@ impl Examples for Checked {
         self.check(indices, out)
     }
 
-    fn is_in_memory(&self) -> bool {
-        self.examples.is_in_memory()
+    fn is_fixed_in_memory(&self) -> bool {
+        self.examples.is_fixed_in_memory()
     }
 
     fn protocol(&self) -> Protocol {

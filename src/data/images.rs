@@ -201,7 +201,7 @@ impl Examples for ByteImages {
         })
     }
 
-    fn is_in_memory(&self) -> bool {
+    fn is_fixed_in_memory(&self) -> bool {
         true
     }
 

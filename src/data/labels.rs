@@ -103,8 +103,8 @@ impl<E: Examples> Examples for WithLabels<E> {
         Ok(())
     }
 
-    fn is_in_memory(&self) -> bool {
-        self.examples.is_in_memory()
+    fn is_fixed_in_memory(&self) -> bool {
+        self.examples.is_fixed_in_memory()
     }
 
     fn protocol(&self) -> Protocol {

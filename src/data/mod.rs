@@ -54,7 +54,8 @@ use crate::error::Result;
 /// A set of examples, each a vector of `dim` values.
 ///
 /// Implement it to train on your own data: in memory, memory-mapped, or read from files on demand.
-/// One batch is read at a time, into memory that the caller owns.
+/// One batch is read at a time, into memory that the caller owns; for a GPU, all examples at once if
+/// they are [in memory](Self::is_fixed_in_memory).
 ///
 /// On the CPU, training reads its batches on a rayon thread of the training's own pool. If reading
 /// takes more than a tenth of an epoch's first batches, the others are read one batch ahead, in
@@ -96,7 +97,7 @@ pub trait Examples: Send + Sync {
 
     /// Whether all examples are in memory and the same in every epoch. If so, a GPU keeps a copy of
     /// them during a training instead of being sent each batch.
-    fn is_in_memory(&self) -> bool {
+    fn is_fixed_in_memory(&self) -> bool {
         false
     }
 
@@ -128,8 +129,8 @@ impl<T: Examples + ?Sized> Examples for Arc<T> {
         (**self).read_in(epoch, indices, out)
     }
 
-    fn is_in_memory(&self) -> bool {
-        (**self).is_in_memory()
+    fn is_fixed_in_memory(&self) -> bool {
+        (**self).is_fixed_in_memory()
     }
 
     fn protocol(&self) -> Protocol {

@@ -35,20 +35,25 @@ impl Resident {
         device: &Device,
     ) -> Result<Option<Order>> {
         let shape = [examples.len(), examples.dim()];
-        if is_cpu(device) || !examples.is_in_memory() || shape[0] * shape[1] > MOST {
+        if is_cpu(device) || !examples.is_fixed_in_memory() || shape[0] * shape[1] > MOST {
             return Ok(None);
         }
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if table.is_none() {
-            let mut values = vec![0.0; shape[0] * shape[1]];
-            examples.read(&(0..shape[0]).collect::<Vec<_>>(), &mut values)?;
-            let data = TensorData::new::<f32, _>(values, shape);
-            *table = Some(Tensor::from_data(data, device));
-        }
+        let table = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = table().clone();
+        let kept = match kept {
+            Some(kept) => kept,
+            None => {
+                // Without the lock, since a waiting thread may be given other work.
+                let mut values = vec![0.0; shape[0] * shape[1]];
+                examples.read(&(0..shape[0]).collect::<Vec<_>>(), &mut values)?;
+                let data = TensorData::new::<f32, _>(values, shape);
+                table().get_or_insert_with(|| Tensor::from_data(data, device)).clone()
+            }
+        };
         let list = indices.iter().map(|&index| index as i32).collect::<Vec<_>>();
         let list = TensorData::new::<i32, _>(list, [indices.len()]);
         let indices = Tensor::from_data(list, device);
-        Ok(table.clone().map(|table| Order { table, indices }))
+        Ok(Some(Order { table: kept, indices }))
     }
 }
 
@@ -68,13 +73,13 @@ mod tests {
     #[test]
     fn examples_are_kept_where_that_helps() {
         let images = ByteImages::new(vec![0, 255, 128, 7], [1, 2, 1]).unwrap();
-        assert!(images.is_in_memory());
-        assert!(Arc::new(images.clone()).is_in_memory());
-        assert!(Binarized::once(images.clone(), 0).is_in_memory());
-        assert!(!Binarized::each_epoch(images.clone(), 0).is_in_memory());
-        assert!(Table::new(vec![1.0f32, 2.0], ["one"]).unwrap().is_in_memory());
+        assert!(images.is_fixed_in_memory());
+        assert!(Arc::new(images.clone()).is_fixed_in_memory());
+        assert!(Binarized::once(images.clone(), 0).is_fixed_in_memory());
+        assert!(!Binarized::each_epoch(images.clone(), 0).is_fixed_in_memory());
+        assert!(Table::new(vec![1.0f32, 2.0], ["one"]).unwrap().is_fixed_in_memory());
         let labels = WithLabels::new(images.clone(), vec![0, 1], 2).unwrap();
-        assert!(labels.is_in_memory());
+        assert!(labels.is_fixed_in_memory());
         let none = Resident::default().order(&images, &[1, 0], &Device::flex()).unwrap();
         assert!(none.is_none());
     }

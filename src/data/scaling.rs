@@ -324,8 +324,8 @@ impl Examples for Scaled {
         self.scaling.apply(out)
     }
 
-    fn is_in_memory(&self) -> bool {
-        self.examples.is_in_memory()
+    fn is_fixed_in_memory(&self) -> bool {
+        self.examples.is_fixed_in_memory()
     }
 
     fn protocol(&self) -> Protocol {

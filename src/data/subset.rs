@@ -97,8 +97,8 @@ impl Examples for Subset {
         self.examples.read_in(epoch, &indices, out)
     }
 
-    fn is_in_memory(&self) -> bool {
-        self.examples.is_in_memory()
+    fn is_fixed_in_memory(&self) -> bool {
+        self.examples.is_fixed_in_memory()
     }
 
     fn protocol(&self) -> Protocol {

@@ -197,7 +197,7 @@ impl Examples for Table {
         Ok(())
     }
 
-    fn is_in_memory(&self) -> bool {
+    fn is_fixed_in_memory(&self) -> bool {
         true
     }
 

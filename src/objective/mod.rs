@@ -185,6 +185,9 @@ impl Terms {
 /// To mix objectives use a `Vec<Box<dyn Objective<M>>>`; a box trains like its content.
 pub trait Objective<M>: Debug + Send + Sync {
     /// Runs the model on a batch.
+    ///
+    /// The result must be a function of the arguments: on a GPU, training may run the kernels of an earlier
+    /// call again instead.
     fn terms(&self, model: &M, inputs: Inputs) -> Terms;
 
     /// Checks that the objective can be estimated from `num_samples` posterior samples; called

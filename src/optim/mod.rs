@@ -1,8 +1,9 @@
-//! Optimisers that are fast on the CPU.
+//! Optimisers that make one pass over memory.
 //!
 //! Any of Burn's optimisers trains a model of this crate ([`Trainer::with_optimizer`]). This module
-//! has Adam and RMSprop as the reference implementations define them. On the CPU a step is a single
-//! pass over parameters, gradients and state (`src/ops/host/update.rs`).
+//! has Adam and RMSprop as the reference implementations define them. A step is a single pass
+//! over parameters, gradients and state, on the CPU (`src/ops/host/update.rs`) and, as one kernel for each
+//! parameter, on a GPU.
 //!
 //! [`Trainer::with_optimizer`]: crate::train::Trainer::with_optimizer
 

@@ -17,9 +17,10 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, Tensor};
 
+use super::MOST;
 use super::kernels::Engine;
 use super::kernels::Order::{ByDepth, BySlice};
-use crate::ops::{Direction, Finish, Geometry};
+use crate::ops::{Direction, Finish, Geometry, plain};
 
 pub(crate) fn conv(
     x: Tensor<4>,
@@ -29,6 +30,12 @@ pub(crate) fn conv(
     direction: Direction,
     relu: bool,
 ) -> Tensor<4> {
+    // All patches of a batch are in memory at once.
+    let patches = x.dims()[0] * geometry.small.iter().product::<usize>();
+    let [_, large_channels, height, width] = weight.dims();
+    if patches * large_channels * height * width >= MOST {
+        return plain::conv(x, weight, bias, geometry, direction, relu);
+    }
     Tensor::from_dispatch(<Dispatch as GpuConv>::gpu_conv(
         x.into_dispatch(),
         weight.into_dispatch(),

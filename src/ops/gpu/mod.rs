@@ -34,10 +34,11 @@ pub(super) use super::plain::{gate, group_norm, logistic_nll};
 use burn::backend::DispatchDevice;
 use burn::tensor::{DType, Tensor};
 
+/// The most values of a tensor; kernels count them in 32 bits.
+const MOST: usize = 1 << 31;
+
 /// Whether the operations of this engine can use a tensor.
 pub(crate) fn runs_on<const D: usize>(x: &Tensor<D>) -> bool {
-    /// Kernels count values in 32 bits.
-    const MOST: usize = 1 << 31;
     x.dtype() == DType::F32
         && x.shape().num_elements() < MOST
         && matches!(x.device().inner().as_dispatch(), DispatchDevice::Cube(_))

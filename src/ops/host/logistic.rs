@@ -75,10 +75,9 @@ impl<B: Host> Backward<B, 1> for LogisticBackward {
         let columns = gradient.shape()[2].max(1);
         let rows = B::values_mut(&mut gradient).par_chunks_mut(columns).zip(B::values(&dy));
         rows.for_each(|(row, dy)| {
-            vectorized(
-                #[inline(always)]
-                || row.iter_mut().for_each(|value| *value = flushed(*value * dy)),
-            );
+            // Derivatives may be tiny themselves, so only the weight of the sample is flushed.
+            let dy = flushed(*dy);
+            row.iter_mut().for_each(|value| *value *= dy);
         });
         grads.register::<B>(node.id, gradient);
     }

@@ -1,4 +1,4 @@
-//! The unsafe code of this crate: matrix products over slices, and results written by several
+//! The unsafe code of this engine: matrix products over slices, and results written by several
 //! threads.
 //!
 //! [`product_with`] does not zero its result first, an extra pass over memory that would take 3 % of

@@ -1,6 +1,6 @@
 //! Compares every operation of each engine with its plain twin, in value and in all gradients.
 
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
+#[cfg(all(feature = "flex", any(feature = "wgpu", feature = "cuda")))]
 mod gpu;
 mod host;
 

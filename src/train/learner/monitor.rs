@@ -64,6 +64,10 @@ struct Split {
     started: Instant,
     took: Duration,
     steps: usize,
+    /// Steps whose terms are known. A GPU is read once for many steps.
+    read: usize,
+    /// Whether terms came with the current step.
+    is_read: bool,
     /// For each term, the sum over the examples so far and their number.
     running: [(f64, f64); 3],
     means: [f64; 3],
@@ -75,6 +79,8 @@ impl Split {
             started: Instant::now(),
             took: Duration::ZERO,
             steps: 0,
+            read: 0,
+            is_read: false,
             running: Default::default(),
             means: [f64::NAN; 3],
         }
@@ -112,6 +118,7 @@ impl Monitor {
         match value {
             NumericEntry::Final(mean) => self.split().means[term] = mean,
             NumericEntry::Aggregated { aggregated_value, count } => {
+                self.split().is_read = true;
                 let running = &mut self.split().running[term];
                 *running = (running.0 + aggregated_value * count as f64, running.1 + count as f64);
                 if !aggregated_value.is_finite() {
@@ -124,11 +131,16 @@ impl Monitor {
 
     fn not_finite(&mut self, term: usize, value: f64) {
         let split = if self.in_train { "training" } else { "validation" };
-        let (step, epoch) = (self.split().steps + 1, self.epoch);
+        let Split { steps, read, .. } = *self.split();
+        let batch = match (read + 1, steps + 1) {
+            (first, last) if first < last => format!("batches {first} to {last}"),
+            (_, last) => format!("batch {last}"),
+        };
+        let epoch = self.epoch;
         self.record.fail(Error::new(
             ErrorKind::Training,
             format!(
-                "the {} of {split} batch {step} in epoch {epoch} is {value}; look for such values in \
+                "the {} of {split} {batch} in epoch {epoch} is {value}; look for such values in \
                  the data, or try a lower learning rate or clipped gradients",
                 TERMS[term]
             ),
@@ -194,8 +206,13 @@ impl TrainingProgressLogger for Monitor {
         }
         let split = self.split();
         split.steps += 1;
+        if std::mem::take(&mut split.is_read) {
+            split.read = split.steps;
+        }
         let (sum, count) = split.running[0];
-        self.bar.advance(examples, format!("{} {:.2}", TERMS[0], sum / count));
+        let figure =
+            if count > 0.0 { format!("{} {:.2}", TERMS[0], sum / count) } else { String::new() };
+        self.bar.advance(examples, figure);
     }
 
     fn end_split(&mut self) {

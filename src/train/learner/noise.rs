@@ -32,7 +32,8 @@ impl NoiseAhead {
         shape: &NoiseShape,
         device: &Device,
     ) -> Tensor<3> {
-        if is_cpu(device) {
+        // A thread of a rayon pool might wait for work that only it could do.
+        if is_cpu(device) || rayon::current_thread_index().is_some() {
             return source.draw_for(step, samples, examples, shape, device);
         }
         let mut ahead = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,4 +56,19 @@ fn start(source: NoiseSource, step: u64, counts: [usize; 2], shape: NoiseShape) 
         let _unwanted = sender.send(source.values_for(step, samples, examples, &shape));
     });
     Ahead { key: (source, step, counts), values }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The values are those of the source, drawn ahead or not.
+    #[test]
+    fn noise_is_that_of_the_source() {
+        let (source, shape) = (NoiseSource::new(7), NoiseShape::normal(5));
+        for step in [3, 4, 9] {
+            let ahead = start(source, step, [2, 3], shape.clone());
+            assert_eq!(ahead.values.recv().unwrap(), source.values_for(step, 2, 3, &shape));
+        }
+    }
 }

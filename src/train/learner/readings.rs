@@ -11,15 +11,16 @@ pub(in crate::train) struct Readings {
     waiting: Arc<Mutex<Vec<Tensor<2>>>>,
     /// Number of steps between readings.
     every: usize,
-    /// Number of steps of an epoch, at whose end everything is read.
-    epoch: u64,
+    /// Everything is read at the end of an epoch.
+    steps_per_epoch: u64,
 }
 
 impl Readings {
     /// Steps that may be skipped are read in any case, so nothing is collected.
-    pub(in crate::train) fn new(device: &Device, epoch: usize, skips: bool) -> Self {
+    pub(in crate::train) fn new(device: &Device, steps_per_epoch: usize, skips: bool) -> Self {
         let every = if is_cpu(device) || skips { 1 } else { 32 };
-        Self { waiting: Arc::default(), every, epoch: epoch.max(1) as u64 }
+        let steps_per_epoch = steps_per_epoch.max(1) as u64;
+        Self { waiting: Arc::default(), every, steps_per_epoch }
     }
 
     /// Adds the terms of a step, `[3, batch]`. Returns those of all steps since the last reading,
@@ -30,7 +31,7 @@ impl Readings {
         }
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.push(terms);
-        let is_due = waiting.len() == self.every || (step + 1).is_multiple_of(self.epoch);
+        let is_due = waiting.len() == self.every || (step + 1).is_multiple_of(self.steps_per_epoch);
         is_due.then(|| Tensor::cat(std::mem::take(&mut waiting), 1))
     }
 }

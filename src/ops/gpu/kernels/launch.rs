@@ -12,6 +12,7 @@ const UNITS: u32 = 256;
 /// Returns an uninitialised contiguous tensor on the device of another.
 pub(super) fn empty(like: &CubeTensor, shape: &[usize]) -> CubeTensor {
     let len = shape.iter().product::<usize>();
+    assert!(u32::try_from(len).is_ok(), "kernels count values in 32 bits, but {shape:?} has {len}");
     let handle = like.client.empty(len * size_of::<f32>());
     let (client, device) = (like.client.clone(), like.device.clone());
     CubeTensor::new_contiguous(client, device, Shape::from(shape.to_vec()), handle, like.dtype)

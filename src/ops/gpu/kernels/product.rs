@@ -91,7 +91,7 @@ pub(super) fn product(
     let (a, b) = (into_contiguous(a), into_contiguous(b));
     let like = a.clone();
     let (tiles, parts) = plan([rows, columns, depth]);
-    let part_depth = depth.div_ceil(parts).next_multiple_of(tiles.depth);
+    let part_depth = depth.div_ceil(parts).next_multiple_of(tiles.depth).max(tiles.depth);
     let parts = depth.div_ceil(part_depth).max(1);
     let is_whole = parts == 1;
     let y = empty(&like, &[parts, rows, columns]);
