@@ -141,7 +141,7 @@ pub(super) fn product(
 /// Selects the blocks of a product and the number of parts of its sums.
 ///
 /// The numbers were measured on an H100, which runs some 800 of the larger blocks at once. There all
-/// products of the networks in `benches/peers` are within a tenth of the best of nine kinds of blocks
+/// products of the networks in `benches/peers` are within 15 % of the best of nine kinds of blocks
 /// and up to 64 parts.
 fn plan([rows, columns, depth]: [usize; 3]) -> (Tiles, usize) {
     let cubes = |tiles: Tiles| rows.div_ceil(tiles.rows) * columns.div_ceil(tiles.columns);
