@@ -5,7 +5,7 @@
 //! the blocks follow from the shape, long sums are cut, and bias, activation and the gradient of the
 //! bias belong to the product. Nothing is tried, and no product uses reduced precision.
 //!
-//! **Likelihoods, Gaussians, optimisers.** Small steps are bound by the number of kernels that the
+//! **Likelihoods, Gaussians, normalisations, gates, optimisers.** Small steps are bound by the number of kernels that the
 //! host starts. Each of these is one kernel, and one for its gradient.
 //!
 //! A computation is a method of [`kernels::Kernels`], for tensors without autodiff. The other modules
@@ -14,7 +14,9 @@
 mod batch_norm;
 mod bernoulli;
 mod conv;
+mod gate;
 mod gaussian;
+mod group_norm;
 mod kernels;
 mod linear;
 mod recording;
@@ -23,13 +25,15 @@ mod update;
 pub(super) use batch_norm::batch_norm;
 pub(super) use bernoulli::bernoulli_nll;
 pub(super) use conv::conv;
+pub(super) use gate::gate;
 pub(super) use gaussian::{gaussian_kl, rsample};
+pub(super) use group_norm::group_norm;
 pub(super) use linear::linear;
 pub(crate) use recording::{Recording, copy, refresh};
 pub(super) use update::{adam, rms_prop};
 
-// Burn's own operations, until there are kernels for them.
-pub(super) use super::plain::{gate, group_norm, logistic_nll};
+// Burn's own operations, until there is a kernel.
+pub(super) use super::plain::logistic_nll;
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{DType, Tensor};

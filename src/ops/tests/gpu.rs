@@ -4,7 +4,9 @@
 use burn::tensor::Tensor;
 use proptest::prelude::*;
 
-use super::super::{AdamStep, Direction, Finish, Geometry, Padding, RmsPropStep, gpu, host, plain};
+use super::super::{
+    AdamStep, Direction, Finish, Geometry, Groups, Padding, RmsPropStep, gpu, host, plain,
+};
 use super::{Conv, DEVICE, Norm, agree, backward, gradient, leaf, random, values};
 use crate::backend;
 
@@ -134,6 +136,47 @@ proptest! {
         };
         let tolerance = if offset == 0.0 { 2e-5 } else { 2e-4 };
         both::<Norm>(gpu::batch_norm, host::batch_norm, run, tolerance);
+    }
+
+    #[test]
+    fn group_normalisations(
+        batch in 1usize..5,
+        pixels in prop_oneof![2usize..400, Just(70_000)],
+        groups in 1usize..5,
+        each in 1usize..7,
+        silu in any::<bool>(),
+        offset in prop_oneof![Just(0.0f32), Just(30.0)],
+    ) {
+        let groups = Groups { count: groups, epsilon: 1e-5, silu };
+        let channels = groups.count * each;
+        let run = |norm: fn(Tensor<3>, Tensor<1>, Tensor<1>, Groups) -> Tensor<3>| {
+            let x = leaf(random([batch, pixels, channels], 1).add_scalar(offset));
+            let (scale, shift) = (leaf(random([channels], 2)), leaf(random([channels], 3)));
+            let y = norm(x.clone(), scale.clone(), shift.clone(), groups);
+            let grads = backward(&y);
+            let size = ((batch * pixels) as f32).sqrt();
+            let sums = [gradient(&scale, &grads), gradient(&shift, &grads)]
+                .map(|sums| sums.iter().map(|sum| sum / size).collect());
+            [vec![values(y), gradient(&x, &grads)], sums.into()].concat()
+        };
+        let tolerance = if offset == 0.0 { 2e-5 } else { 3e-4 };
+        both::<fn(Tensor<3>, Tensor<1>, Tensor<1>, Groups) -> Tensor<3>>(
+            gpu::group_norm,
+            host::group_norm,
+            run,
+            tolerance,
+        );
+    }
+
+    #[test]
+    fn gates(rows in 1usize..400, half in 1usize..20, scale in 0.1f64..40.0) {
+        let run = |gate: fn(Tensor<2>) -> Tensor<2>| {
+            let x = leaf(random([rows, 2 * half], 1).mul_scalar(scale));
+            let y = gate(x.clone());
+            let grads = backward(&y);
+            vec![values(y), gradient(&x, &grads)]
+        };
+        both::<fn(Tensor<2>) -> Tensor<2>>(gpu::gate, plain::gate, run, 2e-6);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod batch_norm;
 mod bernoulli;
 mod elementary;
 mod gaussian;
+mod group_norm;
 mod launch;
 mod patches;
 mod pointwise;
@@ -26,7 +27,7 @@ use burn_cubecl::tensor::CubeTensor;
 
 use product::{Epilogue, extents, product};
 
-use crate::ops::{AdamStep, Finish, Geometry, RmsPropStep};
+use crate::ops::{AdamStep, Finish, Geometry, Groups, RmsPropStep};
 
 /// The backends of the engine: [`Kernels`] without autodiff, and not chosen at run time.
 pub(super) trait Engine: Kernels {}
@@ -93,6 +94,30 @@ pub(super) trait Kernels: Backend {
         epsilon: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
+    /// The values normalised by groups, and the mean and the variance of each group, `[batch * groups]`.
+    #[fusion(meta = |x, _, _, groups| {
+        let rows = [x.shape[0] * groups.count];
+        (x.clone(), spec(x, rows), spec(x, rows))
+    })]
+    fn gpu_group_norm(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        groups: Groups,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The gradients with respect to `x`, scale and shift.
+    #[fusion(meta = |dy, _, _, _, scale, _, _| (dy.clone(), scale.clone(), scale.clone()))]
+    fn gpu_group_norm_gradients(
+        dy: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        groups: Groups,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
     /// The patches of the larger images, `[small pixels, large channels * kernel * kernel]`.
     #[fusion(meta = |x, geometry| spec(x, patches::unfolded(&x.shape, geometry)))]
     fn gpu_unfold(x: FloatTensor<Self>, geometry: Geometry) -> FloatTensor<Self>;
@@ -125,6 +150,14 @@ pub(super) trait Kernels: Backend {
         y: FloatTensor<Self>,
         finish: Finish,
     ) -> FloatTensor<Self>;
+
+    /// `tanh(a) sigmoid(b)` of the halves of each row.
+    #[fusion(meta = |x| spec(x, [x.shape[0], x.shape[1] / 2]))]
+    fn gpu_gate(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// The gradient of a gate.
+    #[fusion(dtype = x, shape = x)]
+    fn gpu_gate_gradient(dy: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// The negative log-likelihood of bits, `[samples, batch]`, and `sigmoid(l) - x`
     #[fusion(meta = |logits, _| {
@@ -236,6 +269,27 @@ impl Kernels for CubeBackend {
         batch_norm::backward(dy, x, mean, variance, scale, epsilon)
     }
 
+    fn gpu_group_norm(
+        x: CubeTensor,
+        scale: CubeTensor,
+        shift: CubeTensor,
+        groups: Groups,
+    ) -> (CubeTensor, CubeTensor, CubeTensor) {
+        group_norm::forward(x, scale, shift, groups)
+    }
+
+    fn gpu_group_norm_gradients(
+        dy: CubeTensor,
+        x: CubeTensor,
+        mean: CubeTensor,
+        variance: CubeTensor,
+        scale: CubeTensor,
+        shift: CubeTensor,
+        groups: Groups,
+    ) -> (CubeTensor, CubeTensor, CubeTensor) {
+        group_norm::backward(dy, x, [mean, variance], [scale, shift], groups)
+    }
+
     fn gpu_unfold(x: CubeTensor, geometry: Geometry) -> CubeTensor {
         patches::unfold(x, geometry)
     }
@@ -265,6 +319,14 @@ impl Kernels for CubeBackend {
 
     fn gpu_through(dy: CubeTensor, y: CubeTensor, finish: Finish) -> CubeTensor {
         pointwise::through(dy, y, finish)
+    }
+
+    fn gpu_gate(x: CubeTensor) -> CubeTensor {
+        pointwise::gate(x)
+    }
+
+    fn gpu_gate_gradient(dy: CubeTensor, x: CubeTensor) -> CubeTensor {
+        pointwise::gate_gradient(dy, x)
     }
 
     fn gpu_bernoulli(logits: CubeTensor, x: CubeTensor) -> (CubeTensor, CubeTensor) {

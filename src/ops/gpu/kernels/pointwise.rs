@@ -84,3 +84,55 @@ fn scale_values(x: &[f32], factors: &[f32], y: &mut [f32], len: u32, columns: u3
         y[at] = x[at] * factors[at / columns as usize];
     }
 }
+
+pub(super) fn gate(x: CubeTensor) -> CubeTensor {
+    let x = into_contiguous(x);
+    let [rows, half] = [x.meta.shape()[0], x.meta.shape()[1] / 2];
+    let y = empty(&x, &[rows, half]);
+    let (count, dim) = units(&x.client, rows * half);
+    let client = x.client.clone();
+    let out = y.clone().into_buffer_arg();
+    gated::launch(&client, count, dim, x.into_buffer_arg(), out, (rows * half) as u32, half as u32);
+    y
+}
+
+pub(super) fn gate_gradient(dy: CubeTensor, x: CubeTensor) -> CubeTensor {
+    let (dy, x) = (into_contiguous(dy), into_contiguous(x));
+    let [rows, half] = [x.meta.shape()[0], x.meta.shape()[1] / 2];
+    let dx = empty(&x, x.meta.shape());
+    let (count, dim) = units(&x.client, rows * half);
+    gated_gradient::launch(
+        &x.client.clone(),
+        count,
+        dim,
+        dy.into_buffer_arg(),
+        x.into_buffer_arg(),
+        dx.clone().into_buffer_arg(),
+        (rows * half) as u32,
+        half as u32,
+    );
+    dx
+}
+
+#[cube(launch)]
+fn gated(x: &[f32], y: &mut [f32], len: u32, half: u32) {
+    let at = ABSOLUTE_POS;
+    if at < len as usize {
+        let half = half as usize;
+        let of = at / half * 2 * half + at % half;
+        y[at] = x[of].tanh() / (1.0 + (-x[of + half]).exp());
+    }
+}
+
+#[cube(launch)]
+fn gated_gradient(dy: &[f32], x: &[f32], dx: &mut [f32], len: u32, half: u32) {
+    let at = ABSOLUTE_POS;
+    if at < len as usize {
+        let half = half as usize;
+        let of = at / half * 2 * half + at % half;
+        let tanh = x[of].tanh();
+        let sigmoid = 1.0 / (1.0 + (-x[of + half]).exp());
+        dx[of] = dy[at] * (1.0 - tanh * tanh) * sigmoid;
+        dx[of + half] = dy[at] * tanh * sigmoid * (1.0 - sigmoid);
+    }
+}
