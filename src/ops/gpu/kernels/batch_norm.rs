@@ -17,8 +17,9 @@ pub(super) fn forward(
 ) -> (CubeTensor, CubeTensor, CubeTensor) {
     let [x, scale, shift] = [x, scale, shift].map(into_contiguous);
     let (rows, columns) = (x.meta.shape()[0], x.meta.shape()[1]);
-    let mean = divided(sum_columns(x.clone(), Terms::Values), rows);
-    let variance = divided(sum_columns(x.clone(), Terms::Squares { mean: &mean }), rows);
+    let share = 1.0 / rows as f32;
+    let mean = sum_columns(x.clone(), Terms::Values, share);
+    let variance = sum_columns(x.clone(), Terms::Squares { mean: &mean }, share);
     let y = empty(&x, &[rows, columns]);
     let (count, dim) = units(&x.client, rows * columns);
     normalize::launch(
@@ -50,8 +51,8 @@ pub(super) fn backward(
     let [dy, x, mean] = [dy, x, mean].map(into_contiguous);
     let [variance, scale] = [variance, scale].map(into_contiguous);
     let (rows, columns) = (x.meta.shape()[0], x.meta.shape()[1]);
-    let shift = sum_columns(dy.clone(), Terms::Values);
-    let products = sum_columns(x.clone(), Terms::Products { mean: &mean, y: &dy });
+    let shift = sum_columns(dy.clone(), Terms::Values, 1.0);
+    let products = sum_columns(x.clone(), Terms::Products { mean: &mean, y: &dy }, 1.0);
     let [dx, d_scale] = [empty(&x, &[rows, columns]), empty(&x, &[columns])];
     let (count, dim) = units(&x.client, rows * columns);
     gradients::launch(
@@ -73,25 +74,6 @@ pub(super) fn backward(
         epsilon as f32,
     );
     (dx, d_scale, shift)
-}
-
-/// Sums as means over `rows`.
-fn divided(sums: CubeTensor, rows: usize) -> CubeTensor {
-    let mean = empty(&sums, sums.meta.shape());
-    let len = sums.meta.num_elements();
-    let (count, dim) = units(&sums.client, len);
-    let client = sums.client.clone();
-    let out = mean.clone().into_buffer_arg();
-    scaled::launch(&client, count, dim, sums.into_buffer_arg(), out, len as u32, 1.0 / rows as f32);
-    mean
-}
-
-#[cube(launch)]
-fn scaled(x: &[f32], y: &mut [f32], len: u32, factor: f32) {
-    let at = ABSOLUTE_POS;
-    if at < len as usize {
-        y[at] = x[at] * factor;
-    }
 }
 
 #[cube(launch)]

@@ -42,11 +42,11 @@ pub(super) enum Terms<'a> {
 
 /// Sums over all axes but the last.
 pub(super) fn column_sums(x: CubeTensor) -> CubeTensor {
-    sum_columns(into_contiguous(x), Terms::Values)
+    sum_columns(into_contiguous(x), Terms::Values, 1.0)
 }
 
-/// Sums terms of a contiguous tensor over all axes but the last.
-pub(super) fn sum_columns(x: CubeTensor, terms: Terms) -> CubeTensor {
+/// Sums terms of a contiguous tensor, times a factor, over all axes but the last.
+pub(super) fn sum_columns(x: CubeTensor, terms: Terms, factor: f32) -> CubeTensor {
     /// Rows of one part, so that many units share a long sum.
     const ROWS: usize = 64;
     let columns = x.meta.shape().last().copied().unwrap_or(1);
@@ -70,11 +70,12 @@ pub(super) fn sum_columns(x: CubeTensor, terms: Terms) -> CubeTensor {
         rows as u32,
         columns as u32,
         (parts * columns) as u32,
+        factor,
         ROWS,
     );
     match parts {
         1 => reshaped(sums, &[columns]),
-        _ if parts > ROWS => sum_columns(sums, Terms::Values),
+        _ if parts > ROWS => sum_columns(sums, Terms::Values, 1.0),
         _ => add_parts(sums, &[columns], Epilogue::default()),
     }
 }
@@ -112,6 +113,7 @@ fn sum_rows(
     rows: u32,
     columns: u32,
     len: u32,
+    factor: f32,
     #[comptime] part_rows: usize,
 ) {
     let at = ABSOLUTE_POS;
@@ -125,14 +127,14 @@ fn sum_rows(
         for row in first..min(first + part_rows, rows as usize) {
             let value = x[row * columns + column] - centre;
             if y.is_some() {
-                let factor: ComptimeOption<f32> = y.as_ref().map(|y| y[row * columns + column]);
-                sum += value * factor.unwrap_or_default();
+                let other: ComptimeOption<f32> = y.as_ref().map(|y| y[row * columns + column]);
+                sum += value * other.unwrap_or_default();
             } else if mean.is_some() {
                 sum += value * value;
             } else {
                 sum += value;
             }
         }
-        sums[at] = sum;
+        sums[at] = sum * factor;
     }
 }
