@@ -5,8 +5,9 @@
 //! the blocks follow from the shape, long sums are cut, and bias, activation and the gradient of the
 //! bias belong to the product. Nothing is tried, and no product uses reduced precision.
 //!
-//! **Likelihoods, Gaussians, normalisations, gates, optimisers.** Small steps are bound by the number of kernels that the
-//! host starts. Each of these is one kernel, and one for its gradient.
+//! **The rest.** Small steps are bound by the number of kernels that the host starts. A likelihood, a
+//! sample, a divergence, a gate and an optimiser's step are one each, and so are their gradients.
+//! Normalisations are a few.
 //!
 //! A computation is a method of [`kernels::Kernels`], for tensors without autodiff. The other modules
 //! make autodiff operations of them.

@@ -13,6 +13,8 @@ mod run;
 mod skip;
 mod slots;
 mod step;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+mod trial;
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 pub(super) use capture::Capture;

@@ -32,7 +32,7 @@ impl Buffers {
         buffers
     }
 
-    /// Whether a forward pass changes nothing.
+    /// Whether the module has nothing but trained parameters.
     #[cfg(any(feature = "wgpu", feature = "cuda"))]
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()

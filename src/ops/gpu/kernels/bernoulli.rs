@@ -7,6 +7,7 @@ use cubecl::prelude::*;
 
 use super::elementary::log_1p;
 use super::launch::{ROW_UNITS, empty, rows};
+use super::sums::total;
 
 /// The negative log-likelihood of each row; `sigmoid(l) - x` goes to `residuals`.
 pub(super) fn nll(logits: CubeTensor, x: CubeTensor, residuals: Option<CubeTensor>) -> CubeTensor {
@@ -41,39 +42,28 @@ fn bernoulli_rows(
     columns: u32,
 ) {
     let row = CUBE_POS;
+    if row >= rows as usize {
+        terminate!();
+    }
     let columns = columns as usize;
-    let unit = UNIT_POS as usize;
-    let mut sums = Shared::<[f32]>::new_slice(ROW_UNITS);
-    if row < rows as usize {
-        let x_row = row % batch as usize * columns;
-        let mut sum = 0.0f32;
-        let mut column = unit;
-        while column < columns {
-            let l = logits[row * columns + column];
-            let x = x[x_row + column];
-            // NaN stays NaN in the product, though a maximum may drop it.
-            let e = (-l.abs()).exp();
-            sum += max(l, 0.0) + log_1p(e) - x * l;
-            #[comptime]
-            if let ComptimeOption::Some(residuals) = &mut residuals {
-                let small = e / (1.0 + e);
-                residuals[row * columns + column] = select(l < 0.0, small, 1.0 - small) - x;
-            }
-            column += ROW_UNITS;
+    let x_row = row % batch as usize * columns;
+    let mut sum = 0.0f32;
+    let mut column = UNIT_POS as usize;
+    while column < columns {
+        let l = logits[row * columns + column];
+        let x = x[x_row + column];
+        // NaN stays NaN in the product, though a maximum may drop it.
+        let e = (-l.abs()).exp();
+        sum += max(l, 0.0) + log_1p(e) - x * l;
+        #[comptime]
+        if let ComptimeOption::Some(residuals) = &mut residuals {
+            let small = e / (1.0 + e);
+            residuals[row * columns + column] = select(l < 0.0, small, 1.0 - small) - x;
         }
-        sums[unit] = sum;
+        column += ROW_UNITS;
     }
-    sync_cube();
-    #[unroll]
-    for i in 0..ROW_UNITS.ilog2() {
-        let half = comptime!(ROW_UNITS >> (i + 1));
-        if unit < half {
-            let sum = sums[unit] + sums[unit + half];
-            sums[unit] = sum;
-        }
-        sync_cube();
-    }
-    if unit == 0 && row < rows as usize {
-        nll[row] = sums[0];
+    let sum = total(sum);
+    if UNIT_POS == 0 {
+        nll[row] = sum;
     }
 }

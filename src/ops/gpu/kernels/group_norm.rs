@@ -7,7 +7,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::launch::{ROW_UNITS, empty, rows, units};
-use super::sums::column_sums;
+use super::sums::{column_sums, total};
 use crate::ops::Groups;
 
 /// Returns the normalised values, and the mean and the variance of each group, `[batch * groups]`.
@@ -165,27 +165,6 @@ fn row_of(at: usize, pixels: usize, #[comptime] channels: usize, #[comptime] eac
     at / (pixels * channels) * comptime!(channels / each) + at % channels / each
 }
 
-/// Adds one value of each unit of a cube.
-#[cube]
-fn total(sums: &mut Shared<[f32]>, value: f32) -> f32 {
-    let unit = UNIT_POS as usize;
-    sums[unit] = value;
-    sync_cube();
-    #[unroll]
-    for i in 0..ROW_UNITS.ilog2() {
-        let half = comptime!(ROW_UNITS >> (i + 1));
-        if unit < half {
-            let sum = sums[unit] + sums[unit + half];
-            sums[unit] = sum;
-        }
-        sync_cube();
-    }
-    let total = sums[0];
-    // Before the next sum overwrites it.
-    sync_cube();
-    total
-}
-
 #[cube(launch)]
 fn statistics(
     x: &[f32],
@@ -202,14 +181,13 @@ fn statistics(
     }
     let pixels = pixels as usize;
     let len = pixels * each;
-    let mut sums = Shared::new_slice(ROW_UNITS);
     let mut sum = 0.0f32;
     let mut value = UNIT_POS as usize;
     while value < len {
         sum += x[place(row, value, pixels, channels, each)];
         value += ROW_UNITS;
     }
-    let centre = total(&mut sums, sum) / f32::cast_from(len);
+    let centre = total(sum) / f32::cast_from(len);
     let mut squares = 0.0f32;
     let mut value = UNIT_POS as usize;
     while value < len {
@@ -217,7 +195,7 @@ fn statistics(
         squares += distance * distance;
         value += ROW_UNITS;
     }
-    let squares = total(&mut sums, squares);
+    let squares = total(squares);
     if UNIT_POS == 0 {
         mean[row] = centre;
         variance[row] = squares / f32::cast_from(len);
@@ -303,7 +281,6 @@ fn scaled_sums(
         terminate!();
     }
     let pixels = pixels as usize;
-    let mut sums = Shared::new_slice(ROW_UNITS);
     let mut sum = 0.0f32;
     let mut value = UNIT_POS as usize;
     while value < pixels * each {
@@ -311,7 +288,7 @@ fn scaled_sums(
         sum += x[at] * scale[at % channels];
         value += ROW_UNITS;
     }
-    let sum = total(&mut sums, sum);
+    let sum = total(sum);
     if UNIT_POS == 0 {
         y[row] = sum;
     }

@@ -1,4 +1,4 @@
-//! The computations of the engine, for tensors without autodiff: each launches one kernel or two.
+//! The computations of the engine, for tensors without autodiff: each launches one kernel or a few.
 //!
 //! The macro makes them operations of Burn's fusion as well, which run in turn with Burn's own.
 
@@ -9,6 +9,7 @@ mod gaussian;
 mod group_norm;
 mod launch;
 mod patches;
+mod plan;
 mod pointwise;
 mod product;
 mod sums;

@@ -6,7 +6,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::elementary::finished;
-use super::launch::{empty, reshaped, units};
+use super::launch::{ROW_UNITS, empty, reshaped, units};
 use super::product::{Epilogue, Four};
 use crate::ops::Finish;
 
@@ -78,6 +78,28 @@ pub(super) fn sum_columns(x: CubeTensor, terms: Terms, factor: f32) -> CubeTenso
         _ if parts > ROWS => sum_columns(sums, Terms::Values, 1.0),
         _ => add_parts(sums, &[columns], Epilogue::default()),
     }
+}
+
+/// The sum of one value of each unit of a cube of [`ROW_UNITS`], for all of them.
+#[cube]
+pub(super) fn total(value: f32) -> f32 {
+    let mut sums = Shared::<[f32]>::new_slice(ROW_UNITS);
+    let unit = UNIT_POS as usize;
+    sums[unit] = value;
+    sync_cube();
+    #[unroll]
+    for i in 0..ROW_UNITS.ilog2() {
+        let half = comptime!(ROW_UNITS >> (i + 1));
+        if unit < half {
+            let sum = sums[unit] + sums[unit + half];
+            sums[unit] = sum;
+        }
+        sync_cube();
+    }
+    let total = sums[0];
+    // The memory may be used again, and others may not have read it yet.
+    sync_cube();
+    total
 }
 
 #[cube(launch)]
