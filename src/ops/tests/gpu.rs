@@ -7,10 +7,12 @@ use proptest::prelude::*;
 use super::super::{
     AdamStep, Direction, Finish, Geometry, Groups, Padding, RmsPropStep, gpu, host, plain,
 };
-use super::{Conv, DEVICE, Norm, agree, backward, gradient, leaf, random, values};
+use super::found::{
+    BatchNorm, Bernoulli, Conv, Divergence, Found, Gate, GroupNorm, Layer, Rsample, by_batch,
+    by_groups, diverged, gated, of_bits, sampled,
+};
+use super::{DEVICE, agree, backward, gradient, leaf, random, values};
 use crate::backend;
-
-type Found = Vec<Vec<f32>>;
 
 /// Computes the same with an operation of the engine and its plain twin.
 fn both<F>(ours: F, theirs: F, run: impl Fn(F) -> Found, tolerance: f32) {
@@ -98,23 +100,10 @@ proptest! {
     ) {
         let padding = if symmetric { Padding::Symmetric } else { Padding::Same };
         let geometry = Geometry::new(large, kernel, stride, padding);
-        let (direction, [small, large_channels], [height, width]) = match up {
-            false => (Direction::Down, [channels[1], channels[0]], geometry.large),
-            true => (Direction::Up, channels, geometry.small),
-        };
+        let direction = if up { Direction::Up } else { Direction::Down };
         prop_assume!(geometry.small.iter().all(|size| *size > 0));
-        let run = |conv: Conv| {
-            let x = leaf(random([batch, height, width, channels[0]], 1));
-            let weight = leaf(random([small, large_channels, kernel, kernel], 2));
-            let bias = leaf(random([channels[1]], 3));
-            let y = conv(x.clone(), weight.clone(), bias.clone(), geometry, direction, relu);
-            let grads = backward(&y);
-            let pixels = (y.dims()[..3].iter().product::<usize>() as f32).sqrt();
-            let sums = [gradient(&weight, &grads), gradient(&bias, &grads)]
-                .map(|sums| sums.iter().map(|sum| sum / pixels).collect());
-            [vec![values(y), gradient(&x, &grads)], sums.into()].concat()
-        };
-        both::<Conv>(gpu::conv, plain::conv, run, 1e-5);
+        let layer = Layer { geometry, direction, channels, batch, relu };
+        both::<Conv>(gpu::conv, plain::conv, |conv| layer.found(conv), 1e-5);
     }
 
     #[test]
@@ -123,19 +112,9 @@ proptest! {
         columns in 1usize..20,
         offset in prop_oneof![Just(0.0f32), Just(30.0)],
     ) {
-        let run = |norm: Norm| {
-            let x = leaf(random([rows, columns], 1).add_scalar(offset));
-            let (scale, shift) = (leaf(random([columns], 2)), leaf(random([columns], 3)));
-            let (y, [mean, variance]) = norm(x.clone(), scale.clone(), shift.clone(), 1e-3);
-            let grads = backward(&y);
-            let size = (rows as f32).sqrt();
-            let sums = [gradient(&scale, &grads), gradient(&shift, &grads)]
-                .map(|sums| sums.iter().map(|sum| sum / size).collect());
-            let values = vec![values(y), values(mean), values(variance), gradient(&x, &grads)];
-            [values, sums.into()].concat()
-        };
+        let run = |norm| by_batch(norm, [rows, columns], offset);
         let tolerance = if offset == 0.0 { 2e-5 } else { 2e-4 };
-        both::<Norm>(gpu::batch_norm, host::batch_norm, run, tolerance);
+        both::<BatchNorm>(gpu::batch_norm, host::batch_norm, run, tolerance);
     }
 
     #[test]
@@ -148,19 +127,9 @@ proptest! {
         offset in prop_oneof![Just(0.0f32), Just(30.0)],
     ) {
         let groups = Groups { count: groups, epsilon: 1e-5, silu };
-        let channels = groups.count * each;
-        let run = |norm: fn(Tensor<3>, Tensor<1>, Tensor<1>, Groups) -> Tensor<3>| {
-            let x = leaf(random([batch, pixels, channels], 1).add_scalar(offset));
-            let (scale, shift) = (leaf(random([channels], 2)), leaf(random([channels], 3)));
-            let y = norm(x.clone(), scale.clone(), shift.clone(), groups);
-            let grads = backward(&y);
-            let size = ((batch * pixels) as f32).sqrt();
-            let sums = [gradient(&scale, &grads), gradient(&shift, &grads)]
-                .map(|sums| sums.iter().map(|sum| sum / size).collect());
-            [vec![values(y), gradient(&x, &grads)], sums.into()].concat()
-        };
+        let run = |norm| by_groups(norm, [batch, pixels], each, groups, offset);
         let tolerance = if offset == 0.0 { 2e-5 } else { 3e-4 };
-        both::<fn(Tensor<3>, Tensor<1>, Tensor<1>, Groups) -> Tensor<3>>(
+        both::<GroupNorm>(
             gpu::group_norm,
             host::group_norm,
             run,
@@ -170,13 +139,8 @@ proptest! {
 
     #[test]
     fn gates(rows in 1usize..400, half in 1usize..20, scale in 0.1f64..40.0) {
-        let run = |gate: fn(Tensor<2>) -> Tensor<2>| {
-            let x = leaf(random([rows, 2 * half], 1).mul_scalar(scale));
-            let y = gate(x.clone());
-            let grads = backward(&y);
-            vec![values(y), gradient(&x, &grads)]
-        };
-        both::<fn(Tensor<2>) -> Tensor<2>>(gpu::gate, plain::gate, run, 2e-6);
+        let run = |of| gated(of, rows, half, scale);
+        both::<Gate>(gpu::gate, plain::gate, run, 2e-6);
     }
 
     #[test]
@@ -186,14 +150,8 @@ proptest! {
         columns in prop_oneof![1usize..50, 1000usize..1100],
         scale in prop_oneof![Just(1.0f32), Just(30.0), Just(1e4)],
     ) {
-        let run = |nll: fn(Tensor<3>, Tensor<2>) -> Tensor<2>| {
-            let logits = leaf(random([samples, batch, columns], 1).mul_scalar(scale));
-            let x = leaf(burn::tensor::activation::sigmoid(random([batch, columns], 2)));
-            let y = nll(logits.clone(), x.clone());
-            let grads = backward(&y);
-            vec![values(y), gradient(&logits, &grads), gradient(&x, &grads)]
-        };
-        both::<fn(Tensor<3>, Tensor<2>) -> Tensor<2>>(
+        let run = |nll| of_bits(nll, [samples, batch, columns], scale);
+        both::<Bernoulli>(
             gpu::bernoulli_nll,
             plain::bernoulli_nll,
             run,
@@ -203,15 +161,8 @@ proptest! {
 
     #[test]
     fn samples_of_gaussians(samples in 1usize..5, batch in 1usize..7, dim in 1usize..9) {
-        let run = |rsample: fn(Tensor<2>, Tensor<2>, Tensor<3>) -> Tensor<3>| {
-            let [mean, log_var] = [1, 2].map(|seed| leaf(random([batch, dim], seed)));
-            let noise = leaf(random([samples, batch, dim], 3));
-            let z = rsample(mean.clone(), log_var.clone(), noise.clone());
-            let grads = backward(&z);
-            let gradients = [gradient(&mean, &grads), gradient(&log_var, &grads)];
-            [vec![values(z)], gradients.into(), vec![gradient(&noise, &grads)]].concat()
-        };
-        both::<fn(Tensor<2>, Tensor<2>, Tensor<3>) -> Tensor<3>>(
+        let run = |of| sampled(of, [samples, batch, dim]);
+        both::<Rsample>(
             gpu::rsample,
             plain::rsample,
             run,
@@ -220,27 +171,9 @@ proptest! {
     }
 }
 
-/// Also with tiny and huge variances.
 #[test]
 fn divergences_of_gaussians() {
-    for log_vars in [[0.0f32, 1e-4, -1e-6, 0.3], [-80.0, -3.0, 5.0, 80.0], [0.0, 0.0, 0.0, 88.0]] {
-        let run = |kl: fn(Tensor<2>, Tensor<2>) -> Tensor<1>| {
-            let mean = leaf(random([3, 4], 1));
-            let log_var = Tensor::<1>::from_data(log_vars, &super::device());
-            let log_var = leaf(log_var.unsqueeze_dim::<2>(0).expand([3, 4]));
-            let kl = kl(mean.clone(), log_var.clone());
-            let grads = backward(&kl);
-            // Compared one by one, since the largest value dwarfs the others.
-            let all = [values(kl), gradient(&mean, &grads), gradient(&log_var, &grads)].concat();
-            all.into_iter().map(|value| vec![value]).collect::<Vec<_>>()
-        };
-        both::<fn(Tensor<2>, Tensor<2>) -> Tensor<1>>(
-            gpu::gaussian_kl,
-            plain::gaussian_kl,
-            run,
-            1e-5,
-        );
-    }
+    both::<Divergence>(gpu::gaussian_kl, plain::gaussian_kl, diverged, 1e-5);
 }
 
 #[test]

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use super::super::{
     AdamStep, Direction, Finish, Geometry, Groups, Logistics, Padding, RmsPropStep, host, plain,
 };
-use super::{Conv, DEVICE, Norm, agree, backward, device, gradient, leaf, random, values};
+use super::found::{Layer, by_batch, by_groups, diverged, gated, of_bits, sampled};
+use super::{DEVICE, agree, backward, device, gradient, leaf, random, values};
 
 /// Runs a check on each backend of the engine.
 #[allow(deprecated, reason = "`ndarray` is kept for those who ask for it by name")]
@@ -23,41 +24,13 @@ fn on_each_backend(check: impl Fn()) {
     }
 }
 
-fn check_conv(
-    geometry: Geometry,
-    direction: Direction,
-    channels: [usize; 2],
-    batch: usize,
-    relu: bool,
-) {
-    let [small, large] = match direction {
-        Direction::Down => [channels[1], channels[0]],
-        Direction::Up => channels,
-    };
-    let [height, width] = match direction {
-        Direction::Down => geometry.large,
-        Direction::Up => geometry.small,
-    };
-    let run = |conv: Conv| {
-        let x = leaf(random([batch, height, width, channels[0]], 1));
-        let weight = leaf(random([small, large, geometry.kernel, geometry.kernel], 2));
-        let bias = leaf(random([channels[1]], 3));
-        let y = conv(x.clone(), weight.clone(), bias.clone(), geometry, direction, relu);
-        let grads = backward(&y);
-        // These sum as many terms of size 1 as there are output pixels, and are known as well as a
-        // sum of that size, even if the terms cancel.
-        let pixels = (y.dims()[..3].iter().product::<usize>() as f32).sqrt();
-        let sums = [gradient(&weight, &grads), gradient(&bias, &grads)]
-            .map(|sums| sums.iter().map(|sum| sum / pixels).collect());
-        [vec![values(y), gradient(&x, &grads)], sums.into()].concat()
-    };
-    on_each_backend(|| agree(run(host::conv), run(plain::conv), 1e-5));
+fn check_conv(layer: Layer) {
+    on_each_backend(|| agree(layer.found(host::conv), layer.found(plain::conv), 1e-5));
 
     // Each gradient by itself is the same.
+    let Layer { geometry, direction, relu, .. } = layer;
     let alone = |which: usize| {
-        let x = random([batch, height, width, channels[0]], 1);
-        let weight = random([small, large, geometry.kernel, geometry.kernel], 2);
-        let bias = random([channels[1]], 3);
+        let (x, weight, bias) = layer.tensors();
         let of = |i: usize| i == which || which == 3;
         let x = if of(0) { leaf(x) } else { Tensor::from_inner(x) };
         let weight = if of(1) { leaf(weight) } else { Tensor::from_inner(weight) };
@@ -90,18 +63,7 @@ proptest! {
         offset in prop_oneof![Just(0.0f32), Just(30.0)],
     ) {
         let groups = Groups { count: groups, epsilon: 1e-5, silu };
-        let channels = groups.count * each;
-        let run = |norm: fn(Tensor<3>, Tensor<1>, Tensor<1>, Groups) -> Tensor<3>| {
-            let x = leaf(random([batch, pixels, channels], 1).add_scalar(offset));
-            let (scale, shift) = (leaf(random([channels], 2)), leaf(random([channels], 3)));
-            let y = norm(x.clone(), scale.clone(), shift.clone(), groups);
-            let grads = backward(&y);
-            // Sums over the pixels, known as well as a sum of that size.
-            let size = ((batch * pixels) as f32).sqrt();
-            let sums = [gradient(&scale, &grads), gradient(&shift, &grads)]
-                .map(|sums| sums.iter().map(|sum| sum / size).collect());
-            [vec![values(y), gradient(&x, &grads)], sums.into()].concat()
-        };
+        let run = |norm| by_groups(norm, [batch, pixels], each, groups, offset);
         // The plain statistics lose digits where the mean is large.
         let tolerance = if offset == 0.0 { 2e-5 } else { 3e-4 };
         on_each_backend(|| agree(run(host::group_norm), run(plain::group_norm), tolerance));
@@ -109,12 +71,7 @@ proptest! {
 
     #[test]
     fn gates(rows in 1usize..4000, half in 1usize..20, scale in 0.1f64..40.0) {
-        let run = |gate: fn(Tensor<2>) -> Tensor<2>| {
-            let x = leaf(random([rows, 2 * half], 1).mul_scalar(scale));
-            let y = gate(x.clone());
-            let grads = backward(&y);
-            vec![values(y), gradient(&x, &grads)]
-        };
+        let run = |of| gated(of, rows, half, scale);
         on_each_backend(|| agree(run(host::gate), run(plain::gate), 1e-6));
     }
 
@@ -149,7 +106,8 @@ proptest! {
     ) {
         let direction = if up { Direction::Up } else { Direction::Down };
         let padding = if symmetric { Padding::Symmetric } else { Padding::Same };
-        check_conv(Geometry::new(large, kernel, stride, padding), direction, channels, batch, relu);
+        let geometry = Geometry::new(large, kernel, stride, padding);
+        check_conv(Layer { geometry, direction, channels, batch, relu });
     }
 
     #[test]
@@ -158,18 +116,7 @@ proptest! {
         columns in 1usize..20,
         offset in prop_oneof![Just(0.0f32), Just(30.0)],
     ) {
-        let run = |norm: Norm| {
-            let x = leaf(random([rows, columns], 1).add_scalar(offset));
-            let (scale, shift) = (leaf(random([columns], 2)), leaf(random([columns], 3)));
-            let (y, [mean, variance]) = norm(x.clone(), scale.clone(), shift.clone(), 1e-3);
-            let grads = backward(&y);
-            // Sums over the rows, known as well as a sum of that size.
-            let size = (rows as f32).sqrt();
-            let sums = [gradient(&scale, &grads), gradient(&shift, &grads)]
-                .map(|sums| sums.iter().map(|sum| sum / size).collect());
-            let values = vec![values(y), values(mean), values(variance), gradient(&x, &grads)];
-            [values, sums.into()].concat()
-        };
+        let run = |norm| by_batch(norm, [rows, columns], offset);
         // The backends' own statistics lose digits where the mean is large.
         let tolerance = if offset == 0.0 { 2e-5 } else { 2e-4 };
         on_each_backend(|| agree(run(host::batch_norm), run(plain::batch_norm), tolerance));
@@ -183,13 +130,7 @@ proptest! {
         columns in prop_oneof![1usize..50, 1000usize..1100],
         scale in prop_oneof![Just(1.0f32), Just(30.0), Just(1e4)],
     ) {
-        let run = |nll: fn(Tensor<3>, Tensor<2>) -> Tensor<2>| {
-            let logits = leaf(random([samples, batch, columns], 1).mul_scalar(scale));
-            let x = leaf(burn::tensor::activation::sigmoid(random([batch, columns], 2)));
-            let y = nll(logits.clone(), x.clone());
-            let grads = backward(&y);
-            vec![values(y), gradient(&logits, &grads), gradient(&x, &grads)]
-        };
+        let run = |nll| of_bits(nll, [samples, batch, columns], scale);
         on_each_backend(|| agree(run(host::bernoulli_nll), run(plain::bernoulli_nll), 2e-6));
     }
 
@@ -225,14 +166,7 @@ proptest! {
 
     #[test]
     fn samples_of_gaussians(samples in 1usize..5, batch in 1usize..7, dim in 1usize..9) {
-        let run = |rsample: fn(Tensor<2>, Tensor<2>, Tensor<3>) -> Tensor<3>| {
-            let [mean, log_var] = [1, 2].map(|seed| leaf(random([batch, dim], seed)));
-            let noise = leaf(random([samples, batch, dim], 3));
-            let z = rsample(mean.clone(), log_var.clone(), noise.clone());
-            let grads = backward(&z);
-            let gradients = [gradient(&mean, &grads), gradient(&log_var, &grads)];
-            [vec![values(z)], gradients.into(), vec![gradient(&noise, &grads)]].concat()
-        };
+        let run = |of| sampled(of, [samples, batch, dim]);
         on_each_backend(|| agree(run(host::rsample), run(plain::rsample), 1e-5));
     }
 }
@@ -243,28 +177,16 @@ fn convolutions_of_small_images() {
     for channels in [[1, 3], [2, 1], [7, 5]] {
         for direction in [Direction::Down, Direction::Up] {
             for (large, kernel, stride) in [([4, 4], 2, 2), ([3, 2], 2, 1), ([5, 3], 3, 3)] {
-                check_conv(Geometry::same(large, kernel, stride), direction, channels, 37, true);
+                let geometry = Geometry::same(large, kernel, stride);
+                check_conv(Layer { geometry, direction, channels, batch: 37, relu: true });
             }
         }
     }
 }
 
-/// Also with tiny and huge variances.
 #[test]
 fn divergences_of_gaussians() {
-    for log_vars in [[0.0f32, 1e-4, -1e-6, 0.3], [-80.0, -3.0, 5.0, 80.0], [0.0, 0.0, 0.0, 88.0]] {
-        let run = |kl: fn(Tensor<2>, Tensor<2>) -> Tensor<1>| {
-            let mean = leaf(random([3, 4], 1));
-            let log_var = Tensor::<1>::from_data(log_vars, &device()).unsqueeze_dim::<2>(0);
-            let log_var = leaf(log_var.expand([3, 4]));
-            let kl = kl(mean.clone(), log_var.clone());
-            let grads = backward(&kl);
-            // Compared one by one, since the largest value dwarfs the others.
-            let all = [values(kl), gradient(&mean, &grads), gradient(&log_var, &grads)].concat();
-            all.into_iter().map(|value| vec![value]).collect::<Vec<_>>()
-        };
-        on_each_backend(|| agree(run(host::gaussian_kl), run(plain::gaussian_kl), 2e-6));
-    }
+    on_each_backend(|| agree(diverged(host::gaussian_kl), diverged(plain::gaussian_kl), 2e-6));
 }
 
 /// Compares the fused passes with tensor operations bit for bit, with enough values for several

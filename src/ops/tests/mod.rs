@@ -1,5 +1,6 @@
 //! Compares every operation of each engine with its plain twin, in value and in all gradients.
 
+mod found;
 #[cfg(all(feature = "flex", any(feature = "wgpu", feature = "cuda")))]
 mod gpu;
 mod host;
@@ -9,7 +10,6 @@ use std::cell::RefCell;
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use rand_distr::{Distribution, StandardNormal};
 
-use super::{Direction, Geometry};
 use crate::seed::Seed;
 
 thread_local! {
@@ -57,7 +57,3 @@ fn agree(found: Vec<Vec<f32>>, plain: Vec<Vec<f32>>, tolerance: f32) {
         }
     }
 }
-
-type Norm = fn(Tensor<2>, Tensor<1>, Tensor<1>, f64) -> (Tensor<2>, [Tensor<1>; 2]);
-
-type Conv = fn(Tensor<4>, Tensor<4>, Tensor<1>, Geometry, Direction, bool) -> Tensor<4>;
