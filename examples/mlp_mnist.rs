@@ -61,6 +61,7 @@ fn train() -> Result<()> {
     summary.save_dot(run.out.join("architecture.dot"))?;
     let result = run.evaluate(&trained.model)?;
     run.draw(&trained, &result)?;
+    run.page(&trained, &result)?;
     run.report(&trained, &result);
     Ok(())
 }

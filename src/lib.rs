@@ -81,6 +81,7 @@
 //! | weights from PyTorch and Keras, and for PyTorch | `weights` |
 //! | choosing a backend by name | [`backend`] |
 //! | pictures, tables and diagrams | [`viz`], [`latent`], [`summary`] |
+//! | a training as a page to explore | `report` |
 //!
 //! # Features
 //!
@@ -93,6 +94,7 @@
 //! | `cuda` | NVIDIA GPUs | burn-cuda |
 //! | `viz` (default) | pictures, in `viz` | |
 //! | `analysis` (default) | PCA and t-SNE of codes, in [`latent`] | |
+//! | `report` (default) | a training as one HTML page, in `report` | |
 //! | `images` (default) | `data::ImageFolder` | |
 //! | `weights` (default) | weights of other frameworks, in `weights` | burn-store |
 //! | `progress` (default) | a progress bar within each epoch | |
@@ -135,6 +137,8 @@ pub mod prelude;
 pub mod presets;
 pub mod prior;
 mod reparameterize;
+#[cfg(feature = "report")]
+pub mod report;
 pub mod saved;
 mod seed;
 pub mod summary;

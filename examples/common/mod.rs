@@ -4,11 +4,13 @@
 
 #[macro_use]
 mod say;
+mod command;
 mod draw;
 mod interrupt;
 mod output;
 mod values;
 
+pub use command::command;
 pub use draw::draw;
 pub use interrupt::{CtrlC, exit_code};
 pub use output::{Output, Place};

@@ -13,6 +13,8 @@ use burn_vae::data::{ByteImages, Channels, Examples, Fit, ImageFolder};
 use burn_vae::eval::{Evaluation, evaluate};
 use burn_vae::posterior::DiagonalGaussian;
 use burn_vae::prior::StandardNormal;
+use burn_vae::report::Html;
+use burn_vae::summary::Describe;
 use burn_vae::train::{TrainConfig, Trained, Trainer};
 use burn_vae::{
     Decoder, Elbo, Encoder, Error, ErrorKind, Likelihood, Model, ModuleConfig, NoiseSource,
@@ -20,7 +22,7 @@ use burn_vae::{
 };
 use serde::Serialize;
 
-use crate::common::{CtrlC, Output};
+use crate::common::{CtrlC, Output, command};
 
 /// All files that a run may write.
 const WRITTEN: &[&str] = &[
@@ -38,6 +40,7 @@ const WRITTEN: &[&str] = &[
     "reconstructions.png",
     "interpolations.png",
     "samples.png",
+    "report.html",
 ];
 
 /// One run of an example.
@@ -147,12 +150,31 @@ impl<'a> Run<'a> {
         pictures::draw_all(&trained.model, &trained.history, test, latents, &view, &self.out)
     }
 
+    /// Writes the page of a trained model.
+    pub fn page<E, D, L>(
+        &self,
+        trained: &Trained<Vae<E, D, L, StandardNormal>>,
+        result: &Evaluation,
+    ) -> Result<()>
+    where
+        E: Encoder + Describe,
+        D: Decoder + Describe,
+        L: Likelihood,
+    {
+        Html::new(self.defaults.name, &trained.history)
+            .with_command(command(self.defaults.name))
+            .with_evaluation("test", result)
+            .with_model(&trained.model)?
+            .with_images(&trained.model, &self.test)?
+            .save(self.out.join("report.html"))
+    }
+
     /// Prints the figures of a trained model.
     pub fn report<M>(&self, trained: &Trained<M>, result: &Evaluation) {
         if trained.history.epochs.len() > trained.epoch {
             say!("\nthe weights are from the best epoch, {}", trained.epoch);
         }
-        say!("\nmodel, history and pictures are in {}", self.out.display());
+        say!("\nmodel, history and pictures are in {0}; open {0}/report.html", self.out.display());
         say!(
             "test: nelbo={:.2} distortion={:.2} divergence={:.2} epoch_s={:.1} ({}; {})",
             result.nelbo,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Decoder, parameters_first};
 use crate::config::ModuleConfig;
-use crate::describe::{Describe, Layer};
+use crate::describe::{Describe, Layer, Stage};
 use crate::error::{Error, Result};
 use crate::nn::{Activation, Conv, ConvBlock, ConvConfig, Norm, check_dim, linear, normalize};
 use crate::seed::Seed;
@@ -74,6 +74,21 @@ impl Describe for ConvDecoder {
         }
         layers.push(self.output.layer("output", ""));
         layers
+    }
+
+    fn stages(&self) -> Option<Vec<Stage>> {
+        let mut stages = vec![Stage::linear(&self.dense), Stage::Activation(self.activation)];
+        if let Some(norm) = &self.norm {
+            stages.push(norm.stage()?);
+        }
+        for block in &self.blocks {
+            stages.extend(block.stages()?);
+        }
+        stages.push(self.output.stage());
+        if self.params_per_value > 1 {
+            stages.push(Stage::ParametersFirst(self.params_per_value));
+        }
+        Some(stages)
     }
 }
 

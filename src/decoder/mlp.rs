@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Decoder;
 use crate::config::ModuleConfig;
-use crate::describe::{Describe, Layer};
+use crate::describe::{Describe, Layer, Stage};
 use crate::error::{Error, Result};
 use crate::nn::{Activation, Init, Mlp, MlpConfig, check_dim, linear};
 use crate::seed::Seed;
@@ -106,6 +106,12 @@ impl Describe for MlpDecoder {
         let mut layers = self.hidden.layers();
         layers.push(Layer::linear("output", "Linear", &self.output));
         layers
+    }
+
+    fn stages(&self) -> Option<Vec<Stage>> {
+        let mut stages = self.hidden.stages();
+        stages.push(Stage::linear(&self.output));
+        Some(stages)
     }
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Encoder;
 use crate::config::ModuleConfig;
-use crate::describe::{Describe, Layer};
+use crate::describe::{Describe, Layer, Stage};
 use crate::error::Result;
 use crate::likelihood::Support;
 use crate::nn::{ConvBlock, ConvConfig, Mlp, MlpConfig, Norm, normalize};
@@ -100,6 +100,16 @@ impl<H: Head + Describe> Describe for ConvEncoder<H> {
         let trunk = layers.last().map(|layer| layer.name.clone()).unwrap_or_default();
         layers.extend(Layer::all_after(&trunk, self.head.layers()));
         layers
+    }
+
+    fn stages(&self) -> Option<Vec<Stage>> {
+        let blocks = self.blocks.iter().map(ConvBlock::stages).collect::<Option<Vec<_>>>()?;
+        let mut stages = [blocks.concat(), self.dense.stages()].concat();
+        if let Some(norm) = &self.norm {
+            stages.push(norm.stage()?);
+        }
+        stages.extend(self.head.stages()?);
+        Some(stages)
     }
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Encoder;
 use crate::config::ModuleConfig;
-use crate::describe::{Describe, INPUT, Layer};
+use crate::describe::{Describe, INPUT, Layer, Stage};
 use crate::error::Result;
 use crate::likelihood::Support;
 use crate::nn::{Activation, Init, Mlp, MlpConfig, check_dim};
@@ -121,6 +121,10 @@ impl<H: Head + Describe> Describe for MlpEncoder<H> {
         let trunk = layers.last().map_or(INPUT.to_string(), |layer| layer.name.clone());
         layers.extend(Layer::all_after(&trunk, self.head.layers()));
         layers
+    }
+
+    fn stages(&self) -> Option<Vec<Stage>> {
+        Some([self.trunk.stages(), self.head.stages()?].concat())
     }
 }
 

@@ -3,7 +3,7 @@ use burn::tensor::activation::sigmoid;
 use burn::tensor::{Tensor, TensorData};
 use rand::RngExt;
 
-use super::{Likelihood, Support};
+use super::{InverseLink, Likelihood, Support};
 use crate::config::unit_config;
 use crate::ops;
 use crate::seed::Seed;
@@ -46,6 +46,10 @@ impl Likelihood for BernoulliNll {
 
     fn mean(&self, params: Tensor<2>) -> Tensor<2> {
         sigmoid(params)
+    }
+
+    fn inverse_link(&self) -> Option<InverseLink> {
+        Some(InverseLink::Sigmoid)
     }
 
     fn sample(&self, params: Tensor<2>, seed: Seed) -> Tensor<2> {

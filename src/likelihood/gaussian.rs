@@ -3,7 +3,7 @@ use burn::tensor::{Device, Tensor};
 use rand_distr::{Distribution, StandardNormal};
 
 use super::draw::draw;
-use super::{Likelihood, Scale, ScaleConfig, Support};
+use super::{InverseLink, Likelihood, Scale, ScaleConfig, Support};
 use crate::config::{ModuleConfig, named_config};
 use crate::error::Result;
 use crate::math::{LN_2PI, standardize};
@@ -84,6 +84,10 @@ impl Likelihood for GaussianNll {
 
     fn mean(&self, params: Tensor<2>) -> Tensor<2> {
         self.scale.split(params).0
+    }
+
+    fn inverse_link(&self) -> Option<InverseLink> {
+        Some(InverseLink::Identity)
     }
 
     fn sample(&self, params: Tensor<2>, seed: Seed) -> Tensor<2> {

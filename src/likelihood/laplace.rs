@@ -3,7 +3,7 @@ use burn::tensor::{Device, Tensor};
 use rand_distr::{Distribution, Exp1, StandardUniform};
 
 use super::draw::draw;
-use super::{Likelihood, Scale, ScaleConfig, Support};
+use super::{InverseLink, Likelihood, Scale, ScaleConfig, Support};
 use crate::config::{ModuleConfig, named_config};
 use crate::error::Result;
 use crate::math::standardize;
@@ -68,6 +68,10 @@ impl Likelihood for LaplaceNll {
 
     fn mean(&self, params: Tensor<2>) -> Tensor<2> {
         self.scale.split(params).0
+    }
+
+    fn inverse_link(&self) -> Option<InverseLink> {
+        Some(InverseLink::Identity)
     }
 
     fn sample(&self, params: Tensor<2>, seed: Seed) -> Tensor<2> {

@@ -32,6 +32,7 @@ use std::ops::RangeInclusive;
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
+use serde::Serialize;
 
 use crate::error::Result;
 use crate::seed::Seed;
@@ -107,6 +108,20 @@ impl Support {
     }
 }
 
+/// A function from the first parameter of a value, as the decoder outputs it, to the mean: the inverse
+/// link function of generalised linear models (McCullagh and Nelder 1989, section 2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum InverseLink {
+    /// The parameter is the mean.
+    Identity,
+    /// The parameter is the logit of the mean.
+    Sigmoid,
+    /// The parameter is the logarithm of the mean.
+    Exp,
+}
+
 /// The distribution `p(x|z)`, whose parameters a [`Decoder`](crate::Decoder) outputs.
 ///
 /// The decoder's output is unconstrained: logits, means, log-scales. A likelihood that needs
@@ -152,6 +167,12 @@ pub trait Likelihood: Module + ModuleDisplay {
     /// - `params`: `[n, params_per_value * data_dim]`
     /// - output: `[n, data_dim]`
     fn mean(&self, params: Tensor<2>) -> Tensor<2>;
+
+    /// Returns the function that maps the first parameter of a value to its mean, if there is one. It
+    /// lets the page of a `report` show what the decoder makes of a code.
+    fn inverse_link(&self) -> Option<InverseLink> {
+        None
+    }
 
     /// Draws from `p(x|z)` for each row of `params`; shapes as in [`mean`](Self::mean).
     fn sample(&self, params: Tensor<2>, seed: Seed) -> Tensor<2>;

@@ -4,7 +4,7 @@ use rand::Rng;
 use rand_distr::Distribution;
 
 use super::draw::draw;
-use super::{Likelihood, Support};
+use super::{InverseLink, Likelihood, Support};
 use crate::config::unit_config;
 use crate::math::{LN_2PI, exp_residual, stirling_error};
 use crate::seed::Seed;
@@ -57,6 +57,10 @@ impl Likelihood for PoissonNll {
 
     fn mean(&self, params: Tensor<2>) -> Tensor<2> {
         params.exp()
+    }
+
+    fn inverse_link(&self) -> Option<InverseLink> {
+        Some(InverseLink::Exp)
     }
 
     fn sample(&self, params: Tensor<2>, seed: Seed) -> Tensor<2> {

@@ -5,7 +5,7 @@ use statrs::function::gamma::ln_gamma;
 
 use super::draw::draw;
 use super::scale::check_positive;
-use super::{Likelihood, Scale, ScaleConfig, Support};
+use super::{InverseLink, Likelihood, Scale, ScaleConfig, Support};
 use crate::config::{ModuleConfig, named_config};
 use crate::error::Result;
 use crate::math::standardize;
@@ -115,6 +115,10 @@ impl Likelihood for StudentTNll {
 
     fn mean(&self, params: Tensor<2>) -> Tensor<2> {
         self.scale.split(params).0
+    }
+
+    fn inverse_link(&self) -> Option<InverseLink> {
+        Some(InverseLink::Identity)
     }
 
     fn sample(&self, params: Tensor<2>, seed: Seed) -> Tensor<2> {

@@ -2,7 +2,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
 use super::Init;
-use crate::describe::Layer;
+use crate::describe::{Layer, Stage};
 use crate::error::{Error, Result};
 use crate::ops::{self, Direction, Geometry, Padding};
 use crate::seed::Seed;
@@ -140,6 +140,16 @@ impl Conv {
         };
         let kind = format!("{direction} {kernel}x{kernel}/{stride}{kind}");
         Layer::new(name, kind, self.output_shape(), self)
+    }
+
+    /// Returns the layer as an operation; see [`Describe::stages`](crate::summary::Describe::stages).
+    pub fn stage(&self) -> Stage {
+        Stage::Conv {
+            weight: self.weight.val(),
+            bias: self.bias.as_ref().map(|bias| bias.val()),
+            geometry: self.geometry,
+            direction: self.direction,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     Activation, Conv, Direction, Geometry, Init, Norm, Normalization, check_dim, normalize,
 };
 use crate::decoder::ConvDecoderConfig;
-use crate::describe::Layer;
+use crate::describe::{Layer, Stage};
 use crate::encoder::ConvEncoderConfig;
 use crate::error::{Error, Result};
 use crate::posterior::Diagonal;
@@ -264,5 +264,14 @@ impl ConvBlock {
             layers.push(Layer::new(name, norm.kind(), self.conv.output_shape(), norm));
         }
         layers
+    }
+
+    /// Returns the block as operations, if it is a sequence of them.
+    pub(crate) fn stages(&self) -> Option<Vec<Stage>> {
+        let mut stages = vec![self.conv.stage(), Stage::Activation(self.activation)];
+        if let Some(norm) = &self.norm {
+            stages.push(norm.stage()?);
+        }
+        Some(stages)
     }
 }

@@ -5,10 +5,10 @@ use burn::module::{
 use burn::tensor::{Bool, Device, Int, Tensor};
 
 use crate::decoder::Decoder;
-use crate::describe::{Describe, Layer};
+use crate::describe::{Describe, Layer, Stage};
 use crate::encoder::{Encoder, QuantizingEncoder};
 use crate::error::Result;
-use crate::likelihood::{Likelihood, Support};
+use crate::likelihood::{InverseLink, Likelihood, Support};
 use crate::noise::NoiseShape;
 use crate::phase::Phase;
 use crate::seed::Seed;
@@ -203,6 +203,10 @@ impl<L: Likelihood> Likelihood for Frozen<L> {
         self.part.mean(params)
     }
 
+    fn inverse_link(&self) -> Option<InverseLink> {
+        self.part.inverse_link()
+    }
+
     fn sample(&self, params: Tensor<2>, seed: Seed) -> Tensor<2> {
         self.part.sample(params, seed)
     }
@@ -211,5 +215,9 @@ impl<L: Likelihood> Likelihood for Frozen<L> {
 impl<M: Describe> Describe for Frozen<M> {
     fn layers(&self) -> Vec<Layer> {
         self.part.layers()
+    }
+
+    fn stages(&self) -> Option<Vec<Stage>> {
+        self.part.stages()
     }
 }

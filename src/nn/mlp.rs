@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Activation, Init, MAX_WEIGHTS, linear};
 use crate::config::ModuleConfig;
-use crate::describe::Layer;
+use crate::describe::{Layer, Stage};
 use crate::error::{Error, Result};
 use crate::seed::Seed;
 
@@ -62,6 +62,12 @@ impl Mlp {
             Layer::linear(format!("hidden_{}", i + 1), kind, layer)
         };
         self.layers.iter().enumerate().map(row).collect()
+    }
+
+    /// Returns the layers as operations; see [`Describe::stages`](crate::summary::Describe::stages).
+    pub fn stages(&self) -> Vec<Stage> {
+        let stages = |layer| [Stage::linear(layer), Stage::Activation(self.activation)];
+        self.layers.iter().flat_map(stages).collect()
     }
 }
 

@@ -4,6 +4,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::GroupNorm;
+use crate::describe::Stage;
 use crate::error::{Error, Result};
 use crate::ops;
 
@@ -49,6 +50,15 @@ impl Norm {
             Self::Batch(_) => "BatchNorm",
             Self::Group(_) => "GroupNorm",
         }
+    }
+
+    /// Returns the layer outside training as an operation, if it is one.
+    pub(crate) fn stage(&self) -> Option<Stage> {
+        let Self::Batch(norm) = self else { return None };
+        let deviation = norm.running_var.value_sync().add_scalar(norm.epsilon).sqrt();
+        let scale = norm.gamma.val() / deviation;
+        let shift = norm.beta.val() - norm.running_mean.value_sync() * scale.clone();
+        Some(Stage::Affine { scale, shift })
     }
 }
 

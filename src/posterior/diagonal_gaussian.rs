@@ -6,7 +6,7 @@ use super::pointwise::regrouped;
 use super::{Density, Family, Head, NewHead, Pointwise, Posterior, Samples};
 use crate::backend::is_cpu;
 use crate::config::unit_name;
-use crate::describe::{Describe, INPUT, Layer};
+use crate::describe::{Describe, INPUT, Layer, Stage};
 use crate::error::Result;
 use crate::math::{LN_2PI, gradient_of, log_sum_exp, normal_log_prob, standardize};
 use crate::nn::linear;
@@ -177,6 +177,14 @@ impl Describe for DiagonalHead {
     fn layers(&self) -> Vec<Layer> {
         let row = |(name, layer)| Layer::linear(name, "Linear", layer).after(INPUT);
         [("mean", &self.mean), ("log_var", &self.log_var)].map(row).into()
+    }
+
+    fn stages(&self) -> Option<Vec<Stage>> {
+        let layers = [&self.mean, &self.log_var];
+        let weight = Tensor::cat(layers.map(|layer| layer.weight.val()).into(), 1);
+        let biases = layers.map(|layer| Some(layer.bias.as_ref()?.val()));
+        let bias = biases.into_iter().collect::<Option<_>>().map(|biases| Tensor::cat(biases, 0));
+        Some(vec![Stage::Linear { weight, bias }])
     }
 }
 

@@ -1,8 +1,11 @@
 //! Model summaries: a table of the layers and a diagram.
 
+mod diagram;
+
 use std::fmt;
 use std::path::Path;
 
+use self::diagram::Diagram;
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 use crate::error::Result;
@@ -11,9 +14,11 @@ use crate::likelihood::Likelihood;
 use crate::prior::Prior;
 use crate::vae::Vae;
 
-pub use crate::describe::{Describe, INPUT, Layer, ParamCount};
+pub(crate) use self::diagram::escape;
+pub use crate::describe::{Describe, INPUT, Layer, ParamCount, Stage};
 
-/// A model's layers as a table (`Display`) and as a diagram ([`to_dot`](Summary::to_dot)).
+/// A model's layers as a table (`Display`) and as a diagram ([`to_svg`](Summary::to_svg),
+/// [`to_dot`](Summary::to_dot)).
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -82,8 +87,29 @@ impl Summary {
 
     /// Returns the architecture in the DOT language, for `dot -Tsvg` and any other Graphviz tool.
     pub fn to_dot(&self) -> String {
-        let mut edges = Vec::new();
-        let mut nodes = vec![node("x", "x", &[self.data_dim]), node("eps", "noise", &[])];
+        self.diagram().to_dot()
+    }
+
+    /// Writes [`to_svg`](Self::to_svg) to a file.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save_svg(&self, path: impl AsRef<Path>) -> Result<()> {
+        write_atomically(path.as_ref(), self.to_svg().as_bytes())
+    }
+
+    /// Returns the architecture as a drawing that every browser shows, laid out in rows from the data
+    /// at the top to the likelihood at the bottom.
+    pub fn to_svg(&self) -> String {
+        self.diagram().to_svg()
+    }
+
+    fn diagram(&self) -> Diagram {
+        let mut diagram = Diagram::default();
+        let latent = Some(show(&[self.latent_dim]));
+        diagram.add_box("x", "x".into(), Some(show(&[self.data_dim])));
+        diagram.add_box("eps", "noise".into(), None);
+        let mut output = None;
         for (part, input, layers) in
             [("encoder", "x", &self.encoder), ("decoder", "z", &self.decoder)]
         {
@@ -95,31 +121,41 @@ impl Summary {
                     Some(INPUT) => input.to_string(),
                     Some(name) => format!("{part}.{name}"),
                 };
-                nodes.push(node(&id, &format!("{id}: {}", layer.kind), &layer.output));
-                edges.push((from, id.clone()));
+                let shape = (!layer.output.is_empty()).then(|| show(&layer.output));
+                diagram.add_box(&id, format!("{id}: {}", layer.kind), shape);
+                diagram.add_arrow(from, &id);
                 above = id;
             }
+            output = Some(above);
         }
-        nodes.push(node("divergence", "Divergence (identity)", &[self.latent_dim]));
-        nodes.push(node("z", "Reparameterize", &[self.latent_dim]));
-        nodes.push(node("prior", &self.prior.kind, &[self.latent_dim]));
-        nodes.push(node("nll", &self.likelihood.kind, &[]));
+        diagram.add_box("divergence", "Divergence (identity)".into(), latent.clone());
+        diagram.add_box("z", "Reparameterize".into(), latent.clone());
+        diagram.add_box("prior", self.prior.kind.clone(), latent);
+        diagram.add_box("nll", self.likelihood.kind.clone(), None);
         // The encoder's heads are the layers whose output feeds no other layer.
         let heads = self.encoder.iter().map(|layer| format!("encoder.{}", layer.name));
-        let heads = heads.filter(|id| edges.iter().all(|(from, _)| from != id)).collect::<Vec<_>>();
-        edges.extend(heads.into_iter().map(|head| (head, "divergence".into())));
-        let output = edges.iter().rfind(|(_, to)| to.starts_with("decoder.")).map(|e| e.1.clone());
-        edges.extend(output.map(|output| (output, "nll".into())));
+        let heads = heads.filter(|id| !diagram.has_arrow_from(id)).collect::<Vec<_>>();
+        for head in heads {
+            diagram.add_arrow(head, "divergence");
+        }
+        if let Some(output) = output {
+            diagram.add_arrow(output, "nll");
+        }
         for (from, to) in [("prior", "divergence"), ("divergence", "z"), ("eps", "z"), ("x", "nll")]
         {
-            edges.push((from.into(), to.into()));
+            diagram.add_arrow(from, to);
         }
-        let edges = edges.iter().map(|(from, to)| format!("  \"{from}\" -> \"{to}\";\n"));
-        format!(
-            "digraph vae {{\n  node [shape=box, fontname=\"sans-serif\"];\n{}{}}}\n",
-            nodes.concat(),
-            edges.collect::<String>()
-        )
+        diagram
+    }
+
+    /// The networks with their layers, likelihood and prior, as titles and rows.
+    pub(crate) fn parts(&self) -> [(&'static str, &[Layer]); 4] {
+        [
+            ("Encoder", &self.encoder),
+            ("Decoder", &self.decoder),
+            ("Likelihood", std::slice::from_ref(&self.likelihood)),
+            ("Prior", std::slice::from_ref(&self.prior)),
+        ]
     }
 }
 
@@ -132,19 +168,14 @@ fn rows(network: &impl Describe, output_dim: usize) -> Vec<Layer> {
     network.layers().into_iter().map(shaped).collect()
 }
 
-fn node(id: &str, label: &str, shape: &[usize]) -> String {
-    let shape = if shape.is_empty() { String::new() } else { format!("\\n{}", show(shape)) };
-    format!("  \"{id}\" [label=\"{label}{shape}\"];\n")
-}
-
 /// Formats the shape of a batch of outputs.
-fn show(shape: &[usize]) -> String {
+pub(crate) fn show(shape: &[usize]) -> String {
     let dims = shape.iter().map(|dim| format!(", {dim}")).collect::<String>();
     format!("[batch{dims}]")
 }
 
 /// Formats 404244 as 404,244.
-fn grouped(n: usize) -> String {
+pub(crate) fn grouped(n: usize) -> String {
     let digits = n.to_string();
     let groups = digits.as_bytes().rchunks(3).rev();
     groups.map(|group| String::from_utf8_lossy(group)).collect::<Vec<_>>().join(",")

@@ -1,4 +1,8 @@
-//! Descriptions of layers, the rows of a model's summary.
+//! Descriptions of networks: layers for a summary, stages to run a network elsewhere.
+
+mod stage;
+
+pub use stage::Stage;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::Linear;
@@ -81,11 +85,19 @@ impl Layer {
 /// A network that a [`Summary`](crate::summary::Summary) can show.
 ///
 /// Implement it for your own encoder or decoder: `impl Describe for MyEncoder {}` gives it one row;
-/// override [`layers`](Self::layers) for one row per layer.
+/// override [`layers`](Self::layers) for one row per layer, and [`stages`](Self::stages) if the page
+/// of a `report` is to run the network.
 pub trait Describe: Module {
     /// Returns the rows of a [`Summary`](crate::summary::Summary), one per layer.
     fn layers(&self) -> Vec<Layer> {
         vec![Layer::opaque(self, [])]
+    }
+
+    /// Returns the network outside training as a sequence of operations, or `None` if it is not such
+    /// a sequence. Those of an encoder with a diagonal Gaussian posterior end with its means followed
+    /// by the logarithms of its variances.
+    fn stages(&self) -> Option<Vec<Stage>> {
+        None
     }
 }
 

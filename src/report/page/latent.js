@@ -1,0 +1,339 @@
+// The latent space: codes of the examples, and the decoder under the pointer.
+
+// Colours of classes that all forms of colour vision tell apart (Tol's "muted"), for both themes.
+const CLASSES = {
+  light: ["#cc6677", "#332288", "#b39c2f", "#117733", "#3d9fd1", "#882255", "#2f8f83", "#7d7d22", "#aa4499", "#222222"],
+  dark: ["#ee8895", "#8f86e8", "#ddcc77", "#44bb66", "#88ccee", "#d06aa0", "#55c5b5", "#bbbb55", "#dd77cc", "#dddddd"],
+};
+
+function isDark() {
+  const chosen = document.documentElement.dataset.theme;
+  return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
+function classColour(label) {
+  const palette = CLASSES[isDark() ? "dark" : "light"];
+  return palette[label % palette.length];
+}
+
+/** The name of a latent dimension, z₁ for the first. */
+function dimension(i) {
+  return "z" + String(i + 1).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]);
+}
+
+/** Coordinates of codes: themselves, or their principal components. */
+function coordinates(latentDim, pca) {
+  const names = Array.from({ length: latentDim }, (_, i) => dimension(i));
+  if (!pca) {
+    return { names, ranges: names.map(() => 4), of: (code) => Array.from(code), code: (at) => Float32Array.from(at) };
+  }
+  const total = pca.variances.reduce((sum, variance) => sum + variance, 0) || 1;
+  return {
+    names: pca.variances.map((variance, i) => `PC ${i + 1} (${Math.round((100 * variance) / total)} %)`),
+    ranges: pca.variances.map((variance) => 4 * Math.sqrt(variance) || 1),
+    of: (code) => pca.axes.map((axis) => axis.reduce((sum, along, j) => sum + along * (code[j] - pca.mean[j]), 0)),
+    code: (at) => Float32Array.from(pca.mean, (mean, j) => at.reduce((sum, value, i) => sum + value * pca.axes[i][j], mean)),
+  };
+}
+
+/** Number of sliders; later components vary least. */
+const SLIDERS = 10;
+
+function latentSpace({ latentDim, shown, examples, picture, nets, onExample }) {
+  $("latent").hidden = false;
+  const space = coordinates(latentDim, shown && shown.pca);
+  const isLine = latentDim === 1;
+  const plane = $("plane");
+  const points = examples ? examples.codes.map((code, i) => {
+    const at = space.of(code);
+    // One dimension is spread out to be seen.
+    return [at[0], isLine ? ((i * 0.618) % 1) - 0.5 : at[1]];
+  }) : [];
+  const labels = examples && examples.labels;
+  const hidden = new Set();
+  const isShown = (i) => !labels || !hidden.has(labels[i]);
+  const at = new Array(latentDim).fill(0);
+  let [nearest, marked, manifold] = [-1, null, null];
+
+  // The visible part: its centre, and units per pixel.
+  const view = { x: 0, y: 0, unit: 1 };
+  const whole = () => {
+    const spread = (axis) => {
+      const values = points.map((point) => point[axis]);
+      if (!shown || !shown.pca) values.push(...(isLine && axis ? [-1, 1] : [-3, 3]));
+      const [low, high] = [Math.min(...values), Math.max(...values)];
+      return [(low + high) / 2, Math.max(high - low, 1e-6)];
+    };
+    const [[x, wide], [y, tall]] = [spread(0), spread(1)];
+    Object.assign(view, { x, y, unit: 1.1 * Math.max(wide / plane.width, tall / plane.height) });
+  };
+  const toPixel = ([x, y]) => [plane.width / 2 + (x - view.x) / view.unit, plane.height / 2 - (y - view.y) / view.unit];
+  const fromPixel = ([x, y]) => [view.x + (x - plane.width / 2) * view.unit, view.y - (y - plane.height / 2) * view.unit];
+  const ratio = () => plane.width / Math.max(plane.clientWidth, 1);
+
+  const draw = () => {
+    const context = plane.getContext("2d");
+    const style = getComputedStyle(document.documentElement);
+    const colour = (name) => style.getPropertyValue(name).trim();
+    const pixel = ratio();
+    context.fillStyle = colour("--card");
+    context.fillRect(0, 0, plane.width, plane.height);
+    if (manifold) context.drawImage(manifold, 0, 0);
+    context.font = `${12 * pixel}px system-ui, sans-serif`;
+    context.lineWidth = pixel;
+    const [[left, top], [right, bottom]] = [fromPixel([0, 0]), fromPixel([plane.width, plane.height])];
+    for (const value of ticks(left, right, 6)) {
+      const [x] = toPixel([value, 0]);
+      context.strokeStyle = colour("--line");
+      if (!manifold) line(context, x, 0, x, plane.height);
+      context.fillStyle = colour("--soft");
+      context.fillText(short(value), x + 3 * pixel, plane.height - 5 * pixel);
+    }
+    for (const value of isLine ? [] : ticks(bottom, top, 6)) {
+      const [, y] = toPixel([0, value]);
+      context.strokeStyle = colour("--line");
+      if (!manifold) line(context, 0, y, plane.width, y);
+      context.fillStyle = colour("--soft");
+      context.fillText(short(value), 4 * pixel, y - 3 * pixel);
+    }
+    points.forEach((point, i) => {
+      if (!isShown(i)) return;
+      context.fillStyle = labels ? classColour(labels[i]) : colour("--strong");
+      disc(context, toPixel(point), (i === nearest ? 6 : 3) * pixel);
+    });
+    if (marked) {
+      const [x, y] = toPixel(marked.mean);
+      context.strokeStyle = colour("--valid");
+      context.lineWidth = 2 * pixel;
+      context.beginPath();
+      context.ellipse(x, y, Math.max(marked.deviation[0] / view.unit, 2), Math.max(marked.deviation[1] / view.unit, 2), 0, 0, 2 * Math.PI);
+      context.stroke();
+      context.fillStyle = colour("--valid");
+      disc(context, [x, y], 3 * pixel);
+    }
+    const [x, y] = toPixel([at[0], isLine ? 0 : at[1]]);
+    context.strokeStyle = colour("--ink");
+    context.lineWidth = 1.5 * pixel;
+    line(context, x - 8 * pixel, y, x + 8 * pixel, y);
+    line(context, x, y - 8 * pixel, x, y + 8 * pixel);
+  };
+
+  const sliders = space.names.slice(0, SLIDERS).map((name, i) => {
+    const range = space.ranges[i];
+    const input = html("input", { type: "range", id: `slider-${i}`, min: -range, max: range, step: range / 200, value: 0 });
+    const output = html("output", {}, "0");
+    output.htmlFor = input.id;
+    input.addEventListener("input", () => {
+      at[i] = Number(input.value);
+      settle();
+    });
+    if (nets.decode) $("sliders").append(html("label", { htmlFor: input.id }, name), input, output);
+    return { input, output };
+  });
+
+  // Decodes the code at the cross, and finds the example next to it.
+  const settle = () => {
+    sliders.forEach(({ input, output }, i) => {
+      input.value = at[i];
+      output.textContent = short(at[i]);
+    });
+    const [x, y] = toPixel([at[0], isLine ? 0 : at[1]]);
+    let [found, closest] = [-1, (14 * ratio()) ** 2];
+    points.forEach((point, i) => {
+      if (!isShown(i)) return;
+      const [px, py] = toPixel(point);
+      const distance = (px - x) ** 2 + (isLine ? 0 : (py - y) ** 2);
+      if (distance < closest) [found, closest] = [i, distance];
+    });
+    nearest = found;
+    const code = space.code(at);
+    if (nets.decode) show($("decoded"), picture, nets.decode(code));
+    else show($("decoded"), picture, nearest < 0 ? null : examples.reconstruction(nearest));
+    show($("nearest"), picture, nearest < 0 ? null : examples.values[nearest]);
+    $("nearest-caption").textContent = nearest < 0 ? "no example here"
+      : `example ${nearest + 1}` + (labels ? `, class ${labels[nearest]}` : "");
+    const listed = Array.from(code.subarray(0, 12), (value) => short(value)).join(", ");
+    $("code").textContent = `code: ${listed}${latentDim > 12 ? ", …" : ""}`;
+    draw();
+  };
+
+  // Decodes the whole plane behind the points, a few pictures at a time.
+  let turn = 0;
+  const decodePlane = () => {
+    const own = ++turn;
+    manifold = null;
+    if (!$("manifold").checked) return draw();
+    const size = Math.round(56 * ratio());
+    const [columns, rows] = [Math.ceil(plane.width / size), isLine ? 1 : Math.ceil(plane.height / size)];
+    const sheet = html("canvas", { width: plane.width, height: plane.height });
+    const tile = html("canvas", { width: picture.width, height: picture.height });
+    let next = 0;
+    const some = () => {
+      if (own !== turn) return;
+      const until = performance.now() + 12;
+      for (; next < columns * rows && performance.now() < until; next++) {
+        const [column, row] = [next % columns, Math.floor(next / columns)];
+        const [x, y] = fromPixel([(column + 0.5) * size, isLine ? plane.height / 2 : (row + 0.5) * size]);
+        const place = at.slice();
+        place[0] = x;
+        if (!isLine) place[1] = y;
+        picture.paint(tile.getContext("2d"), nets.decode(space.code(place)));
+        sheet.getContext("2d").drawImage(tile, column * size, isLine ? (plane.height - size) / 2 : row * size, size, size);
+      }
+      manifold = sheet;
+      draw();
+      if (next < columns * rows) setTimeout(some);
+    };
+    some();
+  };
+  let waiting = 0;
+  const moved = () => {
+    turn++;
+    manifold = null;
+    settle();
+    clearTimeout(waiting);
+    if ($("manifold").checked) waiting = setTimeout(decodePlane, 120);
+  };
+
+  const zoom = (factor, pixel = [plane.width / 2, plane.height / 2]) => {
+    const before = fromPixel(pixel);
+    view.unit = Math.min(Math.max(view.unit * factor, 1e-7), 1e7);
+    const after = fromPixel(pixel);
+    view.x += before[0] - after[0];
+    view.y += before[1] - after[1];
+    moved();
+  };
+  const goTo = (pixel) => {
+    const [x, y] = fromPixel(pixel);
+    at[0] = x;
+    if (!isLine) at[1] = y;
+    settle();
+  };
+
+  // One pointer decodes, or drags with its button held; two zoom.
+  const held = new Map();
+  plane.addEventListener("pointerdown", (event) => {
+    plane.setPointerCapture(event.pointerId);
+    held.set(event.pointerId, positionOn(plane, event));
+    if (event.pointerType !== "mouse") goTo(positionOn(plane, event));
+  });
+  plane.addEventListener("pointermove", (event) => {
+    const to = positionOn(plane, event);
+    const from = held.get(event.pointerId);
+    if (!from) return goTo(to);
+    held.set(event.pointerId, to);
+    if (held.size === 2) {
+      const [, other] = [...held].find(([id]) => id !== event.pointerId);
+      const apart = ([x, y]) => Math.hypot(x - other[0], y - other[1]);
+      zoom(apart(from) / Math.max(apart(to), 1), other);
+    } else if (event.pointerType === "mouse") {
+      view.x -= (to[0] - from[0]) * view.unit;
+      view.y += (to[1] - from[1]) * view.unit;
+      moved();
+    } else {
+      goTo(to);
+    }
+  });
+  for (const end of ["pointerup", "pointercancel"]) {
+    plane.addEventListener(end, (event) => held.delete(event.pointerId));
+  }
+  plane.addEventListener("click", () => nearest >= 0 && onExample(nearest));
+  plane.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    zoom(1.0015 ** event.deltaY, positionOn(plane, event));
+  }, { passive: false });
+  plane.addEventListener("keydown", (event) => {
+    const step = 0.02 * plane.width * view.unit;
+    const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] };
+    if (event.key in moves) {
+      const [x, y] = moves[event.key];
+      at[0] += x;
+      if (!isLine) at[1] += y;
+      settle();
+    } else if (event.key === "+" || event.key === "=") zoom(0.8);
+    else if (event.key === "-") zoom(1.25);
+    else if (event.key === "0") reset();
+    else if (event.key === "Enter") {
+      if (nearest >= 0) onExample(nearest);
+    } else return;
+    event.preventDefault();
+  });
+  const reset = () => {
+    whole();
+    moved();
+  };
+  $("zoom-in").addEventListener("click", () => zoom(0.8));
+  $("zoom-out").addEventListener("click", () => zoom(1.25));
+  $("zoom-reset").addEventListener("click", reset);
+  $("manifold").addEventListener("change", decodePlane);
+  $("manifold-label").hidden = !nets.decode;
+
+  const classes = labels ? [...new Set(labels)].sort((a, b) => a - b) : [];
+  const dots = classes.map((label) => {
+    const dot = html("span", { className: "dot" });
+    const button = html("button", { type: "button" }, dot, String(label));
+    button.setAttribute("aria-pressed", "true");
+    button.addEventListener("click", () => {
+      if (!hidden.delete(label)) hidden.add(label);
+      button.setAttribute("aria-pressed", String(!hidden.has(label)));
+      settle();
+    });
+    $("classes").append(button);
+    return [dot, label];
+  });
+  const recolour = () => {
+    for (const [dot, label] of dots) dot.style.background = classColour(label);
+    draw();
+  };
+
+  const axes = isLine ? space.names[0] : `${space.names[0]} to the right and ${space.names[1]} upwards`;
+  $("latent-help").textContent = `${examples ? `Posterior means of ${points.length} examples; ` : ""}${axes}. `
+    + (nets.decode ? "Move the pointer, or the sliders, to decode. " : "Move the pointer to see examples and their reconstructions. ")
+    + "Drag to move and turn the wheel to zoom; on the keyboard, use the arrows, + and −. Click an example to take it below.";
+  if (!nets.decode) $("decoded-figure").querySelector("figcaption").textContent = "its reconstruction";
+
+  const fit = () => {
+    const dense = Math.min(window.devicePixelRatio || 1, 2);
+    const [width, height] = [Math.round(plane.clientWidth * dense), Math.round(plane.clientHeight * dense)];
+    if (!width || (width === plane.width && height === plane.height)) return;
+    const isFirst = !view.isFitted;
+    const shrunk = plane.width / width;
+    plane.width = width;
+    plane.height = height;
+    if (isFirst) whole();
+    else view.unit *= shrunk;
+    view.isFitted = true;
+    moved();
+  };
+  new ResizeObserver(fit).observe(plane);
+  fit();
+  recolour();
+
+  return {
+    recolour,
+    /** Shows a posterior on the plane, by its mean and the deviations along both axes. */
+    mark({ mean, variance }) {
+      const at = space.of(mean);
+      const along = (i) => {
+        const axis = shown && shown.pca ? shown.pca.axes[i] : null;
+        const share = (v, j) => (axis ? axis[j] ** 2 : Number(i === j)) * v;
+        return Math.sqrt(Array.from(variance, share).reduce((sum, v) => sum + v, 0));
+      };
+      marked = { mean: [at[0], isLine ? 0 : at[1]], deviation: [along(0), isLine ? 0 : along(1)] };
+      draw();
+    },
+  };
+}
+
+function line(context, x1, y1, x2, y2) {
+  context.beginPath();
+  context.moveTo(x1, y1);
+  context.lineTo(x2, y2);
+  context.stroke();
+}
+
+function disc(context, [x, y], radius) {
+  context.beginPath();
+  context.arc(x, y, radius, 0, 2 * Math.PI);
+  context.fill();
+}

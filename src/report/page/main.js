@@ -1,0 +1,63 @@
+// Puts the page together.
+
+async function start() {
+  const data = JSON.parse($("data").textContent);
+  drawCurves(data.history);
+  const nets = await model(data);
+  const { latentDim, shown, image } = data;
+  const samples = await decoded(data.samples, data, nets);
+  const examples = await unpackShown(data, nets);
+  const picture = pictureOf(data);
+  let pad = null;
+  let space = null;
+  if (latentDim && (examples || nets.decode)) {
+    const onExample = (i) => pad && pad.take(i);
+    space = latentSpace({ latentDim, shown, examples, picture, nets, onExample });
+  }
+  if (image && nets.encode && nets.decode) {
+    pad = drawingPad({ image, examples, picture, nets, onPosterior: (posterior) => space && space.mark(posterior) });
+  }
+  galleries({ latentDim, shown, examples, samples, picture, nets });
+  if (data.dimensions) drawDimensions(data.dimensions);
+  const recolour = () => space && space.recolour();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
+  $("theme").addEventListener("click", () => {
+    document.documentElement.dataset.theme = isDark() ? "light" : "dark";
+    recolour();
+  });
+  return nets;
+}
+
+/** Codes with a function that returns the decoded mean of one of them. */
+async function decoded(packed, { latentDim, dataDim }, nets) {
+  if (!packed) return null;
+  const codes = inRows(await unpack(packed.codes), latentDim);
+  if (nets.decode) return { codes, mean: (i) => nets.decode(codes[i]) };
+  const means = inRows(await unpack(packed.means), dataDim);
+  return { codes, mean: (i) => means[i] };
+}
+
+/** The examples as lists of rows. */
+async function unpackShown(data, nets) {
+  const { shown, dataDim } = data;
+  if (!shown) return null;
+  const reconstructions = await decoded(shown.reconstructions, data, nets);
+  return {
+    labels: shown.labels,
+    values: inRows(await unpack(shown.values), dataDim),
+    codes: reconstructions.codes,
+    reconstruction: reconstructions.mean,
+    interpolations: await decoded(shown.interpolations, data, nets),
+  };
+}
+
+if ($("copy")) {
+  $("copy").addEventListener("click", () => navigator.clipboard.writeText($("command").textContent));
+}
+
+/** The networks, for the console: `(await burnVae).decode([0, 0])`. */
+window.burnVae = start();
+window.burnVae.catch((error) => {
+  $("trouble").textContent = `This page could not be set up: ${error.message}`;
+  $("trouble").hidden = false;
+});
