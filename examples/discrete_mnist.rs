@@ -26,6 +26,7 @@ use burn_vae::eval::FromPosterior;
 use burn_vae::optim::Adam;
 use burn_vae::posterior::{BernoulliFamily, CategoricalFamily, Density, Family, Head, Temperature};
 use burn_vae::prior::{BernoulliPriorConfig, CategoricalPriorConfig, Distribution};
+use burn_vae::summary::Describe;
 use burn_vae::train::Trainer;
 use burn_vae::{
     BernoulliNll, Divergence, Elbo, KlDivergence, ModuleConfig, Prior, Result, VaeConfig, saved,
@@ -42,6 +43,7 @@ const WRITTEN: &[&str] = &[
     "test-images-idx3-ubyte.gz",
     "nelbo.png",
     "samples.png",
+    "report.html",
 ];
 
 /// Trains a variational autoencoder with discrete codes on binarised MNIST and estimates its
@@ -132,7 +134,7 @@ fn run<F, P, B, V>(
     divergence: V,
 ) -> Result<()>
 where
-    F: Family<Head: Head<Posterior: Density> + 'static>,
+    F: Family<Head: Head<Posterior: Density> + Describe + 'static>,
     P: ModuleConfig<Module: Prior<MlpEncoder<F::Head>, Bound = B> + 'static>,
     B: Distribution,
     V: Divergence<<F::Head as Head>::Posterior, B> + 'static,
@@ -162,12 +164,15 @@ where
     let vae = trained.model;
     saved::save(out.join("model"), &config, &vae)?;
     // The exact bits of the figures below, so that other programs can be measured on them.
-    idx::write_images(out.join("test-images-idx3-ubyte.gz"), &test.to_images()?)?;
+    let bits = test.to_images()?;
+    idx::write_images(out.join("test-images-idx3-ubyte.gz"), &bits)?;
 
     study::draw_run(&out, &trained.history, vae.sample(100, seed), study.test.shape());
     let elbo = study.evaluate(&vae, &objective, test.clone(), 1)?;
     let likelihood = study.log_likelihood(&vae, test, FromPosterior)?;
-    say!("\nmodel, history and pictures are in {}", out.display());
+    let (history, name) = (&trained.history, "discrete_mnist");
+    study::page(&out, name, history, &vae, &bits, &elbo, Some(&likelihood))?;
+    say!("\nmodel, history and pictures are in {0}; open {0}/report.html", out.display());
     say!("elbo: {elbo}");
     study::report(&likelihood);
     Ok(())

@@ -24,6 +24,7 @@ use burn_vae::nn::Activation;
 use burn_vae::optim::Adam;
 use burn_vae::posterior::{Density, Diagonal, Family, FullCovariance, Head, Transformed};
 use burn_vae::prior::StandardNormal;
+use burn_vae::summary::Describe;
 use burn_vae::train::Trainer;
 use burn_vae::{BernoulliNll, Elbo, ModuleConfig, Result, VaeConfig, saved};
 use clap::{Parser, ValueEnum};
@@ -31,7 +32,8 @@ use common::{CtrlC, Place, count, exit_code, up_to};
 use study::Defaults;
 
 /// The files of a run.
-const WRITTEN: &[&str] = &["checkpoint", "history.csv", "model", "nelbo.png", "samples.png"];
+const WRITTEN: &[&str] =
+    &["checkpoint", "history.csv", "model", "nelbo.png", "samples.png", "report.html"];
 
 /// Trains a variational autoencoder with a richer posterior and estimates its likelihood.
 #[derive(Parser)]
@@ -100,7 +102,7 @@ fn start() -> Result<()> {
 
 fn run<F>(args: &Args, posterior: F) -> Result<()>
 where
-    F: Family<Head: Head<Posterior: Density> + 'static>,
+    F: Family<Head: Head<Posterior: Density> + Describe + 'static>,
 {
     let out = args.place.look("flows_mnist", WRITTEN)?;
     let study = args.study.load(Defaults { test_samples: 1000, test_images: 10_000 })?;
@@ -130,10 +132,13 @@ where
     let vae = trained.model;
     saved::save(out.join("model"), &config, &vae)?;
 
+    let bits = test.to_images()?;
     study::draw_run(&out, &trained.history, vae.sample(100, seed), study.test.shape());
     let elbo = study.evaluate(&vae, &objective, test.clone(), 1)?;
     let likelihood = study.log_likelihood(&vae, test, FromPosterior)?;
-    say!("\nmodel, history and pictures are in {}", out.display());
+    let (history, name) = (&trained.history, "flows_mnist");
+    study::page(&out, name, history, &vae, &bits, &elbo, Some(&likelihood))?;
+    say!("\nmodel, history and pictures are in {0}; open {0}/report.html", out.display());
     let seconds = trained.history.seconds_per_epoch().unwrap_or(f64::NAN);
     say!("{params} parameters, {seconds:.1} s of training per epoch");
     say!("elbo: {elbo}");

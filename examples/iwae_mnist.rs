@@ -44,6 +44,7 @@ const WRITTEN: &[&str] = &[
     "test-images-idx3-ubyte.gz",
     "nelbo.png",
     "samples.png",
+    "report.html",
 ];
 
 /// Trains an importance-weighted autoencoder on binarised MNIST and estimates its likelihood.
@@ -163,14 +164,17 @@ fn run(args: &Args, objective: impl Objective<MlpVae> + 'static) -> Result<()> {
     let vae = trained.model;
     saved::save(out.join("model"), &config, &vae)?;
     // The exact bits of the figures below, so that other programs can be measured on them.
-    idx::write_images(out.join("test-images-idx3-ubyte.gz"), &test.to_images()?)?;
+    let bits = test.to_images()?;
+    idx::write_images(out.join("test-images-idx3-ubyte.gz"), &bits)?;
 
     study::draw_run(&out, &trained.history, vae.sample(100, seed), study.test.shape());
 
     let bound = study.evaluate(&vae, &objective, test.clone(), args.samples)?;
     let elbo = study.evaluate(&vae, &Elbo::default(), test.clone(), 1)?;
     let likelihood = study.log_likelihood(&vae, test, FromPosterior)?;
-    say!("\nmodel, history and pictures are in {}", out.display());
+    let (history, name) = (&trained.history, "iwae_mnist");
+    study::page(&out, name, history, &vae, &bits, &elbo, Some(&likelihood))?;
+    say!("\nmodel, history and pictures are in {0}; open {0}/report.html", out.display());
     say!("trained on: {}", train.protocol());
     say!("bound of the objective, K={}: {:.2} ({})", args.samples, -bound.nelbo, bound.protocol);
     say!("elbo: {elbo}");

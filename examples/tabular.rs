@@ -20,13 +20,14 @@ use burn_vae::decoder::MlpDecoderConfig;
 use burn_vae::encoder::MlpEncoderConfig;
 use burn_vae::eval::{ImportanceSampling, evaluate, log_likelihood};
 use burn_vae::likelihood::{GaussianNllConfig, ScaleConfig};
+use burn_vae::report::Html;
 use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::scatter;
 use burn_vae::{
     Elbo, ModuleConfig, NoiseSource, Posterior, Result, Seed, VaeConfig, backend, saved,
 };
 use clap::Parser;
-use common::{CtrlC, Place, count, draw, exit_code, non_negative};
+use common::{CtrlC, Place, command, count, draw, exit_code, non_negative};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use rand_distr::{Distribution, Exp1, StandardNormal};
 
@@ -53,7 +54,7 @@ const SUSY: [&str; 18] = [
 ];
 
 /// The files of a run.
-const WRITTEN: &[&str] = &["checkpoint", "history.csv", "model", "latent.png"];
+const WRITTEN: &[&str] = &["checkpoint", "history.csv", "model", "latent.png", "report.html"];
 
 /// Trains a variational autoencoder on a table of numbers whose first column is the class.
 #[derive(Parser)]
@@ -142,14 +143,14 @@ fn start() -> Result<()> {
     };
     let vae = config.init(seed, &device)?;
     let ctrl_c = CtrlC::catch();
-    let vae = Trainer::new(TrainConfig { epochs: args.epochs, seed, ..TrainConfig::default() })
+    let trained = Trainer::new(TrainConfig { epochs: args.epochs, seed, ..TrainConfig::default() })
         .with_objective(Elbo::default().with_beta(args.beta)?)
         .with_checkpoints(out.join("checkpoint"), out.existing)
         .with_history_csv(out.join("history.csv"))
         .with_interrupter(ctrl_c.interrupter())
-        .fit(vae, train, test.clone())?
-        .model;
+        .fit(vae, train, test.clone())?;
     ctrl_c.release();
+    let vae = trained.model;
     saved::save(out.join("model"), &config, &vae)?;
     scaling.save(out.join("model/scaling.json"))?;
 
@@ -158,12 +159,19 @@ fn start() -> Result<()> {
     draw(&out.join("latent.png"), |path| {
         scatter(codes.as_chunks::<2>().0, test.labels().unwrap_or(&[]), path)
     });
-    say!("\nmodel, history and picture are in {}", out.display());
-
     let noise = NoiseSource::new(seed.child("test"));
     let elbo = evaluate(&vae, &Elbo::default(), test.clone(), 100, 1, noise)?;
     let sampling = ImportanceSampling { num_samples: 200, ..ImportanceSampling::default() };
-    say!("likelihood: {}", log_likelihood(&vae, test, sampling, noise)?);
+    let likelihood = log_likelihood(&vae, test.clone(), sampling, noise)?;
+    Html::new("tabular", &trained.history)
+        .with_command(command("tabular"))
+        .with_likelihood("test", &likelihood)
+        .with_evaluation("test", &elbo)
+        .with_model(&vae)?
+        .with_examples(&vae, &test, test.labels())?
+        .save(out.join("report.html"))?;
+    say!("\nmodel, history and picture are in {0}; open {0}/report.html", out.display());
+    say!("likelihood: {likelihood}");
     say!("test: {elbo}");
     Ok(())
 }

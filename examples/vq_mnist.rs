@@ -27,6 +27,7 @@ use burn_vae::posterior::{
     VectorQuantizedFamily,
 };
 use burn_vae::prior::PixelCnnPriorConfig;
+use burn_vae::summary::Describe;
 use burn_vae::train::Trainer;
 use burn_vae::viz::{Bars, ImageGrid, curves};
 use burn_vae::{
@@ -51,6 +52,7 @@ const WRITTEN: &[&str] = &[
     "samples.png",
     "codebook.png",
     "usage.png",
+    "report.html",
 ];
 
 /// Height and width of a code, in positions.
@@ -149,7 +151,7 @@ fn start() -> Result<()> {
 
 fn run<F>(args: &Args, family: F, columns: usize) -> Result<()>
 where
-    F: Family<Head: QuantizingHead<Posterior: Pointwise> + 'static>,
+    F: Family<Head: QuantizingHead<Posterior: Pointwise> + Describe + 'static>,
 {
     let out = args.place.look("vq_mnist", WRITTEN)?;
     let study = args.study.load(Defaults { test_samples: 1, test_images: 10_000 })?;
@@ -215,7 +217,8 @@ where
     let objective = Elbo::default();
     let before = study.evaluate(&uniform, &objective, test.clone(), 1)?;
     let after = study.evaluate(&vae, &objective, test, 1)?;
-    say!("\nmodel, histories and pictures are in {}", out.display());
+    study::page(&out, "vq_mnist", &trained.history, &vae, &bits, &after, None)?;
+    say!("\nmodel, histories and pictures are in {0}; open {0}/report.html", out.display());
     say!("test codes: {}", vae.encoder.codebook().usage(indices)?);
     say!("with the uniform prior: {before}");
     if let Some(bits) = after.bits_per_dim(0.0) {

@@ -13,12 +13,16 @@ use burn_vae::data::{Binarized, ByteImages, Examples};
 use burn_vae::eval::{
     Evaluation, ImportanceSampling, LogLikelihood, Propose, evaluate, log_likelihood,
 };
+use burn_vae::report::Html;
+use burn_vae::summary::Describe;
 use burn_vae::train::{History, TrainConfig};
 use burn_vae::viz::{ImageGrid, curves};
-use burn_vae::{Model, NoiseSource, Objective, Result, Seed, backend};
+use burn_vae::{
+    Decoder, Encoder, Likelihood, Model, NoiseSource, Objective, Prior, Result, Seed, Vae, backend,
+};
 use clap::Args;
 
-use crate::common::{Output, count, draw};
+use crate::common::{Output, command, count, draw};
 
 /// The options that these examples share.
 #[derive(Args)]
@@ -134,6 +138,33 @@ impl Study {
         let sampling = ImportanceSampling { num_samples: self.test_samples, ..Default::default() };
         log_likelihood(model, test, sampling.with_proposal(proposal), self.noise())
     }
+}
+
+/// Writes the page of a run, with the test images that its figures are of.
+pub fn page<E, D, L, P>(
+    out: &Output,
+    example: &str,
+    history: &History,
+    vae: &Vae<E, D, L, P>,
+    test: &ByteImages,
+    elbo: &Evaluation,
+    likelihood: Option<&LogLikelihood>,
+) -> Result<()>
+where
+    E: Encoder + Describe,
+    D: Decoder + Describe,
+    L: Likelihood,
+    P: Prior<E> + 'static,
+{
+    let page = Html::new(example, history).with_command(command(example));
+    let page = match likelihood {
+        Some(likelihood) => page.with_likelihood("test", likelihood),
+        None => page,
+    };
+    page.with_evaluation("test", elbo)
+        .with_model(vae)?
+        .with_images(vae, test)?
+        .save(out.join("report.html"))
 }
 
 /// Draws the history of a run and samples of its model.

@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::eval::{Evaluation, LatentStatistics, LogLikelihood};
 use crate::files::write_atomically;
 use crate::latent::Pca;
-use crate::likelihood::{InverseLink, Likelihood};
+use crate::likelihood::{InverseLink, Likelihood, Support};
 use crate::phase::Phase;
 use crate::posterior::Posterior;
 use crate::prior::{Distribution, Prior, StandardNormal};
@@ -67,6 +67,8 @@ pub struct Html {
 
 /// What is needed to run a model.
 struct Networks {
+    /// Whether codes are real numbers: all others would be decoded where there are no codes.
+    is_real: bool,
     encoder: Option<Vec<Stage>>,
     decoder: Option<Vec<Stage>>,
     inverse_link: Option<InverseLink>,
@@ -80,11 +82,23 @@ struct Shown {
     labels: Option<Vec<u8>>,
     count: usize,
     values: Vec<f32>,
+    /// Of codes with more than two dimensions.
+    components: Option<Components>,
+    /// Rows of the codes' first components or, without components, the codes.
+    coordinates: Vec<f32>,
     reconstructions: Decoded,
     /// Rows of [`STEPS`].
     interpolations: Decoded,
-    /// Of codes with more than two dimensions.
-    pca: Option<Pca>,
+}
+
+/// The first principal components of the codes.
+struct Components {
+    mean: Vec<f32>,
+    /// Row by row.
+    axes: Vec<f32>,
+    variances: Vec<f64>,
+    /// Each one's share of the variance of the codes.
+    shares: Vec<f64>,
 }
 
 /// Codes, and the means of the data that a decoder makes of them.
@@ -98,6 +112,8 @@ const EXAMPLES: usize = 500;
 const SAMPLES: usize = 60;
 const INTERPOLATIONS: usize = 6;
 const STEPS: usize = 12;
+/// Maximum number of principal components of a page.
+const COMPONENTS: usize = 10;
 
 /// Maximum number of weights that a page carries, about 5 MB.
 const MAX_WEIGHTS: usize = 1 << 20;
@@ -161,7 +177,9 @@ impl Html {
         L: Likelihood,
         P: Prior<E> + 'static,
     {
+        let is_real = vae.encoder.latent_support() == Support::Real;
         let networks = Networks {
+            is_real,
             encoder: vae.encoder.stages(),
             decoder: vae.decoder.stages(),
             inverse_link: vae.likelihood.inverse_link(),
@@ -180,11 +198,7 @@ impl Html {
     ///
     /// # Errors
     /// If the images do not fit the model.
-    pub fn with_images<E, D, L, P>(
-        self,
-        vae: &Vae<E, D, L, P>,
-        images: &ByteImages,
-    ) -> Result<Self>
+    pub fn with_images<E, D, L, P>(self, vae: &Vae<E, D, L, P>, images: &ByteImages) -> Result<Self>
     where
         E: Encoder,
         D: Decoder,
@@ -231,7 +245,12 @@ impl Html {
         let data = TensorData::new::<f32, _>(x.clone(), [count, dim]);
         let data = Tensor::from_data(data, &vae.device());
         let codes = vae.encode(data)?.mean();
-        let pca = (vae.latent_dim() > 2 && count > 1).then(|| Pca::fit(codes.clone())).transpose()?;
+        let pca =
+            (vae.latent_dim() > 2 && count > 1).then(|| Pca::fit(codes.clone())).transpose()?;
+        let coordinates = match &pca {
+            Some(pca) => pca.project(codes.clone(), vae.latent_dim().min(COMPONENTS))?,
+            None => codes.clone(),
+        };
         let some = count.min(INTERPOLATIONS);
         let between = (0..some).map(|i| {
             let code = |i: usize| codes.clone().narrow(0, i, 1);
@@ -246,9 +265,10 @@ impl Html {
             labels: labels.map(|labels| rows.iter().map(|&row| labels[row]).collect()),
             count,
             values: x,
+            components: pca.as_ref().map(Components::of),
+            coordinates: coordinates.into_data().iter().collect(),
             reconstructions: Decoded::new(vae, codes)?,
             interpolations: Decoded::new(vae, between)?,
-            pca,
         };
         let dims = Some([dim, vae.latent_dim()]);
         Ok(Self { dims, shown: Some(shown), ..self })
@@ -268,12 +288,28 @@ impl Html {
     }
 }
 
+impl Components {
+    fn of(pca: &Pca) -> Self {
+        let axes = pca.axes().iter().take(COMPONENTS).flatten();
+        Self {
+            mean: pca.mean().iter().map(|&mean| mean as f32).collect(),
+            axes: axes.map(|&along| along as f32).collect(),
+            variances: pca.variances().iter().copied().take(COMPONENTS).collect(),
+            shares: pca.explained_variance_ratio().into_iter().take(COMPONENTS).collect(),
+        }
+    }
+}
+
 impl Networks {
-    /// Whether the page carries the networks: they are sequences of operations and not too large.
+    /// Whether the page carries the networks: they are sequences of operations, not too large, and the
+    /// codes are real numbers.
     fn can_run(&self) -> bool {
-        let size = |stages: &Option<Vec<Stage>>| stages.as_ref().map(|stages| network::size(stages));
+        let size =
+            |stages: &Option<Vec<Stage>>| stages.as_ref().map(|stages| network::size(stages));
         match (size(&self.decoder), self.inverse_link) {
-            (Some(decoder), Some(_)) => decoder + size(&self.encoder).unwrap_or(0) <= MAX_WEIGHTS,
+            (Some(decoder), Some(_)) if self.is_real => {
+                decoder + size(&self.encoder).unwrap_or(0) <= MAX_WEIGHTS
+            }
             _ => false,
         }
     }

@@ -7,8 +7,7 @@ use serde_json::json;
 
 use super::network::{Step, steps};
 use super::pack::Packed;
-use super::{Decoded, Html, Networks, STEPS};
-use crate::latent::Pca;
+use super::{Components, Decoded, Html, Networks, STEPS};
 use crate::likelihood::InverseLink;
 use crate::summary::{Summary, escape, grouped, show};
 use crate::train::{Epoch, History};
@@ -81,10 +80,10 @@ fn data(html: &Html) -> serde_json::Value {
         Some(_) => Packed::bytes(values),
         None => Packed::exact(values),
     };
-    // A decoder in the page needs the codes alone.
+    // A decoder in the page makes the means.
     let decoded = |Decoded { codes, means }: &Decoded| match live {
         Some(_) => json!({ "codes": Packed::rounded(codes) }),
-        None => json!({ "codes": Packed::rounded(codes), "means": pack(means) }),
+        None => json!({ "means": pack(means) }),
     };
     json!({
         "history": curves(&html.history),
@@ -99,7 +98,8 @@ fn data(html: &Html) -> serde_json::Value {
             "reconstructions": decoded(&shown.reconstructions),
             "interpolations": decoded(&shown.interpolations),
             "steps": STEPS,
-            "pca": shown.pca.as_ref().map(components),
+            "coordinates": Packed::rounded(&shown.coordinates),
+            "components": shown.components.as_ref().map(components),
         })),
         "dimensions": html.latents.as_ref().map(|latents| json!({
             "divergence": latents.divergence,
@@ -123,8 +123,13 @@ fn live(networks: &Networks) -> Option<Live> {
     })
 }
 
-fn components(pca: &Pca) -> serde_json::Value {
-    json!({ "mean": pca.mean(), "axes": pca.axes(), "variances": pca.variances() })
+fn components(components: &Components) -> serde_json::Value {
+    json!({
+        "mean": Packed::exact(&components.mean),
+        "axes": Packed::exact(&components.axes),
+        "variances": components.variances,
+        "shares": components.shares,
+    })
 }
 
 /// The columns of a history that the page draws.

@@ -31,8 +31,7 @@ impl Diagram {
     }
 
     pub(super) fn to_dot(&self) -> String {
-        let mut dot =
-            String::from("digraph vae {\n  node [shape=box, fontname=\"sans-serif\"];\n");
+        let mut dot = String::from("digraph vae {\n  node [shape=box, fontname=\"sans-serif\"];\n");
         for Labelled { id, lines } in &self.boxes {
             let label = lines.join("\\n");
             _ = writeln!(dot, "  \"{id}\" [label=\"{label}\"];");
@@ -87,7 +86,8 @@ impl Diagram {
                 )
             };
         }
-        let (width, height) = (lane + 2.0 * MARGIN, rows.len() as f64 * ROW - ROW + BOX + 2.0 * MARGIN);
+        let (width, height) =
+            (lane + 2.0 * MARGIN, rows.len() as f64 * ROW - ROW + BOX + 2.0 * MARGIN);
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" \
              viewBox=\"{:.0} {:.0} {width:.0} {height:.0}\" role=\"img\" \
@@ -97,12 +97,14 @@ impl Diagram {
              markerWidth=\"8\" markerHeight=\"8\" orient=\"auto\"><path d=\"M0 0L8 4L0 8z\" \
              fill=\"currentColor\" stroke=\"none\"/></marker></defs>\n<g marker-end=\"url(#tip)\">\n\
              {lines}</g>\n",
-            -MARGIN,
-            -MARGIN
+            -MARGIN, -MARGIN
         );
         for Labelled { id, lines } in &self.boxes {
             let (x, y, width) = places[&**id];
-            _ = writeln!(svg, "<rect x=\"{x:.1}\" y=\"{y}\" width=\"{width:.1}\" height=\"{BOX}\" rx=\"4\"/>");
+            _ = writeln!(
+                svg,
+                "<rect x=\"{x:.1}\" y=\"{y}\" width=\"{width:.1}\" height=\"{BOX}\" rx=\"4\"/>"
+            );
             let first = y + BOX / 2.0 + 4.0 - LINE / 2.0 * (lines.len() - 1) as f64;
             for (i, line) in lines.iter().enumerate() {
                 let (x, y) = (x + width / 2.0, first + LINE * i as f64);
@@ -121,9 +123,10 @@ impl Diagram {
     fn rows(&self) -> Vec<Vec<usize>> {
         let index = self.boxes.iter().enumerate().map(|(i, labelled)| (&*labelled.id, i));
         let index = index.collect::<HashMap<_, _>>();
-        let pairs = self.arrows.iter().filter_map(|[from, to]| {
-            Some((*index.get(&**from)?, *index.get(&**to)?))
-        });
+        let pairs = self
+            .arrows
+            .iter()
+            .filter_map(|[from, to]| Some((*index.get(&**from)?, *index.get(&**to)?)));
         let pairs = pairs.collect::<Vec<_>>();
         let mut depth = vec![0_usize; self.boxes.len()];
         // As many passes as there are boxes reach the end of the longest way.

@@ -112,7 +112,8 @@ fn sliders_move_along_principal_components() {
 #[test]
 fn a_drawing_is_encoded() {
     let Some(mut browser) = Browser::open(&page(2)) else { return };
-    let text = |browser: &mut Browser| browser.text("document.getElementById('pad-text').innerText");
+    let text =
+        |browser: &mut Browser| browser.text("document.getElementById('pad-text').innerText");
     let first = text(&mut browser);
     assert!(first.starts_with("KL divergence to the prior: "), "{first}");
     browser.evaluate("document.getElementById('pad-clear').click()");
@@ -151,7 +152,8 @@ fn a_drawing_is_encoded() {
 #[test]
 fn classes_can_be_hidden_and_examples_chosen() {
     let Some(mut browser) = Browser::open(&page(2)) else { return };
-    let classes = digits().labels().unwrap().iter().copied().collect::<std::collections::BTreeSet<_>>();
+    let classes =
+        digits().labels().unwrap().iter().copied().collect::<std::collections::BTreeSet<_>>();
     let buttons = "document.querySelectorAll('#classes button')";
     assert_eq!(browser.evaluate(&format!("{buttons}.length")), classes.len());
     browser.evaluate(&format!("{buttons}.forEach((button) => button.click())"));

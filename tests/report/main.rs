@@ -18,9 +18,8 @@ fn history() -> History {
     );
     for (epoch, nelbo) in [(1, 200.5), (2, 170.25), (3, 171.0)] {
         let distortion = nelbo - 5.0;
-        text += &format!(
-            "{epoch},{nelbo},{distortion},5,{nelbo},{distortion},5,true,,,,0,1.5,0.5\n"
-        );
+        text +=
+            &format!("{epoch},{nelbo},{distortion},5,{nelbo},{distortion},5,true,,,,0,1.5,0.5\n");
     }
     std::fs::write(&path, text).unwrap();
     History::read_csv(&path).unwrap()

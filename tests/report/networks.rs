@@ -107,7 +107,8 @@ fn the_network_of_the_first_command_runs() {
 
 #[test]
 fn convolutions_run_at_odd_sizes_and_with_several_channels() {
-    let network = ConvConfig { strides: vec![2, 1, 3], ..ConvConfig::new([11, 7, 3], [4, 5, 6], 2) };
+    let network =
+        ConvConfig { strides: vec![2, 1, 3], ..ConvConfig::new([11, 7, 3], [4, 5, 6], 2) };
     for kernel in [2, 3, 5] {
         let config = ConvVaeConfig::conv(ConvConfig { kernel, ..network.clone() });
         compare("conv", &config.init(Seed::new(3), &Device::flex()).unwrap());

@@ -34,11 +34,9 @@ fn nothing_is_loaded() {
 /// Titles, commands and figures are text, whatever they contain.
 #[test]
 fn text_stays_text() {
-    let nasty = "</script><script>document.title = 'broken'</script>{{data}}<img src=x onerror=1>&\"'";
-    let page = Html::new(nasty, &history())
-        .with_command(nasty)
-        .with_figure(nasty, nasty)
-        .to_html();
+    let nasty =
+        "</script><script>document.title = 'broken'</script>{{data}}<img src=x onerror=1>&\"'";
+    let page = Html::new(nasty, &history()).with_command(nasty).with_figure(nasty, nasty).to_html();
     assert!(!page.contains("<img src=x") && !page.contains("<script>document.title"));
     let Some(mut browser) = Browser::open(&page) else { return };
     for place in ["title", "h1", "#command", "#figures th", "#figures td"] {

@@ -28,9 +28,12 @@ function drawCurves(history) {
     $("chart").replaceChildren("No epoch has finished.");
     return;
   }
-  const [width, height, left, right, top, bottom] = [900, 380, 64, 16, 14, 40];
+  const [left, right, top, bottom] = [64, 16, 14, 40];
   const sets = [["train", "training"], ["valid", "validation"]];
   const draw = () => {
+    // Text has the same size on a phone.
+    const width = Math.min(Math.max($("chart").clientWidth, 320), 900);
+    const height = Math.min(0.42 * width + 60, 400);
     const term = document.querySelector("input[name=term]:checked").value;
     const values = sets.flatMap(([set]) => history[set][term]).filter(Number.isFinite);
     const isLog = $("log").checked && Math.min(...values) > 0;
@@ -49,11 +52,11 @@ function drawCurves(history) {
         svg("line", { class: "axis", x1: left, x2: width - right, y1: y(value), y2: y(value) }),
         svg("text", { class: "label", x: left - 8, y: y(value) + 4, "text-anchor": "end" }, short(value, 4)));
     }
-    for (const epoch of ticks(first, Math.max(last, first + 1), 10).filter(Number.isInteger)) {
+    for (const epoch of ticks(first, Math.max(last, first + 1), width / 90).filter(Number.isInteger)) {
       if (epoch > last) continue;
       picture.append(svg("text", { class: "label", x: x(epoch), y: height - bottom + 18, "text-anchor": "middle" }, String(epoch)));
     }
-    picture.append(svg("text", { class: "label", x: (left + width) / 2, y: height - 6, "text-anchor": "middle" }, "epoch"));
+    picture.append(svg("text", { class: "label", x: width - right, y: height - 6, "text-anchor": "end" }, "epoch"));
     if (history.best) {
       picture.append(
         svg("line", { class: "cross", x1: x(history.best), x2: x(history.best), y1: top, y2: height - bottom }),
@@ -65,7 +68,7 @@ function drawCurves(history) {
       if (points.length <= 120) {
         for (const [cx, cy] of points) picture.append(svg("circle", { class: set, cx, cy, r: 3 }));
       }
-      const at = left + 16 + 110 * i;
+      const at = left + 90 * i;
       picture.append(
         svg("circle", { class: set, cx: at, cy: height - 10, r: 4 }),
         svg("text", { class: "label", x: at + 10, y: height - 6 }, name));
@@ -96,7 +99,7 @@ function drawCurves(history) {
     $("chart").replaceChildren(picture);
   };
   for (const input of document.querySelectorAll("#curves input")) input.addEventListener("change", draw);
-  draw();
+  new ResizeObserver(draw).observe($("chart"));
   drawTable(history, sets);
 }
 

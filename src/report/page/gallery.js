@@ -30,19 +30,24 @@ function galleries({ latentDim, shown, examples, samples, picture, nets }) {
     const some = Array.from({ length: count }, (_, i) => Math.floor((i * values.length) / count));
     const rows = [some.map((i) => values[i]), some.map(reconstruction)];
     gallery("Examples, and their reconstructions below", sheet(picture, rows, "Examples and reconstructions"));
-    const between = inRows(interpolations.codes.map((_, i) => interpolations.mean(i)), shown.steps);
+    const between = inRows(everyMean(interpolations), shown.steps);
     gallery("From one example's code to the next", sheet(picture, between, "Interpolations"));
   }
   if (!samples) return;
   const draw = (pictures) => sheet(picture, inRows(pictures, 12), "Samples");
-  const box = gallery("Samples from the prior", draw(samples.codes.map((_, i) => samples.mean(i))));
+  const box = gallery("Samples from the prior", draw(everyMean(samples)));
   if (!nets.decode || !nets.isStandard) return;
   const button = html("button", { type: "button", id: "resample" }, "Draw others");
   button.addEventListener("click", () => {
-    const pictures = samples.codes.map(() => nets.decode(Float32Array.from({ length: latentDim }, normal)));
+    const code = () => Float32Array.from({ length: latentDim }, normal);
+    const pictures = Array.from({ length: samples.count }, () => nets.decode(code()));
     box.querySelector("canvas").replaceWith(draw(pictures));
   });
   box.append(html("div", { className: "bar" }, button));
+}
+
+function everyMean({ count, mean }) {
+  return Array.from({ length: count }, (_, i) => mean(i));
 }
 
 /** A draw from the standard normal distribution, by Box and Muller. */

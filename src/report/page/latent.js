@@ -21,50 +21,53 @@ function dimension(i) {
   return "z" + String(i + 1).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]);
 }
 
-/** Coordinates of codes: themselves, or their principal components. */
-function coordinates(latentDim, pca) {
-  const names = Array.from({ length: latentDim }, (_, i) => dimension(i));
-  if (!pca) {
-    return { names, ranges: names.map(() => 4), of: (code) => Array.from(code), code: (at) => Float32Array.from(at) };
+/** Coordinates of codes: themselves, or their first principal components. */
+function coordinateSystem(latentDim, components) {
+  if (!components) {
+    const names = Array.from({ length: latentDim }, (_, i) => dimension(i));
+    const ranges = names.map(() => 4);
+    const along = (variance, i) => Math.sqrt(variance[i]);
+    return { names, ranges, of: (code) => Array.from(code), code: (at) => Float32Array.from(at), along };
   }
-  const total = pca.variances.reduce((sum, variance) => sum + variance, 0) || 1;
+  const { mean, axes, variances, shares } = components;
+  const sum = (list, term) => list.reduce((sum, value, i) => sum + term(value, i), 0);
   return {
-    names: pca.variances.map((variance, i) => `PC ${i + 1} (${Math.round((100 * variance) / total)} %)`),
-    ranges: pca.variances.map((variance) => 4 * Math.sqrt(variance) || 1),
-    of: (code) => pca.axes.map((axis) => axis.reduce((sum, along, j) => sum + along * (code[j] - pca.mean[j]), 0)),
-    code: (at) => Float32Array.from(pca.mean, (mean, j) => at.reduce((sum, value, i) => sum + value * pca.axes[i][j], mean)),
+    names: shares.map((share, i) => `PC ${i + 1} (${Math.round(100 * share)} %)`),
+    ranges: variances.map((variance) => 4 * Math.sqrt(variance) || 1),
+    of: (code) => axes.map((axis) => sum(axis, (along, j) => along * (code[j] - mean[j]))),
+    code: (at) => mean.map((mean, j) => mean + sum(at, (value, i) => value * axes[i][j])),
+    /** The standard deviation along a coordinate, from the variances of independent dimensions. */
+    along: (variance, i) => Math.sqrt(sum(axes[i], (along, j) => along * along * variance[j])),
   };
 }
 
-/** Number of sliders; later components vary least. */
+/** Number of sliders without components. */
 const SLIDERS = 10;
 
-function latentSpace({ latentDim, shown, examples, picture, nets, onExample }) {
+function latentSpace({ latentDim, examples, picture, nets, onExample }) {
   $("latent").hidden = false;
-  const space = coordinates(latentDim, shown && shown.pca);
+  const space = coordinateSystem(latentDim, examples && examples.components);
   const isLine = latentDim === 1;
   const plane = $("plane");
-  const points = examples ? examples.codes.map((code, i) => {
-    const at = space.of(code);
-    // One dimension is spread out to be seen.
-    return [at[0], isLine ? ((i * 0.618) % 1) - 0.5 : at[1]];
-  }) : [];
+  // One dimension is spread out to be seen.
+  const spread = (i) => ((i * 0.618) % 1) - 0.5;
+  const points = examples ? examples.coordinates.map((at, i) => [at[0], isLine ? spread(i) : at[1]]) : [];
   const labels = examples && examples.labels;
   const hidden = new Set();
   const isShown = (i) => !labels || !hidden.has(labels[i]);
-  const at = new Array(latentDim).fill(0);
+  const at = space.names.map(() => 0);
   let [nearest, marked, manifold] = [-1, null, null];
 
   // The visible part: its centre, and units per pixel.
   const view = { x: 0, y: 0, unit: 1 };
   const whole = () => {
-    const spread = (axis) => {
+    const extent = (axis) => {
       const values = points.map((point) => point[axis]);
-      if (!shown || !shown.pca) values.push(...(isLine && axis ? [-1, 1] : [-3, 3]));
+      if (!examples || !examples.components) values.push(...(isLine && axis ? [-1, 1] : [-3, 3]));
       const [low, high] = [Math.min(...values), Math.max(...values)];
       return [(low + high) / 2, Math.max(high - low, 1e-6)];
     };
-    const [[x, wide], [y, tall]] = [spread(0), spread(1)];
+    const [[x, wide], [y, tall]] = [extent(0), extent(1)];
     Object.assign(view, { x, y, unit: 1.1 * Math.max(wide / plane.width, tall / plane.height) });
   };
   const toPixel = ([x, y]) => [plane.width / 2 + (x - view.x) / view.unit, plane.height / 2 - (y - view.y) / view.unit];
@@ -86,20 +89,25 @@ function latentSpace({ latentDim, shown, examples, picture, nets, onExample }) {
       const [x] = toPixel([value, 0]);
       context.strokeStyle = colour("--line");
       if (!manifold) line(context, x, 0, x, plane.height);
-      context.fillStyle = colour("--soft");
+      context.fillStyle = manifold ? "#c8c8c8" : colour("--soft");
       context.fillText(short(value), x + 3 * pixel, plane.height - 5 * pixel);
     }
     for (const value of isLine ? [] : ticks(bottom, top, 6)) {
       const [, y] = toPixel([0, value]);
       context.strokeStyle = colour("--line");
       if (!manifold) line(context, 0, y, plane.width, y);
-      context.fillStyle = colour("--soft");
+      context.fillStyle = manifold ? "#c8c8c8" : colour("--soft");
       context.fillText(short(value), 4 * pixel, y - 3 * pixel);
     }
     points.forEach((point, i) => {
       if (!isShown(i)) return;
+      const radius = (i === nearest ? 6 : 3) * pixel;
+      if (manifold) {
+        context.fillStyle = "#ffffff";
+        disc(context, toPixel(point), radius + pixel);
+      }
       context.fillStyle = labels ? classColour(labels[i]) : colour("--strong");
-      disc(context, toPixel(point), (i === nearest ? 6 : 3) * pixel);
+      disc(context, toPixel(point), radius);
     });
     if (marked) {
       const [x, y] = toPixel(marked.mean);
@@ -112,10 +120,13 @@ function latentSpace({ latentDim, shown, examples, picture, nets, onExample }) {
       disc(context, [x, y], 3 * pixel);
     }
     const [x, y] = toPixel([at[0], isLine ? 0 : at[1]]);
-    context.strokeStyle = colour("--ink");
-    context.lineWidth = 1.5 * pixel;
-    line(context, x - 8 * pixel, y, x + 8 * pixel, y);
-    line(context, x, y - 8 * pixel, x, y + 8 * pixel);
+    // A dark cross in a light one, or the reverse, is seen on every picture.
+    for (const [name, wide] of [["--card", 4], ["--ink", 1.5]]) {
+      context.strokeStyle = colour(name);
+      context.lineWidth = wide * pixel;
+      line(context, x - 8 * pixel, y, x + 8 * pixel, y);
+      line(context, x, y - 8 * pixel, x, y + 8 * pixel);
+    }
   };
 
   const sliders = space.names.slice(0, SLIDERS).map((name, i) => {
@@ -313,13 +324,9 @@ function latentSpace({ latentDim, shown, examples, picture, nets, onExample }) {
     recolour,
     /** Shows a posterior on the plane, by its mean and the deviations along both axes. */
     mark({ mean, variance }) {
-      const at = space.of(mean);
-      const along = (i) => {
-        const axis = shown && shown.pca ? shown.pca.axes[i] : null;
-        const share = (v, j) => (axis ? axis[j] ** 2 : Number(i === j)) * v;
-        return Math.sqrt(Array.from(variance, share).reduce((sum, v) => sum + v, 0));
-      };
-      marked = { mean: [at[0], isLine ? 0 : at[1]], deviation: [along(0), isLine ? 0 : along(1)] };
+      const [x, y] = space.of(mean);
+      const deviation = [space.along(variance, 0), isLine ? 0 : space.along(variance, 1)];
+      marked = { mean: [x, isLine ? 0 : y], deviation };
       draw();
     },
   };

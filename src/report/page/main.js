@@ -12,7 +12,7 @@ async function start() {
   let space = null;
   if (latentDim && (examples || nets.decode)) {
     const onExample = (i) => pad && pad.take(i);
-    space = latentSpace({ latentDim, shown, examples, picture, nets, onExample });
+    space = latentSpace({ latentDim, examples, picture, nets, onExample });
   }
   if (image && nets.encode && nets.decode) {
     pad = drawingPad({ image, examples, picture, nets, onPosterior: (posterior) => space && space.mark(posterior) });
@@ -28,25 +28,34 @@ async function start() {
   return nets;
 }
 
-/** Codes with a function that returns the decoded mean of one of them. */
+/** The means that a decoder makes of codes: their number, and a function that returns one of them. */
 async function decoded(packed, { latentDim, dataDim }, nets) {
   if (!packed) return null;
+  if (packed.means) {
+    const means = inRows(await unpack(packed.means), dataDim);
+    return { count: means.length, mean: (i) => means[i] };
+  }
   const codes = inRows(await unpack(packed.codes), latentDim);
-  if (nets.decode) return { codes, mean: (i) => nets.decode(codes[i]) };
-  const means = inRows(await unpack(packed.means), dataDim);
-  return { codes, mean: (i) => means[i] };
+  return { count: codes.length, mean: (i) => nets.decode(codes[i]) };
 }
 
 /** The examples as lists of rows. */
 async function unpackShown(data, nets) {
-  const { shown, dataDim } = data;
+  const { shown, dataDim, latentDim } = data;
   if (!shown) return null;
-  const reconstructions = await decoded(shown.reconstructions, data, nets);
+  const { components } = shown;
+  const coordinates = await unpack(shown.coordinates);
   return {
     labels: shown.labels,
     values: inRows(await unpack(shown.values), dataDim),
-    codes: reconstructions.codes,
-    reconstruction: reconstructions.mean,
+    coordinates: inRows(coordinates, coordinates.length / shown.count),
+    components: components && {
+      mean: await unpack(components.mean),
+      axes: inRows(await unpack(components.axes), latentDim),
+      variances: components.variances,
+      shares: components.shares,
+    },
+    reconstruction: (await decoded(shown.reconstructions, data, nets)).mean,
     interpolations: await decoded(shown.interpolations, data, nets),
   };
 }
