@@ -17,6 +17,9 @@ struct Data;
 #[doc = include_str!("../docs/guide/your-own.md")]
 struct YourOwn;
 
+#[doc = include_str!("../docs/guide/your-own-codes.md")]
+struct YourOwnCodes;
+
 #[doc = include_str!("../docs/guide/training.md")]
 struct Training;
 
