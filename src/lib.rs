@@ -121,6 +121,8 @@ pub mod eval;
 mod exec;
 mod files;
 pub mod flow;
+#[cfg(doctest)]
+mod guide;
 pub mod latent;
 pub mod likelihood;
 mod math;
@@ -164,8 +166,3 @@ pub use prior::Prior;
 pub use reparameterize::Reparameterize;
 pub use seed::Seed;
 pub use vae::{ConvVae, ConvVaeConfig, FrozenVae, MlpVae, MlpVaeConfig, Vae, VaeConfig};
-
-/// Compiles and runs the README's code with the other documentation tests.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
