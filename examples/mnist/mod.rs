@@ -1,5 +1,6 @@
 //! A run of an example that trains on images, from reading the data to drawing pictures.
 
+mod film;
 mod options;
 mod pictures;
 
@@ -22,6 +23,7 @@ use burn_vae::{
 };
 use serde::Serialize;
 
+use self::film::Film;
 use crate::common::{CtrlC, Output, command};
 
 /// All files that a run may write.
@@ -40,6 +42,8 @@ const WRITTEN: &[&str] = &[
     "reconstructions.png",
     "interpolations.png",
     "samples.png",
+    "traversals.png",
+    "training.gif",
     "report.html",
 ];
 
@@ -84,10 +88,12 @@ impl<'a> Run<'a> {
     }
 
     /// Trains a model and saves it. If the run is stopped, the model is saved as `stopped`.
-    pub fn train<C>(&self, config: &C, model: C::Module) -> Result<Trained<C::Module>>
+    pub fn train<C, E, D, L>(&self, config: &C, model: C::Module) -> Result<Trained<C::Module>>
     where
-        C: ModuleConfig<Module: Model + 'static>,
-        Elbo: Objective<C::Module>,
+        C: ModuleConfig<Module = Vae<E, D, L, StandardNormal>>,
+        E: Encoder<Posterior = DiagonalGaussian> + 'static,
+        D: Decoder + 'static,
+        L: Likelihood + 'static,
     {
         let (options, out, training) = (self.options, &self.out, self.training());
         let (train, valid) = match options.validation.unwrap_or(self.defaults.validation) {
@@ -106,10 +112,13 @@ impl<'a> Run<'a> {
         if let Some(max_norm) = options.clip {
             trainer = trainer.with_gradient_clipping(max_norm)?;
         }
-        let result = trainer.fit(model, Arc::new(train), Arc::new(valid));
+        let film = Film::new(self.shape(), training.epochs)?;
+        let (train, valid) = (Arc::new(train), Arc::new(valid));
+        let result = trainer.fit_observed(model, train, valid, film.camera());
         ctrl_c.release();
         match result {
             Ok(trained) => {
+                film.save(&out.join("training.gif"));
                 self.save("model", config, &trained.model)?;
                 Ok(trained)
             }

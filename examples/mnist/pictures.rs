@@ -3,7 +3,7 @@
 use burn::tensor::{Int, Tensor};
 use burn_vae::data::{ByteImages, Examples};
 use burn_vae::eval::LatentStatistics;
-use burn_vae::latent::{Pca, Tsne, linear_axis, plane, quantile_axis, tsne};
+use burn_vae::latent::{Pca, Tsne, linear_axis, plane, quantile_axis, traversals, tsne};
 use burn_vae::posterior::DiagonalGaussian;
 use burn_vae::prior::StandardNormal;
 use burn_vae::train::History;
@@ -15,6 +15,9 @@ use crate::common::{Output, draw};
 
 /// Maximum number of points for t-SNE, which is slow for many.
 const TSNE_POINTS: usize = 3000;
+
+/// Maximum number of latent dimensions of a picture of traversals.
+const TRAVERSALS: usize = 40;
 
 /// The ranges of the pictures of the manifold, and the seed of the samples.
 pub struct View {
@@ -186,5 +189,15 @@ where
     draw(&out.join("samples.png"), |path| {
         ImageGrid::new(vae.sample(100, view.seed)?, shape, 10)?.save(path)
     });
+    if vae.latent_dim() <= TRAVERSALS {
+        draw(&out.join("traversals.png"), |path| {
+            let axis = linear_axis(13, -3.0, 3.0)?;
+            let code = vae.encode(some.clone().narrow(0, 0, 1))?.mean().squeeze_dim(0);
+            ImageGrid::new(vae.decode(traversals(code, &axis)?)?, shape, axis.len())?
+                .with_rows("", (1..=vae.latent_dim()).map(|i| format!("z{i}")))
+                .with_columns("value", axis.iter().map(|value| format!("{value:.1}")))
+                .save(path)
+        });
+    }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod latents;
 mod measure;
 mod pareto;
 mod proposal;
+mod roc;
 
 pub use codes::codes;
 pub use importance::{ImportanceSampling, LogLikelihood, log_likelihood};
@@ -14,6 +15,7 @@ pub(crate) use latents::{LatentSums, LatentTotals, ReadSums};
 
 pub use measure::Measure;
 pub use proposal::{FittedGaussian, FromPosterior, Propose, log_weights};
+pub use roc::{Roc, RocPoint};
 
 use std::fmt;
 use std::sync::Arc;

@@ -73,9 +73,41 @@ pub fn plane(z1: &[f64], z2: &[f64], latent_dim: usize, device: &Device) -> Resu
     Ok(Tensor::from_data(TensorData::new::<f32, _>(codes, shape), device))
 }
 
+/// Returns codes along each dimension, with the others those of `code`.
+///
+/// # Shapes
+/// - `code`: `[latent_dim]`, such as the posterior mean of an example
+/// - output: `[latent_dim * axis.len(), latent_dim]`, dimension after dimension
+///
+/// # Errors
+/// If the axis is empty, or the codes have more than 2^30 values.
+pub fn traversals(code: Tensor<1>, axis: &[f64]) -> Result<Tensor<2>> {
+    let ([latent_dim], device) = (code.dims(), code.device());
+    if axis.is_empty() {
+        return Err(Error::value("the axis of a traversal is empty, but it needs values"));
+    }
+    let rows = latent_dim.saturating_mul(axis.len());
+    check_rows("codes", rows, latent_dim)?;
+    let code = code.into_data().iter::<f32>().collect::<Vec<_>>();
+    let mut codes = code.repeat(rows);
+    for (row, codes) in codes.chunks_exact_mut(latent_dim).enumerate() {
+        codes[row / axis.len()] = axis[row % axis.len()] as f32;
+    }
+    Ok(Tensor::from_data(TensorData::new::<f32, _>(codes, [rows, latent_dim]), &device))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn traversals_change_one_dimension_at_a_time() {
+        let code = Tensor::<1>::from_data([7.0, 8.0], &Device::flex());
+        let codes = traversals(code.clone(), &[-1.0, 0.0, 1.0]).unwrap();
+        let expected = [-1.0, 8.0, 0.0, 8.0, 1.0, 8.0, 7.0, -1.0, 7.0, 0.0, 7.0, 1.0];
+        assert_eq!(codes.into_data().try_to_vec::<f32>().unwrap(), expected);
+        assert!(traversals(code, &[]).is_err());
+    }
 
     #[test]
     fn quantiles_are_those_of_the_normal_distribution() {

@@ -12,7 +12,7 @@ mod rows;
 #[cfg(feature = "analysis")]
 mod tsne;
 
-pub use grid::{linear_axis, plane, quantile_axis};
+pub use grid::{linear_axis, plane, quantile_axis, traversals};
 #[cfg(feature = "analysis")]
 pub use pca::Pca;
 #[cfg(feature = "analysis")]

@@ -143,7 +143,7 @@ impl Bars {
                 sheet.draw_text(&bar.dim.to_string(), &style, (x, y + 8))?;
             }
             if self.marked {
-                legend(&mut chart)?;
+                legend(&mut chart, SeriesLabelPosition::UpperRight)?;
             }
             Ok(())
         })?;

@@ -30,6 +30,10 @@ impl Canvas {
         &mut self.pixels
     }
 
+    pub(super) fn into_pixels(self) -> RgbImage {
+        self.pixels
+    }
+
     /// Calls a function that draws charts and text.
     pub(super) fn draw(
         &mut self,
@@ -61,13 +65,14 @@ impl Canvas {
     }
 }
 
-/// Draws a legend of the chart's series in its upper right corner.
+/// Draws a legend of the chart's series in a corner that they leave free.
 pub(super) fn legend<'a, DB: DrawingBackend + 'a, CT: CoordTranslate>(
     chart: &mut ChartContext<'a, DB, CT>,
+    corner: SeriesLabelPosition,
 ) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>> {
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
+        .position(corner)
         .margin(20)
         .legend_area_size(16)
         .border_style(BLACK.mix(0.3))

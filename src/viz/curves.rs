@@ -64,7 +64,7 @@ pub fn curves(history: &History, path: impl AsRef<Path>) -> Result<()> {
                 .label(name)
                 .legend(move |at| Circle::new(at, 5, key));
         }
-        legend(&mut chart)?;
+        legend(&mut chart, SeriesLabelPosition::UpperRight)?;
         Ok(())
     })?;
     canvas.save(path.as_ref())

@@ -124,6 +124,10 @@ impl ImageGrid {
     /// # Errors
     /// If the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.draw()?.save(path.as_ref())
+    }
+
+    pub(super) fn draw(&self) -> Result<Canvas> {
         let [height, width, channels] = self.shape;
         let rows = self.values.len() / (height * width * channels) / self.columns;
         let scale = scale(self.shape);
@@ -185,7 +189,7 @@ impl ImageGrid {
             )?;
             Ok(())
         })?;
-        canvas.save(path.as_ref())
+        Ok(canvas)
     }
 }
 

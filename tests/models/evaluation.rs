@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use burn_vae::data::{Binarized, ByteImages, Examples, Protocol, Scaling, Subset, Table};
 use burn_vae::decoder::{MlpDecoder, MlpDecoderConfig};
 use burn_vae::encoder::{MlpEncoder, MlpEncoderConfig};
-use burn_vae::eval::{ImportanceSampling, LogLikelihood, Measure, evaluate, log_likelihood};
+use burn_vae::eval::{ImportanceSampling, LogLikelihood, Measure, Roc, evaluate, log_likelihood};
 use burn_vae::likelihood::{CategoricalNll, GaussianNll, Scale, Support};
 use burn_vae::objective::{Cubo, Iwae, Miwae};
 use burn_vae::posterior::DiagonalGaussian;
@@ -370,4 +370,40 @@ fn bounds_rise_to_the_estimated_likelihood() {
     // The same quantity, from different samples.
     let error = 4.0 * estimate.monte_carlo_error * 2f64.sqrt();
     assert!((bounds[2] - estimate.nll).abs() < error, "{bounds:?} {estimate} {error}");
+}
+
+/// Against scikit-learn, with ties.
+#[test]
+fn characteristics_are_those_of_scikit_learn() {
+    let cases = include_str!("../fixtures/roc.json");
+    let cases = serde_json::from_str::<Vec<serde_json::Value>>(cases).unwrap();
+    for case in cases {
+        let list = |name: &str| {
+            let values = case[name].as_array().unwrap().iter();
+            values.map(|value| value.as_f64().unwrap()).collect::<Vec<_>>()
+        };
+        let positive = case["positive"].as_array().unwrap().iter();
+        let positive = positive.map(|flag| flag.as_bool().unwrap()).collect::<Vec<_>>();
+        let roc = Roc::new(&list("scores"), &positive).unwrap();
+        let column = |value: fn(&burn_vae::eval::RocPoint) -> f64| {
+            roc.points().iter().map(value).collect::<Vec<_>>()
+        };
+        assert_eq!(column(|point| point.threshold)[1..], list("thresholds"));
+        assert_eq!(column(|point| point.false_positive_rate), list("false_positive_rates"));
+        assert_eq!(column(|point| point.true_positive_rate), list("true_positive_rates"));
+        assert!((roc.auc() - case["auc"].as_f64().unwrap()).abs() < 1e-14);
+    }
+}
+
+#[test]
+fn scores_without_both_kinds_have_no_characteristic() {
+    for (scores, positive, expected) in [
+        (&[1.0, 2.0][..], &[true][..], "2 scores for 1 examples"),
+        (&[1.0, f64::NAN], &[true, false], "the score of example 1 is NaN"),
+        (&[1.0, 2.0], &[false, false], "0 of 2 examples are positive"),
+        (&[], &[], "0 of 0 examples are positive"),
+    ] {
+        let error = Roc::new(scores, positive).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }

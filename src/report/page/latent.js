@@ -248,7 +248,10 @@ function latentSpace({ latentDim, examples, picture, nets, onExample }) {
   for (const end of ["pointerup", "pointercancel"]) {
     plane.addEventListener(end, (event) => held.delete(event.pointerId));
   }
-  plane.addEventListener("click", () => nearest >= 0 && onExample(nearest));
+  const choose = () => {
+    if (onExample && nearest >= 0) onExample(nearest);
+  };
+  plane.addEventListener("click", choose);
   plane.addEventListener("wheel", (event) => {
     event.preventDefault();
     zoom(1.0015 ** event.deltaY, positionOn(plane, event));
@@ -264,9 +267,8 @@ function latentSpace({ latentDim, examples, picture, nets, onExample }) {
     } else if (event.key === "+" || event.key === "=") zoom(0.8);
     else if (event.key === "-") zoom(1.25);
     else if (event.key === "0") reset();
-    else if (event.key === "Enter") {
-      if (nearest >= 0) onExample(nearest);
-    } else return;
+    else if (event.key === "Enter") choose();
+    else return;
     event.preventDefault();
   });
   const reset = () => {
@@ -300,7 +302,8 @@ function latentSpace({ latentDim, examples, picture, nets, onExample }) {
   const axes = isLine ? space.names[0] : `${space.names[0]} to the right and ${space.names[1]} upwards`;
   $("latent-help").textContent = `${examples ? `Posterior means of ${points.length} examples; ` : ""}${axes}. `
     + (nets.decode ? "Move the pointer, or the sliders, to decode. " : "Move the pointer to see examples and their reconstructions. ")
-    + "Drag to move and turn the wheel to zoom; on the keyboard, use the arrows, + and −. Click an example to take it below.";
+    + "Drag to move and turn the wheel to zoom; on the keyboard, use the arrows, + and −."
+    + (onExample && examples ? " Click an example to take it below." : "");
   if (!nets.decode) $("decoded-figure").querySelector("figcaption").textContent = "its reconstruction";
 
   const fit = () => {

@@ -8,13 +8,14 @@ async function start() {
   const samples = await decoded(data.samples, data, nets);
   const examples = await unpackShown(data, nets);
   const picture = pictureOf(data);
+  const hasPad = image && nets.encode && nets.decode;
   let pad = null;
   let space = null;
   if (latentDim && (examples || nets.decode)) {
-    const onExample = (i) => pad && pad.take(i);
+    const onExample = hasPad ? (i) => pad && pad.take(i) : null;
     space = latentSpace({ latentDim, examples, picture, nets, onExample });
   }
-  if (image && nets.encode && nets.decode) {
+  if (hasPad) {
     pad = drawingPad({ image, examples, picture, nets, onPosterior: (posterior) => space && space.mark(posterior) });
   }
   galleries({ latentDim, shown, examples, samples, picture, nets });

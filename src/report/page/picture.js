@@ -58,16 +58,19 @@ function bars(dim) {
     height,
     paint(context, values, x = 0, y = 0) {
       const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 3);
-      context.fillStyle = "#f4f4f2";
+      context.fillStyle = "#ffffff";
       context.fillRect(x, y, width, height);
+      context.fillStyle = "#f0f0ee";
+      context.fillRect(x + 2, y + 2, width - 4, height - 4);
       context.fillStyle = "#0072b2";
       values.forEach((value, i) => {
         const size = (value / largest) * (height / 2 - 2);
-        const left = x + (i * width) / dim;
-        context.fillRect(left, y + height / 2 - Math.max(size, 0), width / dim - 1, Math.abs(size));
+        const each = (width - 8) / dim;
+        const left = x + 4 + i * each;
+        context.fillRect(left, y + height / 2 - Math.max(size, 0), each - 1, Math.abs(size));
       });
       context.fillStyle = "#888";
-      context.fillRect(x, y + height / 2, width, 1);
+      context.fillRect(x + 2, y + height / 2, width - 4, 1);
     },
   };
 }

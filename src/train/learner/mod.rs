@@ -22,5 +22,5 @@ pub use monitor::Progress;
 pub(super) use monitor::Watch;
 pub(super) use noise::NoiseAhead;
 pub(super) use readings::Readings;
-pub(super) use run::Run;
+pub(super) use run::{Observe, Run};
 pub(super) use step::{Setup, Step, Trainable};

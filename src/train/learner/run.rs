@@ -18,8 +18,11 @@ use crate::data::BatchLoader;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::create_dir;
 use crate::model::Model;
-use crate::train::store::{Existing, Folder, History, Identity, Keeper, Record, Saved};
+use crate::train::store::{Epoch, Existing, Folder, History, Identity, Keeper, Record, Saved};
 use crate::train::{Stopped, TrainConfig, Trained};
+
+/// A function that sees each epoch and its model.
+pub(in crate::train) type Observe<M> = Box<dyn FnMut(&Epoch, &M) -> Result<()> + Send>;
 
 /// A checked run, ready to be launched.
 pub(in crate::train) struct Run<M: Module> {
@@ -36,6 +39,7 @@ pub(in crate::train) struct Run<M: Module> {
     pub(in crate::train) history: History,
     pub(in crate::train) parts: Option<[Vec<u8>; 3]>,
     pub(in crate::train) best: Option<(usize, Vec<u8>)>,
+    pub(in crate::train) observe: Option<Observe<M>>,
 }
 
 impl<M: Model + 'static> Run<M> {
@@ -94,8 +98,16 @@ impl<M: Model + 'static> Run<M> {
         let interrupter = Interrupter::new();
         let record = Arc::new(Record::new(self.history, interrupter.clone()));
         let request = self.watch.request.clone();
-        let is_kept = self.folder.is_some() || self.config.patience.is_some();
-        let keeper = Arc::new(Keeper::new(self.folder, record.clone(), self.epoch, self.best));
+        let is_kept =
+            self.folder.is_some() || self.config.patience.is_some() || self.observe.is_some();
+        let mut keeper = Keeper::new(self.folder, record.clone(), self.epoch, self.best);
+        if let Some(mut observe) = self.observe {
+            let trainable = self.trainable.clone();
+            keeper = keeper.observed(Box::new(move |epoch, weights| {
+                observe(epoch, &load(trainable.clone(), weights)?.valid().model.module)
+            }));
+        }
+        let keeper = Arc::new(keeper);
         let monitor = Monitor::new(record.clone(), interrupter.clone(), self.watch);
         let config = self.config;
         // The directory is for Burn's own log files; none are written.

@@ -101,6 +101,7 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
             history: History::default(),
             parts: None,
             best: None,
+            observe: None,
         };
         run.enter(folder)
     }

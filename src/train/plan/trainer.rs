@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::objective::{Elbo, Objective};
 use crate::optim::RmsProp;
-use crate::train::learner::Progress;
-use crate::train::store::Existing;
+use crate::train::learner::{Observe, Progress, Run};
+use crate::train::store::{Epoch, Existing};
 
 /// Trains a model on Burn's Learner.
 ///
@@ -231,8 +231,45 @@ impl<O> Trainer<O> {
         M: Model + 'static,
         O: Objective<M> + 'static,
     {
+        self.start(model, train, valid, None)
+    }
+
+    /// Like [`fit`](Self::fit), and passes each finished epoch with its model to a function: to draw
+    /// pictures as training goes, to log, or to keep models.
+    ///
+    /// The function runs beside the training, on another thread, one epoch after the other. The
+    /// training waits for it at its end and where it falls an epoch behind. An error from it stops the
+    /// run. A resumed run shows it the new epochs only.
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit), and the function's.
+    pub fn fit_observed<M>(
+        self,
+        model: M,
+        train: Arc<dyn Examples>,
+        valid: Arc<dyn Examples>,
+        observe: impl FnMut(&Epoch, &M) -> Result<()> + Send + 'static,
+    ) -> Result<Trained<M>, Box<Stopped<M>>>
+    where
+        M: Model + 'static,
+        O: Objective<M> + 'static,
+    {
+        self.start(model, train, valid, Some(Box::new(observe)))
+    }
+
+    fn start<M>(
+        self,
+        model: M,
+        train: Arc<dyn Examples>,
+        valid: Arc<dyn Examples>,
+        observe: Option<Observe<M>>,
+    ) -> Result<Trained<M>, Box<Stopped<M>>>
+    where
+        M: Model + 'static,
+        O: Objective<M> + 'static,
+    {
         let erased = self.map_objective(|objective| Arc::new(objective) as Arc<dyn Objective<M>>);
-        let run = erased.prepare(model, train, valid)?;
+        let run = Run { observe, ..erased.prepare(model, train, valid)? };
         if run.is_finished() {
             return Ok(run.into_trained()?);
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use super::checkpoint::{Folder, PARTS, Parts};
+use super::history::Epoch;
 use super::record::Record;
 use crate::error::Result;
 use crate::exec::lock;
@@ -16,6 +17,9 @@ pub(in crate::train) struct Keeper {
     state: Mutex<State>,
 }
 
+/// A function that sees each epoch and its model's record.
+type ObserveWeights = Box<dyn FnMut(&Epoch, Vec<u8>) -> Result<()> + Send>;
+
 struct State {
     /// The parts received of each incomplete epoch. Burn saves each part on its own thread, so a
     /// part may arrive after some of the next epoch's.
@@ -24,6 +28,7 @@ struct State {
     best: Option<(usize, Vec<u8>)>,
     /// The last epoch whose checkpoint is complete.
     committed: Option<usize>,
+    observe: Option<ObserveWeights>,
 }
 
 impl Keeper {
@@ -35,8 +40,14 @@ impl Keeper {
         best: Option<(usize, Vec<u8>)>,
     ) -> Self {
         let committed = (epochs_done > 0).then_some(epochs_done);
-        let state = State { pending: BTreeMap::new(), best, committed };
+        let state = State { pending: BTreeMap::new(), best, committed, observe: None };
         Self { folder, record, state: Mutex::new(state) }
+    }
+
+    /// Passes each epoch and its model's record to a function once its checkpoint is complete.
+    pub(in crate::train) fn observed(self, observe: ObserveWeights) -> Self {
+        lock(&self.state).observe = Some(observe);
+        self
     }
 
     /// Adds a part; the last one of an epoch completes its checkpoint.
@@ -54,6 +65,7 @@ impl Keeper {
         }
         let parts = state.pending.remove(&epoch).unwrap_or_default();
         let history = self.record.history_until(epoch);
+        let last = history.last().cloned();
         if history.best().is_some_and(|best| best.epoch == epoch) {
             state.best = Some((epoch, parts[PARTS[0]].clone()));
         }
@@ -62,7 +74,11 @@ impl Keeper {
             folder.write(epoch, &parts, best, history)?;
         }
         state.committed = Some(epoch);
-        Ok(())
+        match (&mut state.observe, last) {
+            // Other epochs wait for the lock, so they are seen in their order.
+            (Some(observe), Some(last)) => observe(&last, parts[PARTS[0]].clone()),
+            _ => Ok(()),
+        }
     }
 
     /// Stops the run.
