@@ -3,7 +3,7 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-#[cfg(feature = "viz")]
+#[cfg(all(feature = "viz", feature = "report"))]
 #[doc = include_str!("../docs/guide/first-model.md")]
 struct FirstModel;
 
@@ -20,6 +20,7 @@ struct YourOwn;
 #[doc = include_str!("../docs/guide/your-own-codes.md")]
 struct YourOwnCodes;
 
+#[cfg(feature = "viz")]
 #[doc = include_str!("../docs/guide/training.md")]
 struct Training;
 

@@ -45,6 +45,7 @@ const WRITTEN: &[&str] = &[
     "traversals.png",
     "training.gif",
     "report.html",
+    "events",
 ];
 
 /// One run of an example.
@@ -111,6 +112,9 @@ impl<'a> Run<'a> {
             .with_interrupter(ctrl_c.interrupter());
         if let Some(max_norm) = options.clip {
             trainer = trainer.with_gradient_clipping(max_norm)?;
+        }
+        if options.tensorboard {
+            trainer = trainer.with_tensorboard(out.join("events"));
         }
         let film = Film::new(self.shape(), training.epochs)?;
         let (train, valid) = (Arc::new(train), Arc::new(valid));

@@ -86,6 +86,10 @@ pub struct Options {
     #[arg(long)]
     pub patience: Option<usize>,
 
+    /// Writes the terms of each epoch for TensorBoard too, to the folder events
+    #[arg(long)]
+    pub tensorboard: bool,
+
     /// Folder with the four files of MNIST, or of a data set in the same format; by default the
     /// repository's copy
     #[arg(long)]

@@ -2,6 +2,7 @@
 
 mod adversarial_training;
 mod annealing;
+mod observed;
 mod quantized;
 mod resume;
 mod runs;

@@ -16,7 +16,7 @@ use super::bar::Bar;
 use super::step::TERMS;
 use crate::error::{Error, ErrorKind};
 use crate::eval::LatentStatistics;
-use crate::train::store::{Epoch, Record};
+use crate::train::store::{Epoch, Events, Record};
 
 /// How a run shows its progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +32,7 @@ pub enum Progress {
 /// What the monitor needs to know about the run.
 pub(in crate::train) struct Watch {
     pub(in crate::train) csv: Option<PathBuf>,
+    pub(in crate::train) events: Option<Events>,
     pub(in crate::train) progress: Progress,
     /// A line that says what the figures measure.
     pub(in crate::train) title: String,
@@ -266,7 +267,9 @@ impl TrainingProgressLogger for Monitor {
         };
         self.print(&self.line(&record));
         self.epoch = epoch + 1;
-        if let Err(error) = self.record.finish_epoch(record, self.watch.csv.as_deref()) {
+        let added = self.watch.events.as_mut().map_or(Ok(()), |events| events.add(&record));
+        let finished = self.record.finish_epoch(record, self.watch.csv.as_deref());
+        if let Err(error) = finished.and(added) {
             self.record.fail(error);
         }
     }

@@ -17,7 +17,7 @@ use crate::objective::Objective;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 use crate::train::learner::Capture;
 use crate::train::learner::{NoiseAhead, Readings, Run, Setup, Step, Trainable, Watch};
-use crate::train::store::{DataIdentity, History, Identity, groups, learning_rates, probe};
+use crate::train::store::{DataIdentity, Events, History, Identity, groups, learning_rates, probe};
 
 impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
     /// Checks everything and assembles the run.
@@ -54,6 +54,7 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
                 protocols.map(|protocol| Measure::of(model.support(), protocol)),
             ),
             csv: self.csv.clone(),
+            events: self.events.clone().map(Events::new),
             progress: self.progress,
             batches,
             at_full_weight: Box::new(move |step| objective.at_full_weight(step)),

@@ -52,6 +52,7 @@ pub struct Trainer<O = Elbo> {
     pub(super) lr: ModuleLrScheduler,
     pub(super) progress: Progress,
     pub(super) csv: Option<PathBuf>,
+    pub(super) events: Option<PathBuf>,
     pub(super) checkpoints: Option<(PathBuf, Existing)>,
     pub(super) max_norm: Option<f64>,
     pub(super) skip_above: Option<f64>,
@@ -69,6 +70,7 @@ impl Trainer {
             lr: ModuleLrScheduler::from(1e-3),
             progress: Progress::default(),
             csv: None,
+            events: None,
             checkpoints: None,
             max_norm: None,
             skip_above: None,
@@ -91,6 +93,7 @@ impl<O> Trainer<O> {
             lr: self.lr,
             progress: self.progress,
             csv: self.csv,
+            events: self.events,
             checkpoints: self.checkpoints,
             max_norm: self.max_norm,
             skip_above: self.skip_above,
@@ -125,6 +128,12 @@ impl<O> Trainer<O> {
     /// checkpoints with [`Existing::Overwrite`].
     pub fn with_history_csv(self, path: impl Into<PathBuf>) -> Self {
         Self { csv: Some(path.into()), ..self }
+    }
+
+    /// Writes the terms of each epoch as events for TensorBoard (`tensorboard --logdir dir`), in the
+    /// folders `train` and `validation`. Nothing is replaced: each call of `fit` adds files of its own.
+    pub fn with_tensorboard(self, dir: impl Into<PathBuf>) -> Self {
+        Self { events: Some(dir.into()), ..self }
     }
 
     /// Keeps a checkpoint of the last finished epoch, and the best weights, in a folder.
