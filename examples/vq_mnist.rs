@@ -21,6 +21,7 @@ use std::sync::Arc;
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_vae::data::{ByteImages, Examples};
 use burn_vae::encoder::QuantizingEncoder;
+use burn_vae::eval::ssim;
 use burn_vae::optim::Adam;
 use burn_vae::posterior::{
     CodeGradient, Codebook, Family, FiniteScalarFamily, Grid, Pointwise, QuantizingHead,
@@ -76,6 +77,10 @@ struct Args {
     /// Length of a vector, for vq and vq-rotation
     #[arg(long, default_value_t = 16, value_parser = up_to(1 << 12))]
     columns: usize,
+
+    /// Number of quantisers in a row, each of what the ones before left over, for vq and vq-rotation
+    #[arg(long, default_value_t = 1, value_parser = up_to(1 << 6))]
+    quantizers: usize,
 
     /// Share of the mean use below which a vector is replaced, for vq and vq-rotation; 0 for never
     #[arg(long, default_value_t = 0.1)]
@@ -137,7 +142,7 @@ fn start() -> Result<()> {
     let args = Args::parse();
     let vectors = VectorQuantizedFamily {
         dead_share: args.dead_share,
-        ..VectorQuantizedFamily::new(args.codes, args.columns)
+        ..VectorQuantizedFamily::new(args.codes, args.columns).with_quantizers(args.quantizers)
     };
     match args.codebook {
         Kind::Vq => run(&args, vectors, args.columns),
@@ -165,10 +170,11 @@ where
 
     let first = presets::quantized(study.test.shape(), args.channels, columns, family);
     let vae = first.init(study.seed, &study.device)?;
-    let codes = vae.encoder.codebook().codes();
+    let codebook = vae.encoder.codebook();
     let second = PixelCnnPriorConfig {
+        quantizers: codebook.quantizers(),
         channels: args.prior_channels,
-        ..PixelCnnPriorConfig::new(SIZE, SIZE, codes)
+        ..PixelCnnPriorConfig::new(SIZE, SIZE, codebook.codes())
     };
     let prior = second.init(study.seed.child("second stage"), &study.device)?;
 
@@ -214,12 +220,14 @@ where
     let indices = indices_of(&vae, &bits)?;
     pictures(&vae, &bits, indices.clone(), &out)?;
 
+    let similarity = similarity(&vae, &bits)?;
     let objective = Elbo::default();
     let before = study.evaluate(&uniform, &objective, test.clone(), 1)?;
     let after = study.evaluate(&vae, &objective, test, 1)?;
     study::page(&out, "vq_mnist", &trained.history, &vae, &bits, &after, None)?;
     say!("\nmodel, histories and pictures are in {0}; open {0}/report.html", out.display());
     say!("test codes: {}", vae.encoder.codebook().usage(indices)?);
+    say!("structural similarity of the reconstructions: {similarity:.4}");
     say!("with the uniform prior: {before}");
     if let Some(bits) = after.bits_per_dim(0.0) {
         say!("bits per dimension: {bits:.4}");
@@ -238,6 +246,20 @@ fn indices_of<E: QuantizingEncoder, D: Decoder, L: Likelihood, P: Prior<E>>(
         vae.encode_indices(examples.tensor(part, &vae.device())?)
     });
     Ok(Tensor::cat(parts.collect::<Result<_>>()?, 0))
+}
+
+/// Returns the mean structural similarity of all examples to their reconstructions.
+fn similarity<E: QuantizingEncoder, D: Decoder, L: Likelihood, P: Prior<E>>(
+    vae: &Vae<E, D, L, P>,
+    examples: &ByteImages,
+) -> Result<f64> {
+    let mut sum = 0.0;
+    for start in (0..examples.len()).step_by(500) {
+        let x = examples.tensor(start..(start + 500).min(examples.len()), &vae.device())?;
+        let each = ssim(x.clone(), vae.reconstruct(x)?, examples.shape())?;
+        sum += each.into_data().iter::<f64>().sum::<f64>();
+    }
+    Ok(sum / examples.len() as f64)
 }
 
 /// Draws reconstructions, and the codes and their frequencies.
@@ -268,7 +290,7 @@ fn pictures<E: QuantizingEncoder, D: Decoder, L: Likelihood, P: Prior<E>>(
         // Whole rows of ten, or one row of fewer.
         let columns = order.len().min(10);
         order.truncate(order.len().min(100) / columns.max(1) * columns);
-        let surroundings = surroundings(test, &indices, counts.len());
+        let surroundings = surroundings(test, &indices, &codebook);
         let shown = order.iter().flat_map(|code| surroundings[*code].iter().copied()).collect();
         let shown = TensorData::new::<f32, _>(shown, [order.len(), AROUND * AROUND]);
         let shown = Tensor::from_data(shown, &vae.device());
@@ -277,18 +299,22 @@ fn pictures<E: QuantizingEncoder, D: Decoder, L: Likelihood, P: Prior<E>>(
     Ok(())
 }
 
-/// Returns the mean of the pixels around the places where each code occurs.
-fn surroundings(test: &ByteImages, indices: &[i64], codes: usize) -> Vec<Vec<f32>> {
+/// Returns the mean of the pixels around the places where each code of each quantiser occurs.
+fn surroundings(test: &ByteImages, indices: &[i64], codebook: &impl Codebook) -> Vec<Vec<f32>> {
     let [height, width, _] = test.shape();
-    let (mut sums, mut counts) = (vec![vec![0.0; AROUND * AROUND]; codes], vec![0.0f32; codes]);
+    let (codes, quantizers) = (codebook.codes(), codebook.quantizers());
+    let mut sums = vec![vec![0.0; AROUND * AROUND]; codes * quantizers];
+    let mut counts = vec![0.0f32; codes * quantizers];
     let images = test.pixels().chunks_exact(height * width);
-    for (image, indices) in images.zip(indices.chunks_exact(SIZE * SIZE)) {
-        for (position, &code) in indices.iter().enumerate() {
+    for (image, indices) in images.zip(indices.chunks_exact(SIZE * SIZE * quantizers)) {
+        for (place, &index) in indices.iter().enumerate() {
+            let (position, quantizer) = (place / quantizers, place % quantizers);
+            let code = quantizer * codes + index as usize;
             // A position stands for four by four pixels in the middle.
             let margin = (AROUND - 4) / 2;
             let [top, left] = [position / SIZE * 4, position % SIZE * 4];
-            counts[code as usize] += 1.0;
-            for (i, sum) in sums[code as usize].iter_mut().enumerate() {
+            counts[code] += 1.0;
+            for (i, sum) in sums[code].iter_mut().enumerate() {
                 let [row, column] = [top + i / AROUND, left + i % AROUND];
                 let is_inside = (margin..height + margin).contains(&row)
                     && (margin..width + margin).contains(&column);

@@ -98,6 +98,7 @@
 //! | `images` (default) | `data::ImageFolder` | |
 //! | `weights` (default) | weights of other frameworks, in `weights` | burn-store |
 //! | `progress` (default) | a progress bar within each epoch | |
+//! | `tui` | Burn's dashboard in the terminal, as `train::Progress::Tui` | burn-train with `tui` |
 //! | `download` | downloading MNIST if no copy is on disk | burn-dataset |
 //!
 //! The `Device` selects one of the compiled backends at run time.

@@ -113,6 +113,10 @@ impl<'a> Run<'a> {
         if let Some(max_norm) = options.clip {
             trainer = trainer.with_gradient_clipping(max_norm)?;
         }
+        #[cfg(feature = "tui")]
+        if options.tui {
+            trainer = trainer.with_progress(burn_vae::train::Progress::Tui);
+        }
         if options.tensorboard {
             trainer = trainer.with_tensorboard(out.join("events"));
         }

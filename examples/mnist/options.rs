@@ -86,6 +86,11 @@ pub struct Options {
     #[arg(long)]
     pub patience: Option<usize>,
 
+    /// Shows Burn's dashboard in the terminal
+    #[cfg(feature = "tui")]
+    #[arg(long)]
+    pub tui: bool,
+
     /// Writes the terms of each epoch for TensorBoard too, to the folder events
     #[arg(long)]
     pub tensorboard: bool,

@@ -7,6 +7,7 @@ mod measure;
 mod pareto;
 mod proposal;
 mod roc;
+mod ssim;
 
 pub use codes::codes;
 pub use importance::{ImportanceSampling, LogLikelihood, log_likelihood};
@@ -16,6 +17,7 @@ pub(crate) use latents::{LatentSums, LatentTotals, ReadSums};
 pub use measure::Measure;
 pub use proposal::{FittedGaussian, FromPosterior, Propose, log_weights};
 pub use roc::{Roc, RocPoint};
+pub use ssim::{SCALE_WEIGHTS, ms_ssim, ssim};
 
 use std::fmt;
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use crate::config::ModuleConfig;
 use crate::encoder::QuantizingEncoder;
 use crate::error::{Error, Result};
 use crate::likelihood::Support;
-use crate::nn::{Activation, FromAbove, FromLeft, Init, check_dim, linear};
+use crate::nn::{Activation, FromAbove, FromLeft, Init, affine, check_dim, linear};
 use crate::ops;
 use crate::phase::Phase;
 use crate::posterior::{Codebook, Density};
@@ -21,7 +21,8 @@ use crate::seed::Seed;
 /// | field | in [`new`](Self::new) | meaning | range |
 /// |---|---|---|---|
 /// | `height`, `width` | as given | positions of a code | at least 1 |
-/// | `codes` | as given | number of codes at a position | at least 2 |
+/// | `codes` | as given | number of codes of an index | at least 2 |
+/// | `quantizers` | 1 | indices at a position, as residual quantisers give | 1 to 1,024 |
 /// | `channels` | 32 | channels of each layer | at least 1 |
 /// | `layers` | 8 | gated layers; the first sees positions up to 2 away, the others 1 | 1 to 1,024 |
 /// | `init` | Glorot uniform | distribution of the initial weights | |
@@ -32,8 +33,11 @@ pub struct PixelCnnPriorConfig {
     pub height: usize,
     /// Number of positions in a row.
     pub width: usize,
-    /// Number of codes at a position.
+    /// Number of codes of an index.
     pub codes: usize,
+    /// Number of indices at a position.
+    #[serde(default = "one")]
+    pub quantizers: usize,
     /// Channels of each layer.
     pub channels: usize,
     /// Number of gated layers.
@@ -46,12 +50,18 @@ pub struct PixelCnnPriorConfig {
 impl PixelCnnPriorConfig {
     /// Describes a prior over `height * width` positions with one of `codes` codes each.
     pub fn new(height: usize, width: usize, codes: usize) -> Self {
-        Self { height, width, codes, channels: 32, layers: 8, init: Init::default() }
+        let (channels, layers, init) = (32, 8, Init::default());
+        Self { height, width, codes, quantizers: 1, channels, layers, init }
     }
 }
 
-/// More layers are treated as a mistake.
+fn one() -> usize {
+    1
+}
+
+/// More layers, or more indices at a position, are treated as a mistake.
 const MAX_LAYERS: usize = 1 << 10;
+const MAX_QUANTIZERS: usize = 1 << 10;
 
 /// Samples to draw at once.
 const BLOCK: usize = 256;
@@ -67,6 +77,10 @@ const KERNELS: [usize; 2] = [5, 3];
 /// of convolutions sees the rows above a position, a horizontal one the positions to its left and,
 /// at each layer, the vertical stack. A layer is `tanh(a) * sigmoid(b)` of the two halves of its
 /// convolution.
+///
+/// Where a position has several indices, they follow each other within it. The network sees the sum of
+/// an embedding of each; the logits of an index see the ones before it at the same position through
+/// another embedding.
 ///
 /// It is trained on the codes of a trained model:
 ///
@@ -93,13 +107,18 @@ const KERNELS: [usize; 2] = [5, 3];
 /// ```
 #[derive(Module, Debug)]
 pub struct PixelCnnPrior {
-    /// `[codes, channels]`
+    /// `[quantizers * codes, channels]`
     embedding: Param<Tensor<2>>,
     layers: Vec<GatedLayer>,
+    /// Of the indices before another one at the same position, `[(quantizers - 1) * codes, channels]`.
+    within: Option<Param<Tensor<2>>>,
     hidden: Linear,
+    /// To `quantizers * codes` values.
     logits: Linear,
     #[module(skip)]
     size: [usize; 2],
+    #[module(skip)]
+    quantizers: usize,
 }
 
 /// A layer of both stacks.
@@ -163,33 +182,72 @@ fn gate(x: Tensor<4>) -> Tensor<4> {
 }
 
 impl PixelCnnPrior {
+    /// Returns the number of codes of an index.
+    fn codes(&self) -> usize {
+        self.embedding.dims()[0] / self.quantizers
+    }
+
     /// Returns the features of each position, which depend on those before it.
     ///
     /// # Shapes
-    /// - `indices`: `[n, rows * width]`, the first rows
+    /// - `indices`: `[n, rows * width * quantizers]`, the first rows
     /// - output: `[n, rows, width, channels]`
     fn features(&self, indices: Tensor<2, Int>) -> Tensor<4> {
-        let ([n, positions], [_, channels]) = (indices.dims(), self.embedding.dims());
-        let codes = self.embedding.val().select(0, indices.reshape([n * positions]));
+        let ([n, given], [_, channels]) = (indices.dims(), self.embedding.dims());
+        let positions = given / self.quantizers;
+        let codes =
+            self.embedded(&self.embedding, indices.reshape([n * positions, self.quantizers]));
         let codes = codes.reshape([n, positions / self.size[1], self.size[1], channels]);
         let start = [codes.clone(), codes];
         let [_, left] = self.layers.iter().fold(start, |stacks, layer| layer.forward(stacks));
         left
     }
 
-    /// Returns `log p(z_i | z_1, ..., z_(i-1))` for all codes, from `[rows, channels]` to
-    /// `[rows, codes]`.
-    fn log_probs_of(&self, features: Tensor<2>) -> Tensor<2> {
-        let features = activation::relu(features);
-        let hidden = linear(&self.hidden, features, Some(Activation::Relu));
-        activation::log_softmax(linear(&self.logits, hidden, None), 1)
+    /// Returns the sum of the embeddings of the indices of each row, `[rows, channels]`. Each column has
+    /// rows of its own in the table.
+    fn embedded(&self, table: &Param<Tensor<2>>, indices: Tensor<2, Int>) -> Tensor<2> {
+        let ([rows, columns], [_, channels]) = (indices.dims(), table.dims());
+        let first = (0..columns).map(|column| (column * self.codes()) as i64).collect::<Vec<_>>();
+        let first = Tensor::<1, Int>::from_data(first.as_slice(), &indices.device());
+        let places = (indices + first.unsqueeze_dim(0)).reshape([rows * columns]);
+        let each = table.val().select(0, places);
+        match columns {
+            1 => each,
+            _ => each.reshape([rows, columns, channels]).sum_dim(1).squeeze_dim(1),
+        }
     }
 
-    /// Draws the indices of `n` codes, position by position, and calls `progress` with the number of
+    /// Returns the log-probabilities of all codes of the next index at a position, given those before it
+    /// there.
+    ///
+    /// # Shapes
+    /// - `features`: `[rows, channels]`
+    /// - `before`: `[rows, indices]`, fewer than there are quantisers; none for the first
+    /// - output: `[rows, codes]`
+    fn log_probs_of(&self, features: Tensor<2>, before: Option<Tensor<2, Int>>) -> Tensor<2> {
+        let quantizer = before.as_ref().map_or(0, |before| before.dims()[1]);
+        let features = match (&self.within, before) {
+            (Some(within), Some(before)) => features + self.embedded(within, before),
+            _ => features,
+        };
+        let features = activation::relu(features);
+        let hidden = linear(&self.hidden, features, Some(Activation::Relu));
+        let logits = match (self.quantizers, &self.logits.bias) {
+            (2.., Some(bias)) => {
+                let (start, codes) = (quantizer * self.codes(), self.codes());
+                let weight = self.logits.weight.val().narrow(1, start, codes);
+                affine(hidden, weight, bias.val().narrow(0, start, codes), None)
+            }
+            _ => linear(&self.logits, hidden, None),
+        };
+        activation::log_softmax(logits, 1)
+    }
+
+    /// Draws the indices of `n` codes, one after the other, and calls `progress` with the number of
     /// indices that are done and that of all.
     ///
     /// # Shapes
-    /// - output: `[n, height * width]`
+    /// - output: `[n, height * width * quantizers]`
     pub fn sample_indices(
         &self,
         n: usize,
@@ -198,32 +256,40 @@ impl PixelCnnPrior {
     ) -> Tensor<2, Int> {
         let model = self.valid();
         let ([height, width], device) = (model.size, model.embedding.device());
-        let positions = height * width;
-        let mut drawn = vec![0i64; n * positions];
+        let (quantizers, codes) = (model.quantizers, model.codes());
+        let all = height * width * quantizers;
+        let mut drawn = vec![0i64; n * all];
         let mut done = 0;
-        for (block, drawn) in drawn.chunks_mut(BLOCK * positions).enumerate() {
-            let (seed, n_block) = (seed.at(block as u64), drawn.len() / positions);
-            for position in 0..positions {
+        for (block, drawn) in drawn.chunks_mut(BLOCK * all).enumerate() {
+            let (seed, n_block) = (seed.at(block as u64), drawn.len() / all);
+            // The indices of all codes of the block, in a range of places.
+            let part = |drawn: &[i64], places: std::ops::Range<usize>| {
+                let shape = [n_block, places.len()];
+                let part = drawn.chunks_exact(all).flat_map(|code| &code[places.clone()]);
+                let part = TensorData::new::<i64, _>(part.copied().collect(), shape);
+                Tensor::<2, Int>::from_data(part, &device)
+            };
+            for position in 0..height * width {
                 let (row, column) = (position / width, position % width);
                 // The rows below have no influence.
-                let seen = drawn.chunks_exact(positions);
-                let seen = seen.flat_map(|code| &code[..(row + 1) * width]).copied().collect();
-                let seen = TensorData::new::<i64, _>(seen, [n_block, (row + 1) * width]);
-                let features = model.features(Tensor::from_data(seen, &device));
-                let here = features.narrow(1, row, 1).narrow(2, column, 1);
-                let [_, _, _, channels] = here.dims();
-                let log_probs = model.log_probs_of(here.reshape([n_block, channels]));
-                let log_probs = log_probs.into_data().iter::<f64>().collect::<Vec<_>>();
-                let mut rng = seed.child("position").at(position as u64).rng();
-                let log_probs = log_probs.chunks_exact(log_probs.len() / n_block);
-                for (code, log_probs) in drawn.chunks_exact_mut(positions).zip(log_probs) {
-                    code[position] = draw(log_probs, rng.random()) as i64;
+                let features = model.features(part(drawn, 0..(row + 1) * width * quantizers));
+                let here = features.narrow(1, row, 1).narrow(2, column, 1).flatten::<2>(1, 3);
+                let start = position * quantizers;
+                for place in start..start + quantizers {
+                    let before = (place > start).then(|| part(drawn, start..place));
+                    let log_probs = model.log_probs_of(here.clone(), before);
+                    let log_probs = log_probs.into_data().iter::<f64>().collect::<Vec<_>>();
+                    let mut rng = seed.child("position").at(place as u64).rng();
+                    let log_probs = log_probs.chunks_exact(codes);
+                    for (code, log_probs) in drawn.chunks_exact_mut(all).zip(log_probs) {
+                        code[place] = draw(log_probs, rng.random()) as i64;
+                    }
+                    done += n_block;
+                    progress(done, n * all);
                 }
-                done += n_block;
-                progress(done, n * positions);
             }
         }
-        Tensor::from_data(TensorData::new::<i64, _>(drawn, [n, positions]), &device)
+        Tensor::from_data(TensorData::new::<i64, _>(drawn, [n, all]), &device)
     }
 }
 
@@ -242,11 +308,20 @@ impl ModuleConfig for PixelCnnPriorConfig {
     type Module = PixelCnnPrior;
 
     fn init(&self, seed: Seed, device: &Device) -> Result<PixelCnnPrior> {
-        let Self { height, width, codes, channels, layers, init } = *self;
-        for (name, dim) in
-            [("height", height), ("width", width), ("channels", channels), ("layers", layers)]
-        {
+        let Self { height, width, codes, quantizers, channels, layers, init } = *self;
+        for (name, dim) in [
+            ("height", height),
+            ("width", width),
+            ("quantizers", quantizers),
+            ("channels", channels),
+            ("layers", layers),
+        ] {
             check_dim(name, dim)?;
+        }
+        if quantizers > MAX_QUANTIZERS {
+            return Err(Error::config(format!(
+                "quantizers is {quantizers}, but it must be at most {MAX_QUANTIZERS}"
+            )));
         }
         if layers > MAX_LAYERS {
             return Err(Error::config(format!(
@@ -262,11 +337,17 @@ impl ModuleConfig for PixelCnnPriorConfig {
         // Where twice the channels overflows, `linear` refuses the saturated width as too large.
         let wide = channels.saturating_mul(2);
         let hidden = init.linear(channels, wide, seed.child("hidden"), device)?;
-        let logits = init.linear(wide, codes, seed.child("logits"), device)?;
-        let embedding = init.linear(codes, channels, seed.child("embedding"), device)?.weight;
+        let all = codes.saturating_mul(quantizers);
+        let logits = init.linear(wide, all, seed.child("logits"), device)?;
+        let embedding = init.linear(all, channels, seed.child("embedding"), device)?.weight;
+        let within = match quantizers {
+            1 => None,
+            _ => Some(init.linear(all - codes, channels, seed.child("within"), device)?.weight),
+        };
         let layer = |i| GatedLayer::new(i == 0, self, seed.child("layers").at(i as u64), device);
         let layers = (0..layers).map(layer).collect::<Result<_>>()?;
-        Ok(PixelCnnPrior { embedding, layers, hidden, logits, size: [height, width] })
+        let size = [height, width];
+        Ok(PixelCnnPrior { embedding, layers, within, hidden, logits, size, quantizers })
     }
 }
 
@@ -279,17 +360,23 @@ impl<E: QuantizingEncoder> Prior<E> for PixelCnnPrior {
 
     fn check(&self, encoder: &E) -> Result<()> {
         let codebook = encoder.codebook();
-        let ([height, width], [codes, _]) = (self.size, self.embedding.dims());
-        let indices = codebook.groups(encoder.latent_dim()) * codebook.quantizers();
-        if indices != height * width {
+        let ([height, width], quantizers, codes) = (self.size, self.quantizers, self.codes());
+        let theirs = codebook.quantizers();
+        let indices = codebook.groups(encoder.latent_dim()) * theirs;
+        // Several indices of a group may also be positions of their own.
+        if indices != height * width * quantizers || ![1, theirs].contains(&quantizers) {
+            let each = match quantizers {
+                1 => "one index".to_string(),
+                _ => format!("{quantizers} indices"),
+            };
             return Err(Error::config(format!(
-                "the prior is over {height} x {width} positions with one index each, but a code has \
-                 {indices} indices"
+                "the prior is over {height} x {width} positions with {each} each, but a code has \
+                 {indices} indices in groups of {theirs}"
             )));
         }
         if codebook.codes() != codes {
             return Err(Error::config(format!(
-                "the prior is over {codes} codes at each position, but the encoder has {}",
+                "the prior is over {codes} codes of an index, but the encoder has {}",
                 codebook.codes()
             )));
         }
@@ -314,11 +401,18 @@ impl<C: Codebook> CodeDistribution for BoundPixelCnn<C> {
     type Codebook = C;
 
     fn log_probs(&self, indices: Tensor<2, Int>) -> Tensor<2> {
-        let [n, positions] = indices.dims();
+        let ([n, all], quantizers) = (indices.dims(), self.network.quantizers);
         let features = self.network.features(indices.clone());
         let [_, _, _, channels] = features.dims();
-        let log_probs = self.network.log_probs_of(features.reshape([n * positions, channels]));
-        log_probs.gather(1, indices.reshape([n * positions, 1])).reshape([n, positions])
+        let rows = n * all / quantizers;
+        let (features, indices) =
+            (features.reshape([rows, channels]), indices.reshape([rows, quantizers]));
+        let each = (0..quantizers).map(|quantizer| {
+            let before = (quantizer > 0).then(|| indices.clone().narrow(1, 0, quantizer));
+            let log_probs = self.network.log_probs_of(features.clone(), before);
+            log_probs.gather(1, indices.clone().narrow(1, quantizer, 1))
+        });
+        Tensor::cat(each.collect(), 1).reshape([n, all])
     }
 }
 
@@ -344,7 +438,8 @@ impl<C: Codebook> Distribution for BoundPixelCnn<C> {
 
     fn latent_dim(&self) -> Option<usize> {
         let [height, width] = self.network.size;
-        Some(height * width * self.codebook.columns() / self.codebook.quantizers())
+        let indices = height * width * self.network.quantizers;
+        Some(indices * self.codebook.columns() / self.codebook.quantizers())
     }
 
     fn support(&self) -> Support {

@@ -23,4 +23,5 @@ mod pixel_cnn;
 mod precision;
 mod priors;
 mod properties;
+mod ssim;
 mod vector_quantizer;

@@ -11,10 +11,12 @@ use burn::optim::{AdamConfig, RmsPropConfig, SgdConfig};
 use burn::tensor::Device;
 use burn_vae::data::ByteImages;
 use burn_vae::data::mnist::Mnist;
-use burn_vae::nn::ConvConfig;
+use burn_vae::nn::{Activation, ConvConfig};
 use burn_vae::objective::{Beta, TargetKl};
 use burn_vae::train::{Existing, History, Progress, TrainConfig, Trained, Trainer};
-use burn_vae::{ConvVae, ConvVaeConfig, Elbo, ErrorKind, MlpVaeConfig, ModuleConfig, Seed};
+use burn_vae::{
+    ConvVae, ConvVaeConfig, Elbo, ErrorKind, MlpVaeConfig, ModuleConfig, Seed, VaeConfig,
+};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -281,6 +283,16 @@ fn checkpoints_that_do_not_fit_are_refused_and_left_alone() {
     let other = MlpVaeConfig::mlp(784, [9], 2).init(Seed::new(0), &Device::flex()).unwrap();
     let stopped = resume(|c| c.epochs = 2).fit(other, train.clone(), test.clone()).unwrap_err();
     assert_eq!(stopped.error.kind(), ErrorKind::Saved);
+    // Its settings count too where all weights have the same shapes.
+    let config = MlpVaeConfig::mlp(784, [8], 2);
+    let encoder = config.encoder.with_activation(Activation::Tanh);
+    let other = VaeConfig { encoder, ..config }.init(Seed::new(0), &Device::flex()).unwrap();
+    let stopped = resume(|c| c.epochs = 2).fit(other, train.clone(), test.clone()).unwrap_err();
+    let found = stopped.error.to_string();
+    assert!(
+        found.contains("the model had `activation: Relu` then and has `activation: Tanh`"),
+        "{found}"
+    );
 
     // Damaged files: one byte of each changed, or half of them missing.
     for name in ["model-1.bpk", "optimizer-1.bpk", "schedule-1.bpk", "state.json"] {

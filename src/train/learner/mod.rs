@@ -15,6 +15,7 @@ mod slots;
 mod step;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod trial;
+mod tui;
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 pub(super) use capture::Capture;

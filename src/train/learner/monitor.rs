@@ -14,6 +14,7 @@ use burn::train::renderer::{
 
 use super::bar::Bar;
 use super::step::TERMS;
+use super::tui::Tui;
 use crate::error::{Error, ErrorKind};
 use crate::eval::LatentStatistics;
 use crate::train::store::{Epoch, Events, Record};
@@ -27,6 +28,11 @@ pub enum Progress {
     Auto,
     /// Prints nothing.
     Silent,
+    /// Burn's dashboard in the terminal, with plots; lines as with [`Auto`](Self::Auto) if standard output
+    /// is no terminal. Its stop key stops the run like an
+    /// [`Interrupter`](crate::train::Trainer::with_interrupter).
+    #[cfg(feature = "tui")]
+    Tui,
 }
 
 /// What the monitor needs to know about the run.
@@ -51,6 +57,7 @@ pub(super) struct Monitor {
     interrupter: Interrupter,
     watch: Watch,
     bar: Bar,
+    tui: Tui,
     terms: HashMap<MetricId, usize>,
     epochs: usize,
     epoch: usize,
@@ -94,12 +101,14 @@ impl Monitor {
         interrupter: Interrupter,
         watch: Watch,
     ) -> Self {
-        let bar = Bar::new(watch.progress == Progress::Auto);
+        let tui = Tui::new(watch.progress, watch.request.clone());
+        let bar = Bar::new(watch.progress != Progress::Silent && !tui.is_open());
         Self {
             record,
             interrupter,
             watch,
             bar,
+            tui,
             terms: HashMap::new(),
             epochs: 0,
             epoch: 1,
@@ -114,6 +123,9 @@ impl Monitor {
     }
 
     fn update(&mut self, state: MetricState) {
+        if let MetricState::Numeric(entry, value) = &state {
+            self.tui.update(self.in_train, entry, value.as_ref());
+        }
         let MetricState::Numeric(entry, Some(value)) = state else { return };
         let Some(&term) = self.terms.get(&entry.metric_id) else { return };
         match value {
@@ -178,7 +190,7 @@ impl Monitor {
 
     /// Prints a line above the bar, unless progress is silent.
     fn print(&self, line: &str) {
-        if self.watch.progress == Progress::Auto {
+        if self.watch.progress != Progress::Silent && !self.tui.is_open() {
             // A closed pipe, as after `| head`, must not stop the training.
             self.bar.suspend(|| writeln!(std::io::stdout(), "{line}").ok());
         }
@@ -186,12 +198,14 @@ impl Monitor {
 }
 
 impl TrainingProgressLogger for Monitor {
-    fn start(&mut self, epochs: usize, first: usize, _items: Option<usize>, _label: Option<&str>) {
+    fn start(&mut self, epochs: usize, first: usize, items: Option<usize>, label: Option<&str>) {
+        self.tui.show(|tui| tui.start(epochs, first, items, label));
         (self.epochs, self.epoch) = (epochs, first);
         self.print(&self.watch.title);
     }
 
     fn start_split(&mut self, split: &str, examples: usize) {
+        self.tui.show(|tui| tui.start_split(split, examples));
         self.in_train = split == "train";
         *self.split() = Split::start();
         match self.in_train {
@@ -202,6 +216,7 @@ impl TrainingProgressLogger for Monitor {
     }
 
     fn update_split(&mut self, examples: usize) {
+        self.tui.show(|tui| tui.update_split(examples));
         if self.watch.request.should_stop() {
             self.interrupter.stop(None);
         }
@@ -217,11 +232,13 @@ impl TrainingProgressLogger for Monitor {
     }
 
     fn end_split(&mut self) {
+        self.tui.show(|tui| tui.end_split());
         let split = self.split();
         split.took = split.started.elapsed();
     }
 
     fn update_epoch(&mut self, epoch: usize) {
+        self.tui.show(|tui| tui.update_epoch(epoch));
         // An interrupted validation has no final means.
         if self.interrupter.should_stop() {
             return;
@@ -295,6 +312,7 @@ impl MetricsRenderer for Monitor {
     fn manual_close(&mut self) {}
 
     fn register_metric(&mut self, definition: MetricDefinition) {
+        self.tui.register(&definition);
         if let Some(term) = TERMS.iter().position(|term| *term == definition.name.as_str()) {
             self.terms.insert(definition.metric_id, term);
         }

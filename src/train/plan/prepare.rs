@@ -17,7 +17,9 @@ use crate::objective::Objective;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 use crate::train::learner::Capture;
 use crate::train::learner::{NoiseAhead, Readings, Run, Setup, Step, Trainable, Watch};
-use crate::train::store::{DataIdentity, Events, History, Identity, groups, learning_rates, probe};
+use crate::train::store::{
+    DataIdentity, Events, History, Identity, groups, learning_rates, lines, probe,
+};
 
 impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
     /// Checks everything and assembles the run.
@@ -123,6 +125,7 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
         by_id.model.is_numbered = false;
         Ok(Identity {
             config: self.config,
+            model: lines(&trainable.model.module),
             objective: format!("{:?}", self.objective),
             max_norm: self.max_norm,
             skip_above: self.skip_above.map(|threshold| threshold.to_string()),

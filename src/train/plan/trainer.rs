@@ -156,7 +156,7 @@ impl<O> Trainer<O> {
     /// - for each group of parameters, what the optimiser makes of known gradients, and the learning
     ///   rates of steps 1, 10, 100, 1,000 and 10,000
     /// - the data sets, compared by their sizes, their protocols, and their first and last examples
-    /// - the shapes of the weights
+    /// - the model, compared by its display: layers, shapes, and settings such as temperatures
     pub fn with_checkpoints(self, dir: impl Into<PathBuf>, existing: Existing) -> Self {
         Self { checkpoints: Some((dir.into(), existing)), ..self }
     }

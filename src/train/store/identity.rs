@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{DisplaySettings, Module, ModuleDisplay, ModuleMapper, ModuleVisitor, Param};
 use burn::nn::Linear;
 use burn::optim::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
 use burn::optim::{GradientsParams, ModuleOptimizer};
@@ -18,6 +18,9 @@ use crate::train::TrainConfig;
 #[serde(deny_unknown_fields)]
 pub(in crate::train) struct Identity {
     pub(in crate::train) config: TrainConfig,
+    /// The lines of the model's display, with its shapes and the settings that are no parameters, such as
+    /// temperatures.
+    pub(in crate::train) model: Vec<String>,
     pub(in crate::train) objective: String,
     pub(in crate::train) max_norm: Option<f64>,
     /// As text, because JSON cannot represent infinity.
@@ -62,6 +65,12 @@ impl DataIdentity {
         let protocol = examples.protocol();
         Ok(Self { len, dim, first_and_last_crc32: crc32(&bytes), protocol })
     }
+}
+
+/// Returns the lines of a model's display.
+pub(in crate::train) fn lines<M: ModuleDisplay>(model: &M) -> Vec<String> {
+    let text = model.format(DisplaySettings::default());
+    text.lines().map(|line| line.trim().to_string()).collect()
 }
 
 /// Returns a schedule's learning rates at steps 1, 10, 100, .. without advancing it.
@@ -237,6 +246,14 @@ impl Identity {
         let (mine, theirs) = (fields(self), fields(other));
         let mut names = mine.keys();
         let name = names.find(|name| mine.get(*name) != theirs.get(*name))?;
+        if name == "model" {
+            let nothing = String::new();
+            let length = self.model.len().max(other.model.len());
+            let lines = (0..length)
+                .map(|i| [&other.model, &self.model].map(|model| model.get(i).unwrap_or(&nothing)));
+            let [then, now] = lines.into_iter().find(|[then, now]| then != now)?;
+            return Some(format!("the model had `{then}` then and has `{now}` now"));
+        }
         Some(format!("{name} was {} then and is {} now", theirs[name], mine[name]))
     }
 }

@@ -139,6 +139,7 @@ mod tests {
         let set = || DataIdentity::default();
         let identity = Identity {
             config: TrainConfig::default(),
+            model: Vec::new(),
             objective: String::new(),
             max_norm: None,
             skip_above: None,
