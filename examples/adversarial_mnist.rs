@@ -18,14 +18,16 @@ use burn_vae::adversarial::AdversarialVaeConfig;
 use burn_vae::eval::{FittedGaussian, FromPosterior};
 use burn_vae::objective::AdversarialElbo;
 use burn_vae::optim::Adam;
+use burn_vae::report::Html;
 use burn_vae::train::Trainer;
 use burn_vae::{MlpVaeConfig, ModuleConfig, Result, saved};
 use clap::Parser;
-use common::{CtrlC, Place, count, exit_code, positive};
+use common::{CtrlC, Place, command, count, exit_code, positive};
 use study::Defaults;
 
 /// The files of a run.
-const WRITTEN: &[&str] = &["checkpoint", "history.csv", "model", "nelbo.png", "samples.png"];
+const WRITTEN: &[&str] =
+    &["checkpoint", "history.csv", "model", "nelbo.png", "samples.png", "report.html"];
 
 /// Trains a variational autoencoder with an implicit posterior, and one with a Gaussian posterior.
 #[derive(Parser)]
@@ -116,8 +118,16 @@ fn start() -> Result<()> {
     let plain = study.log_likelihood(&plain, test.clone(), FromPosterior)?;
     let estimate = study.evaluate(&model, &objective, test.clone(), 1)?;
     // The model's posterior has no density, so a fitted Gaussian is the proposal.
-    let likelihood = study.log_likelihood(&model, test, FittedGaussian::default())?;
-    say!("\nmodel, history and pictures are in {}", out.display());
+    let likelihood = study.log_likelihood(&model, test.clone(), FittedGaussian::default())?;
+    Html::new("adversarial_mnist", &trained.history)
+        .with_command(command("adversarial_mnist"))
+        .with_likelihood("test", &likelihood)
+        .with_figure("the discriminator's estimate, not a bound", estimate.to_string())
+        .with_figure("with a Gaussian posterior", plain.to_string())
+        .with_model(&model.vae)?
+        .with_images(&model.vae, &test.to_images()?)?
+        .save(out.join("report.html"))?;
+    say!("\nmodel, history and pictures are in {0}; open {0}/report.html", out.display());
     say!("the discriminator's estimate, not a bound: {estimate}");
     say!("Gaussian posterior: {plain}");
     study::report(&likelihood);

@@ -18,17 +18,18 @@ use burn_vae::data::{ByteImages, WithLabels};
 use burn_vae::eval::FromPosterior;
 use burn_vae::optim::Adam;
 use burn_vae::prior::{Distribution, StandardNormal};
+use burn_vae::report::Html;
 use burn_vae::train::Trainer;
 use burn_vae::viz::ImageGrid;
 use burn_vae::{ModuleConfig, Result, saved};
 use clap::Parser;
-use common::{CtrlC, Place, count, draw, exit_code};
+use common::{CtrlC, Place, command, count, draw, exit_code};
 use study::Defaults;
 
 const CLASSES: usize = 10;
 
 /// The files of a run.
-const WRITTEN: &[&str] = &["checkpoint", "history.csv", "model", "classes.png"];
+const WRITTEN: &[&str] = &["checkpoint", "history.csv", "model", "classes.png", "report.html"];
 
 /// Trains a conditional variational autoencoder and draws each class from the same codes.
 #[derive(Parser)]
@@ -67,14 +68,14 @@ fn start() -> Result<()> {
     let config = ConditionalVaeConfig::mlp(pixels, CLASSES, [256], args.latent_dim);
     let vae = config.init(seed, device)?;
     let ctrl_c = CtrlC::catch();
-    let vae = Trainer::new(study.training(args.epochs, 20))
+    let trained = Trainer::new(study.training(args.epochs, 20))
         .with_optimizer(Adam::new().with_epsilon(1e-5)?.init())
         .with_checkpoints(out.join("checkpoint"), out.existing)
         .with_history_csv(out.join("history.csv"))
         .with_interrupter(ctrl_c.interrupter())
-        .fit(vae, train, test.clone())?
-        .model;
+        .fit(vae, train, test.clone())?;
     ctrl_c.release();
+    let vae = trained.model;
     saved::save(out.join("model"), &config, &vae)?;
 
     // A row for each class, with the same ten codes.
@@ -87,7 +88,11 @@ fn start() -> Result<()> {
     });
 
     let likelihood = study.log_likelihood(&vae, test, FromPosterior)?;
-    say!("\nmodel, history and picture are in {}", out.display());
+    Html::new("conditional_mnist", &trained.history)
+        .with_command(command("conditional_mnist"))
+        .with_likelihood("test, given the class:", &likelihood)
+        .save(out.join("report.html"))?;
+    say!("\nmodel, history and picture are in {0}; open {0}/report.html", out.display());
     say!("-log p(x|y), given the class");
     study::report(&likelihood);
     Ok(())

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use burn_vae::data::mnist::Mnist;
 use burn_vae::eval::evaluate;
+use burn_vae::report::Html;
 use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::viz::ImageGrid;
 use burn_vae::{Elbo, MlpVaeConfig, ModuleConfig, NoiseSource, Result, Seed, backend, saved};
@@ -21,13 +22,20 @@ fn main() -> Result<()> {
     let vae = config.init(Seed::new(0), &backend::device("flex")?)?;
 
     let plan = TrainConfig { epochs: 5, ..TrainConfig::default() };
-    let vae = Trainer::new(plan).fit(vae, train, test.clone())?.model;
+    let trained = Trainer::new(plan).fit(vae, train, test.clone())?;
+    let vae = trained.model;
+    saved::save("out/quickstart/model", &config, &vae)?;
+    let noise = NoiseSource::new(Seed::new(1));
+    let result = evaluate(&vae, &Elbo::default(), test.clone(), 100, 1, noise)?;
 
     ImageGrid::new(vae.sample(100, 2)?, [28, 28, 1], 10)?.save("out/quickstart/samples.png")?;
-    saved::save("out/quickstart/model", &config, &vae)?;
+    Html::new("Quickstart", &trained.history)
+        .with_evaluation("test", &result)
+        .with_model(&vae)?
+        .with_images(&vae, &test)?
+        .save("out/quickstart/report.html")?;
 
-    let noise = NoiseSource::new(Seed::new(1));
-    println!("test: {}", evaluate(&vae, &Elbo::default(), test, 100, 1, noise)?);
-    println!("the model and its samples are in out/quickstart");
+    println!("test: {result}");
+    println!("the model is in out/quickstart; open out/quickstart/report.html to explore it");
     Ok(())
 }
