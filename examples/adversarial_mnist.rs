@@ -124,7 +124,6 @@ fn start() -> Result<()> {
         .with_likelihood("test", &likelihood)
         .with_figure("the discriminator's estimate, not a bound", estimate.to_string())
         .with_figure("with a Gaussian posterior", plain.to_string())
-        .with_model(&model.vae)?
         .with_images(&model.vae, &test.to_images()?)?
         .save(out.join("report.html"))?;
     say!("\nmodel, history and pictures are in {0}; open {0}/report.html", out.display());

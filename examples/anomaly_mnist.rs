@@ -1,4 +1,4 @@
-//! Telling a digit apart that the model has never seen, by the likelihood of an image.
+//! Detecting a digit that the model has never seen, by the likelihood of its images.
 //!
 //! ```sh
 //! cargo run --release --example anomaly_mnist -- --digit 4
@@ -19,13 +19,14 @@ use std::sync::Arc;
 use burn_vae::data::{Binarized, ByteImages, Examples};
 use burn_vae::eval::{ImportanceSampling, Roc, log_likelihood};
 use burn_vae::optim::Adam;
+use burn_vae::report::Html;
 use burn_vae::train::Trainer;
 use burn_vae::viz::{ImageGrid, roc};
 use burn_vae::{
     Elbo, Error, ErrorKind, MlpVaeConfig, ModuleConfig, NoiseSource, Result, Seed, saved,
 };
 use clap::{Parser, value_parser};
-use common::{CtrlC, Place, count, draw, exit_code, up_to};
+use common::{CtrlC, Place, command, count, draw, exit_code, up_to};
 use study::Defaults;
 
 /// The files of a run.
@@ -43,7 +44,7 @@ const WRITTEN: &[&str] = &[
 /// Images of each kind in the picture of extremes.
 const SHOWN: usize = 12;
 
-/// Trains a variational autoencoder without one digit and tells that digit apart.
+/// Trains a variational autoencoder without one digit and detects that digit.
 #[derive(Parser)]
 struct Args {
     /// The digit to leave out of the training set
@@ -113,7 +114,13 @@ fn start() -> Result<()> {
             .save(path)
     });
     let elbo = study.evaluate(&vae, &Elbo::default(), valid, 1)?;
-    study::page(&out, "anomaly_mnist", &trained.history, &vae, &bits, &elbo, None)?;
+    Html::new(format!("anomaly_mnist: without {}", args.digit), &trained.history)
+        .with_command(command("anomaly_mnist"))
+        .with_figure("area under the ROC curve, by NLL", format!("{:.4}", by_nll.auc()))
+        .with_figure("area under the ROC curve, by NELBO", format!("{:.4}", by_nelbo.auc()))
+        .with_evaluation(&format!("test, without {},", args.digit), &elbo)
+        .with_images(&vae, &bits)?
+        .save(out.join("report.html"))?;
     say!("\nmodel, history and pictures are in {0}; open {0}/report.html", out.display());
     say!("without the digit {}: {elbo}", args.digit);
     say!(

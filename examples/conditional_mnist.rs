@@ -90,7 +90,8 @@ fn start() -> Result<()> {
     let likelihood = study.log_likelihood(&vae, test, FromPosterior)?;
     Html::new("conditional_mnist", &trained.history)
         .with_command(command("conditional_mnist"))
-        .with_likelihood("test, given the class:", &likelihood)
+        .with_figure("likelihood", "log p(x|y), given the class y")
+        .with_likelihood("test", &likelihood)
         .save(out.join("report.html"))?;
     say!("\nmodel, history and picture are in {0}; open {0}/report.html", out.display());
     say!("-log p(x|y), given the class");

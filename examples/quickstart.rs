@@ -31,7 +31,6 @@ fn main() -> Result<()> {
     ImageGrid::new(vae.sample(100, 2)?, [28, 28, 1], 10)?.save("out/quickstart/samples.png")?;
     Html::new("Quickstart", &trained.history)
         .with_evaluation("test", &result)
-        .with_model(&vae)?
         .with_images(&vae, &test)?
         .save("out/quickstart/report.html")?;
 

@@ -167,7 +167,6 @@ fn start() -> Result<()> {
         .with_command(command("tabular"))
         .with_likelihood("test", &likelihood)
         .with_evaluation("test", &elbo)
-        .with_model(&vae)?
         .with_examples(&vae, &test, test.labels())?
         .save(out.join("report.html"))?;
     say!("\nmodel, history and picture are in {0}; open {0}/report.html", out.display());

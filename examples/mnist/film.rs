@@ -22,8 +22,9 @@ const PIXELS: usize = 700;
 
 pub struct Film {
     shape: [usize; 3],
-    /// Epochs from one picture to the next.
+    /// Epochs from one picture to the next, and of the whole run.
     every: usize,
+    epochs: usize,
     pictures: Arc<Mutex<Animation>>,
     /// Whether the first epoch was seen. A resumed run has lost the earlier pictures.
     is_whole: Arc<Mutex<bool>>,
@@ -33,7 +34,7 @@ impl Film {
     pub fn new(shape: [usize; 3], epochs: usize) -> Result<Self> {
         let pictures = Arc::new(Mutex::new(Animation::new(Duration::from_millis(250))?));
         let every = epochs.div_ceil(PICTURES).max(1);
-        Ok(Self { shape, every, pictures, is_whole: Arc::default() })
+        Ok(Self { shape, every, epochs, pictures, is_whole: Arc::default() })
     }
 
     /// Returns the function that adds the picture of an epoch.
@@ -45,7 +46,7 @@ impl Film {
         D: Decoder,
         L: Likelihood,
     {
-        let (shape, every) = (self.shape, self.every);
+        let (shape, every, epochs) = (self.shape, self.every, self.epochs);
         let (pictures, is_whole) = (self.pictures.clone(), self.is_whole.clone());
         // None of a large image: the pictures stay in memory.
         let side = (PIXELS / (2 * shape[0].max(shape[1]))).min(SIDE);
@@ -53,7 +54,8 @@ impl Film {
             if epoch.epoch == 1 {
                 *is_whole.lock().unwrap() = side > 1;
             }
-            if side > 1 && (epoch.epoch - 1) % every == 0 {
+            let is_due = (epoch.epoch - 1) % every == 0 || epoch.epoch == epochs;
+            if side > 1 && is_due {
                 let picture = picture(vae, side).and_then(|images| {
                     pictures.lock().unwrap().add(&ImageGrid::new(images, shape, side)?)
                 });

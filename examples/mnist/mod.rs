@@ -181,7 +181,6 @@ impl<'a> Run<'a> {
         Html::new(self.defaults.name, &trained.history)
             .with_command(command(self.defaults.name))
             .with_evaluation("test", result)
-            .with_model(&trained.model)?
             .with_images(&trained.model, &self.test)?
             .save(self.out.join("report.html"))
     }

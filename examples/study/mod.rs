@@ -161,10 +161,7 @@ where
         Some(likelihood) => page.with_likelihood("test", likelihood),
         None => page,
     };
-    page.with_evaluation("test", elbo)
-        .with_model(vae)?
-        .with_images(vae, test)?
-        .save(out.join("report.html"))
+    page.with_evaluation("test", elbo).with_images(vae, test)?.save(out.join("report.html"))
 }
 
 /// Draws the history of a run and samples of its model.

@@ -86,7 +86,8 @@ impl Describe for ConvDecoder {
         }
         stages.push(self.output.stage());
         if self.params_per_value > 1 {
-            stages.push(Stage::ParametersFirst(self.params_per_value));
+            let (params, [_, _, channels]) = (self.params_per_value, self.output.output_shape());
+            stages.push(Stage::ParametersFirst { params, channels });
         }
         Some(stages)
     }

@@ -38,10 +38,15 @@ pub enum Stage {
     },
     /// A function of each value.
     Activation(Activation),
-    /// Moves the values of each of the given number of parameters together, as likelihoods take them:
-    /// from `[pixels, parameters * channels]` to `[parameters, pixels * channels]`, where the last
-    /// dimension before is that of [`Conv`](Self::Conv)'s output channels.
-    ParametersFirst(usize),
+    /// Reorders interleaved parameters into one block per parameter, as likelihoods take them: from
+    /// `[pixels, channels]`, where the channels are those of each parameter in turn, to
+    /// `[params, pixels, channels / params]`.
+    ParametersFirst {
+        /// Number of parameters of a value.
+        params: usize,
+        /// Number of channels, a multiple of the parameters.
+        channels: usize,
+    },
 }
 
 impl Stage {

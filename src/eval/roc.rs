@@ -1,7 +1,7 @@
 use crate::error::{Error, Result};
 
-/// The receiver operating characteristic of a score that is to tell positive examples from negative
-/// ones, such as the negative log-likelihood for anomalies (Fawcett 2006).
+/// The receiver operating characteristic of a score that separates positive from negative examples,
+/// such as the negative log-likelihood for anomalies (Fawcett 2006).
 ///
 /// ```
 /// use burn_vae::eval::Roc;

@@ -88,7 +88,7 @@ fn planes(x: Tensor<2>, y: Tensor<2>, shape: [usize; 3], scales: usize) -> Resul
     let ([rows, columns], others) = (x.dims(), y.dims());
     if size != Some(columns) || [rows, columns] != others {
         return refuse(format!(
-            "rows of shape {:?} and {others:?} are not as many images of shape {shape:?}",
+            "x is {:?} and y is {others:?}, but both must be rows of images of shape {shape:?}",
             [rows, columns]
         ));
     }

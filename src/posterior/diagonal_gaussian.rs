@@ -182,9 +182,11 @@ impl Describe for DiagonalHead {
     fn stages(&self) -> Option<Vec<Stage>> {
         let layers = [&self.mean, &self.log_var];
         let weight = Tensor::cat(layers.map(|layer| layer.weight.val()).into(), 1);
-        let biases = layers.map(|layer| Some(layer.bias.as_ref()?.val()));
-        let bias = biases.into_iter().collect::<Option<_>>().map(|biases| Tensor::cat(biases, 0));
-        Some(vec![Stage::Linear { weight, bias }])
+        let biases = layers.map(|layer| match &layer.bias {
+            Some(bias) => bias.val(),
+            None => Tensor::zeros([layer.weight.dims()[1]], &layer.weight.device()),
+        });
+        Some(vec![Stage::Linear { weight, bias: Some(Tensor::cat(biases.into(), 0)) }])
     }
 }
 

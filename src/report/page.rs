@@ -2,13 +2,11 @@
 
 use std::fmt::Write;
 
-use serde::Serialize;
 use serde_json::json;
 
-use super::network::{Step, steps};
+use super::Html;
+use super::model::{Components, Decoded, STEPS};
 use super::pack::Packed;
-use super::{Components, Decoded, Html, Networks, STEPS};
-use crate::likelihood::InverseLink;
 use crate::summary::{Summary, escape, grouped, show};
 use crate::train::{Epoch, History};
 
@@ -26,16 +24,6 @@ const SCRIPT: [&str; 8] = [
     include_str!("page/main.js"),
 ];
 
-/// Models that can run in the page.
-#[derive(Serialize)]
-struct Live {
-    encoder: Option<Vec<Step>>,
-    decoder: Vec<Step>,
-    inverse_link: InverseLink,
-    is_standard: bool,
-    weights: Packed,
-}
-
 pub(super) fn render(html: &Html) -> String {
     let command = html.command.as_ref().map(|command| {
         format!(
@@ -51,7 +39,7 @@ pub(super) fn render(html: &Html) -> String {
         ("course", &course(&html.history)),
         ("style", STYLE),
         ("figures", &figures(&html.figures)),
-        ("model", &html.summary.as_ref().map(model).unwrap_or_default()),
+        ("model", &html.model.as_ref().map(|model| layers(&model.summary)).unwrap_or_default()),
         ("command", &command.unwrap_or_default()),
         // No end of a script and no comment may occur in the data.
         ("data", &json.replace('<', "\\u003c")),
@@ -73,8 +61,9 @@ fn fill(values: &[(&str, &str)]) -> String {
 }
 
 fn data(html: &Html) -> serde_json::Value {
-    let shown = html.shown.as_ref();
-    let live = html.networks.as_ref().filter(|networks| networks.can_run()).map(live);
+    let model = html.model.as_ref();
+    let live = model.and_then(|model| model.live.as_ref());
+    let shown = model.and_then(|model| model.shown.as_ref());
     let image = shown.and_then(|shown| shown.image);
     let pack = |values: &[f32]| match image {
         Some(_) => Packed::bytes(values),
@@ -88,15 +77,15 @@ fn data(html: &Html) -> serde_json::Value {
     json!({
         "history": curves(&html.history),
         "image": image,
-        "latentDim": html.dims.map(|[_, latent_dim]| latent_dim),
-        "dataDim": html.dims.map(|[data_dim, _]| data_dim),
-        "samples": html.samples.as_ref().map(decoded),
+        "latentDim": model.map(|model| model.latent_dim),
+        "dataDim": model.map(|model| model.data_dim),
+        "samples": model.map(|model| decoded(&model.samples)),
         "shown": shown.map(|shown| json!({
             "count": shown.count,
             "labels": shown.labels,
             "values": pack(&shown.values),
             "reconstructions": decoded(&shown.reconstructions),
-            "interpolations": decoded(&shown.interpolations),
+            "interpolations": shown.interpolations.as_ref().map(decoded),
             "steps": STEPS,
             "coordinates": Packed::rounded(&shown.coordinates),
             "components": shown.components.as_ref().map(components),
@@ -106,20 +95,13 @@ fn data(html: &Html) -> serde_json::Value {
             "variance": latents.mean_variance,
             "active": crate::eval::ACTIVE_UNIT,
         })),
-        "live": live,
-    })
-}
-
-fn live(networks: &Networks) -> Option<Live> {
-    let mut weights = Vec::new();
-    let encoder = networks.encoder.clone().map(|stages| steps(stages, &mut weights));
-    let decoder = steps(networks.decoder.clone()?, &mut weights);
-    Some(Live {
-        encoder,
-        decoder,
-        inverse_link: networks.inverse_link?,
-        is_standard: networks.is_standard,
-        weights: Packed::rounded(&weights),
+        "live": live.map(|live| json!({
+            "encoder": live.encoder,
+            "decoder": live.decoder,
+            "inverseLink": live.inverse_link,
+            "isStandard": live.is_standard,
+            "weights": Packed::rounded(&live.weights),
+        })),
     })
 }
 
@@ -131,6 +113,17 @@ fn components(components: &Components) -> serde_json::Value {
         "shares": components.shares,
     })
 }
+
+/// What the figures are.
+const EXPLAINED: &str = "<details><summary>What these are</summary><ul>\
+    <li><b>NELBO</b>: the negative evidence lower bound, which training minimises; distortion plus \
+    divergence. Lower is better.</li>\
+    <li><b>Distortion</b>: how badly a code explains its example, the expected negative log-likelihood.</li>\
+    <li><b>Divergence</b>: the information in a code, from the posterior to the prior.</li>\
+    <li><b>NLL</b>: an estimate of the negative log-likelihood itself, which the NELBO bounds.</li>\
+    <li>A <b>likelihood</b> can be compared with any other on the same data. A <b>cross-entropy</b>, as of grey \
+    pixels, only with figures of the same kind. A <b>density</b> depends on the units of the data.</li>\
+    <li>Values are sums over an example, in <b>nats</b>: 1 nat is 1.44 bits.</li></ul></details>";
 
 /// The columns of a history that the page draws.
 fn curves(history: &History) -> serde_json::Value {
@@ -156,10 +149,10 @@ fn course(history: &History) -> String {
     let epochs = history.epochs.len();
     let mut line = format!("{epochs} epoch{}", if epochs == 1 { "" } else { "s" });
     if let Some(best) = history.best() {
-        _ = write!(line, ", the best is {}", best.epoch);
+        _ = write!(line, "; best: epoch {}", best.epoch);
     }
     if let Some(seconds) = history.seconds_per_epoch() {
-        _ = write!(line, ", {seconds:.1} s per epoch");
+        _ = write!(line, "; {seconds:.1} s per epoch");
     }
     line
 }
@@ -172,20 +165,23 @@ fn figures(figures: &[[String; 2]]) -> String {
         format!("<tr><th scope=\"row\">{}</th><td>{}</td></tr>", escape(name), escape(value))
     });
     format!(
-        "<section id=\"figures\"><h2>Figures</h2><table>{}</table></section>",
+        "<section id=\"figures\"><h2>Figures</h2><div class=\"wide\"><table>{}</table></div>{EXPLAINED}\
+         </section>",
         rows.collect::<String>()
     )
 }
 
-fn model(summary: &Summary) -> String {
+fn layers(summary: &Summary) -> String {
     let mut rows = String::new();
     for (part, layers) in summary.parts() {
         for (i, layer) in layers.iter().enumerate() {
-            let part = if i == 0 { part } else { "" };
+            let part = match i {
+                0 => format!("<th scope=\"rowgroup\" rowspan=\"{}\">{part}</th>", layers.len()),
+                _ => String::new(),
+            };
             _ = write!(
                 rows,
-                "<tr><th scope=\"row\">{part}</th><td>{}</td><td>{}</td><td>{}</td>\
-                 <td class=\"number\">{}</td></tr>",
+                "<tr>{part}<td>{}</td><td>{}</td><td>{}</td><td class=\"number\">{}</td></tr>",
                 escape(&layer.name),
                 escape(&layer.kind),
                 show(&layer.output),
@@ -194,13 +190,17 @@ fn model(summary: &Summary) -> String {
         }
     }
     let params = summary.params();
+    let trainable = match params.fixed {
+        0 => "all trainable".to_string(),
+        _ => format!("{} of them trainable", grouped(params.trainable)),
+    };
     format!(
-        "<section id=\"model\"><h2>Model</h2><p>{} parameters, {} of them trainable.</p>\
-         <div class=\"wide\"><table><thead><tr><th></th><th>name</th><th>layer</th><th>output</th>\
-         <th class=\"number\">parameters</th></tr></thead><tbody>{rows}</tbody></table></div>\
+        "<section id=\"model\"><h2>Model</h2><p>{} parameters, {trainable}.</p>\
+         <div class=\"wide\"><table><thead><tr><td></td><th scope=\"col\">name</th>\
+         <th scope=\"col\">layer</th><th scope=\"col\">output</th>\
+         <th scope=\"col\" class=\"number\">parameters</th></tr></thead><tbody>{rows}</tbody></table></div>\
          <details><summary>Architecture</summary><div class=\"wide\">{}</div></details></section>",
         grouped(params.total()),
-        grouped(params.trainable),
         summary.to_svg()
     )
 }

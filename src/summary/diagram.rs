@@ -33,11 +33,11 @@ impl Diagram {
     pub(super) fn to_dot(&self) -> String {
         let mut dot = String::from("digraph vae {\n  node [shape=box, fontname=\"sans-serif\"];\n");
         for Labelled { id, lines } in &self.boxes {
-            let label = lines.join("\\n");
-            _ = writeln!(dot, "  \"{id}\" [label=\"{label}\"];");
+            let lines = lines.iter().map(|line| quoted(line)).collect::<Vec<_>>();
+            _ = writeln!(dot, "  \"{}\" [label=\"{}\"];", quoted(id), lines.join("\\n"));
         }
         for [from, to] in &self.arrows {
-            _ = writeln!(dot, "  \"{from}\" -> \"{to}\";");
+            _ = writeln!(dot, "  \"{}\" -> \"{}\";", quoted(from), quoted(to));
         }
         dot + "}\n"
     }
@@ -118,8 +118,8 @@ impl Diagram {
         svg + "</svg>\n"
     }
 
-    /// Sorts the boxes into rows, by the longest way to each. What nothing leads to, but the first box,
-    /// stands right above what it leads to.
+    /// Sorts the boxes into rows, by the longest way to each. A box without incoming arrows, except the
+    /// first, is placed just above its target.
     fn rows(&self) -> Vec<Vec<usize>> {
         let index = self.boxes.iter().enumerate().map(|(i, labelled)| (&*labelled.id, i));
         let index = index.collect::<HashMap<_, _>>();
@@ -158,6 +158,11 @@ const BOX: f64 = 40.0;
 const LINE: f64 = 15.0;
 const ROW: f64 = 66.0;
 const MARGIN: f64 = 10.0;
+
+/// Escapes text within the quotes of DOT.
+fn quoted(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"")
+}
 
 /// Escapes text for XML and HTML.
 pub(crate) fn escape(text: &str) -> String {

@@ -8,7 +8,7 @@ use super::ImageGrid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::write_atomically;
 
-/// Grids of images one after the other, as an endless GIF: a model as its training goes.
+/// Image grids as a looping GIF, such as a model's samples during training.
 ///
 /// ```no_run
 /// # use burn_vae::{MlpVae, Result, data::Examples, train::Trainer};
@@ -43,7 +43,7 @@ impl Animation {
     pub fn new(delay: Duration) -> Result<Self> {
         if !(Duration::from_millis(10)..=Duration::from_secs(60)).contains(&delay) {
             return Err(Error::value(format!(
-                "a picture is to be shown for {delay:?}, but that must be from 10 ms to 60 s"
+                "the delay is {delay:?}, but it must be from 10 ms to 60 s"
             )));
         }
         Ok(Self { delay, frames: Vec::new() })

@@ -20,7 +20,7 @@ const COLOURS: [RGBColor; 4] = [
 /// If there are none, or if the file cannot be written.
 pub fn roc(curves: &[(&str, &Roc)], path: impl AsRef<Path>) -> Result<()> {
     if curves.is_empty() {
-        return Err(Error::new(ErrorKind::Picture, "there is no characteristic to draw"));
+        return Err(Error::new(ErrorKind::Picture, "there are no ROC curves to draw"));
     }
     let mut canvas = Canvas::new(700, 680);
     canvas.draw(|sheet| {
@@ -39,7 +39,7 @@ pub fn roc(curves: &[(&str, &Roc)], path: impl AsRef<Path>) -> Result<()> {
             .label_style(font(17))
             .light_line_style(WHITE)
             .draw()?;
-        // That of a score which says nothing.
+        // Chance level.
         chart.draw_series(LineSeries::new([(0.0, 0.0), (1.0, 1.0)], BLACK.mix(0.3)))?;
         for ((name, roc), colour) in curves.iter().zip(COLOURS.iter().cycle()) {
             let points = roc.points().iter();

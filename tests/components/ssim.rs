@@ -79,8 +79,8 @@ fn images_that_do_not_fit_are_refused() {
         assert_eq!(error.kind(), ErrorKind::Shape);
         error.to_string()
     };
-    assert!(error([12, 13, 1]).contains("not as many images of shape [12, 13, 1]"));
-    assert!(error([usize::MAX, 2, 2]).contains("not as many images"));
+    assert!(error([12, 13, 1]).contains("must be rows of images of shape [12, 13, 1]"));
+    assert!(error([usize::MAX, 2, 2]).contains("must be rows of images"));
     assert!(error([9, 16, 1]).contains("at least 11 pixels"));
     let error = ms_ssim(x.clone(), x.clone(), [12, 12, 1], &[0.5, 0.5]).unwrap_err().to_string();
     assert!(error.contains("2 scales need at least 22 pixels"), "{error}");

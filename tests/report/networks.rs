@@ -12,7 +12,7 @@ use burn_vae::nn::{Activation, ConvConfig};
 use burn_vae::posterior::DiagonalGaussian;
 use burn_vae::prior::StandardNormal;
 use burn_vae::report::Html;
-use burn_vae::summary::Describe;
+use burn_vae::summary::{Describe, Stage};
 use burn_vae::train::{TrainConfig, Trainer};
 use burn_vae::{
     BernoulliNll, ConvVaeConfig, Decoder, Encoder, Likelihood, MlpVaeConfig, ModuleConfig,
@@ -21,6 +21,7 @@ use burn_vae::{
 
 use crate::browser::Browser;
 use crate::history;
+use crate::interaction::over_an_example;
 
 /// Number of codes and examples that are compared.
 const ROWS: usize = 100;
@@ -140,6 +141,51 @@ fn normalised_networks_run_as_after_training() {
     compare("batch norm", &trained.model);
 }
 
+/// Stages that do not fit each other are an error, not a page that fails.
+#[test]
+fn stages_that_do_not_fit_are_refused() {
+    #[derive(Module, Debug)]
+    struct Wrong {
+        #[module(skip)]
+        stages: Vec<Stage>,
+    }
+    impl Decoder for Wrong {
+        fn latent_dim(&self) -> usize {
+            2
+        }
+        fn output_dim(&self) -> usize {
+            4
+        }
+        fn decode(&self, z: Tensor<2>) -> Tensor<2> {
+            Tensor::cat(vec![z.clone(), z], 1)
+        }
+    }
+    impl Describe for Wrong {
+        fn stages(&self) -> Option<Vec<Stage>> {
+            Some(self.stages.clone())
+        }
+    }
+    let device = Device::flex();
+    let linear = |inputs, outputs| Stage::Linear {
+        weight: Tensor::zeros([inputs, outputs], &device),
+        bias: None,
+    };
+    for (stages, expected) in [
+        (vec![linear(3, 4)], "stage 0 of the decoder takes 3 values, but 2 come to it"),
+        (vec![linear(2, 3)], "the stages of the decoder end with 3 values, but it has 4"),
+        (
+            vec![linear(2, 4), Stage::ParametersFirst { params: 1, channels: 3 }],
+            "stage 1 of the decoder takes 3 values, but 4 come to it",
+        ),
+        (vec![], "the stages of the decoder end with 2 values"),
+    ] {
+        let encoder = MlpEncoderConfig::new(4, [3], 2).init(Seed::new(0), &device).unwrap();
+        let vae = Vae::new(encoder, Wrong { stages }, BernoulliNll, StandardNormal).unwrap();
+        let error = Html::new("wrong", &history()).with_model(&vae).err().unwrap().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
 /// A network that is no sequence of operations gives a page without it.
 #[test]
 fn other_networks_do_not_run() {
@@ -162,12 +208,8 @@ fn other_networks_do_not_run() {
     let encoder = MlpEncoderConfig::new(4, [3], 2).init(Seed::new(0), &device).unwrap();
     let vae = Vae::new(encoder, Doubled, BernoulliNll, StandardNormal).unwrap();
     let examples = Table::new(vec![0.5; 40], ["a", "b", "c", "d"]).unwrap();
-    let page = Html::new("custom", &history())
-        .with_model(&vae)
-        .unwrap()
-        .with_examples(&vae, &examples, None)
-        .unwrap()
-        .to_html();
+    let page =
+        Html::new("custom", &history()).with_examples(&vae, &examples, None).unwrap().to_html();
     let Some(mut browser) = Browser::open(&page) else { return };
     assert_eq!(browser.evaluate("burnVae.then((nets) => nets.decode)"), serde_json::Value::Null);
     let is_hidden = |browser: &mut Browser, id: &str| {
@@ -177,8 +219,11 @@ fn other_networks_do_not_run() {
     assert_eq!(is_hidden(&mut browser, "latent"), false);
     assert_eq!(is_hidden(&mut browser, "galleries"), false);
     // Its reconstructions come with the page.
-    let middle = browser.point("plane", [0.5, 0.5]);
-    browser.mouse("mouseMoved", middle, false);
-    assert!(browser.text("document.getElementById('code').textContent").starts_with("code: "));
+    over_an_example(&mut browser);
+    let shown = browser.numbers(
+        "Array.from(document.getElementById('decoded').getContext('2d').getImageData(0, 0, 64, 64).data)",
+    );
+    assert!(shown.iter().any(|&value| value > 0.0));
+    assert_eq!(browser.text("document.getElementById('code').textContent"), "");
     browser.close();
 }

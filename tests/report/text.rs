@@ -17,12 +17,7 @@ fn vae(data_dim: usize) -> MlpVae {
 #[test]
 fn nothing_is_loaded() {
     let images = ByteImages::new(vec![7; 40], [2, 2, 1]).unwrap();
-    let page = Html::new("Page", &history())
-        .with_model(&vae(4))
-        .unwrap()
-        .with_images(&vae(4), &images)
-        .unwrap()
-        .to_html();
+    let page = Html::new("Page", &history()).with_images(&vae(4), &images).unwrap().to_html();
     let namespace = "http://www.w3.org/2000/svg";
     let page = page.replace(namespace, "");
     for link in ["http://", "https://", "src=", "@import", "url(h", "fetch(", "XMLHttpRequest"] {

@@ -60,6 +60,23 @@ fn an_observer_stops_the_run_with_its_error() {
     assert!((2..50).contains(&epochs), "{epochs}");
 }
 
+/// A panic of the observer is an error of the run, and the model so far is returned.
+#[test]
+fn an_observer_that_panics_stops_the_run() {
+    for at in [1, 3] {
+        let stopped = trainer(3)
+            .fit_observed(vae(), images(), images(), move |epoch, _| {
+                assert!(epoch.epoch != at, "out of ink");
+                Ok(())
+            })
+            .unwrap_err();
+        let error = stopped.error.to_string();
+        assert!(error.contains(&format!("the observer of epoch {at} panicked")), "{error}");
+        assert!(error.contains("out of ink"), "{error}");
+        assert!(stopped.trained.is_some());
+    }
+}
+
 /// With checkpoints, a resumed run shows the new epochs.
 #[test]
 fn an_observer_of_a_resumed_run_sees_the_new_epochs() {

@@ -36,7 +36,8 @@ function drawCurves(history) {
     const height = Math.min(0.42 * width + 60, 400);
     const term = document.querySelector("input[name=term]:checked").value;
     const values = sets.flatMap(([set]) => history[set][term]).filter(Number.isFinite);
-    const isLog = $("log").checked && Math.min(...values) > 0;
+    $("log").disabled = Math.min(...values) <= 0;
+    const isLog = $("log").checked && !$("log").disabled;
     const scale = isLog ? Math.log : (value) => value;
     let [low, high] = [Math.min(...values), Math.max(...values)];
     const margin = isLog ? 1.05 : 0.05 * Math.max(high - low, 1e-3 * Math.abs(high), 1e-9);
@@ -47,10 +48,11 @@ function drawCurves(history) {
     const y = (value) => top + ((scale(high) - scale(value)) / (scale(high) - scale(low))) * (height - top - bottom);
     const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img" });
     picture.setAttribute("aria-label", `${term} against the epoch; the table below has the values`);
-    for (const value of isLog ? logTicks(low, high) : ticks(low, high, 6)) {
+    const marks = isLog ? logTicks(low, high) : ticks(low, high, 6);
+    for (const value of marks) {
       picture.append(
         svg("line", { class: "axis", x1: left, x2: width - right, y1: y(value), y2: y(value) }),
-        svg("text", { class: "label", x: left - 8, y: y(value) + 4, "text-anchor": "end" }, short(value, 4)));
+        svg("text", { class: "label", x: left - 8, y: y(value) + 4, "text-anchor": "end" }, short(value, isLog ? 4 : digitsOf(marks))));
     }
     for (const epoch of ticks(first, Math.max(last, first + 1), width / 90).filter(Number.isInteger)) {
       if (epoch > last) continue;
@@ -83,14 +85,16 @@ function drawCurves(history) {
         if (Math.abs(x(epoch) - at) < Math.abs(x(epochs[nearest]) - at)) nearest = i;
       });
       const epoch = epochs[nearest];
-      const lines = [`epoch ${epoch}`, ...sets.map(([set, name]) => `${name}: ${short(history[set][term][nearest])}`)];
-      const onRight = x(epoch) < width / 2;
-      const from = onRight ? x(epoch) + 10 : x(epoch) - 180;
+      const found = sets.map(([set, name]) => [set, name, history[set][term][nearest]]);
+      const known = found.filter(([, , value]) => Number.isFinite(value));
+      const lines = [`epoch ${epoch}`, ...known.map(([, name, value]) => `${name}: ${short(value)}`)];
+      const beside = x(epoch) < width / 2 ? x(epoch) + 10 : x(epoch) - 180;
+      const from = Math.max(0, Math.min(beside, width - 170));
       tip.replaceChildren(
         svg("line", { class: "cross", x1: x(epoch), x2: x(epoch), y1: top, y2: height - bottom }),
         svg("rect", { class: "tip", x: from, y: top, width: 170, height: 64, rx: 4 }),
         ...lines.map((line, i) => svg("text", { class: "label", x: from + 10, y: top + 20 + 18 * i }, line)),
-        ...sets.map(([set]) => svg("circle", { class: set, cx: x(epoch), cy: y(history[set][term][nearest]), r: 5 })));
+        ...known.map(([set, , value]) => svg("circle", { class: set, cx: x(epoch), cy: y(value), r: 5 })));
       tip.setAttribute("visibility", "visible");
     };
     picture.addEventListener("pointermove", point);

@@ -1,16 +1,16 @@
 // Sheets of pictures, and the latent dimensions.
 
-/** Draws pictures row by row, with a white line between them. */
-function sheet(picture, rows, label) {
-  const columns = Math.max(...rows.map((row) => row.length));
+/** Draws pictures row by row, with a white line between them; `valuesOf(i)` are those of one. */
+function sheet(picture, count, columns, label, valuesOf) {
   const [width, height] = [picture.width + 1, picture.height + 1];
-  const canvas = html("canvas", { className: "sheet", width: columns * width - 1, height: rows.length * height - 1 });
+  const rows = Math.ceil(count / columns);
+  const canvas = html("canvas", { className: "sheet", width: columns * width - 1, height: rows * height - 1 });
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", label);
   const context = canvas.getContext("2d");
   context.fillStyle = "#ffffff";
   context.fillRect(0, 0, canvas.width, canvas.height);
-  rows.forEach((row, r) => row.forEach((values, c) => picture.paint(context, values, c * width, r * height)));
+  inTurns(count, (i) => picture.paint(context, valuesOf(i), (i % columns) * width, Math.floor(i / columns) * height));
   // Small pictures are enlarged.
   canvas.style.width = `${canvas.width * Math.max(1, Math.round(56 / picture.width))}px`;
   return canvas;
@@ -28,26 +28,23 @@ function galleries({ latentDim, shown, examples, samples, picture, nets }) {
     const { values, reconstruction, interpolations } = examples;
     const count = Math.min(values.length, 12);
     const some = Array.from({ length: count }, (_, i) => Math.floor((i * values.length) / count));
-    const rows = [some.map((i) => values[i]), some.map(reconstruction)];
-    gallery("Examples, and their reconstructions below", sheet(picture, rows, "Examples and reconstructions"));
-    const between = inRows(everyMean(interpolations), shown.steps);
-    gallery("From one example's code to the next", sheet(picture, between, "Interpolations"));
+    const both = (i) => (i < count ? values[some[i]] : reconstruction(some[i - count]));
+    gallery("Examples, and their reconstructions below", sheet(picture, 2 * count, count, "Examples and reconstructions", both));
+    if (interpolations) {
+      const between = sheet(picture, interpolations.count, shown.steps, "Interpolations", interpolations.mean);
+      gallery("From one example's code to the next", between);
+    }
   }
   if (!samples) return;
-  const draw = (pictures) => sheet(picture, inRows(pictures, 12), "Samples");
-  const box = gallery("Samples from the prior", draw(everyMean(samples)));
+  const draw = (mean) => sheet(picture, samples.count, 12, "Samples", mean);
+  const box = gallery("Samples from the prior", draw(samples.mean));
   if (!nets.decode || !nets.isStandard) return;
-  const button = html("button", { type: "button", id: "resample" }, "Draw others");
+  const button = html("button", { type: "button", id: "resample" }, "New samples");
   button.addEventListener("click", () => {
-    const code = () => Float32Array.from({ length: latentDim }, normal);
-    const pictures = Array.from({ length: samples.count }, () => nets.decode(code()));
-    box.querySelector("canvas").replaceWith(draw(pictures));
+    const mean = () => nets.decode(Float32Array.from({ length: latentDim }, normal));
+    box.querySelector("canvas").replaceWith(draw(mean));
   });
   box.append(html("div", { className: "bar" }, button));
-}
-
-function everyMean({ count, mean }) {
-  return Array.from({ length: count }, (_, i) => mean(i));
 }
 
 /** A draw from the standard normal distribution, by Box and Muller. */
@@ -70,10 +67,11 @@ function drawDimensions({ divergence, variance, active }) {
   const y = (value) => height - bottom - (Math.max(value, 0) / high) * (height - bottom - 8);
   const each = (width - left) / order.length;
   const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Divergence of each latent dimension" });
-  for (const value of ticks(0, high, 4)) {
+  const marks = ticks(0, high, 4);
+  for (const value of marks) {
     picture.append(
       svg("line", { class: "axis", x1: left, x2: width, y1: y(value), y2: y(value) }),
-      svg("text", { class: "label", x: left - 6, y: y(value) + 4, "text-anchor": "end" }, short(value, 4)));
+      svg("text", { class: "label", x: left - 6, y: y(value) + 4, "text-anchor": "end" }, short(value, digitsOf(marks))));
   }
   const every = Math.ceil((order.length * 28) / (width - left));
   const thin = Math.min(each, 60);

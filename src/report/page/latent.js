@@ -1,6 +1,6 @@
 // The latent space: codes of the examples, and the decoder under the pointer.
 
-// Colours of classes that all forms of colour vision tell apart (Tol's "muted"), for both themes.
+// Colours of classes that all forms of colour vision tell apart, after Tol's "muted", for both themes.
 const CLASSES = {
   light: ["#cc6677", "#332288", "#b39c2f", "#117733", "#3d9fd1", "#882255", "#2f8f83", "#7d7d22", "#aa4499", "#222222"],
   dark: ["#ee8895", "#8f86e8", "#ddcc77", "#44bb66", "#88ccee", "#d06aa0", "#55c5b5", "#bbbb55", "#dd77cc", "#dddddd"],
@@ -57,6 +57,7 @@ function latentSpace({ latentDim, examples, picture, nets, onExample }) {
   const isShown = (i) => !labels || !hidden.has(labels[i]);
   const at = space.names.map(() => 0);
   let [nearest, marked, manifold] = [-1, null, null];
+  const canDecode = nets.decode !== null;
 
   // The visible part: its centre, and units per pixel.
   const view = { x: 0, y: 0, unit: 1 };
@@ -85,29 +86,32 @@ function latentSpace({ latentDim, examples, picture, nets, onExample }) {
     context.font = `${12 * pixel}px system-ui, sans-serif`;
     context.lineWidth = pixel;
     const [[left, top], [right, bottom]] = [fromPixel([0, 0]), fromPixel([plane.width, plane.height])];
-    for (const value of ticks(left, right, 6)) {
+    const across = ticks(left, right, 6);
+    for (const value of across) {
       const [x] = toPixel([value, 0]);
       context.strokeStyle = colour("--line");
       if (!manifold) line(context, x, 0, x, plane.height);
       context.fillStyle = manifold ? "#c8c8c8" : colour("--soft");
-      context.fillText(short(value), x + 3 * pixel, plane.height - 5 * pixel);
+      context.fillText(short(value, digitsOf(across)), x + 3 * pixel, plane.height - 5 * pixel);
     }
-    for (const value of isLine ? [] : ticks(bottom, top, 6)) {
+    const upwards = isLine ? [] : ticks(bottom, top, 6);
+    for (const value of upwards) {
       const [, y] = toPixel([0, value]);
       context.strokeStyle = colour("--line");
       if (!manifold) line(context, 0, y, plane.width, y);
       context.fillStyle = manifold ? "#c8c8c8" : colour("--soft");
-      context.fillText(short(value), 4 * pixel, y - 3 * pixel);
+      context.fillText(short(value, digitsOf(upwards)), 4 * pixel, y - 3 * pixel);
     }
     points.forEach((point, i) => {
       if (!isShown(i)) return;
       const radius = (i === nearest ? 6 : 3) * pixel;
+      const mark = labels ? MARKS[Math.floor(labels[i] / 10) % MARKS.length] : disc;
       if (manifold) {
-        context.fillStyle = "#ffffff";
-        disc(context, toPixel(point), radius + pixel);
+        context.fillStyle = isDark() ? "#000000" : "#ffffff";
+        mark(context, toPixel(point), radius + pixel);
       }
       context.fillStyle = labels ? classColour(labels[i]) : colour("--strong");
-      disc(context, toPixel(point), radius);
+      mark(context, toPixel(point), radius);
     });
     if (marked) {
       const [x, y] = toPixel(marked.mean);
@@ -161,10 +165,10 @@ function latentSpace({ latentDim, examples, picture, nets, onExample }) {
     if (nets.decode) show($("decoded"), picture, nets.decode(code));
     else show($("decoded"), picture, nearest < 0 ? null : examples.reconstruction(nearest));
     show($("nearest"), picture, nearest < 0 ? null : examples.values[nearest]);
-    $("nearest-caption").textContent = nearest < 0 ? "no example here"
+    $("nearest-caption").textContent = nearest < 0 ? "no example nearby"
       : `example ${nearest + 1}` + (labels ? `, class ${labels[nearest]}` : "");
     const listed = Array.from(code.subarray(0, 12), (value) => short(value)).join(", ");
-    $("code").textContent = `code: ${listed}${latentDim > 12 ? ", …" : ""}`;
+    $("code").textContent = canDecode ? `code: ${listed}${latentDim > 12 ? ", …" : ""}` : "";
     draw();
   };
 
@@ -178,24 +182,18 @@ function latentSpace({ latentDim, examples, picture, nets, onExample }) {
     const [columns, rows] = [Math.ceil(plane.width / size), isLine ? 1 : Math.ceil(plane.height / size)];
     const sheet = html("canvas", { width: plane.width, height: plane.height });
     const tile = html("canvas", { width: picture.width, height: picture.height });
-    let next = 0;
-    const some = () => {
-      if (own !== turn) return;
-      const until = performance.now() + 12;
-      for (; next < columns * rows && performance.now() < until; next++) {
-        const [column, row] = [next % columns, Math.floor(next / columns)];
-        const [x, y] = fromPixel([(column + 0.5) * size, isLine ? plane.height / 2 : (row + 0.5) * size]);
-        const place = at.slice();
-        place[0] = x;
-        if (!isLine) place[1] = y;
-        picture.paint(tile.getContext("2d"), nets.decode(space.code(place)));
-        sheet.getContext("2d").drawImage(tile, column * size, isLine ? (plane.height - size) / 2 : row * size, size, size);
-      }
-      manifold = sheet;
-      draw();
-      if (next < columns * rows) setTimeout(some);
+    manifold = sheet;
+    const paintTile = (i) => {
+      const [column, row] = [i % columns, Math.floor(i / columns)];
+      const [x, y] = fromPixel([(column + 0.5) * size, isLine ? plane.height / 2 : (row + 0.5) * size]);
+      const place = at.slice();
+      place[0] = x;
+      if (!isLine) place[1] = y;
+      picture.paint(tile.getContext("2d"), nets.decode(space.code(place)));
+      sheet.getContext("2d").drawImage(tile, column * size, isLine ? (plane.height - size) / 2 : row * size, size, size);
+      if (column + 1 === columns) draw();
     };
-    some();
+    inTurns(columns * rows, paintTile, () => own !== turn);
   };
   let waiting = 0;
   const moved = () => {
@@ -221,12 +219,19 @@ function latentSpace({ latentDim, examples, picture, nets, onExample }) {
     settle();
   };
 
-  // One pointer decodes, or drags with its button held; two zoom.
+  const pan = ([dx, dy]) => {
+    view.x -= dx * view.unit;
+    view.y += dy * view.unit;
+  };
+
+  // One pointer decodes, or drags with its button held; two fingers move and zoom.
   const held = new Map();
+  let pressed = null;
   plane.addEventListener("pointerdown", (event) => {
     plane.setPointerCapture(event.pointerId);
-    held.set(event.pointerId, positionOn(plane, event));
-    if (event.pointerType !== "mouse") goTo(positionOn(plane, event));
+    pressed = positionOn(plane, event);
+    held.set(event.pointerId, pressed);
+    if (event.pointerType !== "mouse" && held.size === 1) goTo(pressed);
   });
   plane.addEventListener("pointermove", (event) => {
     const to = positionOn(plane, event);
@@ -236,10 +241,10 @@ function latentSpace({ latentDim, examples, picture, nets, onExample }) {
     if (held.size === 2) {
       const [, other] = [...held].find(([id]) => id !== event.pointerId);
       const apart = ([x, y]) => Math.hypot(x - other[0], y - other[1]);
-      zoom(apart(from) / Math.max(apart(to), 1), other);
+      pan([(to[0] - from[0]) / 2, (to[1] - from[1]) / 2]);
+      zoom(apart(from) / Math.max(apart(to), 1), [(to[0] + other[0]) / 2, (to[1] + other[1]) / 2]);
     } else if (event.pointerType === "mouse") {
-      view.x -= (to[0] - from[0]) * view.unit;
-      view.y += (to[1] - from[1]) * view.unit;
+      pan([to[0] - from[0], to[1] - from[1]]);
       moved();
     } else {
       goTo(to);
@@ -248,11 +253,22 @@ function latentSpace({ latentDim, examples, picture, nets, onExample }) {
   for (const end of ["pointerup", "pointercancel"]) {
     plane.addEventListener(end, (event) => held.delete(event.pointerId));
   }
+  // Takes all coordinates of the example next to the cross, and loads it below.
   const choose = () => {
-    if (onExample && nearest >= 0) onExample(nearest);
+    if (nearest < 0) return;
+    const chosen = nearest;
+    examples.coordinates[chosen].forEach((value, i) => { at[i] = value; });
+    settle();
+    if (onExample) onExample(chosen);
   };
-  plane.addEventListener("click", choose);
+  plane.addEventListener("click", (event) => {
+    const [x, y] = positionOn(plane, event);
+    // The end of a drag is no click.
+    if (pressed && Math.hypot(x - pressed[0], y - pressed[1]) < 4 * ratio()) choose();
+  });
   plane.addEventListener("wheel", (event) => {
+    // Otherwise the page scrolls.
+    if (!event.ctrlKey && !event.metaKey) return;
     event.preventDefault();
     zoom(1.0015 ** event.deltaY, positionOn(plane, event));
   }, { passive: false });
@@ -263,7 +279,13 @@ function latentSpace({ latentDim, examples, picture, nets, onExample }) {
       const [x, y] = moves[event.key];
       at[0] += x;
       if (!isLine) at[1] += y;
-      settle();
+      // The view follows the cross.
+      const [px, py] = toPixel([at[0], isLine ? 0 : at[1]]);
+      const outside = (p, size) => p - Math.min(Math.max(p, 0), size);
+      const over = [outside(px, plane.width), isLine ? 0 : outside(py, plane.height)];
+      pan([-over[0], -over[1]]);
+      if (over[0] || over[1]) moved();
+      else settle();
     } else if (event.key === "+" || event.key === "=") zoom(0.8);
     else if (event.key === "-") zoom(1.25);
     else if (event.key === "0") reset();
@@ -295,15 +317,23 @@ function latentSpace({ latentDim, examples, picture, nets, onExample }) {
     return [dot, label];
   });
   const recolour = () => {
-    for (const [dot, label] of dots) dot.style.background = classColour(label);
+    for (const [dot, label] of dots) {
+      dot.style.background = classColour(label);
+      dot.style.borderRadius = label < 10 ? "50%" : "0";
+    }
     draw();
   };
 
   const axes = isLine ? space.names[0] : `${space.names[0]} to the right and ${space.names[1]} upwards`;
-  $("latent-help").textContent = `${examples ? `Posterior means of ${points.length} examples; ` : ""}${axes}. `
-    + (nets.decode ? "Move the pointer, or the sliders, to decode. " : "Move the pointer to see examples and their reconstructions. ")
-    + "Drag to move and turn the wheel to zoom; on the keyboard, use the arrows, + and −."
-    + (onExample && examples ? " Click an example to take it below." : "");
+  const isTouch = matchMedia("(pointer: coarse)").matches;
+  const some = [
+    `${examples ? `Codes of ${points.length} examples (posterior means); ` : ""}${axes}.`,
+    examples && examples.components ? "PC: principal components of the codes, with their share of the variance; the example beside is the nearest in this plane." : "",
+    nets.decode ? `${isTouch ? "Touch the plane" : "Move the pointer"}, or the sliders, to decode.` : "Move the pointer to see examples and their reconstructions.",
+    isTouch ? "Two fingers move and zoom." : "Drag to move; zoom with Ctrl and the wheel. On the keyboard: arrows, + and −.",
+    onExample && examples ? "Click a point to load it into the drawing pad; the ring is the posterior of the drawing, one standard deviation wide." : "",
+  ];
+  $("latent-help").textContent = some.filter(Boolean).join(" ");
   if (!nets.decode) $("decoded-figure").querySelector("figcaption").textContent = "its reconstruction";
 
   const fit = () => {
@@ -340,6 +370,21 @@ function line(context, x1, y1, x2, y2) {
   context.moveTo(x1, y1);
   context.lineTo(x2, y2);
   context.stroke();
+}
+
+/** Marks of the classes 0 to 9, 10 to 19 and 20 to 29. */
+const MARKS = [disc, square, triangle];
+
+function square(context, [x, y], radius) {
+  context.fillRect(x - radius, y - radius, 2 * radius, 2 * radius);
+}
+
+function triangle(context, [x, y], radius) {
+  context.beginPath();
+  context.moveTo(x, y - 1.3 * radius);
+  context.lineTo(x + 1.2 * radius, y + radius);
+  context.lineTo(x - 1.2 * radius, y + radius);
+  context.fill();
 }
 
 function disc(context, [x, y], radius) {

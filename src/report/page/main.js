@@ -7,7 +7,10 @@ async function start() {
   const { latentDim, shown, image } = data;
   const samples = await decoded(data.samples, data, nets);
   const examples = await unpackShown(data, nets);
-  const picture = pictureOf(data);
+  const largest = examples && !image
+    ? examples.values.reduce((most, row) => row.reduce((most, value) => Math.max(most, Math.abs(value)), most), 0)
+    : 0;
+  const picture = pictureOf(data, largest || 3);
   const hasPad = image && nets.encode && nets.decode;
   let pad = null;
   let space = null;
@@ -62,7 +65,12 @@ async function unpackShown(data, nets) {
 }
 
 if ($("copy")) {
-  $("copy").addEventListener("click", () => navigator.clipboard.writeText($("command").textContent));
+  // Pages from plain http have no clipboard.
+  $("copy").hidden = !navigator.clipboard;
+  $("copy").addEventListener("click", async () => {
+    await navigator.clipboard.writeText($("command").textContent);
+    $("copy").textContent = "Copied";
+  });
 }
 
 /** The networks, for the console: `(await burnVae).decode([0, 0])`. */

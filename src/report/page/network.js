@@ -134,11 +134,11 @@ async function model(data) {
   const { live, latentDim, dataDim } = data;
   if (!live) return { encode: null, decode: null, isStandard: false };
   const weights = await unpack(live.weights);
-  const mean = INVERSE_LINKS[live.inverse_link];
+  const mean = INVERSE_LINKS[live.inverseLink];
   const decoder = network(live.decoder, weights);
   const encoder = live.encoder && network(live.encoder, weights);
   return {
-    isStandard: live.is_standard,
+    isStandard: live.isStandard,
     /** From a code to the mean of the data. */
     decode: (code) => Float32Array.from(decoder(code).subarray(0, dataDim), mean),
     /** From an example to the means and variances of its posterior. */

@@ -16,9 +16,8 @@ function drawingPad({ image, examples, picture, nets, onPosterior }) {
     show($("redrawn"), picture, nets.decode(posterior.mean));
     drawPosterior(posterior);
     const kl = divergences(posterior).reduce((sum, share) => sum + share, 0);
-    $("pad-text").textContent = nets.isStandard
-      ? `KL divergence to the prior: ${short(kl)} nats`
-      : "";
+    const divergence = nets.isStandard ? ` KL divergence to the prior: ${short(kl)} nats.` : "";
+    $("pad-text").textContent = `Posterior: means as dots, one standard deviation to each side as lines.${divergence}`;
     onPosterior(posterior);
   };
   const take = (i) => {
@@ -45,6 +44,7 @@ function drawingPad({ image, examples, picture, nets, onPosterior }) {
         }
       }
     }
+    $("pad-example").value = "";
     update();
   };
   const pixelOn = (event) => {
@@ -66,6 +66,7 @@ function drawingPad({ image, examples, picture, nets, onPosterior }) {
   for (const end of ["pointerup", "pointercancel"]) pad.addEventListener(end, () => { last = null; });
   $("pad-clear").addEventListener("click", () => {
     values.fill(0);
+    $("pad-example").value = "";
     update();
   });
   const chosen = $("pad-example");

@@ -17,15 +17,34 @@ function html(name, attributes = {}, ...children) {
   return element;
 }
 
+/** Digits after the point that tell marks of an axis apart. */
+function digitsOf(marks) {
+  const step = marks.length > 1 ? Math.abs(marks[1] - marks[0]) : 1;
+  return Math.min(Math.max(Math.ceil(-Math.log10(step)), 0), 20);
+}
+
 /** Formats a number with at most the given number of digits after the point. */
 function short(value, digits = 2) {
   // Adding zero turns -0 into 0.
   return String(Number(value.toFixed(digits)) + 0).replace("-", "−");
 }
 
-/** How examples are drawn: as images, or as a row of bars. */
-function pictureOf(data) {
-  if (!data.image) return bars(data.dataDim);
+/** Calls `step` with 0, 1, .. a few at a time, so that the page stays responsive. */
+async function inTurns(count, step, isOver = () => false) {
+  let until = performance.now() + 12;
+  for (let i = 0; i < count; i++) {
+    if (performance.now() > until) {
+      await new Promise((resume) => setTimeout(resume));
+      until = performance.now() + 12;
+    }
+    if (isOver()) return;
+    step(i);
+  }
+}
+
+/** How examples are drawn: as images, or as a row of bars, whose largest value is given. */
+function pictureOf(data, largest) {
+  if (!data.image) return bars(data.dataDim, largest);
   const [height, width, channels] = data.image;
   // As in the pictures of `viz`: channels other than grey or colour stand side by side.
   const isColour = channels === 3;
@@ -50,21 +69,20 @@ function pictureOf(data) {
   };
 }
 
-/** Bars around a line for zero. */
-function bars(dim) {
+/** Bars around a line for zero, all on one scale. */
+function bars(dim, largest) {
   const [width, height] = [Math.max(64, 4 * dim), 64];
   return {
     width,
     height,
     paint(context, values, x = 0, y = 0) {
-      const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 3);
       context.fillStyle = "#ffffff";
       context.fillRect(x, y, width, height);
       context.fillStyle = "#f0f0ee";
       context.fillRect(x + 2, y + 2, width - 4, height - 4);
       context.fillStyle = "#0072b2";
       values.forEach((value, i) => {
-        const size = (value / largest) * (height / 2 - 2);
+        const size = Math.max(Math.min(value / largest, 1), -1) * (height / 2 - 2);
         const each = (width - 8) / dim;
         const left = x + 4 + i * each;
         context.fillRect(left, y + height / 2 - Math.max(size, 0), each - 1, Math.abs(size));

@@ -21,6 +21,7 @@ use crate::train::store::{Epoch, Events, Record};
 
 /// How a run shows its progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Progress {
     /// Prints a line per epoch on standard output. With the feature `progress`, also shows a
     /// progress bar within each epoch if standard error is a terminal.
@@ -29,8 +30,9 @@ pub enum Progress {
     /// Prints nothing.
     Silent,
     /// Burn's dashboard in the terminal, with plots; lines as with [`Auto`](Self::Auto) if standard output
-    /// is no terminal. Its stop key stops the run like an
-    /// [`Interrupter`](crate::train::Trainer::with_interrupter).
+    /// is no terminal. `q` stops the run like an
+    /// [`Interrupter`](crate::train::Trainer::with_interrupter), after a question. Ctrl-C is no signal
+    /// while it is open.
     #[cfg(feature = "tui")]
     Tui,
 }
@@ -101,7 +103,7 @@ impl Monitor {
         interrupter: Interrupter,
         watch: Watch,
     ) -> Self {
-        let tui = Tui::new(watch.progress, watch.request.clone());
+        let tui = Tui::new(watch.progress);
         let bar = Bar::new(watch.progress != Progress::Silent && !tui.is_open());
         Self {
             record,
@@ -217,6 +219,9 @@ impl TrainingProgressLogger for Monitor {
 
     fn update_split(&mut self, examples: usize) {
         self.tui.show(|tui| tui.update_split(examples));
+        if self.tui.wants_stop() && !self.watch.request.should_stop() {
+            self.watch.request.stop(Some("the user"));
+        }
         if self.watch.request.should_stop() {
             self.interrupter.stop(None);
         }

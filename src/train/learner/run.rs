@@ -1,3 +1,5 @@
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,7 +20,9 @@ use crate::data::BatchLoader;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::create_dir;
 use crate::model::Model;
-use crate::train::store::{Epoch, Existing, Folder, History, Identity, Keeper, Record, Saved};
+use crate::train::store::{
+    Epoch, Events, Existing, Folder, History, Identity, Keeper, Record, Saved,
+};
 use crate::train::{Stopped, TrainConfig, Trained};
 
 /// A function that sees each epoch and its model.
@@ -54,14 +58,9 @@ impl<M: Model + 'static> Run<M> {
         if let (Some(csv), false) = (&csv, overwrites) {
             History::check_replaceable(csv)?;
         }
-        // An error now is better than one after the first epoch.
-        let make_csv_dir = || match csv.as_ref().and_then(|path| path.parent()) {
-            Some(dir) => create_dir(dir),
-            None => Ok(()),
-        };
         let mut run = self;
         let Some((dir, identity, existing)) = folder else {
-            make_csv_dir()?;
+            run.create_folders()?;
             return Ok(run);
         };
         let (folder, saved) = Folder::open(dir, identity, existing)?;
@@ -70,10 +69,19 @@ impl<M: Model + 'static> Run<M> {
             files = std::mem::take(&mut saved.files);
             run = run.resume(saved).map_err(|error| folder.leave(error))?;
         }
-        make_csv_dir().map_err(|error| folder.leave(error))?;
+        run.create_folders().map_err(|error| folder.leave(error))?;
         folder.begin(&files)?;
         run.folder = Some(folder);
         Ok(run)
+    }
+
+    /// Creates the folders of the history and of events: an error now is better than one after the first
+    /// epoch.
+    fn create_folders(&self) -> Result<()> {
+        if let Some(dir) = self.watch.csv.as_ref().and_then(|path| path.parent()) {
+            create_dir(dir)?;
+        }
+        self.watch.events.as_ref().map_or(Ok(()), Events::create_folders)
     }
 
     /// Returns the run in the state of a checkpoint.
@@ -104,7 +112,14 @@ impl<M: Model + 'static> Run<M> {
         if let Some(mut observe) = self.observe {
             let trainable = self.trainable.clone();
             keeper = keeper.observed(Box::new(move |epoch, weights| {
-                observe(epoch, &load(trainable.clone(), weights)?.valid().model.module)
+                let model = load(trainable.clone(), weights)?.valid().model.module;
+                // Burn's checkpoint thread does not survive a panic.
+                catch_unwind(AssertUnwindSafe(|| observe(epoch, &model))).unwrap_or_else(|panic| {
+                    let epoch = epoch.epoch;
+                    let message =
+                        format!("the observer of epoch {epoch} panicked: {}", text(&*panic));
+                    Err(Error::new(ErrorKind::Training, message))
+                })
             }));
         }
         let keeper = Arc::new(keeper);
@@ -174,6 +189,12 @@ impl<M: Model + 'static> Run<M> {
         };
         Ok(Trained { model: trainable.valid().model.module, epoch, history: self.history })
     }
+}
+
+/// The message of a panic.
+fn text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
 pub(in crate::train) fn load<T: Module>(module: T, record: Vec<u8>) -> Result<T> {

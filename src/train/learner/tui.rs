@@ -1,6 +1,8 @@
 //! Burn's terminal dashboard, which sees what the monitor sees.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::train::Interrupter;
 use burn::train::metric::{MetricDefinition, MetricEntry, NumericEntry};
@@ -11,13 +13,33 @@ use super::monitor::Progress;
 /// The dashboard, if it is wanted and standard output is a terminal.
 pub(super) struct Tui {
     renderer: Option<Box<dyn MetricsRenderer>>,
-    request: Interrupter,
+    /// What its keys stop.
+    keys: Interrupter,
+    /// The hook for panics from before, which the dashboard replaces.
+    hook: Option<Arc<PanicHook>>,
 }
 
+type PanicHook = Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
+
+/// Whether the user has killed a training with the keys. Burn's dashboard then kills every later one.
+static IS_KILLED: AtomicBool = AtomicBool::new(false);
+
 impl Tui {
-    /// Opens the dashboard. Its stop key is a request like any other.
-    pub(super) fn new(progress: Progress, request: Interrupter) -> Self {
-        Self { renderer: open(progress, &request), request }
+    /// Opens the dashboard.
+    pub(super) fn new(progress: Progress) -> Self {
+        let keys = Interrupter::new();
+        let is_wanted = is_wanted(progress) && !IS_KILLED.load(Ordering::Relaxed);
+        if !is_wanted {
+            return Self { renderer: None, keys, hook: None };
+        }
+        let hook = Arc::new(take_hook());
+        set_again(&hook);
+        Self { renderer: open(&keys), keys, hook: Some(hook) }
+    }
+
+    /// Whether the user wants the training to stop.
+    pub(super) fn wants_stop(&self) -> bool {
+        self.keys.should_stop()
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -48,22 +70,37 @@ impl Tui {
         if catch_unwind(AssertUnwindSafe(|| call(&mut **renderer))).is_err() {
             // Closing it would panic again.
             std::mem::forget(self.renderer.take());
-            self.request.stop(Some("the user"));
+            IS_KILLED.store(true, Ordering::Relaxed);
+            self.hook.iter().for_each(set_again);
+            self.keys.stop(None);
         }
     }
 }
 
+/// Installs a hook for panics again.
+fn set_again(hook: &Arc<PanicHook>) {
+    let hook = hook.clone();
+    set_hook(Box::new(move |panic| hook(panic)));
+}
+
 #[cfg(feature = "tui")]
-fn open(progress: Progress, request: &Interrupter) -> Option<Box<dyn MetricsRenderer>> {
-    use std::io::IsTerminal;
-
-    use burn::train::renderer::tui::TuiMetricsRendererWrapper;
-
-    let is_wanted = progress == Progress::Tui && std::io::stdout().is_terminal();
-    is_wanted.then(|| Box::new(TuiMetricsRendererWrapper::new(request.clone(), None)) as Box<_>)
+fn is_wanted(progress: Progress) -> bool {
+    progress == Progress::Tui && std::io::IsTerminal::is_terminal(&std::io::stdout())
 }
 
 #[cfg(not(feature = "tui"))]
-fn open(_progress: Progress, _request: &Interrupter) -> Option<Box<dyn MetricsRenderer>> {
+fn is_wanted(_progress: Progress) -> bool {
+    false
+}
+
+#[cfg(feature = "tui")]
+fn open(keys: &Interrupter) -> Option<Box<dyn MetricsRenderer>> {
+    use burn::train::renderer::tui::TuiMetricsRendererWrapper;
+
+    Some(Box::new(TuiMetricsRendererWrapper::new(keys.clone(), None)))
+}
+
+#[cfg(not(feature = "tui"))]
+fn open(_keys: &Interrupter) -> Option<Box<dyn MetricsRenderer>> {
     None
 }

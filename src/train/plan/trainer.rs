@@ -131,7 +131,8 @@ impl<O> Trainer<O> {
     }
 
     /// Writes the terms of each epoch as events for TensorBoard (`tensorboard --logdir dir`), in the
-    /// folders `train` and `validation`. Nothing is replaced: each call of `fit` adds files of its own.
+    /// folders `train` and `validation`. Nothing is replaced: each call of `fit` adds files of its own,
+    /// which supersede the later epochs of earlier files.
     pub fn with_tensorboard(self, dir: impl Into<PathBuf>) -> Self {
         Self { events: Some(dir.into()), ..self }
     }
@@ -223,7 +224,7 @@ impl<O> Trainer<O> {
     ///   is computed or written, and every file stays as it was.
     /// - If an example cannot be read or contains a value outside the likelihood's range (outside
     ///   [0, 1] for bits, or not finite; the message names the example and the value); if the CSV
-    ///   file or a checkpoint cannot be written; if a term of the objective is no longer finite. The
+    ///   file, a checkpoint or an event file cannot be written; if a term of the objective is no longer finite. The
     ///   run stops. The message names the example, the file, or the term and its batch, and the
     ///   checkpoint to resume from, if any. The result so far is in [`Stopped::trained`].
     /// - If the run is [stopped](Self::with_interrupter).
@@ -246,9 +247,9 @@ impl<O> Trainer<O> {
     /// Like [`fit`](Self::fit), and passes each finished epoch with its model to a function: to draw
     /// pictures as training goes, to log, or to keep models.
     ///
-    /// The function runs beside the training, on another thread, one epoch after the other. The
-    /// training waits for it at its end and where it falls an epoch behind. An error from it stops the
-    /// run. A resumed run shows it the new epochs only.
+    /// The function runs on another thread, one epoch after the other. Training waits for it if it is an
+    /// epoch behind, and for the last call. An error from it, or a panic, stops the run. A resumed run
+    /// shows it the new epochs only.
     ///
     /// # Errors
     /// As [`fit`](Self::fit), and the function's.

@@ -9,6 +9,8 @@ use super::history::Epoch;
 use crate::error::{At, Result};
 use crate::files::create_dir;
 
+const SPLITS: [&str; 2] = ["train", "validation"];
+
 /// Event files of a run, one for training and one for validation, in folders of these names. TensorBoard
 /// draws a term of both into one chart.
 pub(in crate::train) struct Events {
@@ -22,6 +24,11 @@ impl Events {
         Self { dir, files: None }
     }
 
+    /// Creates the folders.
+    pub(in crate::train) fn create_folders(&self) -> Result<()> {
+        SPLITS.iter().try_for_each(|split| create_dir(&self.dir.join(split)))
+    }
+
     /// Adds the terms of an epoch. The first one creates new files, also in a resumed run: TensorBoard
     /// reads all files of a folder.
     pub(in crate::train) fn add(&mut self, epoch: &Epoch) -> Result<()> {
@@ -30,7 +37,7 @@ impl Events {
         if self.files.is_none() {
             let name = format!("events.out.tfevents.{}.{}", now.as_secs(), std::process::id());
             let [train, valid] =
-                ["train", "validation"].map(|split| start(&self.dir.join(split), &name, time));
+                SPLITS.map(|split| start(&self.dir.join(split), &name, time, epoch.epoch as u64));
             self.files = Some([train?, valid?]);
         }
         let counts = [
@@ -59,9 +66,10 @@ impl Events {
     }
 }
 
-/// Creates a file with the event that all files begin with. Its name is numbered if it is taken, as by
-/// another run of this process in the same second.
-fn start(dir: &Path, name: &str, time: f64) -> Result<(PathBuf, File)> {
+/// Creates a file with the events that all files begin with: a version, and the step from which on this
+/// file supersedes those before it. Its name is numbered if it is taken, as by another run of this process
+/// in the same second.
+fn start(dir: &Path, name: &str, time: f64, step: u64) -> Result<(PathBuf, File)> {
     create_dir(dir)?;
     let mut path = dir.join(name);
     let mut number = 1;
@@ -75,7 +83,13 @@ fn start(dir: &Path, name: &str, time: f64) -> Result<(PathBuf, File)> {
         }
     };
     let version = [message(1, &time.to_le_bytes(), FIXED_64), bytes(3, b"brain.Event:2")].concat();
-    file.write_all(&record(&version)).at(&path)?;
+    let session = message(1, &varint(1), VARINT);
+    let session = [
+        message(1, &time.to_le_bytes(), FIXED_64),
+        message(2, &varint(step), VARINT),
+        bytes(7, &session),
+    ];
+    file.write_all(&[record(&version), record(&session.concat())].concat()).at(&path)?;
     Ok((path, file))
 }
 
@@ -161,7 +175,7 @@ mod tests {
         }
         let dir = tempfile::tempdir().unwrap();
         for name in ["file", "file.1", "file.2"] {
-            let (path, _) = start(&dir.path().join("sub"), "file", 2.0).unwrap();
+            let (path, _) = start(&dir.path().join("sub"), "file", 2.0, 3).unwrap();
             assert_eq!(path, dir.path().join("sub").join(name));
             assert_eq!(hex(&std::fs::read(path).unwrap()), golden.start);
         }
