@@ -88,7 +88,7 @@ fn train() -> Result<()> {
 
     let network = args.arch.network()(run.shape(), args.options.latent_dim);
     let config = ConvVaeConfig::conv(network);
-    let vae = config.init(Seed::new(args.options.seed), &run.device)?;
+    let vae = config.init(Seed::new(args.options.seed), run.device())?;
     let summary = Summary::of(&vae);
     say!("{summary}\n");
 

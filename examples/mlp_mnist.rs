@@ -52,7 +52,7 @@ fn train() -> Result<()> {
 
     let data_dim = run.shape().iter().product();
     let config = MlpVaeConfig::mlp(data_dim, args.hidden.0, args.options.latent_dim);
-    let vae = config.init(Seed::new(args.options.seed), &run.device)?;
+    let vae = config.init(Seed::new(args.options.seed), run.device())?;
     let summary = Summary::of(&vae);
     say!("{summary}\n");
 

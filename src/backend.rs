@@ -22,10 +22,20 @@ pub fn names() -> &'static [&'static str] {
     ]
 }
 
-/// Returns the default device of a backend.
+/// Returns the devices of a list such as `cuda:0,cuda:1`, for
+/// [`Trainer::with_devices`](crate::train::Trainer::with_devices).
 ///
 /// # Errors
-/// If the backend is not compiled in, or if it finds no device on this machine.
+/// As [`device`], for any of them.
+pub fn devices(list: &str) -> Result<Vec<Device>> {
+    list.split(',').map(|name| device(name.trim())).collect()
+}
+
+/// Returns the default device of a backend or, with a number as in `cuda:1`, a certain one of those that
+/// the backend finds.
+///
+/// # Errors
+/// If the backend is not compiled in, or if it finds no such device on this machine.
 ///
 /// ```
 /// let device = burn_vae::backend::device("flex")?;
@@ -33,6 +43,10 @@ pub fn names() -> &'static [&'static str] {
 /// # Ok::<(), burn_vae::Error>(())
 /// ```
 pub fn device(name: &str) -> Result<Device> {
+    let (name, number) = match name.split_once(':') {
+        None => (name, None),
+        Some((name, number)) => (name, Some(number)),
+    };
     let compiled: Option<(DeviceType, fn() -> Device)> = match name {
         #[cfg(feature = "flex")]
         "flex" => Some((DeviceType::Flex, Device::flex)),
@@ -59,13 +73,24 @@ pub fn device(name: &str) -> Result<Device> {
             ),
         ));
     };
-    if Device::enumerate(device_type).into_vec().is_empty() {
+    let mut found = Device::enumerate(device_type).into_vec();
+    if found.is_empty() {
         return Err(Error::new(
             ErrorKind::Backend,
             format!("the backend `{name}` finds no device on this machine"),
         ));
     }
-    Ok(open())
+    let Some(number) = number else { return Ok(open()) };
+    match number.parse::<usize>() {
+        Ok(number) if number < found.len() => Ok(found.swap_remove(number)),
+        _ => Err(Error::new(
+            ErrorKind::Backend,
+            format!(
+                "the backend `{name}` finds {} devices on this machine, counted from 0, but not `{number}`",
+                found.len()
+            ),
+        )),
+    }
 }
 
 /// Returns whether a device is a CPU, which has 64-bit floats and multiplies matrices without

@@ -50,7 +50,8 @@ const WRITTEN: &[&str] = &[
 
 /// One run of an example.
 pub struct Run<'a> {
-    pub device: Device,
+    /// All devices to train on.
+    devices: Vec<Device>,
     pub out: Output,
     options: &'a Options,
     defaults: Defaults,
@@ -63,7 +64,7 @@ pub struct Run<'a> {
 impl<'a> Run<'a> {
     /// Checks the output folder and reads the data.
     pub fn start(args: &impl Serialize, options: &'a Options, defaults: Defaults) -> Result<Self> {
-        let device = backend::device(&options.backend)?;
+        let devices = backend::devices(options.devices.as_ref().unwrap_or(&options.backend))?;
         let mut out = options.place.look(defaults.name, WRITTEN)?;
         if let Some(dir) = &options.image_dir {
             out = out.apart_from(dir)?;
@@ -80,7 +81,12 @@ impl<'a> Run<'a> {
             test.len()
         );
         let args = serde_json::to_value(args).expect("arguments are plain data");
-        Ok(Self { device, out, options, defaults, train, test, args })
+        Ok(Self { devices, out, options, defaults, train, test, args })
+    }
+
+    /// The device of the model.
+    pub fn device(&self) -> &Device {
+        &self.devices[0]
     }
 
     /// Height, width and channels of an image.
@@ -109,7 +115,8 @@ impl<'a> Run<'a> {
             .with_learning_rate(options.learning_rate(batches * training.epochs)?)
             .with_checkpoints(out.join("checkpoint"), out.existing)
             .with_history_csv(out.join("history.csv"))
-            .with_interrupter(ctrl_c.interrupter());
+            .with_interrupter(ctrl_c.interrupter())
+            .with_devices(self.devices.clone());
         if let Some(max_norm) = options.clip {
             trainer = trainer.with_gradient_clipping(max_norm)?;
         }
@@ -212,11 +219,12 @@ impl<'a> Run<'a> {
     }
 
     fn training(&self) -> TrainConfig {
-        let Options { epochs, batch_size, samples, seed, quick, .. } = *self.options;
+        let Options { epochs, batch_size, accumulate, samples, seed, quick, .. } = *self.options;
         let default_epochs = if quick { 2 } else { self.defaults.epochs };
         TrainConfig {
             epochs: epochs.unwrap_or(default_epochs),
             batch_size: batch_size.unwrap_or(self.defaults.batch_size),
+            accumulate,
             num_samples: samples,
             seed: Seed::new(seed),
             patience: self.options.patience(self.defaults.patience),

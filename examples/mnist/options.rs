@@ -19,6 +19,14 @@ pub struct Options {
     #[arg(long, default_value = backend::names()[0], value_parser = backend::names().to_vec())]
     pub backend: String,
 
+    /// Devices to train on together, as in cuda:0,cuda:1; the first is used for the rest
+    #[arg(long, conflicts_with = "backend")]
+    pub devices: Option<String>,
+
+    /// Parts that a device computes a batch in, to fit large batches into memory
+    #[arg(long, default_value_t = 1, value_parser = count())]
+    pub accumulate: usize,
+
     /// Epochs, passes over the training set; by default the example's, or 2 with --quick
     #[arg(long, value_parser = count())]
     pub epochs: Option<usize>,

@@ -6,3 +6,4 @@ mod observed;
 mod quantized;
 mod resume;
 mod runs;
+mod shares;

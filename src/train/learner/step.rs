@@ -13,6 +13,7 @@ use super::capture::Capture;
 use super::clip::clip;
 use super::noise::NoiseAhead;
 use super::readings::Readings;
+use super::shares::{Computed, Shares};
 use super::skip::{Buffers, is_to_be_skipped};
 use crate::data::Batch;
 use crate::eval::{LatentSums, ReadSums};
@@ -51,6 +52,8 @@ pub(in crate::train) struct Setup<M> {
     /// When the terms of steps are read.
     pub(in crate::train) readings: Readings,
     pub(in crate::train) noise: NoiseAhead,
+    /// How the batch of a step is shared out.
+    pub(in crate::train) shares: Shares,
     /// The kernels of a step, if they are recorded.
     #[cfg(any(feature = "wgpu", feature = "cuda"))]
     pub(in crate::train) capture: Capture,
@@ -93,20 +96,19 @@ impl<M: Model + 'static> Trainable<M> {
         let state = self.state.as_ref().map(|state| Tensor::from_inner(state.value_sync().inner()));
         let inputs = self.inputs(batch, &self.setup.train_noise);
         let inputs = Inputs { phase: Phase::Train { step }, state, ..inputs };
+        let is_whole = self.setup.shares.is_whole();
         #[cfg(any(feature = "wgpu", feature = "cuda"))]
-        if let Some((terms, grads)) = self.setup.capture.run(self, &inputs) {
+        if is_whole && let Some((terms, grads)) = self.setup.capture.run(self, &inputs) {
             let item = BatchMeans::of(self.setup.readings.add(terms, step));
             return self.clipped(TrainOutput { grads, item });
         }
-        let terms = self.setup.objective.terms(&self.model.module, inputs);
-        if let (Some(state), Some(next)) = (&self.state, &terms.state) {
-            state.update(next.clone().detach());
-        }
+        let Computed { terms, gradients, loss } = match is_whole {
+            true => self.compute(inputs),
+            false => self.setup.shares.compute(self, &inputs),
+        };
         sync_running_state(self);
-        let loss = terms.mean();
-        let gradients = loss.backward();
-        let item = BatchMeans::of(self.setup.readings.add(stacked(terms), step));
-        let mut output = TrainOutput::new(self, gradients, item);
+        let item = BatchMeans::of(self.setup.readings.add(terms, step));
+        let mut output = TrainOutput { grads: gradients, item };
         if let Some((threshold, before)) = before
             && is_to_be_skipped(self, &output.grads, loss, threshold)
         {
@@ -115,6 +117,17 @@ impl<M: Model + 'static> Trainable<M> {
             output.item = BatchMeans { outcome: Outcome::Skipped, ..BatchMeans::of(None) };
         }
         self.clipped(output)
+    }
+
+    /// Computes a step of the whole batch at once.
+    fn compute(&self, inputs: Inputs) -> Computed {
+        let terms = self.setup.objective.terms(&self.model.module, inputs);
+        if let (Some(state), Some(next)) = (&self.state, &terms.state) {
+            state.update(next.clone().detach());
+        }
+        let loss = terms.mean();
+        let gradients = GradientsParams::from_grads(loss.backward(), self);
+        Computed { terms: stacked(terms), gradients, loss }
     }
 
     fn clipped(&self, mut output: TrainOutput<BatchMeans>) -> TrainOutput<BatchMeans> {

@@ -9,6 +9,7 @@ use crate::seed::Seed;
 /// |---|---|---|---|
 /// | `epochs` | 50 | passes over the training set | 1 to 2^32 - 1 |
 /// | `batch_size` | 100 | examples per step | at least 1 |
+/// | `accumulate` | 1 | parts that a device computes the batch of a step in | 1 to `batch_size` |
 /// | `num_samples` | 1 | Monte Carlo samples per example | at least 1 |
 /// | `epsilon_std` | 1 | standard deviation of the noise, see [`NoiseSource`](crate::NoiseSource) | at least 0 |
 /// | `patience` | none | epochs without a better validation NELBO before the run stops | at least 1 |
@@ -20,6 +21,10 @@ pub struct TrainConfig {
     pub epochs: usize,
     /// Examples per step; the last step of an epoch takes the remaining ones.
     pub batch_size: usize,
+    /// Number of parts that a device computes its batch in, one after the other, to fit a large batch into
+    /// memory. Their gradients are added before the step, which is that of the whole batch but for
+    /// rounding. [`Trainer::with_devices`](crate::train::Trainer::with_devices) says what is not the same.
+    pub accumulate: usize,
     /// Monte Carlo samples of each example's posterior.
     pub num_samples: usize,
     /// Standard deviation of the noise.
@@ -40,6 +45,7 @@ impl Default for TrainConfig {
         Self {
             epochs: 50,
             batch_size: 100,
+            accumulate: 1,
             num_samples: 1,
             epsilon_std: 1.0,
             patience: None,

@@ -16,7 +16,7 @@ use crate::numbered::Numbered;
 use crate::objective::Objective;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 use crate::train::learner::Capture;
-use crate::train::learner::{NoiseAhead, Readings, Run, Setup, Step, Trainable, Watch};
+use crate::train::learner::{NoiseAhead, Readings, Run, Setup, Shares, Step, Trainable, Watch};
 use crate::train::store::{
     DataIdentity, Events, History, Identity, groups, learning_rates, lines, probe,
 };
@@ -40,6 +40,7 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
         let device = model.devices().first().cloned().ok_or_else(|| {
             Error::config("the model has no parameters, so there is nothing to train")
         })?;
+        self.check_shares(&device)?;
         let noise = |name| NoiseSource::new(seed.child(name)).with_std(epsilon_std);
         let checked = |set| -> Arc<dyn Examples> { Arc::new(Checked::for_bounds(set, &model)) };
         let (train, valid) = (checked(train), checked(valid));
@@ -78,6 +79,7 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
             threads: Threads::of(&device),
             readings: Readings::new(&device, train.batches(), self.skip_above.is_some()),
             noise: NoiseAhead::default(),
+            shares: Shares::new(self.devices.clone(), config.accumulate),
             #[cfg(any(feature = "wgpu", feature = "cuda"))]
             capture: Capture::default(),
         };
@@ -109,6 +111,33 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
         run.enter(folder)
     }
 
+    /// Checks that batches can be shared out.
+    fn check_shares(&self, device: &Device) -> Result<()> {
+        let TrainConfig { batch_size, accumulate, .. } = self.config;
+        let shares = self.devices.len().max(1).checked_mul(accumulate);
+        if accumulate == 0 || shares.is_none_or(|shares| shares > batch_size) {
+            return Err(Error::config(format!(
+                "accumulate is {accumulate} on {} devices, but each of them must have at least 1 part, and \
+                 each part at least 1 of the {batch_size} examples of a batch",
+                self.devices.len().max(1)
+            )));
+        }
+        if let Some(first) = self.devices.first()
+            && first.clone().inner() != device.clone().inner()
+        {
+            return Err(Error::config(format!(
+                "the first device to train on is {first:?}, but the model is on {device:?}"
+            )));
+        }
+        if shares != Some(1) && self.objective.initial_state().is_some() {
+            return Err(Error::config(
+                "the objective carries a state from step to step, such as a target for the divergence, \
+                 which each part of a batch would change: train on one device with accumulate 1",
+            ));
+        }
+        Ok(())
+    }
+
     /// Returns the fingerprint that a run must match to be resumed.
     fn identity(
         &self,
@@ -126,6 +155,7 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
         Ok(Identity {
             config: self.config,
             model: lines(&trainable.model.module),
+            devices: self.devices.len().max(1),
             objective: format!("{:?}", self.objective),
             max_norm: self.max_norm,
             skip_above: self.skip_above.map(|threshold| threshold.to_string()),

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use burn::optim::ModuleOptimizer;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::tensor::Device;
 use burn::train::Interrupter;
 
 use super::config::TrainConfig;
@@ -57,6 +58,7 @@ pub struct Trainer<O = Elbo> {
     pub(super) max_norm: Option<f64>,
     pub(super) skip_above: Option<f64>,
     pub(super) interrupter: Interrupter,
+    pub(super) devices: Vec<Device>,
 }
 
 impl Trainer {
@@ -75,6 +77,7 @@ impl Trainer {
             max_norm: None,
             skip_above: None,
             interrupter: Interrupter::new(),
+            devices: Vec::new(),
         }
     }
 }
@@ -98,6 +101,7 @@ impl<O> Trainer<O> {
             max_norm: self.max_norm,
             skip_above: self.skip_above,
             interrupter: self.interrupter,
+            devices: self.devices,
         }
     }
 
@@ -198,6 +202,28 @@ impl<O> Trainer<O> {
             )));
         }
         Ok(Self { skip_above: Some(threshold), ..self })
+    }
+
+    /// Trains on several devices, each of which computes its share of the rows of every batch. The first
+    /// must be that of the model; it also validates, steps the optimiser and holds the result.
+    ///
+    /// `batch_size` and the learning rate are those of the whole batch. Shuffles, noise, clipping, skipping
+    /// and histories are those of one device, and so are the weights, but for rounding: the gradients of
+    /// all shares are added in a fixed order, so the same run gives the same bits again. A step sends the
+    /// weights to each other device and its gradients back, so it pays where a step takes long against
+    /// that.
+    ///
+    /// Not the same as on one device are
+    ///
+    /// - batch normalisation, which normalises each share by itself; the running averages are those of
+    ///   the first device
+    /// - objectives that compare the examples of a batch, such as [`Mmd`](crate::divergence::Mmd)
+    /// - objectives that draw from [`Inputs::seed`](crate::Inputs): each share has a seed of its own
+    ///
+    /// An objective with a state, such as a target for the divergence, is refused. Steps are not recorded
+    /// on GPUs.
+    pub fn with_devices(self, devices: impl Into<Vec<Device>>) -> Self {
+        Self { devices: devices.into(), ..self }
     }
 
     /// Lets another thread, such as a Ctrl-C handler, stop the run with [`Interrupter::stop`].

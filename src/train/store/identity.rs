@@ -21,6 +21,8 @@ pub(in crate::train) struct Identity {
     /// The lines of the model's display, with its shapes and the settings that are no parameters, such as
     /// temperatures.
     pub(in crate::train) model: Vec<String>,
+    /// Number of devices.
+    pub(in crate::train) devices: usize,
     pub(in crate::train) objective: String,
     pub(in crate::train) max_norm: Option<f64>,
     /// As text, because JSON cannot represent infinity.

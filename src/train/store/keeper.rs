@@ -140,6 +140,7 @@ mod tests {
         let identity = Identity {
             config: TrainConfig::default(),
             model: Vec::new(),
+            devices: 1,
             objective: String::new(),
             max_norm: None,
             skip_above: None,

@@ -1,0 +1,125 @@
+//! A step in shares of its batch: one after the other, on several devices, or both.
+
+use std::ops::Range;
+
+use burn::module::Module;
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::{Device, Tensor};
+
+use super::step::{Trainable, stacked};
+use crate::model::Model;
+use crate::objective::Inputs;
+
+/// How a step's batch is shared out.
+#[derive(Clone, Debug)]
+pub(in crate::train) struct Shares {
+    /// All devices, that of the model first.
+    devices: Vec<Device>,
+    /// Shares of each device.
+    each: usize,
+}
+
+/// What a step makes of its batch.
+pub(super) struct Computed {
+    /// The reported terms, `[3, batch]`.
+    pub(super) terms: Tensor<2>,
+    pub(super) gradients: GradientsParams,
+    /// `[1]`
+    pub(super) loss: Tensor<1>,
+}
+
+impl Shares {
+    /// Divides a batch among devices, and the rows of each device into `each` shares.
+    pub(in crate::train) fn new(devices: Vec<Device>, each: usize) -> Self {
+        Self { devices, each }
+    }
+
+    /// Whether the model's device computes a batch at once.
+    pub(in crate::train) fn is_whole(&self) -> bool {
+        self.devices.len() <= 1 && self.each == 1
+    }
+
+    /// The shares of a device in a batch of so many rows; none are empty.
+    fn of(&self, device: usize, rows: usize) -> Vec<Share> {
+        let count = self.devices.len().max(1) * self.each;
+        let share = |i: usize| (i, rows * i / count..rows * (i + 1) / count);
+        let own = (device * self.each..(device + 1) * self.each).map(share);
+        own.filter(|(_, rows)| !rows.is_empty()).collect()
+    }
+
+    /// Computes a step. The loss of each share has the weight of its rows, so that the sum of all
+    /// gradients is that of the whole batch but for rounding. The order of the sum is fixed.
+    ///
+    /// Each other device is sent the weights and its rows, and sends back its gradients. What a forward
+    /// pass changes, such as running statistics, stays with the first device.
+    pub(super) fn compute<M: Model + 'static>(
+        &self,
+        trainable: &Trainable<M>,
+        inputs: &Inputs,
+    ) -> Computed {
+        let (rows, own) = (inputs.x.dims()[0], inputs.x.device());
+        let (mut computed, others) = std::thread::scope(|scope| {
+            let others = self.devices.iter().enumerate().skip(1).map(|(i, device)| {
+                let (shares, own, here) = (self.of(i, rows), own.clone(), trainable.clone());
+                scope.spawn(move || {
+                    let there = here.clone().fork(device);
+                    let share = |share| {
+                        let found = one(&there, inputs, share, device);
+                        Computed {
+                            terms: found.terms.to_device(&own),
+                            gradients: found.gradients.to_device(&own, &here),
+                            loss: found.loss.to_device(&own),
+                        }
+                    };
+                    shares.into_iter().map(share).collect::<Vec<_>>()
+                })
+            });
+            let others = others.collect::<Vec<_>>();
+            let here =
+                self.of(0, rows).into_iter().map(|share| one(trainable, inputs, share, &own));
+            let here = here.collect::<Vec<_>>();
+            let others = others.into_iter().flat_map(|other| match other.join() {
+                Ok(found) => found,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            (here, others.collect::<Vec<_>>())
+        });
+        computed.extend(others);
+        let mut sum = GradientsAccumulator::new();
+        let (mut terms, mut losses) = (Vec::new(), Vec::new());
+        for found in computed {
+            sum.accumulate(trainable, found.gradients);
+            terms.push(found.terms);
+            losses.push(found.loss);
+        }
+        Computed {
+            terms: Tensor::cat(terms, 1),
+            gradients: sum.grads(),
+            loss: Tensor::cat(losses, 0).sum(),
+        }
+    }
+}
+
+/// The number of a share among all, and its rows.
+type Share = (usize, Range<usize>);
+
+/// Computes one share. The first keeps the seed, so that a single share is the whole batch.
+fn one<M: Model + 'static>(
+    trainable: &Trainable<M>,
+    inputs: &Inputs,
+    (share, rows): Share,
+    device: &Device,
+) -> Computed {
+    let (start, len, whole) = (rows.start, rows.len(), inputs.x.dims()[0]);
+    let seed = if share == 0 { inputs.seed } else { inputs.seed.child("share").at(share as u64) };
+    let inputs = Inputs {
+        x: inputs.x.clone().narrow(0, start, len).to_device(device),
+        noise: inputs.noise.clone().narrow(1, start, len).to_device(device),
+        seed,
+        ..inputs.clone()
+    };
+    let terms = trainable.setup.objective.terms(&trainable.model.module, inputs);
+    let loss = terms.mean() * (len as f64 / whole as f64);
+    let gradients = GradientsParams::from_grads(loss.backward(), trainable);
+    Computed { terms: stacked(terms), gradients, loss: loss.without_autodiff() }
+}
