@@ -14,6 +14,7 @@ use crate::likelihood::Likelihood;
 use crate::prior::Prior;
 use crate::vae::Vae;
 
+#[cfg(feature = "report")]
 pub(crate) use self::diagram::escape;
 pub use crate::describe::{Describe, INPUT, Layer, ParamCount, Stage};
 
@@ -149,6 +150,7 @@ impl Summary {
     }
 
     /// The networks with their layers, likelihood and prior, as titles and rows.
+    #[cfg(feature = "report")]
     pub(crate) fn parts(&self) -> [(&'static str, &[Layer]); 4] {
         [
             ("Encoder", &self.encoder),
