@@ -13,11 +13,15 @@ use crate::train::{Epoch, History};
 const TEMPLATE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
 /// The parts of the script, in order.
-const SCRIPT: [&str; 8] = [
+const SCRIPT: [&str; 12] = [
     include_str!("page/unpack.js"),
     include_str!("page/network.js"),
     include_str!("page/picture.js"),
     include_str!("page/curves.js"),
+    include_str!("page/space.js"),
+    include_str!("page/marks.js"),
+    include_str!("page/plane.js"),
+    include_str!("page/gestures.js"),
     include_str!("page/latent.js"),
     include_str!("page/pad.js"),
     include_str!("page/gallery.js"),
