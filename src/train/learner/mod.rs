@@ -8,6 +8,8 @@ mod metric;
 mod monitor;
 mod no_log;
 mod noise;
+mod observer;
+mod progress;
 mod readings;
 mod run;
 mod shares;
@@ -20,10 +22,11 @@ mod tui;
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 pub(super) use capture::Capture;
-pub use monitor::Progress;
 pub(super) use monitor::Watch;
 pub(super) use noise::NoiseAhead;
+pub(super) use observer::Observe;
+pub use progress::Progress;
 pub(super) use readings::Readings;
-pub(super) use run::{Observe, Run};
+pub(super) use run::Run;
 pub(super) use shares::Shares;
 pub(super) use step::{Setup, Step, Trainable};

@@ -1,5 +1,3 @@
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,19 +12,15 @@ use burn::train::{Interrupter, Learner, SupervisedTraining};
 use super::metric::{LatentMetric, TermMetric};
 use super::monitor::{Monitor, Watch};
 use super::no_log::NoLog;
+use super::observer::{Observe, show};
 use super::slots::{EveryEpoch, Patience, slots};
 use super::step::Trainable;
 use crate::data::BatchLoader;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::create_dir;
 use crate::model::Model;
-use crate::train::store::{
-    Epoch, Events, Existing, Folder, History, Identity, Keeper, Record, Saved,
-};
+use crate::train::store::{Events, Existing, Folder, History, Identity, Keeper, Record, Saved};
 use crate::train::{Stopped, TrainConfig, Trained};
-
-/// A function that sees each epoch and its model.
-pub(in crate::train) type Observe<M> = Box<dyn FnMut(&Epoch, &M) -> Result<()> + Send>;
 
 /// A checked run, ready to be launched.
 pub(in crate::train) struct Run<M: Module> {
@@ -113,13 +107,7 @@ impl<M: Model + 'static> Run<M> {
             let trainable = self.trainable.clone();
             keeper = keeper.observed(Box::new(move |epoch, weights| {
                 let model = load(trainable.clone(), weights)?.valid().model.module;
-                // Burn's checkpoint thread does not survive a panic.
-                catch_unwind(AssertUnwindSafe(|| observe(epoch, &model))).unwrap_or_else(|panic| {
-                    let epoch = epoch.epoch;
-                    let message =
-                        format!("the observer of epoch {epoch} panicked: {}", text(&*panic));
-                    Err(Error::new(ErrorKind::Training, message))
-                })
+                show(&mut observe, epoch, &model)
             }));
         }
         let keeper = Arc::new(keeper);
@@ -189,12 +177,6 @@ impl<M: Model + 'static> Run<M> {
         };
         Ok(Trained { model: trainable.valid().model.module, epoch, history: self.history })
     }
-}
-
-/// The message of a panic.
-fn text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
 pub(in crate::train) fn load<T: Module>(module: T, record: Vec<u8>) -> Result<T> {

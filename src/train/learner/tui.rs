@@ -8,7 +8,7 @@ use burn::train::Interrupter;
 use burn::train::metric::{MetricDefinition, MetricEntry, NumericEntry};
 use burn::train::renderer::{MetricState, MetricsRenderer};
 
-use super::monitor::Progress;
+use super::progress::Progress;
 
 /// The dashboard, if it is wanted and standard output is a terminal.
 pub(super) struct Tui {
