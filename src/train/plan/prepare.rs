@@ -40,13 +40,13 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
         let device = model.devices().first().cloned().ok_or_else(|| {
             Error::config("the model has no parameters, so there is nothing to train")
         })?;
-        self.check_shares(&device)?;
         let noise = |name| NoiseSource::new(seed.child(name)).with_std(epsilon_std);
         let checked = |set| -> Arc<dyn Examples> { Arc::new(Checked::for_bounds(set, &model)) };
         let (train, valid) = (checked(train), checked(valid));
         let sets = [train.clone(), valid.clone()];
         let train = BatchLoader::shuffled(train, batch_size, seed.child("shuffle"), &device)?;
         let valid = BatchLoader::ordered(valid, batch_size, &device)?;
+        self.check_shares(&device)?;
         let batches = train.batches() as u64;
         check_annealing(&*self.objective, batches, config.epochs)?;
         let objective = self.objective.clone();
