@@ -111,10 +111,13 @@ fn convolutions_clipping_and_several_samples_are_the_same_in_shares() {
         let plan = TrainConfig { epochs: 2, num_samples: 4, accumulate, ..TrainConfig::default() };
         let trainer = Trainer::new(TrainConfig { batch_size: 8, ..plan })
             .with_optimizer(SgdConfig::new().init())
+            .with_learning_rate(1e-2)
             .with_progress(Progress::Silent);
         fit(trainer.with_devices(vec![Device::flex(); devices]), Iwae::default()).model
     };
-    assert!(apart(&iwae(1, 1), &iwae(2, 2), &mlp()) < 1e-6);
+    let apart = apart(&iwae(1, 1), &iwae(2, 2), &mlp());
+    // The weights move less than by the ELBO, and are rounded alike.
+    assert!(apart < 1e-5, "{apart}");
 }
 
 /// The same run gives the same bits, whole or resumed.
