@@ -268,7 +268,7 @@ mod tests {
     use crate::objective::{Beta, Elbo, Objective};
     use crate::posterior::{BernoulliFamily, Temperature};
     use crate::prior::BernoulliPriorConfig;
-    use crate::train::learner::{NoiseAhead, Readings, Setup, Step};
+    use crate::train::learner::{NoiseAhead, Readings, Setup, Shares, Step};
     use crate::{BernoulliNll, MlpVae, MlpVaeConfig, ModuleConfig, VaeConfig};
 
     const BATCH: usize = 6;
@@ -298,6 +298,7 @@ mod tests {
             threads: Threads::of(device),
             readings: Readings::new(device, 1_000, true),
             noise: NoiseAhead::default(),
+            shares: Shares::new(Vec::new(), 1),
             capture: Capture::default(),
         };
         Step { model: Numbered { module, is_numbered: false }, state: None, setup }
