@@ -27,6 +27,15 @@ pub fn names() -> &'static [&'static str] {
 ///
 /// # Errors
 /// As [`device`], for any of them.
+///
+/// ```
+/// use burn_vae::backend;
+///
+/// assert_eq!(backend::devices("flex, flex:0")?.len(), 2);
+/// assert!(backend::devices("flex:0,flex:7").is_err()); // there is only one
+/// assert!(backend::devices("").is_err());
+/// # Ok::<(), burn_vae::Error>(())
+/// ```
 pub fn devices(list: &str) -> Result<Vec<Device>> {
     list.split(',').map(|name| device(name.trim())).collect()
 }
@@ -86,7 +95,7 @@ pub fn device(name: &str) -> Result<Device> {
         _ => Err(Error::new(
             ErrorKind::Backend,
             format!(
-                "the backend `{name}` finds {} devices on this machine, counted from 0, but not `{number}`",
+                "the backend `{name}` has no device `{number}` on this machine; it has {}, counted from 0",
                 found.len()
             ),
         )),

@@ -62,21 +62,17 @@ pub fn ms_ssim(
     }
     let batch = x.dims()[0];
     let [mut x, mut y] = planes(x, y, shape, weights.len())?;
-    let mut product = None;
+    let mut product = Tensor::ones([x.dims()[0]], &x.device());
     for (scale, &weight) in weights.iter().enumerate() {
         let is_last = scale + 1 == weights.len();
         let (whole, contrast) = similarity(x.clone(), y.clone());
         let factor = if is_last { whole } else { contrast };
-        let factor = factor.clamp_min(0.0).powf_scalar(weight);
-        product = Some(match product {
-            None => factor,
-            Some(product) => product * factor,
-        });
+        product = product * factor.clamp_min(0.0).powf_scalar(weight);
         if !is_last {
             (x, y) = (halved(x), halved(y));
         }
     }
-    Ok(over_channels(product.expect("there is a scale"), batch))
+    Ok(over_channels(product, batch))
 }
 
 /// Reshapes rows to one image per channel, `[batch * channels, height, width]`, that are large enough for

@@ -36,7 +36,7 @@ pub(super) fn render(html: &Html) -> String {
             escape(command)
         )
     });
-    let json = serde_json::to_string(&data(html)).expect("the data of a page are plain");
+    let json = data(html).to_string();
     fill(&[
         ("title", &escape(&html.title)),
         ("version", env!("CARGO_PKG_VERSION")),

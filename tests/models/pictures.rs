@@ -257,3 +257,35 @@ fn bars_are_as_high_as_their_values() {
     let error = bars().with_active(&[true]).err().unwrap();
     assert!(error.to_string().contains("3 bars, but 1 active flags"), "{error}");
 }
+
+/// One box for each box of the diagram; none overlaps another.
+#[test]
+fn a_drawn_summary_has_every_box_beside_the_others() {
+    use burn_vae::ConvVaeConfig;
+    use burn_vae::nn::ConvConfig;
+
+    let device = Device::flex();
+    let mlp = MlpVaeConfig::mlp(784, [32, 16], 2).init(Seed::new(0), &device).unwrap();
+    let conv = ConvVaeConfig::conv(ConvConfig::batch_norm([28, 28, 1], 2));
+    let conv = conv.init(Seed::new(0), &device).unwrap();
+    for summary in [Summary::of(&mlp), Summary::of(&conv)] {
+        let svg = summary.to_svg();
+        let number = |line: &str, name: &str| {
+            let (_, rest) = line.split_once(&format!(" {name}=\"")).unwrap();
+            rest.split('"').next().unwrap().parse::<f64>().unwrap()
+        };
+        let boxes = svg
+            .lines()
+            .filter(|line| line.starts_with("<rect"))
+            .map(|line| ["x", "y", "width", "height"].map(|name| number(line, name)));
+        let boxes = boxes.collect::<Vec<_>>();
+        assert_eq!(boxes.len(), summary.to_dot().matches("[label=").count());
+        for (i, [x, y, width, height]) in boxes.iter().enumerate() {
+            for [other_x, other_y, other_width, _] in &boxes[..i] {
+                let is_apart = x + width < *other_x || other_x + other_width < *x;
+                assert!(is_apart || (y - other_y).abs() > *height, "{svg}");
+            }
+        }
+        assert_eq!(svg.matches("<path d=\"M").count() - 1, summary.to_dot().matches("->").count());
+    }
+}

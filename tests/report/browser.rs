@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -172,7 +174,7 @@ impl Browser {
     pub fn screenshot(&mut self, name: &str) {
         let Some(dir) = std::env::var_os("BURN_VAE_SCREENSHOTS") else { return };
         let picture = self.send("Page.captureScreenshot", json!({ "captureBeyondViewport": true }));
-        let decoded = base64_of(picture["data"].as_str().unwrap());
+        let decoded = BASE64_STANDARD.decode(picture["data"].as_str().unwrap()).unwrap();
         std::fs::write(Path::new(&dir).join(format!("{name}.png")), decoded).unwrap();
     }
 
@@ -191,21 +193,4 @@ impl Drop for Browser {
         self.chromium.kill().ok();
         self.chromium.wait().ok();
     }
-}
-
-fn base64_of(text: &str) -> Vec<u8> {
-    let digit = |c: u8| match c {
-        b'A'..=b'Z' => c - b'A',
-        b'a'..=b'z' => c - b'a' + 26,
-        b'0'..=b'9' => c - b'0' + 52,
-        b'+' => 62,
-        _ => 63,
-    };
-    let digits = text.bytes().filter(|c| *c != b'=').map(digit).collect::<Vec<_>>();
-    let bytes = digits.chunks(4).flat_map(|four| {
-        let bits = four.iter().enumerate().map(|(i, &digit)| u32::from(digit) << (18 - 6 * i));
-        let bits = bits.sum::<u32>().to_be_bytes();
-        bits[1..four.len()].to_vec()
-    });
-    bytes.collect()
 }

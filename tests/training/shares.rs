@@ -178,10 +178,10 @@ fn normalised_networks_train_in_shares() {
 fn shares_that_cannot_be_are_refused() {
     let target = Elbo::default().with_schedule(Beta::target_kl(TargetKl::new(3.0)).unwrap());
     for (trainer, expected) in [
-        (trainer(0, 1), "accumulate is 0 on 1 devices"),
-        (trainer(9, 1), "accumulate is 9 on 1 devices"),
-        (trainer(2, 5), "accumulate is 2 on 5 devices"),
-        (trainer(usize::MAX, 2), "on 2 devices"),
+        (trainer(0, 1), "accumulate is 0, but it must be at least 1"),
+        (trainer(9, 1), "batch_size is 8, too small for 1 devices with accumulate 9"),
+        (trainer(2, 5), "batch_size is 8, too small for 5 devices with accumulate 2"),
+        (trainer(usize::MAX, 2), "batch_size is 8, too small for 2 devices"),
         (trainer(2, 1).with_objective(target), "carries a state from step to step"),
         (trainer(1, 2).with_objective(target), "carries a state from step to step"),
     ] {

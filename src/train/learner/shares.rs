@@ -58,46 +58,54 @@ impl Shares {
         inputs: &Inputs,
     ) -> Computed {
         let (rows, own) = (inputs.x.dims()[0], inputs.x.device());
-        let (mut computed, others) = std::thread::scope(|scope| {
+        let computed = std::thread::scope(|scope| {
             let others = self.devices.iter().enumerate().skip(1).map(|(i, device)| {
                 let (shares, own, here) = (self.of(i, rows), own.clone(), trainable.clone());
                 scope.spawn(move || {
                     let there = here.clone().fork(device);
-                    let share = |share| {
-                        let found = one(&there, inputs, share, device);
-                        Computed {
-                            terms: found.terms.to_device(&own),
-                            gradients: found.gradients.to_device(&own, &here),
-                            loss: found.loss.to_device(&own),
-                        }
-                    };
-                    shares.into_iter().map(share).collect::<Vec<_>>()
+                    let found = sum(
+                        &there,
+                        shares.into_iter().map(|share| one(&there, inputs, share, device)),
+                    )?;
+                    Some(Computed {
+                        terms: found.terms.to_device(&own),
+                        gradients: found.gradients.to_device(&own, &here),
+                        loss: found.loss.to_device(&own),
+                    })
                 })
             });
             let others = others.collect::<Vec<_>>();
             let here =
                 self.of(0, rows).into_iter().map(|share| one(trainable, inputs, share, &own));
-            let here = here.collect::<Vec<_>>();
-            let others = others.into_iter().flat_map(|other| match other.join() {
+            let here = sum(trainable, here);
+            let others = others.into_iter().map(|other| match other.join() {
                 Ok(found) => found,
                 Err(panic) => std::panic::resume_unwind(panic),
             });
-            (here, others.collect::<Vec<_>>())
+            std::iter::once(here).chain(others).flatten().collect::<Vec<_>>()
         });
-        computed.extend(others);
-        let mut sum = GradientsAccumulator::new();
-        let (mut terms, mut losses) = (Vec::new(), Vec::new());
-        for found in computed {
-            sum.accumulate(trainable, found.gradients);
-            terms.push(found.terms);
-            losses.push(found.loss);
-        }
-        Computed {
-            terms: Tensor::cat(terms, 1),
-            gradients: sum.grads(),
-            loss: Tensor::cat(losses, 0).sum(),
-        }
+        sum(trainable, computed).expect("a batch has rows")
     }
+}
+
+/// Adds what shares have computed, one after the other, so that only one more is in memory; `None` if
+/// there are none.
+fn sum<M: Model + 'static>(
+    trainable: &Trainable<M>,
+    shares: impl IntoIterator<Item = Computed>,
+) -> Option<Computed> {
+    let mut gradients = GradientsAccumulator::new();
+    let (mut terms, mut losses) = (Vec::new(), Vec::new());
+    for share in shares {
+        gradients.accumulate(trainable, share.gradients);
+        terms.push(share.terms);
+        losses.push(share.loss);
+    }
+    (!terms.is_empty()).then(|| Computed {
+        terms: Tensor::cat(terms, 1),
+        gradients: gradients.grads(),
+        loss: Tensor::cat(losses, 0).sum(),
+    })
 }
 
 /// The number of a share among all, and its rows.

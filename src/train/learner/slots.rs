@@ -35,6 +35,12 @@ pub(super) struct Slot {
 impl<R: Checkpoint> Checkpointer<R> for Slot {
     /// Stops the run on an error instead of returning it, because Burn would drop the error's kind.
     fn save(&self, epoch: usize, record: R) -> Result<(), CheckpointerError> {
+        if !self.keeper.wants(self.part) {
+            if let Err(error) = self.keeper.add(epoch, self.part, Vec::new()) {
+                self.keeper.fail(error);
+            }
+            return Ok(());
+        }
         let mut bytes = record.checkpoint_into_bytes();
         if self.part == PARTS[1] {
             // Burn writes an optimiser's tensors in the order of a hash table, but reads them in the

@@ -56,10 +56,12 @@ impl Tui {
         entry: &MetricEntry,
         value: Option<&NumericEntry>,
     ) {
-        let state = MetricState::Numeric(entry.clone(), value.cloned());
-        self.show(|renderer| match in_train {
-            true => renderer.update_train(state),
-            false => renderer.update_valid(state),
+        self.show(|renderer| {
+            let state = MetricState::Numeric(entry.clone(), value.cloned());
+            match in_train {
+                true => renderer.update_train(state),
+                false => renderer.update_valid(state),
+            }
         });
     }
 

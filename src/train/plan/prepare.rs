@@ -114,12 +114,15 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
     /// Checks that batches can be shared out.
     fn check_shares(&self, device: &Device) -> Result<()> {
         let TrainConfig { batch_size, accumulate, .. } = self.config;
-        let shares = self.devices.len().max(1).checked_mul(accumulate);
-        if accumulate == 0 || shares.is_none_or(|shares| shares > batch_size) {
+        if accumulate == 0 {
+            return Err(Error::config("accumulate is 0, but it must be at least 1"));
+        }
+        let devices = self.devices.len().max(1);
+        let shares = devices.checked_mul(accumulate);
+        if shares.is_none_or(|shares| shares > batch_size) {
             return Err(Error::config(format!(
-                "accumulate is {accumulate} on {} devices, but each of them must have at least 1 part, and \
-                 each part at least 1 of the {batch_size} examples of a batch",
-                self.devices.len().max(1)
+                "batch_size is {batch_size}, too small for {devices} devices with accumulate \
+                 {accumulate}: each part needs an example"
             )));
         }
         if let Some(first) = self.devices.first()

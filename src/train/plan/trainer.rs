@@ -205,7 +205,7 @@ impl<O> Trainer<O> {
     }
 
     /// Trains on several devices, each of which computes its share of the rows of every batch. The first
-    /// must be that of the model; it also validates, steps the optimiser and holds the result.
+    /// must hold the model. Validation and the optimiser run there too.
     ///
     /// `batch_size` and the learning rate are those of the whole batch. Shuffles, noise, clipping, skipping
     /// and histories are those of one device, and so are the weights, but for rounding: the gradients of

@@ -50,6 +50,12 @@ impl Keeper {
         self
     }
 
+    /// Whether the content of a part is kept. Without a folder only the model is, as the best one or for
+    /// an observer.
+    pub(in crate::train) fn wants(&self, part: &str) -> bool {
+        self.folder.is_some() || part == PARTS[0]
+    }
+
     /// Adds a part; the last one of an epoch completes its checkpoint.
     pub(in crate::train) fn add(
         &self,
