@@ -148,12 +148,12 @@ impl Batches<'_> {
         let BatchLoader { examples, batch_size, device, resident, .. } = self.loader;
         let source = match &mut self.source {
             Some(source) => source,
-            unknown => {
-                unknown.insert(match resident.order(&**examples, &self.indices, device)? {
+            unknown => unknown.insert(
+                match resident.order(&**examples, &self.indices, *batch_size, device)? {
                     Some(order) => Source::Device(Box::new(order)),
                     None => Source::Host(Reader::new()),
-                })
-            }
+                },
+            ),
         };
         match source {
             Source::Device(order) => Ok(order.batch(self.next, rows)),

@@ -10,6 +10,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use super::Examples;
 use crate::backend::is_cpu;
 use crate::error::Result;
+use crate::ops;
 
 /// The most values that are kept on a device, 1 GiB.
 const MOST: usize = 1 << 28;
@@ -22,7 +23,11 @@ pub(super) struct Resident(Arc<Mutex<Option<Tensor<2>>>>);
 pub(super) struct Order {
     /// `[examples, dim]`
     table: Tensor<2>,
-    indices: Tensor<1, Int>,
+    /// The examples of each batch, `[batches, aligned(batch_size)]`.
+    lists: Tensor<2, Int>,
+    batch_size: usize,
+    /// Whether batches are for a device with autodiff.
+    is_autodiff: bool,
 }
 
 impl Resident {
@@ -32,12 +37,16 @@ impl Resident {
         &self,
         examples: &dyn Examples,
         indices: &[usize],
+        batch_size: usize,
         device: &Device,
     ) -> Result<Option<Order>> {
         let shape = [examples.len(), examples.dim()];
         if is_cpu(device) || !examples.is_fixed_in_memory() || shape[0] * shape[1] > MOST {
             return Ok(None);
         }
+        let inner = device.clone().inner();
+        let is_autodiff = device.is_autodiff();
+        let device = &inner;
         let table = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = table().clone();
         let kept = match kept {
@@ -50,17 +59,23 @@ impl Resident {
                 table().get_or_insert_with(|| Tensor::from_data(data, device)).clone()
             }
         };
-        let list = indices.iter().map(|&index| index as i32).collect::<Vec<_>>();
-        let list = TensorData::new::<i32, _>(list, [indices.len()]);
-        let indices = Tensor::from_data(list, device);
-        Ok(Some(Order { table: kept, indices }))
+        let (width, batches) = (ops::aligned(batch_size), indices.len().div_ceil(batch_size));
+        let mut lists = vec![0; batches * width];
+        for (list, indices) in lists.chunks_mut(width).zip(indices.chunks(batch_size)) {
+            list.iter_mut().zip(indices).for_each(|(entry, index)| *entry = *index as i32);
+        }
+        let lists = TensorData::new::<i32, _>(lists, [batches, width]);
+        let lists = Tensor::from_data(lists, device);
+        Ok(Some(Order { table: kept, lists, batch_size, is_autodiff }))
     }
 }
 
 impl Order {
-    /// Gathers a batch, `[rows, dim]`.
+    /// Gathers the batch that begins at an example, `[rows, dim]`.
     pub(super) fn batch(&self, first: usize, rows: usize) -> Tensor<2> {
-        self.table.clone().select(0, self.indices.clone().narrow(0, first, rows))
+        let list = first / self.batch_size;
+        let batch = ops::gather(self.table.clone(), self.lists.clone(), list, rows);
+        if self.is_autodiff { Tensor::from_inner(batch) } else { batch }
     }
 }
 
@@ -80,7 +95,7 @@ mod tests {
         assert!(Table::new(vec![1.0f32, 2.0], ["one"]).unwrap().is_fixed_in_memory());
         let labels = WithLabels::new(images.clone(), vec![0, 1], 2).unwrap();
         assert!(labels.is_fixed_in_memory());
-        let none = Resident::default().order(&images, &[1, 0], &Device::flex()).unwrap();
+        let none = Resident::default().order(&images, &[1, 0], 2, &Device::flex()).unwrap();
         assert!(none.is_none());
     }
 
@@ -88,8 +103,10 @@ mod tests {
     fn a_batch_holds_the_examples_of_its_indices() {
         let device = Device::flex();
         let table = Tensor::from_data([[0.0f32, 1.0], [2.0, 3.0], [4.0, 5.0]], &device);
-        let order = Order { table, indices: Tensor::from_data([2, 0, 1], &device) };
-        let batch = order.batch(1, 2).into_data().try_to_vec::<f32>().unwrap();
-        assert_eq!(batch, [0.0, 1.0, 2.0, 3.0]);
+        let lists = Tensor::from_data([[2, 0, 9], [1, 9, 9]], &device);
+        let order = Order { table, lists, batch_size: 2, is_autodiff: false };
+        let batch = |first, rows| order.batch(first, rows).into_data().try_to_vec::<f32>().unwrap();
+        assert_eq!(batch(0, 2), [4.0, 5.0, 0.0, 1.0]);
+        assert_eq!(batch(2, 1), [2.0, 3.0]);
     }
 }

@@ -22,7 +22,7 @@ mod plain;
 pub use geometry::{Direction, Geometry, Padding};
 pub(crate) use plain::gaussian_kl_shares;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
 /// Runs an operation on the first engine that can use all the tensors in brackets.
 macro_rules! on_engine {
@@ -233,19 +233,79 @@ pub(crate) fn gaussian_kl(mean: Tensor<2>, log_var: Tensor<2>) -> Tensor<1> {
     on_engine!([mean, log_var], gaussian_kl(mean, log_var))
 }
 
+/// The rows of a table that the first entries of a row of `lists` name. Has no gradient.
+///
+/// # Shapes
+/// - `table`: `[_, columns]`
+/// - `lists`: `[_, at least rows]`, padded as by [`aligned`]
+/// - output: `[rows, columns]`
+pub(crate) fn gather(
+    table: Tensor<2>,
+    lists: Tensor<2, Int>,
+    list: usize,
+    rows: usize,
+) -> Tensor<2> {
+    on_engine!([table], gather(table, lists, list, rows))
+}
+
+/// The first values of a row, in another shape. Has no gradient.
+///
+/// # Shapes
+/// - `rows`: `[_, at least as many values as the output]`, padded as by [`aligned`]
+pub(crate) fn of_row<const D: usize>(rows: Tensor<2>, row: usize, shape: [usize; D]) -> Tensor<D> {
+    on_engine!([rows], of_row(rows, row, shape))
+}
+
+/// The length of rows that a GPU reads one by one: each begins where the device can bind memory, so that
+/// no argument of a kernel differs from row to row.
+pub(crate) fn aligned(len: usize) -> usize {
+    len.next_multiple_of(64)
+}
+
+/// The sum of each row, `[rows, 1]`. Has no gradient.
+pub(crate) fn row_sums(x: Tensor<2>) -> Tensor<2> {
+    on_engine!([x], row_sums(x))
+}
+
+/// The sum of all squares, `[1]`. Has no gradient.
+pub(crate) fn squared_norm<const D: usize>(x: Tensor<D>) -> Tensor<1> {
+    on_engine!([x], squared_norm(x))
+}
+
 /// The constants of one step of Adam.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AdamStep {
     pub(crate) beta_1: f64,
     pub(crate) beta_2: f64,
-    /// The learning rate, corrected for both averages starting at zero.
-    pub(crate) rate: f64,
-    /// Epsilon, corrected for the second average.
     pub(crate) epsilon: f64,
+    pub(crate) learning_rate: f64,
+    /// The number of this step, from 1.
+    pub(crate) time: usize,
+}
+
+impl AdamStep {
+    /// The learning rate, corrected for both averages starting at zero.
+    fn rate(&self) -> f64 {
+        self.learning_rate * self.root() / (1.0 - self.beta_1.powi(self.power()))
+    }
+
+    /// Epsilon, corrected for the second average.
+    fn corrected_epsilon(&self) -> f64 {
+        self.epsilon * self.root()
+    }
+
+    fn root(&self) -> f64 {
+        (1.0 - self.beta_2.powi(self.power())).sqrt()
+    }
+
+    fn power(&self) -> i32 {
+        i32::try_from(self.time).unwrap_or(i32::MAX)
+    }
 }
 
 /// Returns the next weights and averages: `m = beta_1 m + (1 - beta_1) g`,
-/// `v = beta_2 v + (1 - beta_2) g^2`, `w = w - rate m / (sqrt(v) + epsilon)`.
+/// `v = beta_2 v + (1 - beta_2) g^2`, `w = w - rate m / (sqrt(v) + epsilon)`, with the corrected rate and
+/// epsilon.
 ///
 /// All tensors have the same shape.
 pub(crate) fn adam<const D: usize>(

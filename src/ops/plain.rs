@@ -1,12 +1,12 @@
 //! Tensor operations for any backend, differentiated by autodiff.
 
-use burn::tensor::Tensor;
 use burn::tensor::activation::{self, log_sigmoid};
 use burn::tensor::module::{batch_norm_train, conv_transpose2d, conv2d};
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
+use burn::tensor::{Int, Tensor};
 
 use super::{AdamStep, Direction, Finish, Geometry, Groups, Logistics, RmsPropStep};
-use crate::math::{expm1, log_one_minus_exp_neg_exp, log_sum_exp, softplus};
+use crate::math::{expm1, log_one_minus_exp_neg_exp, log_sum_exp, softplus, sum_by_rows};
 
 pub(super) fn linear(
     x: Tensor<2>,
@@ -165,8 +165,8 @@ pub(super) fn adam<const D: usize>(
     let square = gradient.clone().square().mul_scalar(1.0 - step.beta_2);
     let m = m.mul_scalar(step.beta_1) + gradient.mul_scalar(1.0 - step.beta_1);
     let v = v.mul_scalar(step.beta_2) + square;
-    let scale = v.clone().sqrt().add_scalar(step.epsilon);
-    (weights - m.clone().mul_scalar(step.rate) / scale, [m, v])
+    let scale = v.clone().sqrt().add_scalar(step.corrected_epsilon());
+    (weights - m.clone().mul_scalar(step.rate()) / scale, [m, v])
 }
 
 pub(super) fn rms_prop<const D: usize>(
@@ -179,4 +179,26 @@ pub(super) fn rms_prop<const D: usize>(
     let average = average.mul_scalar(step.rho) + square;
     let scale = average.clone().add_scalar(step.epsilon).sqrt();
     (weights - gradient.mul_scalar(step.rate) / scale, average)
+}
+
+pub(super) fn gather(
+    table: Tensor<2>,
+    lists: Tensor<2, Int>,
+    list: usize,
+    rows: usize,
+) -> Tensor<2> {
+    let width = lists.dims()[1];
+    table.select(0, lists.narrow(0, list, 1).reshape([width]).narrow(0, 0, rows))
+}
+
+pub(super) fn of_row<const D: usize>(rows: Tensor<2>, row: usize, shape: [usize; D]) -> Tensor<D> {
+    rows.narrow(0, row, 1).narrow(1, 0, shape.iter().product()).reshape(shape)
+}
+
+pub(super) fn row_sums(x: Tensor<2>) -> Tensor<2> {
+    x.sum_dim(1)
+}
+
+pub(super) fn squared_norm<const D: usize>(x: Tensor<D>) -> Tensor<1> {
+    sum_by_rows(x.square())
 }

@@ -58,10 +58,7 @@ impl Adam {
 
     fn at(&self, lr: f64, time: usize) -> AdamStep {
         let Self { beta_1, beta_2, epsilon } = *self;
-        let time = i32::try_from(time).unwrap_or(i32::MAX);
-        let root = (1.0 - beta_2.powi(time)).sqrt();
-        let rate = lr * root / (1.0 - beta_1.powi(time));
-        AdamStep { beta_1, beta_2, rate, epsilon: epsilon * root }
+        AdamStep { beta_1, beta_2, epsilon, learning_rate: lr, time }
     }
 }
 

@@ -22,6 +22,7 @@ mod kernels;
 mod linear;
 mod recording;
 mod update;
+mod values;
 
 pub(super) use batch_norm::batch_norm;
 pub(super) use bernoulli::bernoulli_nll;
@@ -30,8 +31,10 @@ pub(super) use gate::gate;
 pub(super) use gaussian::{gaussian_kl, rsample};
 pub(super) use group_norm::group_norm;
 pub(super) use linear::linear;
-pub(crate) use recording::{Recording, copy, refresh};
+pub(crate) use recording::{Recording, bits, copy, copy_of, refresh, refresh_by_row, replace};
+pub(crate) use update::{Floats, Update, intercepted};
 pub(super) use update::{adam, rms_prop};
+pub(super) use values::{gather, of_row, row_sums, squared_norm};
 
 // Burn's own operations, until there is a kernel.
 pub(super) use super::plain::logistic_nll;

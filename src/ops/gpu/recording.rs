@@ -6,10 +6,12 @@
 
 use std::thread::{self, ThreadId};
 
-use burn::backend::Dispatch;
-use burn::tensor::{Device, Graph, Tensor, capture};
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::{Dispatch, TensorMetadata};
+use burn::tensor::{Device, Graph, Shape, Tensor, capture};
 
 use super::kernels::Kernels;
+use super::update::Floats;
 
 type Work<T> = Box<dyn FnMut() -> T + Send>;
 
@@ -28,11 +30,16 @@ impl<T> Recording<T> {
         graph.is_hardware().then(|| Self { graph, thread: thread::current().id() })
     }
 
+    /// Whether this is the thread that recorded, the only one that may run the kernels.
+    pub(crate) fn is_here(&self) -> bool {
+        self.thread == thread::current().id()
+    }
+
     /// Runs the kernels again and returns their outputs, which the next run overwrites: they must be
     /// used by this thread alone, before it. `None` on another thread than the one that recorded.
     #[allow(unsafe_code, reason = "kernels run on memory that nothing else checks")]
     pub(crate) fn run(&mut self) -> Option<&T> {
-        if self.thread != thread::current().id() {
+        if !self.is_here() {
             return None;
         }
         // SAFETY: the computation owns its inputs and `graph` owns the computation and its outputs, so
@@ -44,12 +51,47 @@ impl<T> Recording<T> {
 
 /// Copies a tensor into memory of its own.
 pub(crate) fn copy<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    Tensor::from_dispatch(<Dispatch as Kernels>::gpu_copy(x.into_dispatch()))
+    Tensor::from_dispatch(copy_of(x.into_dispatch()))
+}
+
+/// As [`copy`], for a tensor of any rank.
+pub(crate) fn copy_of(x: Floats) -> Floats {
+    Dispatch::gpu_copy(x)
 }
 
 /// Replaces the values of an input of a recording. The result must be kept until the recording runs,
 /// since computations that nobody wants are left out.
 pub(crate) fn refresh<const D: usize>(input: &Tensor<D>, x: Tensor<D>) -> Tensor<D> {
-    let (input, x) = (input.clone().into_dispatch(), x.into_dispatch());
-    Tensor::from_dispatch(<Dispatch as Kernels>::gpu_refresh(input, x))
+    let input = input.clone().into_dispatch();
+    Tensor::from_dispatch(Dispatch::gpu_refresh(input, x.into_dispatch()))
+}
+
+/// As [`refresh`], by the first values of a row.
+pub(crate) fn refresh_by_row<const D: usize>(
+    input: &Tensor<D>,
+    rows: Tensor<2>,
+    row: usize,
+) -> Tensor<D> {
+    let input = input.clone().into_dispatch();
+    Tensor::from_dispatch(Dispatch::gpu_refresh_by_row(input, rows.into_dispatch(), row))
+}
+
+/// Replaces the values of tensors that a recording reads or writes, after everything that reads the
+/// present ones.
+pub(crate) fn replace(device: &Device, tensors: impl IntoIterator<Item = (Floats, Floats)>) {
+    // Fusion does not know that these tensors share memory with others. A device that fails says so
+    // where results are read.
+    let _failed = device.sync();
+    let replaced = tensors.into_iter().map(|(target, x)| Dispatch::gpu_refresh(target, x));
+    let replaced = replaced.collect::<Vec<_>>();
+    let _failed = device.sync();
+    drop(replaced);
+}
+
+/// The bits of all values. `None` if the device fails.
+pub(crate) fn bits(x: Floats) -> Option<Vec<u32>> {
+    let len = x.shape().num_elements();
+    let x = Tensor::<1>::from_dispatch(Dispatch::float_reshape(x, Shape::new([len])));
+    let data = x.try_into_data().ok()?;
+    Some(data.iter::<f32>().map(f32::to_bits).collect())
 }

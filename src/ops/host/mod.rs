@@ -64,3 +64,6 @@ pub(super) use linear::linear;
 pub(super) use logistic::logistic_nll;
 pub(super) use storage::runs_on;
 pub(super) use update::{adam, rms_prop};
+
+// Nothing on the CPU waits for these.
+pub(super) use super::plain::{gather, of_row, row_sums, squared_norm};

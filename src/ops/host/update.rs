@@ -20,7 +20,7 @@ pub(crate) fn adam<const D: usize>(
 ) -> (Tensor<D>, [Tensor<D>; 2]) {
     let constants = [step.beta_1, 1.0 - step.beta_1, step.beta_2, 1.0 - step.beta_2];
     let [beta_1, rest_1, beta_2, rest_2] = constants.map(|constant| constant as f32);
-    let [rate, epsilon] = [step.rate, step.epsilon].map(|constant| constant as f32);
+    let [rate, epsilon] = [step.rate(), step.corrected_epsilon()].map(|constant| constant as f32);
     update(
         weights,
         gradient,

@@ -1,11 +1,11 @@
 //! The engine of kernels, on the first GPU or software device, held against plain operations on the
 //! CPU.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor, TensorData};
 use proptest::prelude::*;
 
 use super::super::{
-    AdamStep, Direction, Finish, Geometry, Groups, Padding, RmsPropStep, gpu, host, plain,
+    AdamStep, Direction, Finish, Geometry, Groups, Padding, RmsPropStep, aligned, gpu, host, plain,
 };
 use super::found::{
     BatchNorm, Bernoulli, Conv, Divergence, Found, Gate, GroupNorm, Layer, Rsample, by_batch,
@@ -183,7 +183,13 @@ fn steps_of_optimisers() {
     let run = |adam: Adam| {
         let mut state = (draw(0), [draw(1), draw(2).square()]);
         for time in 0..3 {
-            let step = AdamStep { beta_1: 0.9, beta_2: 0.999, rate: 0.01, epsilon: 1e-8 };
+            let step = AdamStep {
+                beta_1: 0.9,
+                beta_2: 0.999,
+                epsilon: 1e-8,
+                learning_rate: 0.01,
+                time: time as usize + 1,
+            };
             state = adam(step, state.0, draw(time + 3), state.1);
         }
         let (w, [m, v]) = state;
@@ -200,4 +206,42 @@ fn steps_of_optimisers() {
         [state.0, state.1].map(values).into()
     };
     both::<RmsProp>(gpu::rms_prop, plain::rms_prop, run, 1e-6);
+}
+
+/// Fewer values than a cube has units, more than one cube adds, and shapes that leave some over.
+#[test]
+fn sums_of_rows_and_squares() {
+    type RowSums = fn(Tensor<2>) -> Tensor<2>;
+    type Norm = fn(Tensor<2>) -> Tensor<1>;
+    for shape in [[3, 100], [3, 4096], [1, 1], [70, 813]] {
+        let size = (shape[1] as f64).sqrt();
+        let run = |sums: RowSums| vec![values(sums(random(shape, 1)).div_scalar(size))];
+        both::<RowSums>(gpu::row_sums, plain::row_sums, run, 1e-5);
+        let size = (shape[0] * shape[1]) as f64;
+        let run = |norm: Norm| vec![values(norm(random(shape, 2)).div_scalar(size))];
+        both::<Norm>(gpu::squared_norm, plain::squared_norm, run, 1e-5);
+    }
+}
+
+/// Rows that a device can bind alone and others.
+#[test]
+fn rows_of_tables_and_lists() {
+    type Gather = fn(Tensor<2>, Tensor<2, Int>, usize, usize) -> Tensor<2>;
+    type OfRow = fn(Tensor<2>, usize, [usize; 3]) -> Tensor<3>;
+    for width in [aligned(5), 7] {
+        let run = |gather: Gather| {
+            let entries = (0..3 * width).map(|i| (i * i % 11) as i32).collect::<Vec<_>>();
+            let lists = TensorData::new::<i32, _>(entries, [3, width]);
+            let lists = DEVICE.with_borrow(|device| Tensor::from_data(lists, device));
+            let table = random([11, 13], 1);
+            let batch = |list| values(gather(table.clone(), lists.clone(), list, 5));
+            (0..3).map(batch).collect()
+        };
+        both::<Gather>(gpu::gather, plain::gather, run, 0.0);
+        let run = |of_row: OfRow| {
+            let rows = random([3, width], 2);
+            (0..3).map(|row| values(of_row(rows.clone(), row, [1, 2, 3]))).collect()
+        };
+        both::<OfRow>(gpu::of_row, plain::of_row, run, 0.0);
+    }
 }

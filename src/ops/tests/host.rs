@@ -198,7 +198,13 @@ fn steps_of_optimisers() {
         let start = || (draw(0), draw(1), draw(2).square());
         let (mut a, mut b) = (start(), start());
         for time in 0..3 {
-            let step = AdamStep { beta_1: 0.9, beta_2: 0.999, rate: 0.01, epsilon: 1e-8 };
+            let step = AdamStep {
+                beta_1: 0.9,
+                beta_2: 0.999,
+                epsilon: 1e-8,
+                learning_rate: 0.01,
+                time: 3,
+            };
             let next = |(w, [m, v]): (Tensor<3>, [Tensor<3>; 2])| (w, m, v);
             a = next(host::adam(step, a.0, draw(time + 3), [a.1, a.2]));
             b = next(plain::adam(step, b.0, draw(time + 3), [b.1, b.2]));

@@ -2,7 +2,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
-use crate::math::sum_by_rows;
+use crate::ops;
 
 /// Scales all gradients of a step by one factor, so that their norm over all parameters is at most
 /// `max_norm` (Pascanu et al. 2013, algorithm 1).
@@ -33,7 +33,7 @@ struct SquaredNorm<'a> {
 impl ModuleVisitor for SquaredNorm<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            let square = sum_by_rows(gradient.square());
+            let square = ops::squared_norm(gradient);
             self.sum = Some(match self.sum.take() {
                 Some(sum) => sum + square,
                 None => square,

@@ -16,8 +16,6 @@ mod shares;
 mod skip;
 mod slots;
 mod step;
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
-mod trial;
 mod tui;
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]

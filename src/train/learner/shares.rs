@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
 
-use super::step::{Trainable, stacked};
+use super::step::{Sums, Trainable};
 use crate::model::Model;
 use crate::objective::Inputs;
 
@@ -21,8 +21,8 @@ pub(in crate::train) struct Shares {
 
 /// What a step makes of its batch.
 pub(super) struct Computed {
-    /// The reported terms, `[3, batch]`.
-    pub(super) terms: Tensor<2>,
+    /// The reported terms.
+    pub(super) terms: Sums,
     pub(super) gradients: GradientsParams,
     /// `[1]`
     pub(super) loss: Tensor<1>,
@@ -68,7 +68,7 @@ impl Shares {
                         shares.into_iter().map(|share| one(&there, inputs, share, device)),
                     )?;
                     Some(Computed {
-                        terms: found.terms.to_device(&own),
+                        terms: Sums { parts: found.terms.parts.to_device(&own), ..found.terms },
                         gradients: found.gradients.to_device(&own, &here),
                         loss: found.loss.to_device(&own),
                     })
@@ -102,7 +102,7 @@ fn sum<M: Model + 'static>(
         losses.push(share.loss);
     }
     (!terms.is_empty()).then(|| Computed {
-        terms: Tensor::cat(terms, 1),
+        terms: Sums::cat(terms),
         gradients: gradients.grads(),
         loss: Tensor::cat(losses, 0).sum(),
     })
@@ -129,5 +129,5 @@ fn one<M: Model + 'static>(
     let terms = trainable.setup.objective.terms(&trainable.model.module, inputs);
     let loss = terms.mean() * (len as f64 / whole as f64);
     let gradients = GradientsParams::from_grads(loss.backward(), trainable);
-    Computed { terms: stacked(terms), gradients, loss: loss.without_autodiff() }
+    Computed { terms: Sums::of(terms), gradients, loss: loss.without_autodiff() }
 }

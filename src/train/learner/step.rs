@@ -15,6 +15,7 @@ use super::noise::NoiseAhead;
 use super::readings::Readings;
 use super::shares::{Computed, Shares};
 use super::skip::{Buffers, is_to_be_skipped};
+use crate::backend::is_cpu;
 use crate::data::Batch;
 use crate::eval::{LatentSums, ReadSums};
 use crate::exec::Threads;
@@ -22,6 +23,7 @@ use crate::model::Model;
 use crate::noise::NoiseSource;
 use crate::numbered::Numbered;
 use crate::objective::{Inputs, Objective, Terms};
+use crate::ops;
 use crate::phase::Phase;
 
 /// A model and its training setup, in the form that Burn's Learner takes.
@@ -62,10 +64,17 @@ pub(in crate::train) struct Setup<M> {
 impl<M: Model + 'static> Trainable<M> {
     /// Builds the objective's inputs.
     fn inputs(&self, batch: Batch, noise: &NoiseSource) -> Inputs {
-        let (samples, examples) = (self.setup.num_samples, batch.x.dims()[0]);
+        let counts = [self.setup.num_samples, batch.x.dims()[0]];
         let (shape, device) = (self.model.module.noise(), batch.x.device());
-        let eps = self.setup.noise.draw(noise, batch.step, samples, examples, &shape, &device);
+        let eps = self.setup.noise.draw(noise, batch.step, counts, &shape, &device);
         Inputs::new(batch.x, eps).with_seed(noise.seed_at(batch.step))
+    }
+
+    /// Builds the objective's inputs of a training step.
+    pub(super) fn training_inputs(&self, batch: Batch) -> Inputs {
+        let phase = Phase::Train { step: batch.step };
+        let state = self.state.as_ref().map(|state| Tensor::from_inner(state.value_sync().inner()));
+        Inputs { phase, state, ..self.inputs(batch, &self.setup.train_noise) }
     }
 }
 
@@ -85,6 +94,9 @@ impl<M: Model + 'static> TrainStep for Trainable<M> {
         gradients: GradientsParams,
     ) -> Self {
         let threads = self.setup.threads.clone();
+        #[cfg(any(feature = "wgpu", feature = "cuda"))]
+        return threads.go_on(move || Capture::optimize(self, optimizer, lr, gradients));
+        #[cfg(not(any(feature = "wgpu", feature = "cuda")))]
         threads.go_on(move || optimizer.step(lr, self, gradients))
     }
 }
@@ -93,15 +105,13 @@ impl<M: Model + 'static> Trainable<M> {
     fn train_on(&self, batch: Batch) -> TrainOutput<BatchMeans> {
         let step = batch.step;
         let before = self.setup.skip_above.map(|threshold| (threshold, Buffers::of(self)));
-        let state = self.state.as_ref().map(|state| Tensor::from_inner(state.value_sync().inner()));
-        let inputs = self.inputs(batch, &self.setup.train_noise);
-        let inputs = Inputs { phase: Phase::Train { step }, state, ..inputs };
         let is_whole = self.setup.shares.is_whole();
         #[cfg(any(feature = "wgpu", feature = "cuda"))]
-        if is_whole && let Some((terms, grads)) = self.setup.capture.run(self, &inputs) {
+        if is_whole && let Some((terms, grads)) = self.setup.capture.run(self, &batch) {
             let item = BatchMeans::of(self.setup.readings.add(terms, step));
-            return self.clipped(TrainOutput { grads, item });
+            return TrainOutput { grads, item };
         }
+        let inputs = self.training_inputs(batch);
         let Computed { terms, gradients, loss } = match is_whole {
             true => self.compute(inputs),
             false => self.setup.shares.compute(self, &inputs),
@@ -127,7 +137,7 @@ impl<M: Model + 'static> Trainable<M> {
         }
         let loss = terms.mean();
         let gradients = GradientsParams::from_grads(loss.backward(), self);
-        Computed { terms: stacked(terms), gradients, loss }
+        Computed { terms: Sums::of(terms), gradients, loss }
     }
 
     fn clipped(&self, mut output: TrainOutput<BatchMeans>) -> TrainOutput<BatchMeans> {
@@ -176,8 +186,8 @@ pub(super) enum Outcome {
 /// The training step only sets up the computation. `sync` reads all values from the device at once;
 /// the Learner calls it on another thread before any metric.
 pub(in crate::train) struct BatchMeans {
-    /// `[3, examples]`; `None` if a later step brings them.
-    terms: Option<Tensor<2>>,
+    /// `None` if a later step brings them.
+    terms: Option<Sums>,
     outcome: Outcome,
     latents: Option<LatentSums>,
     read_latents: Option<ReadSums>,
@@ -186,28 +196,47 @@ pub(in crate::train) struct BatchMeans {
 impl BatchMeans {
     fn new(terms: Terms) -> Self {
         let latents = terms.latents.as_ref().map(LatentSums::of);
-        Self { latents, ..Self::of(Some(stacked(terms))) }
+        Self { latents, ..Self::of(Some(Sums::of(terms))) }
     }
 
-    fn of(terms: Option<Tensor<2>>) -> Self {
+    fn of(terms: Option<Sums>) -> Self {
         Self { terms, outcome: Outcome::Later, latents: None, read_latents: None }
     }
 }
 
-/// The reported terms, `[3, batch]`.
-pub(super) fn stacked(terms: Terms) -> Tensor<2> {
-    let terms = [terms.nelbo, terms.distortion, terms.divergence].map(Tensor::without_autodiff);
-    Tensor::stack(terms.into(), 0)
+/// The reported terms of some examples, added up in parts.
+#[derive(Clone, Debug)]
+pub(super) struct Sums {
+    /// `[3, parts]`
+    pub(super) parts: Tensor<2>,
+    pub(super) examples: usize,
+}
+
+impl Sums {
+    /// On the CPU each example is a part. A GPU adds them up, since reading many values takes long.
+    pub(super) fn of(terms: Terms) -> Self {
+        let terms = [terms.nelbo, terms.distortion, terms.divergence].map(Tensor::without_autodiff);
+        let terms: Tensor<2> = Tensor::stack(terms.into(), 0);
+        let examples = terms.dims()[1];
+        let parts = if is_cpu(&terms.device()) { terms } else { ops::row_sums(terms) };
+        Self { parts, examples }
+    }
+
+    /// The parts of all.
+    pub(super) fn cat(all: Vec<Self>) -> Self {
+        let examples = all.iter().map(|sums| sums.examples).sum();
+        Self { parts: Tensor::cat(all.into_iter().map(|sums| sums.parts).collect(), 1), examples }
+    }
 }
 
 impl ItemLazy for BatchMeans {
     fn sync(self) -> Result<Self, ExecutionError> {
         let read_latents = self.latents.clone().map(LatentSums::read).transpose()?;
         let Some(terms) = &self.terms else { return Ok(self) };
-        let values = terms.clone().try_to_data()?.iter::<f64>().collect::<Vec<_>>();
-        let count = values.len() / 3;
-        let mean = |term: usize| values[term * count..][..count].iter().sum::<f64>() / count as f64;
-        let outcome = Outcome::Means([0, 1, 2].map(mean), count);
+        let values = terms.parts.clone().try_to_data()?.iter::<f64>().collect::<Vec<_>>();
+        let (parts, examples) = (values.len() / 3, terms.examples);
+        let sum = |term: usize| values[term * parts..][..parts].iter().sum::<f64>();
+        let outcome = Outcome::Means([0, 1, 2].map(|term| sum(term) / examples as f64), examples);
         Ok(Self { outcome, read_latents, ..self })
     }
 }

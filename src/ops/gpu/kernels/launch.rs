@@ -2,6 +2,7 @@
 
 use burn::tensor::Shape;
 use burn_cubecl::cubecl;
+use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::client::Client;
 use cubecl::prelude::*;
@@ -22,6 +23,21 @@ pub(super) fn empty(like: &CubeTensor, shape: &[usize]) -> CubeTensor {
 pub(super) fn reshaped(x: CubeTensor, shape: &[usize]) -> CubeTensor {
     let CubeTensor { client, device, handle, dtype, .. } = x;
     CubeTensor::new_contiguous(client, device, Shape::from(shape.to_vec()), handle, dtype)
+}
+
+/// A tensor and the place in it where a row of `rows` begins. The tensor is that row alone if the device can
+/// bind it: arguments that differ from launch to launch cost memory and time each.
+pub(super) fn by_row(rows: CubeTensor, row: usize) -> (CubeTensor, usize) {
+    let mut rows = into_contiguous(rows);
+    let [count, columns] = [rows.meta.shape()[0], rows.meta.shape()[1]];
+    assert!(row < count, "row {row} of {count}");
+    let bytes = (columns * rows.dtype.size()) as u64;
+    if !bytes.is_multiple_of(rows.client.properties().memory.alignment) {
+        return (rows, row * columns);
+    }
+    rows.handle = rows.handle.offset_start(row as u64 * bytes);
+    rows.handle = rows.handle.offset_end((count - row - 1) as u64 * bytes);
+    (reshaped(rows, &[columns]), 0)
 }
 
 /// The cubes for one unit a value.

@@ -19,7 +19,7 @@ pub(super) use product::Order;
 
 use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::fusion::{Fusion, FusionBackend};
-use burn::backend::tensor::FloatTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, backend_extension};
 use burn::tensor::Shape;
 use burn_cubecl::CubeBackend;
@@ -74,6 +74,14 @@ pub(super) trait Kernels: Backend {
     /// The sums over all axes but the last.
     #[fusion(meta = |x| spec(x, [x.shape[x.shape.num_dims() - 1]]))]
     fn gpu_column_sums(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// The sum of each row, `[rows, 1]`.
+    #[fusion(meta = |x| spec(x, [x.shape[0], 1]))]
+    fn gpu_row_sums(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// The sum of all squares, `[1]`.
+    #[fusion(meta = |x| spec(x, [1]))]
+    fn gpu_squared_norm(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// `(x - mean) / sqrt(variance + epsilon) * scale + shift` and the mean and variance of each column.
     #[fusion(meta = |x, scale, _, _| (x.clone(), scale.clone(), scale.clone()))]
@@ -144,6 +152,30 @@ pub(super) trait Kernels: Backend {
     #[fusion(dtype = target, shape = target)]
     fn gpu_refresh(target: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self>;
 
+    /// Writes the first values of a row to the memory of `target`, also if others hold it, and returns
+    /// `target`.
+    // Fusion takes the place of a slice of Burn's own for a property of the operation, and would plan
+    // each step anew.
+    #[fusion(meta = |target, _, _| target.clone())]
+    fn gpu_refresh_by_row(
+        target: FloatTensor<Self>,
+        rows: FloatTensor<Self>,
+        row: usize,
+    ) -> FloatTensor<Self>;
+
+    /// The first values of a row, in another shape.
+    #[fusion(meta = |rows, _, shape| spec(rows, shape.clone()))]
+    fn gpu_of_row(rows: FloatTensor<Self>, row: usize, shape: Shape) -> FloatTensor<Self>;
+
+    /// The rows of a table that the first entries of a list name.
+    #[fusion(meta = |table, _, _, rows| spec(table, [*rows, table.shape[1]]))]
+    fn gpu_gather(
+        table: FloatTensor<Self>,
+        lists: IntTensor<Self>,
+        list: usize,
+        rows: usize,
+    ) -> FloatTensor<Self>;
+
     /// The gradient before an activation, given the one after it and the value.
     #[fusion(dtype = dy, shape = dy)]
     fn gpu_through(
@@ -205,23 +237,49 @@ pub(super) trait Kernels: Backend {
         log_var: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
-    /// The next weights and both averages.
-    #[fusion(meta = |_, weights, _, _, _| (weights.clone(), weights.clone(), weights.clone()))]
+    /// The next weights and both averages. `rates` holds the rate and the epsilon of the step.
+    #[fusion(meta = |_, weights, _, _, _, _| (weights.clone(), weights.clone(), weights.clone()))]
     fn gpu_adam(
         step: AdamStep,
         weights: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         m: FloatTensor<Self>,
         v: FloatTensor<Self>,
+        rates: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// The next weights and the average.
-    #[fusion(meta = |_, weights, _, _| (weights.clone(), weights.clone()))]
+    #[fusion(meta = |_, weights, _, _, _| (weights.clone(), weights.clone()))]
     fn gpu_rms_prop(
         step: RmsPropStep,
         weights: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         average: FloatTensor<Self>,
+        rates: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// Writes the next weights and both averages to the memory of the present ones, also if others hold
+    /// it, and returns them. `rates` holds the rate and the epsilon of each parameter, by its number.
+    #[fusion(meta = |_, weights, _, _, _, _, _| (weights.clone(), weights.clone(), weights.clone()))]
+    fn gpu_adam_in_place(
+        step: AdamStep,
+        weights: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        m: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        rates: FloatTensor<Self>,
+        number: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// Writes the next weights and the average to the memory of the present ones.
+    #[fusion(meta = |_, weights, _, _, _, _| (weights.clone(), weights.clone()))]
+    fn gpu_rms_prop_in_place(
+        step: RmsPropStep,
+        weights: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        average: FloatTensor<Self>,
+        rates: FloatTensor<Self>,
+        number: usize,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
@@ -248,6 +306,14 @@ impl Kernels for CubeBackend {
 
     fn gpu_column_sums(x: CubeTensor) -> CubeTensor {
         sums::column_sums(x)
+    }
+
+    fn gpu_row_sums(x: CubeTensor) -> CubeTensor {
+        sums::row_sums(x)
+    }
+
+    fn gpu_squared_norm(x: CubeTensor) -> CubeTensor {
+        sums::squared_norm(x)
     }
 
     fn gpu_batch_norm(
@@ -318,6 +384,19 @@ impl Kernels for CubeBackend {
         pointwise::refresh(target, x)
     }
 
+    fn gpu_refresh_by_row(target: CubeTensor, rows: CubeTensor, row: usize) -> CubeTensor {
+        pointwise::refresh_by_row(target, rows, row)
+    }
+
+    fn gpu_of_row(rows: CubeTensor, row: usize, shape: Shape) -> CubeTensor {
+        let y = launch::empty(&rows, &shape);
+        pointwise::refresh_by_row(y, rows, row)
+    }
+
+    fn gpu_gather(table: CubeTensor, lists: CubeTensor, list: usize, rows: usize) -> CubeTensor {
+        pointwise::gather(table, lists, list, rows)
+    }
+
     fn gpu_through(dy: CubeTensor, y: CubeTensor, finish: Finish) -> CubeTensor {
         pointwise::through(dy, y, finish)
     }
@@ -373,8 +452,9 @@ impl Kernels for CubeBackend {
         gradient: CubeTensor,
         m: CubeTensor,
         v: CubeTensor,
+        rates: CubeTensor,
     ) -> (CubeTensor, CubeTensor, CubeTensor) {
-        update::adam(step, weights, gradient, m, v)
+        update::adam(step, weights, gradient, m, v, rates)
     }
 
     fn gpu_rms_prop(
@@ -382,7 +462,31 @@ impl Kernels for CubeBackend {
         weights: CubeTensor,
         gradient: CubeTensor,
         average: CubeTensor,
+        rates: CubeTensor,
     ) -> (CubeTensor, CubeTensor) {
-        update::rms_prop(step, weights, gradient, average)
+        update::rms_prop(step, weights, gradient, average, rates)
+    }
+
+    fn gpu_adam_in_place(
+        step: AdamStep,
+        weights: CubeTensor,
+        gradient: CubeTensor,
+        m: CubeTensor,
+        v: CubeTensor,
+        rates: CubeTensor,
+        number: usize,
+    ) -> (CubeTensor, CubeTensor, CubeTensor) {
+        update::adam_in_place(step, weights, gradient, m, v, rates, number)
+    }
+
+    fn gpu_rms_prop_in_place(
+        step: RmsPropStep,
+        weights: CubeTensor,
+        gradient: CubeTensor,
+        average: CubeTensor,
+        rates: CubeTensor,
+        number: usize,
+    ) -> (CubeTensor, CubeTensor) {
+        update::rms_prop_in_place(step, weights, gradient, average, rates, number)
     }
 }

@@ -6,12 +6,22 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::elementary::slope;
-use super::launch::{empty, units};
+use super::launch::{by_row, empty, units};
 use crate::ops::Finish;
 
 pub(super) fn refresh(target: CubeTensor, x: CubeTensor) -> CubeTensor {
     let x = into_contiguous(x);
-    let len = x.meta.num_elements();
+    copy_from(target, x, 0)
+}
+
+pub(super) fn refresh_by_row(target: CubeTensor, rows: CubeTensor, row: usize) -> CubeTensor {
+    let (rows, first) = by_row(rows, row);
+    copy_from(target, rows, first)
+}
+
+fn copy_from(target: CubeTensor, x: CubeTensor, first: usize) -> CubeTensor {
+    let len = target.meta.num_elements();
+    assert!(first + len <= x.meta.num_elements(), "values beyond the end of a tensor");
     let (count, dim) = units(&x.client, len);
     copy_values::launch(
         &x.client.clone(),
@@ -19,9 +29,31 @@ pub(super) fn refresh(target: CubeTensor, x: CubeTensor) -> CubeTensor {
         dim,
         x.into_buffer_arg(),
         target.clone().into_buffer_arg(),
+        first as u32,
         len as u32,
     );
     target
+}
+
+pub(super) fn gather(table: CubeTensor, lists: CubeTensor, list: usize, rows: usize) -> CubeTensor {
+    assert!(rows <= lists.meta.shape()[1], "rows beyond the end of a list");
+    let (table, (lists, first)) = (into_contiguous(table), by_row(lists, list));
+    let columns = table.meta.shape()[1];
+    let y = empty(&table, &[rows, columns]);
+    let len = rows * columns;
+    let (count, dim) = units(&table.client, len);
+    gather_rows::launch(
+        &table.client.clone(),
+        count,
+        dim,
+        table.into_buffer_arg(),
+        lists.into_buffer_arg(),
+        y.clone().into_buffer_arg(),
+        first as u32,
+        len as u32,
+        columns as u32,
+    );
+    y
 }
 
 pub(super) fn through(dy: CubeTensor, y: CubeTensor, finish: Finish) -> CubeTensor {
@@ -62,10 +94,20 @@ pub(super) fn scale_rows(x: CubeTensor, factors: CubeTensor) -> CubeTensor {
 }
 
 #[cube(launch)]
-fn copy_values(x: &[f32], y: &mut [f32], len: u32) {
+fn copy_values(x: &[f32], y: &mut [f32], first: u32, len: u32) {
     let at = ABSOLUTE_POS;
     if at < len as usize {
-        y[at] = x[at];
+        y[at] = x[first as usize + at];
+    }
+}
+
+#[cube(launch)]
+fn gather_rows(table: &[f32], list: &[i32], y: &mut [f32], first: u32, len: u32, columns: u32) {
+    let at = ABSOLUTE_POS;
+    if at < len as usize {
+        let columns = columns as usize;
+        let row = list[first as usize + at / columns] as usize;
+        y[at] = table[row * columns + at % columns];
     }
 }
 

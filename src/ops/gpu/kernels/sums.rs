@@ -6,7 +6,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::elementary::finished;
-use super::launch::{ROW_UNITS, empty, reshaped, units};
+use super::launch::{ROW_UNITS, empty, reshaped, rows, units};
 use super::product::{Epilogue, Four};
 use crate::ops::Finish;
 
@@ -80,6 +80,47 @@ pub(super) fn sum_columns(x: CubeTensor, terms: Terms, factor: f32) -> CubeTenso
     }
 }
 
+/// The sum of each row of a matrix, `[rows, 1]`.
+pub(super) fn row_sums(x: CubeTensor) -> CubeTensor {
+    let [rows, columns] = [x.meta.shape()[0], x.meta.shape()[1]];
+    let sums = empty(&x, &[rows, 1]);
+    sum_runs(x, &sums, columns, false);
+    sums
+}
+
+/// The sum of all squares, `[1]`.
+pub(super) fn squared_norm(x: CubeTensor) -> CubeTensor {
+    /// Values of one cube.
+    const RUN: usize = 1 << 13;
+    let runs = x.meta.num_elements().div_ceil(RUN);
+    let sums = empty(&x, &[runs]);
+    sum_runs(x, &sums, RUN, true);
+    if runs == 1 {
+        return sums;
+    }
+    let sum = empty(&sums, &[1]);
+    sum_runs(sums, &sum, runs, false);
+    sum
+}
+
+/// Sums runs of values, or of their squares, by one cube each.
+fn sum_runs(x: CubeTensor, sums: &CubeTensor, run: usize, squares: bool) {
+    let x = into_contiguous(x);
+    let runs = sums.meta.num_elements();
+    let (count, dim) = rows(&sums.client, runs);
+    sum_runs_of::launch(
+        &sums.client,
+        count,
+        dim,
+        x.clone().into_buffer_arg(),
+        sums.clone().into_buffer_arg(),
+        x.meta.num_elements() as u32,
+        run as u32,
+        runs as u32,
+        squares,
+    );
+}
+
 /// The sum of one value of each unit of a cube of [`ROW_UNITS`], for all of them.
 #[cube]
 pub(super) fn total(value: f32) -> f32 {
@@ -100,6 +141,38 @@ pub(super) fn total(value: f32) -> f32 {
     // The memory may be used again, and others may not have read it yet.
     sync_cube();
     total
+}
+
+#[cube(launch)]
+fn sum_runs_of(
+    x: &[f32],
+    sums: &mut [f32],
+    len: u32,
+    run: u32,
+    runs: u32,
+    #[comptime] squares: bool,
+) {
+    let number = CUBE_POS;
+    if number >= runs as usize {
+        terminate!();
+    }
+    let first = number * run as usize;
+    let end = min(first + run as usize, len as usize);
+    let mut sum = 0.0f32;
+    let mut at = first + UNIT_POS as usize;
+    while at < end {
+        let value = x[at];
+        if squares {
+            sum += value * value;
+        } else {
+            sum += value;
+        }
+        at += ROW_UNITS;
+    }
+    let sum = total(sum);
+    if UNIT_POS == 0 {
+        sums[number] = sum;
+    }
 }
 
 #[cube(launch)]
