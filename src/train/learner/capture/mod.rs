@@ -41,7 +41,7 @@ enum State {
         steps: usize,
     },
     /// The step of the optimiser that comes next is to be recorded as well.
-    Half(Pass),
+    Half(Box<Pass>),
     Recorded(Box<Recorded>),
     /// Ordinary steps only.
     Impossible,
@@ -90,7 +90,7 @@ impl Capture {
                 *shape = now;
                 if *steps >= BEFORE {
                     let pass = Pass::record(step, &step.training_inputs(batch.clone()));
-                    *state = pass.map_or(State::Impossible, State::Half);
+                    *state = pass.map_or(State::Impossible, |pass| State::Half(Box::new(pass)));
                 }
                 None
             }
@@ -117,7 +117,7 @@ impl Capture {
             State::Half(pass) => {
                 let (step, updates) = Updates::record(&pass, step, optimizer, lr, gradients);
                 if let Some(updates) = updates {
-                    let recorded = Recorded { pass, updates, is_begun: false };
+                    let recorded = Recorded { pass: *pass, updates, is_begun: false };
                     *state = State::Recorded(Box::new(recorded));
                 }
                 step
