@@ -1,8 +1,15 @@
 //! Selection of backends by name.
 
+#[cfg(feature = "remote")]
+mod remote;
+
 use burn::tensor::{Device, DeviceType};
 
 use crate::error::{Error, ErrorKind, Result};
+
+/// Name of the environment variable that holds the token for servers.
+#[cfg(feature = "remote")]
+pub const TOKEN: &str = "BURN_VAE_TOKEN";
 
 /// Returns the names of the backends compiled into this build, the default first.
 pub fn names() -> &'static [&'static str] {
@@ -43,8 +50,13 @@ pub fn devices(list: &str) -> Result<Vec<Device>> {
 /// Returns the default device of a backend or, with a number as in `cuda:1`, a certain one of those that
 /// the backend finds.
 ///
+/// With the feature `remote`, `ws://host:port#1` is a device of a server, by default number 0; the example
+/// `serve` runs one. The environment variable `BURN_VAE_TOKEN` holds the server's token, if it wants one.
+/// The connection is not encrypted. Once it is lost, this process cannot open the same device again.
+///
 /// # Errors
-/// If the backend is not compiled in, or if it finds no such device on this machine.
+/// If the backend is not compiled in, or if it finds no such device on this machine; if a server cannot be
+/// reached or does not answer for 30 seconds, refuses the token or has no such device.
 ///
 /// ```
 /// let device = burn_vae::backend::device("flex")?;
@@ -52,6 +64,15 @@ pub fn devices(list: &str) -> Result<Vec<Device>> {
 /// # Ok::<(), burn_vae::Error>(())
 /// ```
 pub fn device(name: &str) -> Result<Device> {
+    if name.contains("://") {
+        #[cfg(feature = "remote")]
+        return remote::device(name);
+        #[cfg(not(feature = "remote"))]
+        return Err(Error::new(
+            ErrorKind::Backend,
+            format!("`{name}` is a device of a server, but this build lacks the feature `remote`"),
+        ));
+    }
     let (name, number) = match name.split_once(':') {
         None => (name, None),
         Some((name, number)) => (name, Some(number)),
@@ -102,7 +123,18 @@ pub fn device(name: &str) -> Result<Device> {
     }
 }
 
-/// Returns whether a device is a CPU, which has 64-bit floats and multiplies matrices without
+/// Returns the URL of the server of a device that [`device`] has opened there.
+pub(crate) fn server_of(device: &Device) -> Option<String> {
+    #[cfg(feature = "remote")]
+    return remote::server_of(device);
+    #[cfg(not(feature = "remote"))]
+    {
+        let _ = device;
+        None
+    }
+}
+
+/// Returns whether a device is a CPU of this process, which has 64-bit floats and multiplies matrices without
 /// reduced precision.
 #[allow(deprecated, reason = "`ndarray` is kept for those who ask for it by name")]
 pub(crate) fn is_cpu(device: &Device) -> bool {

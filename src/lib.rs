@@ -92,6 +92,7 @@
 //! | `wgpu` | any GPU | burn-wgpu |
 //! | `vulkan`, `metal` | wgpu with that API's compiler | burn-wgpu |
 //! | `cuda` | NVIDIA GPUs | burn-cuda |
+//! | `remote`, `remote-server` | devices of other machines, see [`backend::device`] | burn-remote |
 //! | `viz` (default) | pictures, in `viz` | |
 //! | `analysis` (default) | PCA and t-SNE of codes, in [`latent`] | |
 //! | `report` (default) | a training as one HTML page, in `report` | |

@@ -4,6 +4,7 @@
 //! only one of them while that is faster. The results do not depend on it: threads decide who
 //! computes a value, not how.
 
+mod line;
 mod lock;
 #[cfg(any(feature = "flex", feature = "ndarray"))]
 mod pace;
@@ -11,5 +12,6 @@ mod pace;
 mod team;
 mod threads;
 
+pub(crate) use line::Line;
 pub(crate) use lock::lock;
 pub(crate) use threads::Threads;
