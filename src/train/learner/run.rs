@@ -13,6 +13,7 @@ use super::metric::{LatentMetric, TermMetric};
 use super::monitor::{Monitor, Watch};
 use super::no_log::NoLog;
 use super::observer::{Observe, show};
+use super::servers::Servers;
 use super::slots::{EveryEpoch, Patience, slots};
 use super::step::Trainable;
 use crate::data::BatchLoader;
@@ -96,7 +97,10 @@ impl<M: Model + 'static> Run<M> {
     }
 
     /// Trains on Burn's Learner.
-    pub(in crate::train) fn launch(self) -> Result<Trained<M>, Box<Stopped<M>>> {
+    pub(in crate::train) fn launch(
+        self,
+        mut servers: Servers,
+    ) -> Result<Trained<M>, Box<Stopped<M>>> {
         let interrupter = Interrupter::new();
         let record = Arc::new(Record::new(self.history, interrupter.clone()));
         let request = self.watch.request.clone();
@@ -113,32 +117,57 @@ impl<M: Model + 'static> Run<M> {
         let keeper = Arc::new(keeper);
         let monitor = Monitor::new(record.clone(), interrupter.clone(), self.watch);
         let config = self.config;
-        // The directory is for Burn's own log files; none are written.
-        let mut training = SupervisedTraining::new("", Arc::new(self.train), Arc::new(self.valid))
-            .metrics((TermMetric::new(0).counting(&record), TermMetric::new(1), TermMetric::new(2)))
-            .metric_valid(LatentMetric { record: record.clone() })
-            .with_metric_logger(NoLog)
-            .with_application_logger(None)
-            .with_interrupter(interrupter.clone())
-            .renderer(Box::new(monitor))
-            .num_epochs(config.epochs);
-        if is_kept {
-            let [model, optimizer, schedule] = slots(&keeper, self.parts);
-            training = training
-                .with_custom_checkpointers(model, optimizer, schedule)
-                .with_checkpointing_strategy(EveryEpoch);
-        }
-        if let Some(patience) = config.patience {
-            training = training.early_stopping(Patience { record: record.clone(), patience });
-        }
-        if self.epoch > 0 {
-            training = training.checkpoint(self.epoch);
-        }
-        let result = training.launch(Learner::new(self.trainable, self.optimizer, self.lr));
-
+        let threads = self.trainable.setup.threads.clone();
+        let stop = || interrupter.stop(Some("a server is lost"));
+        let train = {
+            let (record, keeper) = (record.clone(), keeper.clone());
+            let interrupter = interrupter.clone();
+            move || {
+                // The directory is for Burn's own log files; none are written.
+                let mut training =
+                    SupervisedTraining::new("", Arc::new(self.train), Arc::new(self.valid))
+                        .metrics((
+                            TermMetric::new(0).counting(&record),
+                            TermMetric::new(1),
+                            TermMetric::new(2),
+                        ))
+                        .metric_valid(LatentMetric { record: record.clone() })
+                        .with_metric_logger(NoLog)
+                        .with_application_logger(None)
+                        .with_interrupter(interrupter)
+                        .renderer(Box::new(monitor))
+                        .num_epochs(config.epochs);
+                if is_kept {
+                    let [model, optimizer, schedule] = slots(&keeper, self.parts);
+                    training = training
+                        .with_custom_checkpointers(model, optimizer, schedule)
+                        .with_checkpointing_strategy(EveryEpoch);
+                }
+                if let Some(patience) = config.patience {
+                    training = training.early_stopping(Patience { record, patience });
+                }
+                if self.epoch > 0 {
+                    training = training.checkpoint(self.epoch);
+                }
+                let done = training.launch(Learner::new(self.trainable, self.optimizer, self.lr));
+                (done.model, done.error)
+            }
+        };
+        let result = servers.attend(stop, move || threads.gather(train));
         let (history, error) = record.close();
+        let is_failed = error.is_some() || matches!(result, Ok((_, Some(_))));
+        let lost = is_failed.then(|| servers.lost()).flatten();
+        let (trainable, failure) = match lost.map_or(result, Err) {
+            Ok(result) => result,
+            // The model is on the server, or still in use.
+            Err(error) => {
+                keeper.close();
+                let error = with_advice(error, &keeper);
+                return Err(Box::new(Stopped { error, trained: None }));
+            }
+        };
         let error =
-            error.or_else(|| result.error.map(|error| Error::around(error, ErrorKind::Training)));
+            error.or_else(|| failure.map(|error| Error::around(error, ErrorKind::Training)));
         let epoch = history.last().map_or(0, |last| last.epoch);
         let error = error.or_else(|| {
             // An epoch may have finished without its checkpoint being complete.
@@ -150,17 +179,14 @@ impl<M: Model + 'static> Run<M> {
             let message = format!("training was stopped{reason} in epoch {}", done + 1);
             Some(Error::new(ErrorKind::Interrupted, message))
         });
-        let error = error.map(|error| match keeper.advice() {
-            Some(advice) => error.and(advice),
-            None => error,
-        });
-        keeper.unlock();
+        let error = error.map(|error| with_advice(error, &keeper));
+        keeper.close();
         let best = keeper.take_best().filter(|_| config.patience.is_some());
-        let best = best.map(|(epoch, weights)| Ok((epoch, load(result.model.clone(), weights)?)));
+        let best = best.map(|(epoch, weights)| Ok((epoch, load(trainable.clone(), weights)?)));
         let (epoch, model, error) = match best.transpose() {
             Ok(Some((epoch, best))) => (epoch, best.model.module, error),
-            Ok(None) => (epoch, result.model.model.module, error),
-            Err(unread) => (epoch, result.model.model.module, error.or(Some(unread))),
+            Ok(None) => (epoch, trainable.model.module, error),
+            Err(unread) => (epoch, trainable.model.module, error.or(Some(unread))),
         };
         let trained = Trained { model, epoch, history };
         match error {
@@ -176,6 +202,14 @@ impl<M: Model + 'static> Run<M> {
             None => (self.trainable, self.epoch),
         };
         Ok(Trained { model: trainable.valid().model.module, epoch, history: self.history })
+    }
+}
+
+/// Says what a stopped run can be resumed from.
+fn with_advice(error: Error, keeper: &Keeper) -> Error {
+    match keeper.advice() {
+        Some(advice) => error.and(advice),
+        None => error,
     }
 }
 

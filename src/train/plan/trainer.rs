@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use burn::optim::ModuleOptimizer;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
@@ -13,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::objective::{Elbo, Objective};
 use crate::optim::RmsProp;
-use crate::train::learner::{Observe, Progress, Run};
+use crate::train::learner::{Observe, Progress, Run, Servers};
 use crate::train::store::{Epoch, Existing};
 
 /// Trains a model on Burn's Learner.
@@ -59,6 +60,7 @@ pub struct Trainer<O = Elbo> {
     pub(super) skip_above: Option<f64>,
     pub(super) interrupter: Interrupter,
     pub(super) devices: Vec<Device>,
+    pub(super) server_limit: Duration,
 }
 
 impl Trainer {
@@ -78,6 +80,7 @@ impl Trainer {
             skip_above: None,
             interrupter: Interrupter::new(),
             devices: Vec::new(),
+            server_limit: Duration::from_secs(60),
         }
     }
 }
@@ -102,6 +105,7 @@ impl<O> Trainer<O> {
             skip_above: self.skip_above,
             interrupter: self.interrupter,
             devices: self.devices,
+            server_limit: self.server_limit,
         }
     }
 
@@ -226,6 +230,14 @@ impl<O> Trainer<O> {
         Self { devices: devices.into(), ..self }
     }
 
+    /// Sets how long a server may leave a question unanswered before it counts as lost and the run ends with
+    /// an error. The default is 60 seconds. Servers answer during long steps too.
+    ///
+    /// This is about devices from [`backend::device`](crate::backend::device) on other machines.
+    pub fn with_server_limit(self, limit: Duration) -> Self {
+        Self { server_limit: limit, ..self }
+    }
+
     /// Lets another thread, such as a Ctrl-C handler, stop the run with [`Interrupter::stop`].
     ///
     /// The current step finishes, sometimes one or two more. The run then returns an error of kind
@@ -254,6 +266,8 @@ impl<O> Trainer<O> {
     ///   run stops. The message names the example, the file, or the term and its batch, and the
     ///   checkpoint to resume from, if any. The result so far is in [`Stopped::trained`].
     /// - If the run is [stopped](Self::with_interrupter).
+    /// - If a server that holds a device is [lost](Self::with_server_limit). Then there is no result so far
+    ///   in memory, but the last checkpoint is whole.
     ///
     /// [`Stopped`] is an error itself. In a function that returns this crate's [`Error`], `?` keeps
     /// the error and drops the result so far.
@@ -304,12 +318,13 @@ impl<O> Trainer<O> {
         M: Model + 'static,
         O: Objective<M> + 'static,
     {
+        let devices = [model.devices(), self.devices.clone()].concat();
+        let mut servers = Servers::of(&devices, self.server_limit)?;
         let erased = self.map_objective(|objective| Arc::new(objective) as Arc<dyn Objective<M>>);
-        let run = Run { observe, ..erased.prepare(model, train, valid)? };
+        let run = servers.attend(|| {}, || erased.prepare(model, train, valid))??;
         if run.is_finished() {
             return Ok(run.into_trained()?);
         }
-        let threads = run.trainable.setup.threads.clone();
-        threads.gather(|| run.launch())
+        Run { observe, ..run }.launch(servers)
     }
 }

@@ -15,6 +15,16 @@ pub(in crate::train) struct Keeper {
     folder: Option<Folder>,
     record: Arc<Record>,
     state: Mutex<State>,
+    done: Mutex<Done>,
+}
+
+/// What is on disk. A lock of its own, held for no longer than a checkpoint takes to write, because an
+/// observer may wait for a server without end.
+#[derive(Default)]
+struct Done {
+    /// The last epoch whose checkpoint is complete.
+    committed: Option<usize>,
+    is_closed: bool,
 }
 
 /// A function that sees each epoch and its model's record.
@@ -26,8 +36,6 @@ struct State {
     pending: BTreeMap<usize, Parts>,
     /// The best epoch so far and its model.
     best: Option<(usize, Vec<u8>)>,
-    /// The last epoch whose checkpoint is complete.
-    committed: Option<usize>,
     observe: Option<ObserveWeights>,
 }
 
@@ -40,8 +48,9 @@ impl Keeper {
         best: Option<(usize, Vec<u8>)>,
     ) -> Self {
         let committed = (epochs_done > 0).then_some(epochs_done);
-        let state = State { pending: BTreeMap::new(), best, committed, observe: None };
-        Self { folder, record, state: Mutex::new(state) }
+        let state = State { pending: BTreeMap::new(), best, observe: None };
+        let done = Done { committed, is_closed: false };
+        Self { folder, record, state: Mutex::new(state), done: Mutex::new(done) }
     }
 
     /// Passes each epoch and its model's record to a function once its checkpoint is complete.
@@ -75,11 +84,16 @@ impl Keeper {
         if history.best().is_some_and(|best| best.epoch == epoch) {
             state.best = Some((epoch, parts[PARTS[0]].clone()));
         }
+        let mut done = lock(&self.done);
+        if done.is_closed {
+            return Ok(());
+        }
         if let Some(folder) = &self.folder {
             let best = state.best.as_ref().map(|(epoch, model)| (*epoch, model.as_slice()));
             folder.write(epoch, &parts, best, history)?;
         }
-        state.committed = Some(epoch);
+        done.committed = Some(epoch);
+        drop(done);
         match (&mut state.observe, last) {
             // Other epochs wait for the lock, so they are seen in their order.
             (Some(observe), Some(last)) => observe(&last, parts[PARTS[0]].clone()),
@@ -94,7 +108,7 @@ impl Keeper {
 
     /// Returns the last epoch whose checkpoint is complete.
     pub(in crate::train) fn committed(&self) -> Option<usize> {
-        lock(&self.state).committed
+        lock(&self.done).committed
     }
 
     /// Takes out the best epoch and its model.
@@ -102,8 +116,9 @@ impl Keeper {
         lock(&self.state).best.take()
     }
 
-    /// Allows other runs to write to the folder.
-    pub(in crate::train) fn unlock(&self) {
+    /// Ends the run's writing and allows other runs to write to the folder.
+    pub(in crate::train) fn close(&self) {
+        lock(&self.done).is_closed = true;
         self.folder.iter().for_each(Folder::unlock);
     }
 

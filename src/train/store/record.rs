@@ -26,6 +26,8 @@ struct State {
     latents: LatentTotals,
     /// Number of skipped steps in the current epoch.
     skipped: usize,
+    /// A training that was left behind may go on if its server does.
+    is_closed: bool,
 }
 
 impl Record {
@@ -65,6 +67,9 @@ impl Record {
     /// Adds an epoch to the history and writes the CSV file, if there is one.
     pub(in crate::train) fn finish_epoch(&self, epoch: Epoch, csv: Option<&Path>) -> Result<()> {
         let mut state = lock(&self.state);
+        if state.is_closed {
+            return Ok(());
+        }
         state.history.epochs.push(epoch);
         csv.map_or(Ok(()), |path| state.history.write_csv(path))
     }
@@ -80,9 +85,10 @@ impl Record {
         lock(&self.state).history.is_exhausted(patience)
     }
 
-    /// Ends the record and returns the history and the first error.
+    /// Ends the record and returns the history and the first error. Later epochs are not kept.
     pub(in crate::train) fn close(&self) -> (History, Option<Error>) {
-        let State { history, error, .. } = std::mem::take(&mut *lock(&self.state));
+        let closed = State { is_closed: true, ..State::default() };
+        let State { history, error, .. } = std::mem::replace(&mut *lock(&self.state), closed);
         (history, error)
     }
 }
