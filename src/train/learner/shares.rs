@@ -51,22 +51,29 @@ impl Shares {
     /// gradients is that of the whole batch but for rounding. The order of the sum is fixed.
     ///
     /// Each other device is sent the weights and its rows, and sends back its gradients. What a forward
-    /// pass changes, such as running statistics, stays with the first device.
+    /// pass changes, such as running statistics, stays with the first device. It sends before it
+    /// computes, because a device does its work in order and the others would wait.
     pub(super) fn compute<M: Model + 'static>(
         &self,
         trainable: &Trainable<M>,
         inputs: &Inputs,
     ) -> Computed {
         let (rows, own) = (inputs.x.dims()[0], inputs.x.device());
+        let parts = |i, device: &Device| {
+            let shares = self.of(i, rows).into_iter();
+            shares.map(|share| part(inputs, share, device)).collect::<Vec<_>>()
+        };
+        let sent = self.devices.iter().enumerate().skip(1).filter_map(|(i, device)| {
+            let parts = parts(i, device);
+            (!parts.is_empty()).then(|| (trainable.clone().fork(device), parts))
+        });
+        let sent = sent.collect::<Vec<_>>();
         let computed = std::thread::scope(|scope| {
-            let others = self.devices.iter().enumerate().skip(1).map(|(i, device)| {
-                let (shares, own, here) = (self.of(i, rows), own.clone(), trainable.clone());
+            let others = sent.into_iter().map(|(there, parts)| {
+                let (own, here) = (own.clone(), trainable.clone());
                 scope.spawn(move || {
-                    let there = here.clone().fork(device);
-                    let found = sum(
-                        &there,
-                        shares.into_iter().map(|share| one(&there, inputs, share, device)),
-                    )?;
+                    let parts = parts.into_iter().map(|part| one(&there, part, rows));
+                    let found = sum(&there, parts)?;
                     Some(Computed {
                         terms: Sums { parts: found.terms.parts.to_device(&own), ..found.terms },
                         gradients: found.gradients.to_device(&own, &here),
@@ -75,8 +82,7 @@ impl Shares {
                 })
             });
             let others = others.collect::<Vec<_>>();
-            let here =
-                self.of(0, rows).into_iter().map(|share| one(trainable, inputs, share, &own));
+            let here = parts(0, &own).into_iter().map(|part| one(trainable, part, rows));
             let here = sum(trainable, here);
             let others = others.into_iter().map(|other| match other.join() {
                 Ok(found) => found,
@@ -111,21 +117,21 @@ fn sum<M: Model + 'static>(
 /// The number of a share among all, and its rows.
 type Share = (usize, Range<usize>);
 
-/// Computes one share. The first keeps the seed, so that a single share is the whole batch.
-fn one<M: Model + 'static>(
-    trainable: &Trainable<M>,
-    inputs: &Inputs,
-    (share, rows): Share,
-    device: &Device,
-) -> Computed {
-    let (start, len, whole) = (rows.start, rows.len(), inputs.x.dims()[0]);
+/// The inputs of one share. The first keeps the seed, so that a single share is the whole batch.
+fn part(inputs: &Inputs, (share, rows): Share, device: &Device) -> Inputs {
+    let (start, len) = (rows.start, rows.len());
     let seed = if share == 0 { inputs.seed } else { inputs.seed.child("share").at(share as u64) };
-    let inputs = Inputs {
+    Inputs {
         x: inputs.x.clone().narrow(0, start, len).to_device(device),
         noise: inputs.noise.clone().narrow(1, start, len).to_device(device),
         seed,
         ..inputs.clone()
-    };
+    }
+}
+
+/// Computes one share of a batch of `whole` rows.
+fn one<M: Model + 'static>(trainable: &Trainable<M>, inputs: Inputs, whole: usize) -> Computed {
+    let len = inputs.x.dims()[0];
     let terms = trainable.setup.objective.terms(&trainable.model.module, inputs);
     let loss = terms.mean() * (len as f64 / whole as f64);
     let gradients = GradientsParams::from_grads(loss.backward(), trainable);
