@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{Line, lock};
 
 /// How long a server may take to open a session.
-const LIMIT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The devices opened here and the URLs of their servers.
 static OPENED: Mutex<Vec<(Device, String)>> = Mutex::new(Vec::new());
@@ -34,16 +34,24 @@ pub(super) fn device(name: &str) -> Result<Device> {
         Err(error) => return Err(Error::value(format!("{TOKEN}: {error}"))),
     }
     // Burn would dial for 16 s, and wait for an answer without end.
-    Line::open(url, LIMIT)?;
+    Line::open(url, TIMEOUT)?;
     let (sender, opened) = mpsc::channel();
     std::thread::spawn(move || {
-        sender.send(Device::remote_options(&host).device_index(number).init()).ok();
+        let device = Device::remote_options(&host).device_index(number).init();
+        // Burn keeps a lost session, and returns it as if it were open.
+        sender.send(device.map(|device| (device.sync().is_ok(), device))).ok();
     });
-    let device = match opened.recv_timeout(LIMIT) {
-        Ok(Ok(device)) => device,
+    let device = match opened.recv_timeout(TIMEOUT) {
+        Ok(Ok((true, device))) => device,
+        Ok(Ok((false, _))) => {
+            return Err(Error::new(
+                ErrorKind::Backend,
+                format!("this process has lost the server {url} and cannot open it again"),
+            ));
+        }
         Ok(Err(error)) => return Err(refused(url, error)),
         Err(_) => {
-            let message = format!("the server {url} opened no session within {LIMIT:?}");
+            let message = format!("the server {url} opened no session within {TIMEOUT:?}");
             return Err(Error::new(ErrorKind::Backend, message));
         }
     };

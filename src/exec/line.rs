@@ -24,8 +24,8 @@ impl Line {
     /// Connects to `ws://host:port` and waits for the first answer.
     ///
     /// # Errors
-    /// If there is none within the limit; host names have the limit of the system.
-    pub(crate) fn open(url: &str, limit: Duration) -> Result<Self> {
+    /// If there is none within the timeout; host names have the timeout of the system.
+    pub(crate) fn open(url: &str, timeout: Duration) -> Result<Self> {
         let fail = |reason: std::io::Error| {
             let message = format!("the server {url} cannot be reached: {reason}");
             Error::new(ErrorKind::Backend, message).with_source(reason)
@@ -33,7 +33,7 @@ impl Line {
         let name = url.trim_start_matches("ws://");
         let mut stream = Err(std::io::Error::from(Io::AddrNotAvailable));
         for address in name.to_socket_addrs().map_err(fail)? {
-            stream = TcpStream::connect_timeout(&address, limit);
+            stream = TcpStream::connect_timeout(&address, timeout);
             if stream.is_ok() {
                 break;
             }
@@ -43,7 +43,7 @@ impl Line {
         let mut line = Self { url: url.into(), stream, since: Instant::now(), is_asked: false };
         line.ask().map_err(fail)?;
         while line.is_asked {
-            line.try_check(limit).map_err(fail)?;
+            line.try_check(timeout).map_err(fail)?;
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(line)
@@ -52,15 +52,15 @@ impl Line {
     /// Reads the answer to the last question and asks the next. Does not wait.
     ///
     /// # Errors
-    /// If the connection is closed, or if the server owes an answer for longer than the limit.
-    pub(crate) fn check(&mut self, limit: Duration) -> Result<()> {
-        self.try_check(limit).map_err(|reason| {
+    /// If the connection is closed, or if the server owes an answer for longer than the timeout.
+    pub(crate) fn check(&mut self, timeout: Duration) -> Result<()> {
+        self.try_check(timeout).map_err(|reason| {
             let message = format!("the server {} is lost: {reason}", self.url);
             Error::new(ErrorKind::Training, message).with_source(reason)
         })
     }
 
-    fn try_check(&mut self, limit: Duration) -> std::io::Result<()> {
+    fn try_check(&mut self, timeout: Duration) -> std::io::Result<()> {
         match self.stream.read(&mut [0; 1024]) {
             Ok(0) => return Err(std::io::Error::other("it has closed the connection")),
             Ok(_) => (self.since, self.is_asked) = (Instant::now(), false),
@@ -68,8 +68,8 @@ impl Line {
             Err(error) => return Err(error),
         }
         match self.since.elapsed() {
-            waited if self.is_asked && waited > limit => {
-                Err(std::io::Error::other(format!("it has not answered for {limit:?}")))
+            waited if self.is_asked && waited > timeout => {
+                Err(std::io::Error::other(format!("it has not answered for {timeout:?}")))
             }
             waited if !self.is_asked && waited > PAUSE => self.ask(),
             _ => Ok(()),
@@ -88,16 +88,16 @@ mod tests {
 
     use super::*;
 
-    const LIMIT: Duration = Duration::from_millis(200);
+    const TIMEOUT: Duration = Duration::from_millis(200);
 
     #[test]
     fn a_server_that_is_silent_or_gone_is_named() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("ws://{}", listener.local_addr().unwrap());
-        let error = Line::open(&url, LIMIT).err().unwrap().to_string();
+        let error = Line::open(&url, TIMEOUT).err().unwrap().to_string();
         assert!(error.contains(&url) && error.contains("not answered for 200ms"), "{error}");
         drop(listener);
-        let error = Line::open(&url, LIMIT).err().unwrap().to_string();
+        let error = Line::open(&url, TIMEOUT).err().unwrap().to_string();
         assert!(error.contains(&url) && error.contains("cannot be reached"), "{error}");
     }
 
@@ -115,14 +115,14 @@ mod tests {
             });
             let mut line = Line::open(&url, Duration::from_secs(30)).unwrap();
             let mut stream = Some(server.join().unwrap());
-            line.check(LIMIT).unwrap();
+            line.check(TIMEOUT).unwrap();
             if closes {
                 stream.take();
             }
             let start = Instant::now();
             let error = loop {
                 assert!(start.elapsed() < Duration::from_secs(30), "the loss was not seen");
-                match line.check(LIMIT) {
+                match line.check(TIMEOUT) {
                     Ok(()) => std::thread::sleep(Duration::from_millis(5)),
                     Err(error) => break error.to_string(),
                 }

@@ -23,7 +23,12 @@ struct Server {
 
 impl Server {
     fn start(token: Option<&str>) -> Self {
+        Self::start_at(0, token)
+    }
+
+    fn start_at(port: u16, token: Option<&str>) -> Self {
         let mut command = again("server");
+        command.env("BURN_VAE_TEST_PORT", port.to_string());
         command.env("BURN_VAE_TEST_TOKEN", token.unwrap_or_default());
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
@@ -71,7 +76,8 @@ fn again(function: &str) -> Command {
 #[ignore = "serves the tests"]
 fn server() {
     let token = std::env::var("BURN_VAE_TEST_TOKEN").expect("the other tests call this");
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = std::env::var("BURN_VAE_TEST_PORT").unwrap();
+    let listener = TcpListener::bind(format!("127.0.0.1:{port}")).unwrap();
     println!("port {}", listener.local_addr().unwrap().port());
     // The input ends with the process of the test.
     std::thread::spawn(|| {
@@ -164,7 +170,7 @@ fn servers_compute_what_one_device_computes() {
         }
     }
     // Clipping acts, and the measure sees it.
-    let free = trainer(3, &[first.clone()]).with_gradient_clipping(1e9).unwrap();
+    let free = trainer(3, std::slice::from_ref(&first)).with_gradient_clipping(1e9).unwrap();
     let free = free.fit(mlp(&first), images(), images()).unwrap();
     assert!(apart(&here, &free) > 1e-2);
 }
@@ -179,7 +185,7 @@ fn disturbed(
     let stopped = trainer(6, devices)
         .with_checkpoints(dir, Existing::Resume)
         .with_history_csv(dir.join("history.csv"))
-        .with_server_limit(Duration::from_secs(2))
+        .with_server_timeout(Duration::from_secs(2))
         .fit_observed(mlp(&devices[0]), images(), images(), move |epoch, _| {
             if epoch.epoch == 2 {
                 disturb();
@@ -284,13 +290,17 @@ fn servers_that_cannot_be_used_are_named() {
     }
 }
 
-/// A server that is lost before the training is named at its start.
+/// A server that is lost before the training is named at its start, and a new one in its place is not
+/// taken for it.
 #[test]
 fn a_training_does_not_start_without_its_servers() {
     let server = Server::start(None);
     let (url, device) = (server.url(), server.device());
-    let model = mlp(&device);
+    let (model, port) = (mlp(&device), server.port);
     drop(server);
     let stopped = trainer(1, &[device]).fit(model, images(), images()).unwrap_err();
     assert!(stopped.error.to_string().contains(&url), "{}", stopped.error);
+    let _again = Server::start_at(port, None);
+    let error = backend::device(&url).unwrap_err().to_string();
+    assert!(error.contains(&format!("has lost the server {url}")), "{error}");
 }

@@ -23,20 +23,20 @@ const DELAY: Duration = Duration::from_secs(1);
 /// Watches the servers of a run; none if all devices are of this machine.
 pub(in crate::train) struct Servers {
     lines: Vec<Line>,
-    limit: Duration,
+    timeout: Duration,
 }
 
 impl Servers {
     /// Connects to the servers of some devices.
     ///
     /// # Errors
-    /// If one does not answer within the limit.
-    pub(in crate::train) fn of(devices: &[Device], limit: Duration) -> Result<Self> {
+    /// If one does not answer within the timeout.
+    pub(in crate::train) fn of(devices: &[Device], timeout: Duration) -> Result<Self> {
         let mut urls = devices.iter().filter_map(server_of).collect::<Vec<_>>();
         urls.sort();
         urls.dedup();
-        let lines = urls.iter().map(|url| Line::open(url, limit)).collect::<Result<_>>()?;
-        Ok(Self { lines, limit })
+        let lines = urls.iter().map(|url| Line::open(url, timeout)).collect::<Result<_>>()?;
+        Ok(Self { lines, timeout })
     }
 
     /// Runs a part of a training. With servers it has a thread of its own, because Burn waits for a frozen
@@ -83,7 +83,7 @@ impl Servers {
     }
 
     fn check(&mut self) -> Result<()> {
-        self.lines.iter_mut().try_for_each(|line| line.check(self.limit))
+        self.lines.iter_mut().try_for_each(|line| line.check(self.timeout))
     }
 }
 

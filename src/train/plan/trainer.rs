@@ -60,7 +60,7 @@ pub struct Trainer<O = Elbo> {
     pub(super) skip_above: Option<f64>,
     pub(super) interrupter: Interrupter,
     pub(super) devices: Vec<Device>,
-    pub(super) server_limit: Duration,
+    pub(super) server_timeout: Duration,
 }
 
 impl Trainer {
@@ -80,7 +80,7 @@ impl Trainer {
             skip_above: None,
             interrupter: Interrupter::new(),
             devices: Vec::new(),
-            server_limit: Duration::from_secs(60),
+            server_timeout: Duration::from_secs(60),
         }
     }
 }
@@ -105,7 +105,7 @@ impl<O> Trainer<O> {
             skip_above: self.skip_above,
             interrupter: self.interrupter,
             devices: self.devices,
-            server_limit: self.server_limit,
+            server_timeout: self.server_timeout,
         }
     }
 
@@ -234,8 +234,8 @@ impl<O> Trainer<O> {
     /// an error. The default is 60 seconds. Servers answer during long steps too.
     ///
     /// This is about devices from [`backend::device`](crate::backend::device) on other machines.
-    pub fn with_server_limit(self, limit: Duration) -> Self {
-        Self { server_limit: limit, ..self }
+    pub fn with_server_timeout(self, timeout: Duration) -> Self {
+        Self { server_timeout: timeout, ..self }
     }
 
     /// Lets another thread, such as a Ctrl-C handler, stop the run with [`Interrupter::stop`].
@@ -266,7 +266,7 @@ impl<O> Trainer<O> {
     ///   run stops. The message names the example, the file, or the term and its batch, and the
     ///   checkpoint to resume from, if any. The result so far is in [`Stopped::trained`].
     /// - If the run is [stopped](Self::with_interrupter).
-    /// - If a server that holds a device is [lost](Self::with_server_limit). Then there is no result so far
+    /// - If a server that holds a device is [lost](Self::with_server_timeout). Then there is no result so far
     ///   in memory, but the last checkpoint is whole.
     ///
     /// [`Stopped`] is an error itself. In a function that returns this crate's [`Error`], `?` keeps
@@ -319,7 +319,7 @@ impl<O> Trainer<O> {
         O: Objective<M> + 'static,
     {
         let devices = [model.devices(), self.devices.clone()].concat();
-        let mut servers = Servers::of(&devices, self.server_limit)?;
+        let mut servers = Servers::of(&devices, self.server_timeout)?;
         let erased = self.map_objective(|objective| Arc::new(objective) as Arc<dyn Objective<M>>);
         let run = servers.attend(|| {}, || erased.prepare(model, train, valid))??;
         if run.is_finished() {
