@@ -30,6 +30,9 @@ struct Evaluation;
 #[doc = include_str!("../docs/guide/gpu.md")]
 struct Gpu;
 
+#[doc = include_str!("../docs/guide/devices.md")]
+struct Devices;
+
 #[cfg(feature = "weights")]
 #[doc = include_str!("../docs/guide/coming-from.md")]
 struct ComingFrom;
