@@ -166,8 +166,8 @@ impl<M: Model + 'static> Run<M> {
                 return Err(Box::new(Stopped { error, trained: None }));
             }
         };
-        let error =
-            error.or_else(|| failure.map(|error| Error::around(error, ErrorKind::Training)));
+        let failure = failure.map(|error| Error::around(error, ErrorKind::Training));
+        let error = error.or_else(|| failure.map(|error| servers.explain(error)));
         let epoch = history.last().map_or(0, |last| last.epoch);
         let error = error.or_else(|| {
             // An epoch may have finished without its checkpoint being complete.

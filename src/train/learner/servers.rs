@@ -82,6 +82,17 @@ impl Servers {
         None
     }
 
+    /// Adds to a failure of Burn's what to do if all servers answer. A server keeps its connection to
+    /// another one that has ended, and fails with it from then on.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::Training if !self.lines.is_empty() => {
+                error.and("servers that have lost one another must all be started again")
+            }
+            _ => error,
+        }
+    }
+
     fn check(&mut self) -> Result<()> {
         self.lines.iter_mut().try_for_each(|line| line.check(self.timeout))
     }
