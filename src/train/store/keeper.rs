@@ -189,5 +189,13 @@ mod tests {
         assert_eq!((second.epoch, &second.parts), (2, &[vec![2; 3], vec![2; 3], vec![2; 3]]));
         assert_eq!(second.best, Some((1, vec![1; 3])));
         assert_eq!(second.history.epochs.len(), 2);
+        // A run that has ended writes no more.
+        keeper.close();
+        PARTS.into_iter().for_each(|name| part(3, name));
+        assert_eq!(folder.look(Existing::Resume).unwrap().unwrap().epoch, 2);
+        let csv = dir.path().join("history.csv");
+        keeper.record.close();
+        keeper.record.finish_epoch(second.history.epochs[0].clone(), Some(&csv)).unwrap();
+        assert!(!csv.exists());
     }
 }
