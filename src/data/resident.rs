@@ -17,7 +17,17 @@ const MOST: usize = 1 << 28;
 
 /// The examples on their device, once they have been asked for. Clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Resident(Arc<Mutex<Option<Tensor<2>>>>);
+pub(super) struct Resident(Arc<Mutex<Kept>>);
+
+#[derive(Clone, Default)]
+enum Kept {
+    #[default]
+    Unknown,
+    /// `[examples, dim]`
+    Held(Box<Tensor<2>>),
+    /// The device has no buffer of this size; software and some small GPUs end at 128 MiB.
+    TooLarge,
+}
 
 /// The examples in the order of an epoch.
 pub(super) struct Order {
@@ -47,18 +57,18 @@ impl Resident {
         let inner = device.clone().inner();
         let is_autodiff = device.is_autodiff();
         let device = &inner;
-        let table = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = table().clone();
-        let kept = match kept {
-            Some(kept) => kept,
-            None => {
+        let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = kept().clone();
+        let known = match known {
+            Kept::Unknown => {
                 // Without the lock, since a waiting thread may be given other work.
-                let mut values = vec![0.0; shape[0] * shape[1]];
-                examples.read(&(0..shape[0]).collect::<Vec<_>>(), &mut values)?;
-                let data = TensorData::new::<f32, _>(values, shape);
-                table().get_or_insert_with(|| Tensor::from_data(data, device)).clone()
+                let sent = send(examples, shape, device)?;
+                kept().clone_from(&sent);
+                sent
             }
+            known => known,
         };
+        let Kept::Held(table) = known else { return Ok(None) };
         let (width, batches) = (ops::aligned(batch_size), indices.len().div_ceil(batch_size));
         let mut lists = vec![0; batches * width];
         for (list, indices) in lists.chunks_mut(width).zip(indices.chunks(batch_size)) {
@@ -66,8 +76,17 @@ impl Resident {
         }
         let lists = TensorData::new::<i32, _>(lists, [batches, width]);
         let lists = Tensor::from_data(lists, device);
-        Ok(Some(Order { table: kept, lists, batch_size, is_autodiff }))
+        Ok(Some(Order { table: *table, lists, batch_size, is_autodiff }))
     }
+}
+
+/// Sends all examples to a device.
+fn send(examples: &dyn Examples, shape: [usize; 2], device: &Device) -> Result<Kept> {
+    let mut values = vec![0.0; shape[0] * shape[1]];
+    examples.read(&(0..shape[0]).collect::<Vec<_>>(), &mut values)?;
+    let table = Tensor::<2>::from_data(TensorData::new::<f32, _>(values, shape), device);
+    let first = table.clone().narrow(0, 0, 1).narrow(1, 0, 1);
+    Ok(if first.try_into_data().is_ok() { Kept::Held(Box::new(table)) } else { Kept::TooLarge })
 }
 
 impl Order {
@@ -108,5 +127,28 @@ mod tests {
         let batch = |first, rows| order.batch(first, rows).into_data().try_to_vec::<f32>().unwrap();
         assert_eq!(batch(0, 2), [4.0, 5.0, 0.0, 1.0]);
         assert_eq!(batch(2, 1), [2.0, 3.0]);
+    }
+
+    /// A device that has no buffer for all examples, as software has none of more than 128 MiB, gets them in
+    /// batches.
+    #[cfg(any(feature = "wgpu", feature = "cuda"))]
+    #[test]
+    fn examples_of_any_size_are_read() {
+        use crate::backend;
+        use crate::data::BatchLoader;
+
+        let names = backend::names().iter();
+        let mut gpus = names.filter(|name| !matches!(**name, "flex" | "ndarray"));
+        let device = backend::device(gpus.next().expect("a GPU backend")).expect("a GPU");
+        let (rows, dim) = (9, 1 << 22);
+        let bytes = (0..rows * dim).map(|i| (i % 251) as u8).collect::<Vec<_>>();
+        let images = Arc::new(ByteImages::new(bytes, [1 << 11, 1 << 11, 1]).unwrap());
+        let read = |device: &Device| {
+            let loader = BatchLoader::shuffled(images.clone(), 4, 5, device).unwrap();
+            let batches = loader.epoch().map(|batch| batch.unwrap().x.into_data());
+            let some = |batch: TensorData| batch.iter::<f32>().step_by(997).collect::<Vec<_>>();
+            batches.flat_map(some).collect::<Vec<_>>()
+        };
+        assert!(read(&device) == read(&Device::flex()));
     }
 }
