@@ -88,6 +88,7 @@ impl Browser {
              : addEventListener('load', done)))",
         );
         browser.evaluate("burnVae.then(() => null)");
+        browser.await_frames();
         Some(browser)
     }
 
@@ -161,6 +162,14 @@ impl Browser {
                 "clickCount": clicks,
             }),
         );
+        self.await_frames();
+    }
+
+    /// Waits until the page is drawn: before its first frame Chromium does not know what lies below the
+    /// pointer, and the page answers a pointer that moves in the next frame.
+    fn await_frames(&mut self) {
+        let frames = "requestAnimationFrame(() => requestAnimationFrame(done))";
+        self.evaluate(&format!("new Promise((done) => {frames}).then(() => null)"));
     }
 
     /// Presses a key.
