@@ -4,6 +4,7 @@
 //! operations to fuse and prepares each kernel. A recording keeps the prepared kernels and their memory,
 //! and runs them again on new contents of its inputs.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, ThreadId};
 
 use burn::backend::ops::FloatTensorOps;
@@ -13,11 +14,12 @@ use burn::tensor::{Device, Graph, Shape, Tensor, capture};
 use super::kernels::Kernels;
 use super::update::Floats;
 
-type Work<T> = Box<dyn FnMut() -> T + Send>;
+/// A computation; `None` if it panics.
+type Work<T> = Box<dyn FnMut() -> Option<T> + Send>;
 
 /// The kernels of a computation.
 pub(crate) struct Recording<T> {
-    graph: Graph<T, Work<T>>,
+    graph: Graph<Option<T>, Work<T>>,
     /// The thread that recorded, whose kernels run in order.
     thread: ThreadId,
 }
@@ -25,9 +27,15 @@ pub(crate) struct Recording<T> {
 impl<T> Recording<T> {
     /// Records a computation that owns its inputs. `None` if the device records nothing, or if the
     /// computation reads from it.
-    pub(crate) fn of(device: &Device, work: impl FnMut() -> T + Send + 'static) -> Option<Self> {
-        let graph = capture(device, Box::new(work) as Work<T>);
-        graph.is_hardware().then(|| Self { graph, thread: thread::current().id() })
+    pub(crate) fn of(
+        device: &Device,
+        mut work: impl FnMut() -> T + Send + 'static,
+    ) -> Option<Self> {
+        // A read panics within a recording, which would never end.
+        let work: Work<T> = Box::new(move || catch_unwind(AssertUnwindSafe(&mut work)).ok());
+        let graph = capture(device, work);
+        let is_recorded = graph.is_hardware() && graph.output().is_some();
+        is_recorded.then(|| Self { graph, thread: thread::current().id() })
     }
 
     /// Whether this is the thread that recorded, the only one that may run the kernels.
@@ -45,7 +53,7 @@ impl<T> Recording<T> {
         // SAFETY: the computation owns its inputs and `graph` owns the computation and its outputs, so
         // all memory is alive. Writes to the inputs and uses of the outputs come from this thread, in
         // whose order the kernels run.
-        Some(unsafe { self.graph.replay() })
+        unsafe { self.graph.replay() }.as_ref()
     }
 }
 

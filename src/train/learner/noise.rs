@@ -91,8 +91,7 @@ impl NoiseAhead {
         shape: &NoiseShape,
         device: &Device,
     ) -> Tensor<3> {
-        // A thread of a rayon pool might wait for work that only it could do.
-        if is_cpu(device) || rayon::current_thread_index().is_some() {
+        if is_cpu(device) {
             return source.draw_for(step, samples, examples, shape, device);
         }
         let Drawn { rows, row } = self.send(source, step, [samples, examples], shape, device);
@@ -117,13 +116,16 @@ impl NoiseAhead {
         {
             return Drawn { rows: rows.clone(), row };
         }
-        let drawn = state.drawn.take().filter(|(plan, _)| plan.position(&this) == Some(0));
+        // A thread of a rayon pool might wait for work that only it could do.
+        let may_wait = rayon::current_thread_index().is_none();
+        let is_next = |(plan, _): &(Plan, _)| may_wait && plan.position(&this) == Some(0);
+        let drawn = state.drawn.take().filter(is_next);
         // The thread may have ended early only if the process does.
         let drawn = drawn.and_then(|(plan, values)| Some((plan, values.recv().ok()?)));
         let (plan, values) = drawn.unwrap_or_else(|| (this.clone(), this.draw()));
         let values = TensorData::new::<f32, _>(values, [plan.steps, plan.width()]);
         let rows = Tensor::from_data(values, &device.clone().inner());
-        state.drawn = Some(plan.next().start());
+        state.drawn = may_wait.then(|| plan.next().start());
         state.sent = Some((plan, rows.clone()));
         Drawn { rows, row: 0 }
     }
@@ -167,5 +169,21 @@ mod tests {
         // Large noise is sent step by step.
         let large = Plan { samples: 50, examples: 3_000, ..plan(source, 3) };
         assert_eq!(large.next().steps, 1);
+    }
+
+    /// In a pool of one thread, work that was left to the pool would wait for the thread that waits for it.
+    #[test]
+    fn a_thread_of_a_pool_draws_for_itself() {
+        let (source, shape) = (NoiseSource::new(7), NoiseShape::normal(5));
+        let device = Device::flex();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        pool.install(|| {
+            let ahead = NoiseAhead::default();
+            for step in 0..70 {
+                let Drawn { rows, row } = ahead.send(&source, step, [2, 3], &shape, &device);
+                let found = ops::of_row(rows, row, [2, 3, 5]).into_data();
+                assert_eq!(found, source.draw(step, [2, 3, 5], &device).into_data());
+            }
+        });
     }
 }

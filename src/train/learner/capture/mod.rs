@@ -35,7 +35,7 @@ const BEFORE: usize = 3;
 pub(in crate::train) struct Capture(Arc<Mutex<State>>);
 
 enum State {
-    /// Counts the steps with batches of one shape.
+    /// Counts the steps with batches of one shape, the largest.
     Waiting {
         shape: [usize; 2],
         steps: usize,
@@ -86,6 +86,9 @@ impl Capture {
         match &mut *state {
             State::Waiting { shape, steps } => {
                 let now = batch.x.dims();
+                if now[0] < shape[0] {
+                    return None;
+                }
                 *steps = if *shape == now { *steps + 1 } else { 0 };
                 *shape = now;
                 if *steps >= BEFORE {
@@ -121,6 +124,12 @@ impl Capture {
                     *state = State::Recorded(Box::new(recorded));
                 }
                 step
+            }
+            // Then the recorded memory would not hold all values.
+            State::Recorded(recorded)
+                if !recorded.is_begun && !recorded.pass.has_gradients_of(&step, &gradients) =>
+            {
+                optimizer.step(lr, step, gradients)
             }
             State::Recorded(mut recorded) => {
                 let step = match mem::take(&mut recorded.is_begun) {

@@ -22,9 +22,16 @@ pub(super) struct Pass {
     recording: Recording<(Sums, GradientsParams)>,
     x: Tensor<2>,
     noise: Tensor<3>,
-    /// The weights that the kernels read and the gradients that they write, for each parameter that has
-    /// one.
-    pub(super) parameters: Vec<(Floats, Floats)>,
+    /// The parameters that have a gradient.
+    pub(super) parameters: Vec<Parameter>,
+}
+
+pub(super) struct Parameter {
+    id: ParamId,
+    /// The weights that the kernels read.
+    pub(super) weights: Floats,
+    /// The gradient that they write.
+    pub(super) gradient: Floats,
 }
 
 impl Pass {
@@ -58,6 +65,17 @@ impl Pass {
         let (terms, gradients) = compute(step, inputs.clone());
         let is_same = found == bits(step, terms, &gradients)?;
         is_same.then_some(Self { recording, x, noise, parameters })
+    }
+
+    /// Whether the gradients of a step are those of the recorded parameters.
+    pub(super) fn has_gradients_of<M: Model + 'static>(
+        &self,
+        step: &Trainable<M>,
+        gradients: &GradientsParams,
+    ) -> bool {
+        let mut ids = Ids { gradients, found: Vec::new() };
+        step.visit(&mut ids);
+        ids.found.iter().eq(self.parameters.iter().map(|parameter| &parameter.id))
     }
 
     pub(super) fn device(&self) -> Device {
@@ -158,14 +176,28 @@ impl ModuleMapper for Weights {
 struct Parameters<'a> {
     weights: HashMap<ParamId, Floats>,
     gradients: &'a GradientsParams,
-    found: Vec<(Floats, Floats)>,
+    found: Vec<Parameter>,
 }
 
 impl ModuleVisitor for Parameters<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let weights = self.weights.get(&param.id);
+        let weights = self.weights.get(&param.id).cloned();
         if let (Some(weights), Some(gradient)) = (weights, self.gradients.get::<D>(param.id)) {
-            self.found.push((weights.clone(), gradient.into_dispatch()));
+            let gradient = gradient.into_dispatch();
+            self.found.push(Parameter { id: param.id, weights, gradient });
+        }
+    }
+}
+
+struct Ids<'a> {
+    gradients: &'a GradientsParams,
+    found: Vec<ParamId>,
+}
+
+impl ModuleVisitor for Ids<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.gradients.get::<D>(param.id).is_some() {
+            self.found.push(param.id);
         }
     }
 }

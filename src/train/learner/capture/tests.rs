@@ -13,7 +13,7 @@ use crate::encoder::MlpEncoderConfig;
 use crate::exec::Threads;
 use crate::noise::NoiseSource;
 use crate::numbered::Numbered;
-use crate::objective::{Beta, Elbo, Objective};
+use crate::objective::{Beta, Elbo, Inputs, Objective, Terms};
 use crate::optim::{Adam, RmsProp};
 use crate::posterior::{BernoulliFamily, Temperature};
 use crate::prior::BernoulliPriorConfig;
@@ -178,6 +178,29 @@ fn other_optimisers_are_ordinary() {
         assert_eq!(ordinary, other);
         assert!(!other.1);
     }
+}
+
+/// As the bound, but reads its value in each step.
+#[derive(Clone, Debug)]
+struct Reading;
+
+impl Objective<MlpVae> for Reading {
+    fn terms(&self, model: &MlpVae, inputs: Inputs) -> Terms {
+        let terms = Elbo::default().terms(model, inputs);
+        assert!(terms.nelbo.clone().into_data().iter::<f32>().all(f32::is_finite));
+        terms
+    }
+}
+
+/// What reads from the device cannot be recorded, and goes on unrecorded.
+#[test]
+fn objectives_that_read_are_not_recorded() {
+    let gpu = gpu();
+    let model = perceptron(&gpu);
+    let (found, is_recorded) = course(trainable(model.clone(), Reading, &gpu), 0, &gpu);
+    assert!(!is_recorded);
+    let (expected, _) = course(trainable(model, Elbo::default(), &gpu), 0, &gpu);
+    assert_eq!(found, expected);
 }
 
 /// An objective whose weights change with the step is not recorded, however slowly they change, nor

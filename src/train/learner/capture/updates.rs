@@ -89,7 +89,7 @@ impl Updates {
             updates.push((update, own.clone()));
             own
         };
-        let weights = pass.parameters.iter().rev().map(|(weights, _)| weights.clone());
+        let weights = pass.parameters.iter().rev().map(|parameter| parameter.weights.clone());
         let seen: Seen = (weights.collect(), Vec::new());
         let (step, (left, updates)) =
             intercepted(seen, each, || optimizer.step(lr, step, gradients));
@@ -109,8 +109,8 @@ impl Updates {
         let device = pass.device();
         let rates = copy(Tensor::<1>::zeros([2 * updates.len()], &device));
         let pairs = updates.iter().zip(&pass.parameters);
-        let own =
-            pairs.map(|((update, own), (_, gradient))| update.on(gradient.clone(), own.clone()));
+        let own = pairs
+            .map(|((update, own), parameter)| update.on(parameter.gradient.clone(), own.clone()));
         let (own, shared) = (own.collect::<Vec<_>>(), rates.clone());
         let work = move || {
             let own = own.iter().enumerate();
