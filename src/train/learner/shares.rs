@@ -1,6 +1,9 @@
 //! A step in shares of its batch: one after the other, on several devices, or both.
 
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvError, Sender, channel};
 
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
@@ -17,6 +20,36 @@ pub(in crate::train) struct Shares {
     devices: Vec<Device>,
     /// Shares of each device.
     each: usize,
+    /// A thread for each device but the first.
+    workers: Arc<[Worker]>,
+}
+
+/// A thread that starts the work of a device, the same in all steps, because backends keep memory for each
+/// thread that has used them. It ends when nobody can give it work.
+#[derive(Debug)]
+struct Worker(Sender<Box<dyn FnOnce() + Send>>);
+
+impl Worker {
+    fn new() -> Self {
+        let (sender, jobs) = channel::<Box<dyn FnOnce() + Send>>();
+        std::thread::spawn(move || jobs.into_iter().for_each(|job| job()));
+        Self(sender)
+    }
+
+    /// Returns where the result, or what the work panics with, will be.
+    fn start<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Receiver<std::thread::Result<R>> {
+        let (sender, result) = channel();
+        let job = move || {
+            // Nobody waits for it after a failure elsewhere.
+            let _unwanted = sender.send(catch_unwind(AssertUnwindSafe(work)));
+        };
+        // A thread that has ended shows in the result.
+        let _ended = self.0.send(Box::new(job));
+        result
+    }
 }
 
 /// What a step makes of its batch.
@@ -31,7 +64,8 @@ pub(super) struct Computed {
 impl Shares {
     /// Divides a batch among devices, and the rows of each device into `each` shares.
     pub(in crate::train) fn new(devices: Vec<Device>, each: usize) -> Self {
-        Self { devices, each }
+        let workers = devices.iter().skip(1).map(|_| Worker::new()).collect();
+        Self { devices, each, workers }
     }
 
     /// Whether the model's device computes a batch at once.
@@ -68,28 +102,27 @@ impl Shares {
             (!parts.is_empty()).then(|| (trainable.clone().fork(device), parts))
         });
         let sent = sent.collect::<Vec<_>>();
-        let computed = std::thread::scope(|scope| {
-            let others = sent.into_iter().map(|(there, parts)| {
-                let (own, here) = (own.clone(), trainable.clone());
-                scope.spawn(move || {
-                    let parts = parts.into_iter().map(|part| one(&there, part, rows));
-                    let found = sum(&there, parts)?;
-                    Some(Computed {
-                        terms: Sums { parts: found.terms.parts.to_device(&own), ..found.terms },
-                        gradients: found.gradients.to_device(&own, &here),
-                        loss: found.loss.to_device(&own),
-                    })
+        let others = sent.into_iter().zip(self.workers.iter()).map(|((there, parts), worker)| {
+            let (own, here) = (own.clone(), trainable.clone());
+            worker.start(move || {
+                let parts = parts.into_iter().map(|part| one(&there, part, rows));
+                let found = sum(&there, parts)?;
+                Some(Computed {
+                    terms: Sums { parts: found.terms.parts.to_device(&own), ..found.terms },
+                    gradients: found.gradients.to_device(&own, &here),
+                    loss: found.loss.to_device(&own),
                 })
-            });
-            let others = others.collect::<Vec<_>>();
-            let here = parts(0, &own).into_iter().map(|part| one(trainable, part, rows));
-            let here = sum(trainable, here);
-            let others = others.into_iter().map(|other| match other.join() {
-                Ok(found) => found,
-                Err(panic) => std::panic::resume_unwind(panic),
-            });
-            std::iter::once(here).chain(others).flatten().collect::<Vec<_>>()
+            })
         });
+        let others = others.collect::<Vec<_>>();
+        let here = parts(0, &own).into_iter().map(|part| one(trainable, part, rows));
+        let here = sum(trainable, here);
+        let others = others.into_iter().map(|other| match other.recv() {
+            Ok(Ok(found)) => found,
+            Ok(Err(panic)) => resume_unwind(panic),
+            Err(RecvError) => panic!("the thread of a device has ended"),
+        });
+        let computed = std::iter::once(here).chain(others).flatten().collect::<Vec<_>>();
         sum(trainable, computed).expect("a batch has rows")
     }
 }
