@@ -47,7 +47,7 @@ fn serve() -> Result<()> {
             server = server.with_authorizer(authorizer?);
         }
         Err(VarError::NotUnicode(_)) => {
-            return Err(fail(format!("{} is no text", backend::TOKEN)));
+            return Err(fail(format!("{} is not valid Unicode", backend::TOKEN)));
         }
         Err(VarError::NotPresent) if listen.ip().is_loopback() => {}
         Err(VarError::NotPresent) => {
@@ -60,7 +60,12 @@ fn serve() -> Result<()> {
     let refused = |error: std::io::Error| fail(format!("{listen}: {error}")).with_source(error);
     let listener = TcpListener::bind(listen).map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
-    say!("{devices} at ws://{address}#0");
+    for (number, device) in devices.split(',').enumerate() {
+        say!("{} at ws://{address}#{number}", device.trim());
+    }
+    if address.ip().is_unspecified() {
+        say!("other machines use an address of this one instead of {}", address.ip());
+    }
     let served = server.serve(WebSocketTransport::from_listener(listener));
     served.map_err(|error| fail(error.to_string()).with_source(error))
 }

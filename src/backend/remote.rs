@@ -31,7 +31,10 @@ pub(super) fn device(name: &str) -> Result<Device> {
     match std::env::var(TOKEN) {
         Ok(token) => host = host.with_credential(token),
         Err(std::env::VarError::NotPresent) => {}
-        Err(error) => return Err(Error::value(format!("{TOKEN}: {error}"))),
+        // The value is a secret, so the error does not quote it.
+        Err(std::env::VarError::NotUnicode(_)) => {
+            return Err(Error::value(format!("{TOKEN} is not valid Unicode")));
+        }
     }
     // Burn would dial for 16 s, and wait for an answer without end.
     Line::open(url, TIMEOUT)?;
@@ -72,17 +75,19 @@ fn authority(url: &str) -> Result<&str> {
     Ok(authority)
 }
 
+/// What stands before an `@` may be a secret, so the error does not quote it.
 fn unreadable(name: &str) -> Error {
+    let name = name.rsplit('@').next().unwrap_or(name);
     Error::new(
         ErrorKind::Backend,
-        format!("`{name}` is no device of a server; expected a name like ws://192.168.0.7:3000#0"),
+        format!("`{name}` is not a server's device; expected a name like ws://192.168.0.7:3000#0"),
     )
 }
 
 fn refused(url: &str, error: ConnectError) -> Error {
     let reason = match &error {
         ConnectError::Unauthorized => {
-            format!("refuses the token of {TOKEN}, or that there is none")
+            format!("rejects the token in {TOKEN}, or {TOKEN} is not set")
         }
         ConnectError::NoSuchDevice { device_count } => {
             format!("has {device_count} devices, counted from 0")

@@ -272,21 +272,22 @@ fn servers_that_cannot_be_used_are_named() {
     assert!(open("a token", &format!("{url}#1")).contains(&format!("{url} has 1 devices")));
     for token in ["another", ""] {
         let out = open(token, &device);
-        assert!(out.contains(&format!("{url} refuses the token of BURN_VAE_TOKEN")), "{out}");
+        assert!(out.contains(&format!("{url} rejects the token in BURN_VAE_TOKEN")), "{out}");
     }
     drop(server);
     for (device, expected) in [
         (&*device, &*format!("the server {url} cannot be reached: ")),
-        ("ws://127.0.0.1#0", "`ws://127.0.0.1` is no device of a server"),
-        ("ws://127.0.0.1:80000#0", "is no device of a server"),
-        ("ws://me:secret@127.0.0.1:3000#0", "is no device of a server"),
-        ("ws://127.0.0.1:3000#first", "`ws://127.0.0.1:3000#first` is no device of a server"),
-        ("wss://127.0.0.1:3000#0", "is no device of a server"),
-        ("flex,ws://:3000#0", "`ws://:3000` is no device of a server"),
+        ("ws://127.0.0.1#0", "`ws://127.0.0.1` is not a server's device"),
+        ("ws://127.0.0.1:80000#0", "is not a server's device"),
+        ("ws://me:secret@127.0.0.1:3000#0", "is not a server's device"),
+        ("ws://127.0.0.1:3000#first", "`ws://127.0.0.1:3000#first` is not a server's device"),
+        ("wss://127.0.0.1:3000#0", "is not a server's device"),
+        ("flex,ws://:3000#0", "`ws://:3000` is not a server's device"),
     ] {
         let error = backend::devices(device).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Backend);
         assert!(error.to_string().contains(expected), "{error}");
+        assert!(!error.to_string().contains("secret"), "{error}");
     }
 }
 

@@ -154,6 +154,10 @@ impl<M: Model + 'static> Run<M> {
             }
         };
         let result = servers.attend(stop, move || threads.gather(train));
+        if result.is_err() {
+            // Before the record, without which a late checkpoint would have no history.
+            keeper.close();
+        }
         let (history, error) = record.close();
         let is_failed = error.is_some() || matches!(result, Ok((_, Some(_))));
         let lost = is_failed.then(|| servers.lost()).flatten();

@@ -87,7 +87,7 @@ impl Servers {
     pub(super) fn explain(&self, error: Error) -> Error {
         match error.kind() {
             ErrorKind::Training if !self.lines.is_empty() => {
-                error.and("servers that have lost one another must all be started again")
+                error.and("if servers have lost one another, all must be started again")
             }
             _ => error,
         }
@@ -102,5 +102,5 @@ impl Servers {
 fn panicked(panic: &(dyn Any + Send)) -> Error {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-    Error::new(ErrorKind::Training, format!("training on servers failed: {text}"))
+    Error::new(ErrorKind::Training, format!("a training on servers panicked: {text}"))
 }

@@ -24,7 +24,7 @@ pub struct Stopped<M> {
     pub error: Error,
     /// The result so far, with the current weights or, with
     /// [`patience`](crate::train::TrainConfig::patience), those of the best epoch; `None` if
-    /// training had not begun.
+    /// training had not begun, or if a server that holds a device was lost.
     pub trained: Option<Trained<M>>,
 }
 
