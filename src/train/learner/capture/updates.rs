@@ -141,8 +141,9 @@ impl Updates {
             return self.follow(step, optimizer, lr, gradients);
         }
         let each = |updates: &mut Vec<Update>, update: Update| {
-            updates.push(update.clone());
-            update.values().to_vec()
+            let values = update.values().to_vec();
+            updates.push(update);
+            values
         };
         let (step, updates) = intercepted(Vec::new(), each, || optimizer.step(lr, step, gradients));
         self.replay(&updates).expect("this is the thread that recorded");
