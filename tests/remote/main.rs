@@ -4,16 +4,16 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::SgdConfig;
 use burn::server::{RemoteServer, TokenAuthorizer, WebSocketTransport};
 use burn::tensor::{Device, Tensor};
-use burn_vae::data::ByteImages;
+use burn_vae::data::{ByteImages, Examples};
 use burn_vae::train::{Existing, Progress, Stopped, TrainConfig, Trained, Trainer};
-use burn_vae::{ErrorKind, MlpVae, MlpVaeConfig, ModuleConfig, Seed, backend};
+use burn_vae::{ErrorKind, MlpVae, MlpVaeConfig, ModuleConfig, Result, Seed, backend};
 
 /// A server in a process of its own, which ends with this value or with this process.
 struct Server {
@@ -255,6 +255,45 @@ fn a_run_outlives_a_frozen_server() {
         assert!(files() == before, "a training that has ended wrote to its folder");
         check_resumed(dir.path());
     }
+}
+
+/// Examples that do something the first time they are read.
+struct Eventful<F>(Arc<ByteImages>, Mutex<Option<F>>);
+
+impl<F: FnOnce() + Send> Examples for Eventful<F> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn dim(&self) -> usize {
+        self.0.dim()
+    }
+    fn read(&self, indices: &[usize], out: &mut [f32]) -> Result<()> {
+        self.1.lock().unwrap().take().into_iter().for_each(|event| event());
+        self.0.read(indices, out)
+    }
+}
+
+/// A server that freezes while a run is being prepared. When it goes on, the run that has ended does not
+/// claim its folder.
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_not_prepared_claims_nothing() {
+    let server = Server::start(None);
+    let (device, id) = (server.device(), server.process.id());
+    let dir = tempfile::tempdir().unwrap();
+    // Examples are read for the run's fingerprint, after which the optimiser is tried on the device.
+    let freeze = move || Server::signal(id, "-STOP");
+    let examples = Arc::new(Eventful(images(), Mutex::new(Some(freeze))));
+    let stopped = trainer(1, std::slice::from_ref(&device))
+        .with_checkpoints(dir.path().join("run"), Existing::Resume)
+        .with_server_timeout(Duration::from_secs(2))
+        .fit(mlp(&device), examples, images())
+        .unwrap_err();
+    let error = stopped.error.to_string();
+    assert!(error.contains("it has not answered for 2s"), "{error}");
+    Server::signal(id, "-CONT");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
 #[test]

@@ -103,6 +103,11 @@ impl Monitor {
         }
     }
 
+    /// The dashboard, to be closed if the training is left behind.
+    pub(super) fn tui(&self) -> Tui {
+        self.tui.clone()
+    }
+
     fn split(&mut self) -> &mut Split {
         if self.in_train { &mut self.train } else { &mut self.valid }
     }

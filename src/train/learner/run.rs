@@ -44,9 +44,12 @@ pub(in crate::train) struct Run<M: Module> {
 impl<M: Model + 'static> Run<M> {
     /// Checks the files and folders that the run writes to, then claims them. A run that is refused
     /// changes nothing.
+    ///
+    /// Only what the servers do is left behind if one is lost, so that a folder is not claimed later.
     pub(in crate::train) fn enter(
         self,
         folder: Option<(PathBuf, Identity, Existing)>,
+        servers: &mut Servers,
     ) -> Result<Self> {
         let overwrites = folder.as_ref().is_some_and(|folder| folder.2 == Existing::Overwrite);
         let csv = self.watch.csv.clone();
@@ -62,7 +65,8 @@ impl<M: Model + 'static> Run<M> {
         let mut files = Vec::new();
         if let Some(mut saved) = saved {
             files = std::mem::take(&mut saved.files);
-            run = run.resume(saved).map_err(|error| folder.leave(error))?;
+            let resumed = servers.attend(|| {}, || run.resume(saved)).flatten();
+            run = resumed.map_err(|error| folder.leave(error))?;
         }
         run.create_folders().map_err(|error| folder.leave(error))?;
         folder.begin(&files)?;
@@ -116,6 +120,7 @@ impl<M: Model + 'static> Run<M> {
         }
         let keeper = Arc::new(keeper);
         let monitor = Monitor::new(record.clone(), interrupter.clone(), self.watch);
+        let tui = monitor.tui();
         let config = self.config;
         let threads = self.trainable.setup.threads.clone();
         let stop = || interrupter.stop(Some("a server is lost"));
@@ -158,6 +163,7 @@ impl<M: Model + 'static> Run<M> {
             // Before the record, without which a late checkpoint would have no history.
             keeper.close();
         }
+        tui.close();
         let (history, error) = record.close();
         let is_failed = error.is_some() || matches!(result, Ok((_, Some(_))));
         let lost = is_failed.then(|| servers.lost()).flatten();

@@ -1,18 +1,20 @@
 //! Burn's terminal dashboard, which sees what the monitor sees.
 
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use burn::train::Interrupter;
 use burn::train::metric::{MetricDefinition, MetricEntry, NumericEntry};
 use burn::train::renderer::{MetricState, MetricsRenderer};
 
 use super::progress::Progress;
+use crate::exec::lock;
 
-/// The dashboard, if it is wanted and standard output is a terminal.
+/// The dashboard, if it is wanted and standard output is a terminal. Clones are the same dashboard.
+#[derive(Clone)]
 pub(super) struct Tui {
-    renderer: Option<Box<dyn MetricsRenderer>>,
+    renderer: Arc<Mutex<Option<Box<dyn MetricsRenderer>>>>,
     /// What its keys stop.
     keys: Interrupter,
     /// The hook for panics from before, which the dashboard replaces.
@@ -30,11 +32,11 @@ impl Tui {
         let keys = Interrupter::new();
         let is_wanted = is_wanted(progress) && !IS_KILLED.load(Ordering::Relaxed);
         if !is_wanted {
-            return Self { renderer: None, keys, hook: None };
+            return Self { renderer: Arc::default(), keys, hook: None };
         }
         let hook = Arc::new(take_hook());
         set_again(&hook);
-        Self { renderer: open(&keys), keys, hook: Some(hook) }
+        Self { renderer: Arc::new(Mutex::new(open(&keys))), keys, hook: Some(hook) }
     }
 
     /// Whether the user wants the training to stop.
@@ -43,19 +45,19 @@ impl Tui {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.renderer.is_some()
+        lock(&self.renderer).is_some()
     }
 
-    pub(super) fn register(&mut self, definition: &MetricDefinition) {
+    /// Gives the terminal back, also while the training cannot.
+    pub(super) fn close(&self) {
+        lock(&self.renderer).take();
+    }
+
+    pub(super) fn register(&self, definition: &MetricDefinition) {
         self.show(|renderer| renderer.register_metric(definition.clone()));
     }
 
-    pub(super) fn update(
-        &mut self,
-        in_train: bool,
-        entry: &MetricEntry,
-        value: Option<&NumericEntry>,
-    ) {
+    pub(super) fn update(&self, in_train: bool, entry: &MetricEntry, value: Option<&NumericEntry>) {
         self.show(|renderer| {
             let state = MetricState::Numeric(entry.clone(), value.cloned());
             match in_train {
@@ -67,11 +69,12 @@ impl Tui {
 
     /// Calls the dashboard. It panics if the user kills the training with its keys, which is taken as a
     /// request to stop.
-    pub(super) fn show(&mut self, call: impl FnOnce(&mut dyn MetricsRenderer)) {
-        let Some(renderer) = &mut self.renderer else { return };
+    pub(super) fn show(&self, call: impl FnOnce(&mut dyn MetricsRenderer)) {
+        let mut shown = lock(&self.renderer);
+        let Some(renderer) = &mut *shown else { return };
         if catch_unwind(AssertUnwindSafe(|| call(&mut **renderer))).is_err() {
             // Closing it would panic again.
-            std::mem::forget(self.renderer.take());
+            std::mem::forget(shown.take());
             IS_KILLED.store(true, Ordering::Relaxed);
             self.hook.iter().for_each(set_again);
             self.keys.stop(None);

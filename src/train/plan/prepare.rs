@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::module::{ParamId, RunningState};
@@ -18,17 +19,17 @@ use crate::objective::Objective;
 use crate::train::learner::Capture;
 use crate::train::learner::{NoiseAhead, Readings, Run, Setup, Shares, Step, Trainable, Watch};
 use crate::train::store::{
-    DataIdentity, Events, History, Identity, groups, learning_rates, lines, probe,
+    DataIdentity, Events, Existing, History, Identity, groups, learning_rates, lines, probe,
 };
 
 impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
-    /// Checks everything and assembles the run.
+    /// Checks everything but the folder and assembles the run. Returns what it asks of the folder too.
     pub(super) fn prepare(
         self,
         model: M,
         train: Arc<dyn Examples>,
         valid: Arc<dyn Examples>,
-    ) -> Result<Run<M>> {
+    ) -> Result<(Run<M>, Option<(PathBuf, Identity, Existing)>)> {
         let config = self.config;
         let TrainConfig { batch_size, num_samples, epsilon_std, seed, .. } = config;
         config.check()?;
@@ -108,7 +109,7 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
             best: None,
             observe: None,
         };
-        run.enter(folder)
+        Ok((run, folder))
     }
 
     /// Checks that batches can be shared out.

@@ -321,7 +321,8 @@ impl<O> Trainer<O> {
         let devices = [model.devices(), self.devices.clone()].concat();
         let mut servers = Servers::of(&devices, self.server_timeout)?;
         let erased = self.map_objective(|objective| Arc::new(objective) as Arc<dyn Objective<M>>);
-        let run = servers.attend(|| {}, || erased.prepare(model, train, valid))??;
+        let (run, folder) = servers.attend(|| {}, || erased.prepare(model, train, valid))??;
+        let run = run.enter(folder, &mut servers)?;
         if run.is_finished() {
             return Ok(run.into_trained()?);
         }
