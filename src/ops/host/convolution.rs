@@ -9,6 +9,9 @@
 //! |---|---|---|---|
 //! | convolution | `S = P W` | `P = S W^T`, summed | `P^T S` |
 //! | transposed convolution | `P = S W^T`, summed | `S = P W` | `P^T S` |
+//!
+//! Patches are copied here, a few images at a time, if their rows are short. Other layers have ways of
+//! their own.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -82,6 +85,9 @@ impl<'a> Convolution<'a> {
         if self.is_large() {
             return self.forward_bands(x, bias, relu);
         }
+        if self.is_direct() {
+            return self.forward_direct(x, bias, relu);
+        }
         let weight = match self.direction {
             Direction::Down => self.weight_by_patch(),
             Direction::Up => self.weight_by_channel(),
@@ -128,6 +134,9 @@ impl<'a> Convolution<'a> {
         }
         if self.is_large() {
             return self.backward_bands(x, y_if_relu, dy, [wants_dx, wants_dw]);
+        }
+        if self.is_direct() {
+            return self.backward_direct(x, y_if_relu, dy, [wants_dx, wants_dw]);
         }
         let weight = match (wants_dx, self.direction) {
             (false, _) => Vec::new(),
@@ -188,8 +197,7 @@ impl<'a> Convolution<'a> {
         }
     }
 
-    /// Processes the images of a batch in chunks, in order within a part. Returns the output, with
-    /// `len` values per image, and the final state of each part.
+    /// Processes the images of a batch in chunks. See [`in_parts`](Self::in_parts).
     fn in_chunks<S: Send>(
         &self,
         batch: usize,
@@ -197,18 +205,31 @@ impl<'a> Convolution<'a> {
         start: impl Fn() -> S + Sync,
         run: impl Fn(&mut S, Range<usize>, &mut Scratch, &mut Blank) + Sync,
     ) -> (Vec<f32>, Vec<S>) {
+        let chunk = (PATCH_VALUES / (self.patches.count() * self.patches.patch_len())).max(1);
+        self.in_parts(batch, len, start, |state, images, out| {
+            SCRATCH.with_borrow_mut(|scratch| {
+                for first in images.clone().step_by(chunk) {
+                    run(state, first..images.end.min(first + chunk), scratch, out);
+                }
+            });
+        })
+    }
+
+    /// Processes the images of a batch in parts. Returns the output, with `len` values per image, and
+    /// the final state of each part.
+    pub(super) fn in_parts<S: Send>(
+        &self,
+        batch: usize,
+        len: usize,
+        start: impl Fn() -> S + Sync,
+        run: impl Fn(&mut S, Range<usize>, &mut Blank) + Sync,
+    ) -> (Vec<f32>, Vec<S>) {
         // Each part has its own gradient of the weights, so parts of a few images cost more than
         // they gain.
         let part = batch.div_ceil(PARTS).min(FEW).max(batch.div_ceil(2 * PARTS)).max(1);
-        let chunk = (PATCH_VALUES / (self.patches.count() * self.patches.patch_len())).max(1);
-        let parts = (0..batch).step_by(part);
-        in_parts(batch * len, part * len, parts, |first, out| {
-            let (mut state, end) = (start(), batch.min(first + part));
-            SCRATCH.with_borrow_mut(|scratch| {
-                for first in (first..end).step_by(chunk) {
-                    run(&mut state, first..end.min(first + chunk), scratch, out);
-                }
-            });
+        in_parts(batch * len, part * len, (0..batch).step_by(part), |first, out| {
+            let mut state = start();
+            run(&mut state, first..batch.min(first + part), out);
             state
         })
     }
@@ -246,7 +267,7 @@ impl<'a> Convolution<'a> {
 
     /// Number of channels of the smaller image, of those of the larger one, and of values of a
     /// kernel.
-    fn dims(&self) -> [usize; 3] {
+    pub(super) fn dims(&self) -> [usize; 3] {
         let kernel = self.patches.geometry.kernel;
         [self.small_channels, self.patches.channels, kernel * kernel]
     }
@@ -301,7 +322,7 @@ pub(super) fn masked(dy: &[f32], y: &[f32]) -> Vec<f32> {
     in_parts(dy.len(), share, parts, work).0
 }
 
-fn mask(masked: &mut [f32], dy: &[f32], y: &[f32]) {
+pub(super) fn mask(masked: &mut [f32], dy: &[f32], y: &[f32]) {
     vectorized(
         #[inline(always)]
         || {

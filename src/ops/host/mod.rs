@@ -9,11 +9,11 @@
 //!
 //! **Convolutions.** `flex` convolves channel by channel in the order
 //! `[batch, channels, height, width]`, and the gradient of a convolution is three more
-//! convolutions, each with its own copies. Here a convolution and its gradients are matrix products
-//! over patches in the order `[batch, height, width, channels]`, in chunks whose patches stay in
-//! the cache, with bias and ReLU in the same pass. The backward pass also uses each chunk of the
-//! gradient for everything while it is in the cache. Layers with many weights go by whole batches
-//! (`heavy`), and images with many patches band by band (`bands`).
+//! convolutions, each with its own copies. Here a convolution and its gradients are products over the
+//! rows of images in the order `[batch, height, width, channels]`, read where they are (`direct`,
+//! `tiles`), with bias and ReLU in the same pass. Layers of a few channels copy patches, in chunks that
+//! stay in the cache (`convolution`). Layers with many weights go by whole batches (`heavy`), and images
+//! with many patches band by band (`bands`).
 //!
 //! **Discretised logistic likelihoods.** All components of a mixture are computed for sixteen values
 //! at a time, with their gradients.
@@ -40,6 +40,7 @@ mod batch_norm;
 mod bernoulli;
 mod conv;
 mod convolution;
+mod direct;
 mod elementary;
 mod gate;
 mod gaussian;
@@ -52,6 +53,7 @@ mod matmul;
 mod patches;
 mod rows;
 mod storage;
+mod tiles;
 mod update;
 
 pub(super) use batch_norm::batch_norm;

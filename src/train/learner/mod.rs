@@ -26,7 +26,7 @@ pub(super) use noise::NoiseAhead;
 pub(super) use observer::Observe;
 pub use progress::Progress;
 pub(super) use readings::Readings;
-pub(super) use run::Run;
+pub(super) use run::{Claim, Run};
 pub(super) use servers::Servers;
 pub(super) use shares::Shares;
 pub(super) use step::{Setup, Step, Trainable};

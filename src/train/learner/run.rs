@@ -23,6 +23,9 @@ use crate::model::Model;
 use crate::train::store::{Events, Existing, Folder, History, Identity, Keeper, Record, Saved};
 use crate::train::{Stopped, TrainConfig, Trained};
 
+/// A folder for checkpoints, the run's fingerprint, and what to do with a checkpoint that is there.
+pub(in crate::train) type Claim = (PathBuf, Identity, Existing);
+
 /// A checked run, ready to be launched.
 pub(in crate::train) struct Run<M: Module> {
     pub(in crate::train) trainable: Trainable<M>,
@@ -48,7 +51,7 @@ impl<M: Model + 'static> Run<M> {
     /// Only what the servers do is left behind if one is lost, so that a folder is not claimed later.
     pub(in crate::train) fn enter(
         self,
-        folder: Option<(PathBuf, Identity, Existing)>,
+        folder: Option<Claim>,
         servers: &mut Servers,
     ) -> Result<Self> {
         let overwrites = folder.as_ref().is_some_and(|folder| folder.2 == Existing::Overwrite);

@@ -1,4 +1,3 @@
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::module::{ParamId, RunningState};
@@ -17,9 +16,11 @@ use crate::numbered::Numbered;
 use crate::objective::Objective;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 use crate::train::learner::Capture;
-use crate::train::learner::{NoiseAhead, Readings, Run, Setup, Shares, Step, Trainable, Watch};
+use crate::train::learner::{
+    Claim, NoiseAhead, Readings, Run, Setup, Shares, Step, Trainable, Watch,
+};
 use crate::train::store::{
-    DataIdentity, Events, Existing, History, Identity, groups, learning_rates, lines, probe,
+    DataIdentity, Events, History, Identity, groups, learning_rates, lines, probe,
 };
 
 impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
@@ -29,7 +30,7 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
         model: M,
         train: Arc<dyn Examples>,
         valid: Arc<dyn Examples>,
-    ) -> Result<(Run<M>, Option<(PathBuf, Identity, Existing)>)> {
+    ) -> Result<(Run<M>, Option<Claim>)> {
         let config = self.config;
         let TrainConfig { batch_size, num_samples, epsilon_std, seed, .. } = config;
         config.check()?;
