@@ -68,7 +68,8 @@ impl<M: Model + 'static> Run<M> {
         let mut files = Vec::new();
         if let Some(mut saved) = saved {
             files = std::mem::take(&mut saved.files);
-            let resumed = servers.attend(|| {}, || run.resume(saved)).flatten();
+            let resumed = servers.attend(|| {}, || run.resume(saved));
+            let resumed = resumed.inspect_err(|_| folder.abandon())?;
             run = resumed.map_err(|error| folder.leave(error))?;
         }
         run.create_folders().map_err(|error| folder.leave(error))?;

@@ -48,9 +48,13 @@ impl Tui {
         lock(&self.renderer).is_some()
     }
 
-    /// Gives the terminal back, also while the training cannot.
+    /// Gives the terminal back, also while the training cannot. Burn panics here too if the user has killed
+    /// the training with the keys.
     pub(super) fn close(&self) {
-        lock(&self.renderer).take();
+        let shown = lock(&self.renderer).take();
+        if catch_unwind(AssertUnwindSafe(|| drop(shown))).is_err() {
+            self.kill();
+        }
     }
 
     pub(super) fn register(&self, definition: &MetricDefinition) {
@@ -75,10 +79,15 @@ impl Tui {
         if catch_unwind(AssertUnwindSafe(|| call(&mut **renderer))).is_err() {
             // Closing it would panic again.
             std::mem::forget(shown.take());
-            IS_KILLED.store(true, Ordering::Relaxed);
-            self.hook.iter().for_each(set_again);
-            self.keys.stop(None);
+            self.kill();
         }
+    }
+
+    /// Remembers that the user has killed the training.
+    fn kill(&self) {
+        IS_KILLED.store(true, Ordering::Relaxed);
+        self.hook.iter().for_each(set_again);
+        self.keys.stop(None);
     }
 }
 

@@ -155,6 +155,8 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
                 "the optimiser has already taken steps, but a run with checkpoints needs a fresh one",
             ));
         }
+        // Before what the device does, so that nothing follows that for long.
+        let (train_set, valid_set) = (DataIdentity::of(&**train)?, DataIdentity::of(&**valid)?);
         let mut by_id = trainable.clone();
         by_id.model.is_numbered = false;
         Ok(Identity {
@@ -167,8 +169,8 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
             optimizer: probe(&self.optimizer, device)?,
             learning_rates: learning_rates(&self.lr),
             groups: groups(&self.optimizer, &self.lr, [trainable, &by_id], device)?,
-            train_set: DataIdentity::of(&**train)?,
-            valid_set: DataIdentity::of(&**valid)?,
+            train_set,
+            valid_set,
         })
     }
 }

@@ -137,11 +137,16 @@ impl Folder {
         }
     }
 
-    /// Leaves the folder as it was and returns the error with the folder's name.
-    pub(in crate::train) fn leave(&self, error: Error) -> Error {
+    /// Leaves the folder as it was.
+    pub(in crate::train) fn abandon(&self) {
         if self.is_new {
             std::fs::remove_file(self.dir.join(LOCK)).ok();
         }
+    }
+
+    /// Leaves the folder as it was and returns the error with the folder's name.
+    pub(in crate::train) fn leave(&self, error: Error) -> Error {
+        self.abandon();
         self.bad(error)
     }
 
