@@ -10,8 +10,8 @@
 //! | convolution | `S = P W` | `P = S W^T`, summed | `P^T S` |
 //! | transposed convolution | `P = S W^T`, summed | `S = P W` | `P^T S` |
 //!
-//! Patches are copied here, a few images at a time, if their rows are short. Other layers have ways of
-//! their own.
+//! Patches are copied here, a few images at a time, for layers of few channels or few pixels. Others have
+//! ways of their own.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -120,7 +120,7 @@ impl<'a> Convolution<'a> {
     /// Computes the gradients from that of the output, `dy`, and from the output itself if it is a
     /// ReLU's.
     ///
-    /// Each part of `dy` is used for all gradients while it is in the cache.
+    /// If patches are copied, each part of `dy` is used for all gradients while it is in the cache.
     pub(super) fn backward(
         &self,
         x: &[f32],

@@ -14,8 +14,11 @@ use rayon::prelude::*;
 use super::convolution::{Convolution, LayerGradients, mask};
 use super::matmul::{Blank, in_parts};
 use super::rows::{add_rows, sum};
-use super::tiles::{Correlate, Lines, Panels, Pixel, Runs, Weigh};
+use super::tiles::{Correlate, Lines, Panels, Pixel, Runs, Weigh, lanes};
 use crate::ops::{Direction, Geometry};
+
+/// Minimum number of pixels of the smaller image, each of which uses all weights.
+const PIXELS: usize = 16;
 
 /// Number of multiplications that are worth a thread.
 const WORTH: usize = 1 << 20;
@@ -37,7 +40,8 @@ impl Scratch {
     }
 }
 
-/// An image within a border of zeros, followed by as many zeros as the columns of a step.
+/// An image within a border of zeros, followed by `stride` more pixels of zeros, which [`Correlate`] may
+/// slice but does not use.
 #[derive(Clone, Copy)]
 struct Frame {
     image: [usize; 2],
@@ -122,9 +126,11 @@ impl Map {
 }
 
 impl Convolution<'_> {
-    /// Whether a layer is computed here.
+    /// Whether a layer is computed here. With few channels most of a vector would be empty.
     pub(super) fn is_direct(&self) -> bool {
-        !self.patches.is_by_value()
+        self.patches.count() >= PIXELS
+            && self.small_channels.min(self.patches.channels) >= lanes()
+            && !self.patches.is_by_value()
     }
 
     pub(super) fn forward_direct(&self, x: &[f32], bias: &[f32], relu: bool) -> Vec<f32> {
@@ -175,7 +181,10 @@ impl Convolution<'_> {
         let run = |[dw, db]: &mut [Vec<f32>; 2], images: Range<usize>, _: &mut Blank| {
             SCRATCH.with_borrow_mut(|scratch| {
                 let framed_dy = frame.empty(&mut scratch.gradient);
-                let framed_x = large.empty(&mut scratch.input);
+                let framed_x = match self.direction {
+                    Direction::Down if is_wanted => large.empty(&mut scratch.input),
+                    _ => &mut [],
+                };
                 for image in images {
                     let (x, at) =
                         (&x[image * x_len..][..x_len], image * y_len..(image + 1) * y_len);
@@ -234,7 +243,8 @@ impl Convolution<'_> {
         // Along each dimension: the weights that reach a pixel, and its places in the two images.
         let taps = phase.map(|phase| (phase..kernel).step_by(stride).collect::<Vec<_>>());
         let places = |i: usize| {
-            let framed = (pad[i]..large[i] + pad[i]).filter(move |y| y % stride == phase[i]);
+            let first = pad[i] + (phase[i] + stride - pad[i] % stride) % stride;
+            let framed = (first..large[i] + pad[i]).step_by(stride);
             framed.map(move |framed| (framed / stride, framed - pad[i]))
         };
         let pixels = places(0).flat_map(|(row, to_row)| {
@@ -335,9 +345,16 @@ mod tests {
     /// of one, and rows of more pixels than are near each other.
     #[test]
     fn layers_are_those_of_patches() {
-        for (large, kernel, stride) in
-            [([7, 7], 3, 2), ([6, 11], 3, 1), ([9, 5], 5, 2), ([8, 8], 2, 3), ([5, 13], 4, 3)]
-        {
+        for (large, kernel, stride) in [
+            ([7, 7], 3, 2),
+            ([6, 11], 3, 1),
+            ([9, 5], 5, 2),
+            ([8, 8], 2, 3),
+            ([5, 13], 4, 3),
+            ([6, 5], 5, 1),
+            ([3, 2], 5, 2),
+            ([5, 5], 1, 2),
+        ] {
             for channels in [[64, 32], [16, 33], [7, 17], [40, 4]] {
                 for direction in [Direction::Down, Direction::Up] {
                     for (relu, padding) in [(true, Padding::Same), (false, Padding::Symmetric)] {
@@ -361,7 +378,8 @@ mod tests {
             return;
         }
         let [x_len, y_len] = layer.lens();
-        let batch = 3;
+        // Some parts of several images.
+        let batch = 9;
         let (x, dy) = (values(batch * x_len, 2), values(batch * y_len, 3));
         let bias = values(channels[if direction == Direction::Down { 0 } else { 1 }], 4);
         let y = layer.forward_direct(&x, &bias, relu);
@@ -375,6 +393,31 @@ mod tests {
             let weights = [found.weight, expected.weight].map(|weight| weight.unwrap_or_else(none));
             assert_close(&weights[0], &weights[1], &what);
             assert_close(&found.bias, &expected.bias, &what);
+        }
+    }
+
+    #[test]
+    fn threads_do_not_change_the_bits() {
+        for direction in [Direction::Down, Direction::Up] {
+            let weight = values(32 * 16 * 9, 1);
+            let layer =
+                Convolution::new(Geometry::same([14, 14], 3, 2), direction, [32, 16], &weight);
+            let [x_len, y_len] = layer.lens();
+            let (x, dy, bias) = (values(40 * x_len, 2), values(40 * y_len, 3), values(32, 4));
+            let bias = &bias[..if direction == Direction::Down { 32 } else { 16 }];
+            let run = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| {
+                    let y = layer.forward_direct(&x, bias, true);
+                    let LayerGradients { x: dx, weight: dw, bias: db } =
+                        layer.backward_direct(&x, Some(&y), &dy, [true; 2]);
+                    (y, dx, dw, db)
+                })
+            };
+            let one = run(1);
+            for threads in [2, 3, 16] {
+                assert!(run(threads) == one, "{direction:?} on {threads} threads");
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! Convolutions with more weights than a cache holds.
 //!
-//! Chunk by chunk, every few images would read all weights again, and each part of a batch would
+//! Otherwise every few images would read all weights again, and each part of a batch would
 //! sum its own gradient of the weights. Here the patches of the whole batch are written first, and
 //! then each gradient is one product, split among the threads by its rows or columns.
 
@@ -15,7 +15,7 @@ use crate::ops::Direction;
 /// kinds.
 const WEIGHTS: usize = if cfg!(test) { 1 << 9 } else { 1 << 18 };
 
-/// Maximum number of patch values of a batch (256 MiB); larger batches go chunk by chunk.
+/// Maximum number of patch values of a batch (256 MiB); larger batches go image by image.
 const BATCH_VALUES: usize = 1 << 26;
 
 impl Convolution<'_> {

@@ -20,7 +20,7 @@ const TALL: usize = 6;
 const NEAR: usize = if cfg!(test) { 5 } else { 49 };
 
 /// What is read around each pixel: `len` values from each offset.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Runs {
     pub(super) offsets: Vec<usize>,
     pub(super) len: usize,
@@ -75,7 +75,7 @@ fn panels(columns: usize, lanes: usize) -> impl Iterator<Item = Range<usize>> {
 }
 
 /// Number of values in a vector of this machine.
-fn lanes() -> usize {
+pub(super) fn lanes() -> usize {
     struct Lanes;
     impl WithSimd for Lanes {
         type Output = usize;
