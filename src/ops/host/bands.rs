@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::convolution::{Convolution, LayerGradients, finish, masked, with_scratch};
+use super::convolution::{Convolution, LayerGradients, finish, masked, with_patches};
 use super::matmul::{Blank, Matrix, in_parts, matmul};
 use super::patches::Patches;
 use super::rows::{PARTS, add, share, sum, sums_in_64_bits};
@@ -75,7 +75,7 @@ impl<'a> Convolution<'a> {
                 let weight = self.weight_by_patch();
                 let weight = Matrix::new(&weight, self.small_channels);
                 in_parts(batch * y_len, part, bands.iter(), |Band { layer, large, .. }, y| {
-                    with_scratch(layer, |patches| {
+                    with_patches(layer, |patches| {
                         layer.patches.read(&x[large.clone()], patches);
                         finish(y.product(layer.patches.matrix(patches), weight), bias, relu);
                     });
@@ -131,7 +131,7 @@ impl<'a> Convolution<'a> {
                 if !reads {
                     continue;
                 }
-                with_scratch(&band.layer, |patches| {
+                with_patches(&band.layer, |patches| {
                     band.layer.patches.read(large, patches);
                     let patches = band.layer.patches.matrix(patches);
                     if wants_dx && !is_down {
@@ -168,7 +168,7 @@ impl Band<'_> {
     /// Returns the rows of the larger image, `S W^T` summed, given those of the smaller one.
     fn add_up(&self, small: &[f32], weight: &[f32]) -> Vec<f32> {
         let (layer, len) = (&self.layer, self.large.len());
-        with_scratch(layer, |patches| {
+        with_patches(layer, |patches| {
             let small = Matrix::new(small, layer.small_channels);
             let weight = Matrix::new(weight, layer.patches.patch_len());
             layer.patches.write_product(patches, small, weight);

@@ -13,13 +13,13 @@
 //! Patches are copied here, a few images at a time, for layers of few channels or few pixels. Others have
 //! ways of their own.
 
-use std::cell::RefCell;
 use std::ops::Range;
 
 use super::elementary::vectorized;
 use super::matmul::{Blank, Matrix, in_parts, matmul};
 use super::patches::Patches;
 use super::rows::{PARTS, add, add_rows, share, sum};
+use super::scratch::{Scratch, with_scratch};
 use crate::ops::{Direction, Geometry};
 
 /// Number of patch values to compute at a time (256 KiB), so that they stay in the cache.
@@ -29,24 +29,6 @@ const PATCH_VALUES: usize = if cfg!(test) { 1 << 7 } else { 1 << 16 };
 
 /// Number of images that are worth a thread of its own.
 const FEW: usize = 4;
-
-thread_local! {
-    /// One per thread, so that layers do not allocate large buffers anew.
-    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };
-}
-
-/// Buffers for the work on a few images.
-struct Scratch {
-    patches: Vec<f32>,
-    /// Gradients with respect to the input of a ReLU.
-    masked: Vec<f32>,
-}
-
-impl Scratch {
-    const fn new() -> Self {
-        Self { patches: Vec::new(), masked: Vec::new() }
-    }
-}
 
 /// A layer with its weights.
 #[derive(Clone, Copy)]
@@ -94,7 +76,7 @@ impl<'a> Convolution<'a> {
         };
         let run = |_: &mut (), images: Range<usize>, scratch: &mut Scratch, y: &mut Blank| {
             let x = &x[scaled(&images, x_len)];
-            let patches = self.room_for_patches(images.len(), &mut scratch.patches);
+            let patches = self.room_for_patches(images.len(), &mut scratch.input);
             match self.direction {
                 Direction::Down => {
                     self.patches.read(x, patches);
@@ -156,11 +138,11 @@ impl<'a> Convolution<'a> {
             let x = &x[scaled(&images, x_len)];
             let at = scaled(&images, y_len);
             let dy = match y_if_relu {
-                Some(y) => through_relu(&dy[at.clone()], &y[at], &mut scratch.masked),
+                Some(y) => through_relu(&dy[at.clone()], &y[at], &mut scratch.gradient),
                 None => &dy[at],
             };
             add_rows(db, dy);
-            let patches = self.room_for_patches(images.len(), &mut scratch.patches);
+            let patches = self.room_for_patches(images.len(), &mut scratch.input);
             let small = match self.direction {
                 Direction::Down => {
                     let dy = Matrix::new(dy, self.small_channels);
@@ -207,7 +189,7 @@ impl<'a> Convolution<'a> {
     ) -> (Vec<f32>, Vec<S>) {
         let chunk = (PATCH_VALUES / (self.patches.count() * self.patches.patch_len())).max(1);
         self.in_parts(batch, len, start, |state, images, out| {
-            SCRATCH.with_borrow_mut(|scratch| {
+            with_scratch(|scratch| {
                 for first in images.clone().step_by(chunk) {
                     run(state, first..images.end.min(first + chunk), scratch, out);
                 }
@@ -334,8 +316,8 @@ pub(super) fn mask(masked: &mut [f32], dy: &[f32], y: &[f32]) {
 }
 
 /// Calls `f` with a buffer for the patches of one image of a layer.
-pub(super) fn with_scratch<R>(layer: &Convolution, f: impl FnOnce(&mut [f32]) -> R) -> R {
-    SCRATCH.with_borrow_mut(|scratch| f(layer.room_for_patches(1, &mut scratch.patches)))
+pub(super) fn with_patches<R>(layer: &Convolution, f: impl FnOnce(&mut [f32]) -> R) -> R {
+    with_scratch(|scratch| f(layer.room_for_patches(1, &mut scratch.input)))
 }
 
 /// Returns a buffer of `len` values with unspecified contents.

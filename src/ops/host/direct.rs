@@ -6,14 +6,15 @@
 //! weights of their own, and the runs are rows of neighbouring pixels. The gradient of the weights
 //! correlates the rows of patches with the pixels of the smaller image.
 
-use std::cell::RefCell;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::convolution::{Convolution, LayerGradients, mask};
+use super::convolution::{Convolution, LayerGradients};
+use super::frame::Frame;
 use super::matmul::{Blank, in_parts};
 use super::rows::{add_rows, sum};
+use super::scratch::with_scratch;
 use super::tiles::{Correlate, Lines, Panels, Pixel, Runs, Weigh, lanes};
 use crate::ops::{Direction, Geometry};
 
@@ -22,67 +23,6 @@ const PIXELS: usize = 16;
 
 /// Number of multiplications that are worth a thread.
 const WORTH: usize = 1 << 20;
-
-thread_local! {
-    /// One per thread, so that layers do not allocate large buffers anew.
-    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };
-}
-
-/// Buffers for the work on an image.
-struct Scratch {
-    input: Vec<f32>,
-    gradient: Vec<f32>,
-}
-
-impl Scratch {
-    const fn new() -> Self {
-        Self { input: Vec::new(), gradient: Vec::new() }
-    }
-}
-
-/// An image within a border of zeros, followed by `stride` more pixels of zeros, which [`Correlate`] may
-/// slice but does not use.
-#[derive(Clone, Copy)]
-struct Frame {
-    image: [usize; 2],
-    size: [usize; 2],
-    /// Number of zeros above the image and left of it.
-    before: [usize; 2],
-    channels: usize,
-    stride: usize,
-}
-
-impl Frame {
-    fn image_len(&self) -> usize {
-        self.image[0] * self.image[1] * self.channels
-    }
-
-    /// The offset of a pixel.
-    fn at(&self, row: usize, column: usize) -> usize {
-        (row * self.size[1] + column) * self.channels
-    }
-
-    /// Returns the frame without an image.
-    fn empty<'s>(&self, buffer: &'s mut Vec<f32>) -> &'s mut [f32] {
-        buffer.clear();
-        buffer.resize(self.at(self.size[0], self.stride), 0.0);
-        buffer
-    }
-
-    /// Copies an image into its frame. Where `y_if_relu` is the output of a ReLU, the image is the
-    /// gradient after it, and what is copied the one before it.
-    fn fill(&self, image: &[f32], y_if_relu: Option<&[f32]>, framed: &mut [f32]) {
-        let len = self.image[1] * self.channels;
-        for row in 0..self.image[0] {
-            let place = &mut framed[self.at(self.before[0] + row, self.before[1])..][..len];
-            let values = row * len..(row + 1) * len;
-            match y_if_relu {
-                Some(y) => mask(place, &image[values.clone()], &y[values]),
-                None => place.copy_from_slice(&image[values]),
-            }
-        }
-    }
-}
 
 /// A product that computes pixels of an output.
 struct Path {
@@ -109,7 +49,7 @@ impl Map {
         let batch = x.len() / x_len;
         let shares = (0..batch).step_by(self.share);
         let run = |first, out: &mut Blank| {
-            SCRATCH.with_borrow_mut(|scratch| {
+            with_scratch(|scratch| {
                 let framed = self.frame.empty(&mut scratch.input);
                 for image in first..batch.min(first + self.share) {
                     let at = image * x_len..(image + 1) * x_len;
@@ -175,11 +115,11 @@ impl Convolution<'_> {
             Direction::Down => (small, self.lines(Some(small))),
             Direction::Up => (large, self.lines(None)),
         };
-        let (runs, columns) = (self.patch_runs(), self.small_channels);
+        let runs = self.patch_runs();
         let dw_len = if is_wanted { self.weight.len() } else { 0 };
         let start = || [vec![0.0; dw_len], vec![0.0; frame.channels]];
         let run = |[dw, db]: &mut [Vec<f32>; 2], images: Range<usize>, _: &mut Blank| {
-            SCRATCH.with_borrow_mut(|scratch| {
+            with_scratch(|scratch| {
                 let framed_dy = frame.empty(&mut scratch.gradient);
                 let framed_x = match self.direction {
                     Direction::Down if is_wanted => large.empty(&mut scratch.input),
@@ -201,7 +141,7 @@ impl Convolution<'_> {
                         Direction::Up => (&*framed_dy, x),
                     };
                     let (pixels, runs) = (&lines, &runs);
-                    Correlate { image, pixels, runs, small, columns, sums: dw }.run();
+                    Correlate { image, pixels, runs, small, sums: dw }.run();
                 }
             });
         };
@@ -311,7 +251,7 @@ impl Convolution<'_> {
                 None => row * columns * channels,
             },
         };
-        Lines::new((0..rows).map(first), columns, [stride * large.channels, channels])
+        Lines::new((0..rows).map(first), columns, stride * large.channels, channels)
     }
 
     /// The rows of a patch.

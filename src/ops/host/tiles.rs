@@ -191,21 +191,27 @@ pub(super) struct Lines {
     lines: Vec<Line>,
     /// The distance between neighbouring pixels in the image that is read.
     step: usize,
+    /// The number of values of a pixel in the other.
+    columns: usize,
     /// The number of lines that are near each other.
     near: usize,
 }
 
 impl Lines {
-    /// Divides rows of `count` pixels, of which the first are given, into lines. Neighbouring pixels are
-    /// `steps` values apart in the two images.
-    pub(super) fn new(rows: impl Iterator<Item = Pixel>, count: usize, steps: [usize; 2]) -> Self {
+    /// Divides rows of `count` pixels, of which the first are given, into lines.
+    pub(super) fn new(
+        rows: impl Iterator<Item = Pixel>,
+        count: usize,
+        step: usize,
+        columns: usize,
+    ) -> Self {
         let line = |row: Pixel, start: usize| Line {
-            first: Pixel { at: row.at + start * steps[0], other: row.other + start * steps[1] },
+            first: Pixel { at: row.at + start * step, other: row.other + start * columns },
             count: NEAR.min(count - start),
         };
         let lines =
             rows.flat_map(|row| (0..count).step_by(NEAR).map(move |start| line(row, start)));
-        Self { lines: lines.collect(), step: steps[0], near: (NEAR / count.max(1)).max(1) }
+        Self { lines: lines.collect(), step, columns, near: (NEAR / count.max(1)).max(1) }
     }
 }
 
@@ -218,7 +224,6 @@ pub(super) struct Correlate<'a> {
     pub(super) pixels: &'a Lines,
     pub(super) runs: &'a Runs,
     pub(super) small: &'a [f32],
-    pub(super) columns: usize,
     /// `[runs, values of a run, columns]`
     pub(super) sums: &'a mut [f32],
 }
@@ -255,7 +260,7 @@ impl Correlate<'_> {
             }
         }
         for r in 0..R {
-            let at = (row + r) * self.columns;
+            let at = (row + r) * self.pixels.columns;
             let place = &mut self.sums[at + columns.start..at + columns.end];
             let before = load::<S, V>(simd, place);
             let sums: [_; V] = from_fn(|v| simd.add_f32s(before[v], sums[r][v]));
@@ -271,7 +276,7 @@ impl Correlate<'_> {
         let mut side_by_side = [[simd.splat_f32s(0.0); V]; NEAR];
         let pixels = lines
             .iter()
-            .flat_map(|line| (0..line.count).map(|i| line.first.other + i * self.columns));
+            .flat_map(|line| (0..line.count).map(|i| line.first.other + i * self.pixels.columns));
         for (vectors, at) in side_by_side.iter_mut().zip(pixels) {
             *vectors = load::<S, V>(simd, &self.small[at + columns.start..at + columns.end]);
         }
@@ -303,7 +308,7 @@ impl WithSimd for Correlate<'_> {
     fn with_simd<S: Simd>(mut self, simd: S) {
         let pixels = self.pixels;
         for lines in pixels.lines.chunks(pixels.near) {
-            for columns in panels(self.columns, S::F32_LANES) {
+            for columns in panels(pixels.columns, S::F32_LANES) {
                 match columns.len() > S::F32_LANES {
                     true => self.panel::<S, 2>(simd, lines, columns),
                     false => self.panel::<S, 1>(simd, lines, columns),
@@ -328,12 +333,8 @@ fn load<S: Simd, const V: usize>(simd: S, values: &[f32]) -> [S::f32s; V] {
 
 #[inline(always)]
 fn store<S: Simd, const V: usize>(simd: S, place: &mut [f32], values: &[S::f32s; V]) {
-    let full = place.len() == V * S::F32_LANES;
-    match full {
-        true => {
-            let (place, _) = S::as_mut_simd_f32s(place);
-            place.copy_from_slice(values);
-        }
+    match place.len() == V * S::F32_LANES {
+        true => S::as_mut_simd_f32s(place).0.copy_from_slice(values),
         false => simd.partial_store_f32s(place, values[0]),
     }
 }

@@ -48,7 +48,8 @@ impl<M: Model + 'static> Run<M> {
     /// Checks the files and folders that the run writes to, then claims them. A run that is refused
     /// changes nothing.
     ///
-    /// Only what the servers do is left behind if one is lost, so that a folder is not claimed later.
+    /// If a server is lost, only its work is left behind on another thread, which cannot claim the folder
+    /// later.
     pub(in crate::train) fn enter(
         self,
         folder: Option<Claim>,

@@ -155,7 +155,7 @@ impl<M: Model + 'static> Trainer<Arc<dyn Objective<M>>> {
                 "the optimiser has already taken steps, but a run with checkpoints needs a fresh one",
             ));
         }
-        // Before what the device does, so that nothing follows that for long.
+        // The device works last, so that a server that freezes is found lost before the folder is claimed.
         let (train_set, valid_set) = (DataIdentity::of(&**train)?, DataIdentity::of(&**valid)?);
         let mut by_id = trainable.clone();
         by_id.model.is_numbered = false;
